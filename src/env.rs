@@ -1,0 +1,101 @@
+//! The process environment, read once.
+//!
+//! `main` takes one snapshot at the start and hands it on as a value, so that everything that
+//! depends on the environment can be tested with a map literal. Lints forbid `std::env::var`
+//! and its relatives everywhere else.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// A snapshot of environment variables. Values that are not UTF-8 are left out.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Env(BTreeMap<String, String>);
+
+impl Env {
+    /// Reads the environment of this process.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the one place that reads the process environment"
+    )]
+    pub(crate) fn from_process() -> Self {
+        Self(
+            std::env::vars_os()
+                .filter_map(|(name, value)| {
+                    Some((name.into_string().ok()?, value.into_string().ok()?))
+                })
+                .collect(),
+        )
+    }
+
+    /// The variable's value. An empty variable counts as unset, as the runner passes
+    /// inputs that were not given as empty strings.
+    pub(crate) fn get(&self, name: &str) -> Option<&str> {
+        self.0
+            .get(name)
+            .map(String::as_str)
+            .filter(|value| !value.is_empty())
+    }
+
+    /// Whether the variable is `true`, as the runner writes its switches.
+    pub(crate) fn is_true(&self, name: &str) -> bool {
+        self.get(name) == Some("true")
+    }
+
+    /// The variable's value as a path.
+    pub(crate) fn path(&self, name: &str) -> Option<&Path> {
+        self.get(name).map(Path::new)
+    }
+
+    /// Looks for an executable file of this name in `PATH`.
+    pub(crate) fn find_program(&self, name: &str) -> Option<PathBuf> {
+        self.get("PATH")?
+            .split(':')
+            .filter(|folder| !folder.is_empty())
+            .map(|folder| Path::new(folder).join(name))
+            .find(|candidate| is_executable(candidate))
+    }
+}
+
+/// Whether the path names a file that somebody may execute.
+pub(crate) fn is_executable(path: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::metadata(path)
+        .is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
+}
+
+impl<const N: usize> From<[(&str, &str); N]> for Env {
+    fn from(pairs: [(&str, &str); N]) -> Self {
+        Self(
+            pairs
+                .into_iter()
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .collect(),
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_empty_variable_counts_as_unset() {
+        let env = Env::from([("A", ""), ("B", "x")]);
+        assert_eq!(env.get("A"), None);
+        assert_eq!(env.get("B"), Some("x"));
+        assert_eq!(env.get("C"), None);
+    }
+
+    #[test]
+    fn finds_only_executable_files_in_path() {
+        let folder = tempfile::tempdir().unwrap();
+        let plain = folder.path().join("plain");
+        std::fs::write(&plain, "").unwrap();
+        let env = Env::from([(
+            "PATH",
+            &*format!("/nowhere:{}:/bin", folder.path().display()),
+        )]);
+        assert_eq!(env.find_program("plain"), None);
+        assert_eq!(env.find_program("sh"), Some(PathBuf::from("/bin/sh")));
+    }
+}

@@ -1,0 +1,182 @@
+//! Workflow commands: lines on standard output that the runner takes as orders.
+//!
+//! In: a command's name, properties and text, none of them trusted. Out: one line that can't be
+//! read as anything else. Escaping follows the runner's `ActionCommand.cs`
+//! (<https://github.com/actions/runner/blob/main/src/Runner.Common/ActionCommand.cs>).
+
+use std::fmt::Write as _;
+
+/// The runner shows at most this many characters of an annotation's text.
+/// Source: `_maxIssueMessageLength` in the runner's `ExecutionContext.cs`.
+const LONGEST_ANNOTATION: usize = 4096;
+
+/// The kinds of annotation that the runner shows on a run's page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Level {
+    Error,
+    Warning,
+    Notice,
+}
+
+impl Level {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warning => "warning",
+            Self::Notice => "notice",
+        }
+    }
+}
+
+/// An annotation, shown beside the file and line when it has one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Annotation<'a> {
+    pub level: Level,
+    pub title: &'a str,
+    pub message: &'a str,
+    /// Path relative to the repository, and a line counted from 1.
+    pub place: Option<(&'a str, u32)>,
+}
+
+impl Annotation<'_> {
+    /// The command line for the runner, without its line break.
+    pub(crate) fn line(&self) -> String {
+        let mut properties = Vec::new();
+        let line;
+        if let Some((file, number)) = self.place {
+            line = number.to_string();
+            properties.push(("file", file));
+            properties.push(("line", line.as_str()));
+        }
+        if !self.title.is_empty() {
+            properties.push(("title", self.title));
+        }
+        let message: String = self.message.chars().take(LONGEST_ANNOTATION).collect();
+        command(self.level.name(), &properties, &message)
+    }
+}
+
+/// `::group::title`.
+pub(crate) fn group(title: &str) -> String {
+    command("group", &[], title)
+}
+
+/// `::endgroup::`.
+pub(crate) fn end_group() -> String {
+    command("endgroup", &[], "")
+}
+
+/// `::debug::text`, shown only when the run was started with debug logging.
+pub(crate) fn debug(text: &str) -> String {
+    command("debug", &[], text)
+}
+
+/// One `::add-mask::` line for every line of the secret, since the runner masks line by line.
+/// Blank lines would mask everything and are left out.
+pub(crate) fn masks(secret: &str) -> Vec<String> {
+    secret
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty())
+        .map(|line| command("add-mask", &[], line))
+        .collect()
+}
+
+/// Makes a line of foreign text safe to print: the runner would take a leading `::name::` or
+/// `##[name]` as a command.
+pub(crate) fn harmless(text: &str) -> String {
+    let start = text.trim_start();
+    if start.starts_with("::") || text.contains("##[") {
+        // A zero-width space keeps the text readable and breaks the marker.
+        text.replacen("::", ":\u{200b}:", 1)
+            .replace("##[", "#\u{200b}#[")
+    } else {
+        text.to_owned()
+    }
+}
+
+fn command(name: &str, properties: &[(&str, &str)], data: &str) -> String {
+    let mut line = format!("::{name}");
+    for (index, (key, value)) in properties.iter().enumerate() {
+        let separator = if index == 0 { ' ' } else { ',' };
+        let value = escape(value, true);
+        // Writing to a String can't fail.
+        let _ = write!(line, "{separator}{key}={value}");
+    }
+    line.push_str("::");
+    line.push_str(&escape(data, false));
+    line
+}
+
+fn escape(text: &str, property: bool) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            '%' => escaped.push_str("%25"),
+            '\r' => escaped.push_str("%0D"),
+            '\n' => escaped.push_str("%0A"),
+            ':' if property => escaped.push_str("%3A"),
+            ',' if property => escaped.push_str("%2C"),
+            other => escaped.push(other),
+        }
+    }
+    escaped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_annotation_can_not_break_out_of_its_line() {
+        let annotation = Annotation {
+            level: Level::Error,
+            title: "a,b:c\n",
+            message: "100%\n::set-env name=X::y\r",
+            place: Some(("dir/Docker,file", 7)),
+        };
+        assert_eq!(
+            annotation.line(),
+            "::error file=dir/Docker%2Cfile,line=7,title=a%2Cb%3Ac%0A::100%25%0A::set-env name=X::y%0D"
+        );
+    }
+
+    #[test]
+    fn a_long_message_is_cut_where_the_runner_would_cut_it() {
+        let message = "é".repeat(5000);
+        let annotation = Annotation {
+            level: Level::Warning,
+            title: "",
+            message: &message,
+            place: None,
+        };
+        assert_eq!(
+            annotation.line(),
+            format!("::warning::{}", "é".repeat(4096))
+        );
+    }
+
+    #[test]
+    fn masks_every_line_of_a_secret_and_no_blank_one() {
+        assert_eq!(
+            masks("one\r\n\n  two%\n"),
+            ["::add-mask::one", "::add-mask::two%25"]
+        );
+        assert!(masks(" \n").is_empty());
+    }
+
+    #[test]
+    fn foreign_text_is_never_a_command() {
+        for text in [
+            "::error::x",
+            "  ::add-mask::x",
+            "##[group]x",
+            "a ##[error]b",
+        ] {
+            let printed = harmless(text);
+            assert!(!printed.trim_start().starts_with("::"), "{printed}");
+            assert!(!printed.contains("##["), "{printed}");
+        }
+        assert_eq!(harmless("#7 1.2 std::vector"), "#7 1.2 std::vector");
+    }
+}

@@ -1,0 +1,122 @@
+//! File commands: outputs, state and the job summary, appended to files the runner named.
+//!
+//! In: names and values, the latter of any content. Out: blocks in heredoc form whose delimiter
+//! can't occur in the value. Limits are the runner's (`FileCommandManager.cs`):
+//! <https://github.com/actions/runner/blob/main/src/Runner.Worker/FileCommandManager.cs>.
+
+use std::fs::OpenOptions;
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+use thiserror::Error;
+
+/// The runner drops a step's summary above this size (bytes).
+pub(crate) const LARGEST_SUMMARY: usize = 1024 * 1024;
+
+/// A file command could not be written.
+#[derive(Debug, Error)]
+#[error("could not append to the runner's file `{}`", path.display())]
+pub(crate) struct FileCommandError {
+    path: PathBuf,
+    #[source]
+    source: io::Error,
+}
+
+/// Appends `name=value` pairs in heredoc form to a `GITHUB_OUTPUT` or `GITHUB_STATE` file.
+pub(crate) fn append_values<'a>(
+    path: &Path,
+    values: impl IntoIterator<Item = (&'a str, &'a str)>,
+) -> Result<(), FileCommandError> {
+    let text: String = values
+        .into_iter()
+        .map(|(name, value)| heredoc(name, value))
+        .collect();
+    append(path, &text)
+}
+
+/// Appends Markdown to the `GITHUB_STEP_SUMMARY` file. The caller keeps it within
+/// [`LARGEST_SUMMARY`].
+pub(crate) fn append_summary(path: &Path, markdown: &str) -> Result<(), FileCommandError> {
+    append(path, markdown)
+}
+
+fn append(path: &Path, text: &str) -> Result<(), FileCommandError> {
+    OpenOptions::new()
+        .append(true)
+        .create(true)
+        .open(path)
+        .and_then(|mut file| file.write_all(text.as_bytes()))
+        .map_err(|source| FileCommandError {
+            path: path.to_owned(),
+            source,
+        })
+}
+
+fn heredoc(name: &str, value: &str) -> String {
+    let mut delimiter = "fast_ecr_push_end".to_owned();
+    // The runner ends a value at the first line that equals the delimiter.
+    while value.contains(&delimiter) {
+        delimiter.push('_');
+    }
+    format!("{name}<<{delimiter}\n{value}\n{delimiter}\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// Reads heredoc blocks as the runner does.
+    fn read_back(text: &str) -> Vec<(String, String)> {
+        let mut values = Vec::new();
+        let mut rest = text;
+        while let Some((head, tail)) = rest.split_once('\n') {
+            let (name, delimiter) = head.split_once("<<").expect("heredoc head");
+            let mut value = Vec::new();
+            let mut left = tail;
+            loop {
+                let (line, next) = left.split_once('\n').expect("end of heredoc");
+                left = next;
+                if line == delimiter {
+                    break;
+                }
+                value.push(line);
+            }
+            values.push((name.to_owned(), value.join("\n")));
+            rest = left;
+        }
+        values
+    }
+
+    #[test]
+    fn a_value_that_looks_like_a_delimiter_stays_inside() {
+        let value = "x\nfast_ecr_push_end\nother=1\nfast_ecr_push_end_\n";
+        assert_eq!(
+            read_back(&heredoc("a", value)),
+            [("a".to_owned(), value.to_owned())]
+        );
+    }
+
+    #[test]
+    fn appends_after_what_is_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("output");
+        append_values(&path, [("a", "1")]).unwrap();
+        append_values(&path, [("b", "2\n3")]).unwrap();
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert_eq!(
+            read_back(&text),
+            [
+                ("a".to_owned(), "1".to_owned()),
+                ("b".to_owned(), "2\n3".to_owned())
+            ]
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn any_value_is_read_back_as_it_was(value in "(fast_ecr_push_end|_|\n|=|<<|[a-z]){0,30}") {
+            prop_assert_eq!(read_back(&heredoc("n", &value)), [("n".to_owned(), value)]);
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! What the runner tells about the workflow run: repository, commit, ref, run.
+//!
+//! In: the environment. Out: a value that `Plan` may read, so that planning stays pure.
+//! Variables: <https://docs.github.com/actions/reference/workflows-and-actions/variables>.
+
+use crate::env::Env;
+
+/// The workflow run that started us, when one did.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct WorkflowRun {
+    /// `https://github.com`, or the address of a GitHub Enterprise Server.
+    pub server_url: String,
+    /// `owner/name`.
+    pub repository: String,
+    /// Commit that triggered the run.
+    pub sha: Option<String>,
+    /// Full ref, `refs/heads/main`.
+    pub git_ref: Option<String>,
+    pub run_id: Option<String>,
+    pub run_attempt: Option<String>,
+}
+
+impl WorkflowRun {
+    /// Reads the run's facts; `None` outside of a workflow.
+    pub(crate) fn from_env(env: &Env) -> Option<Self> {
+        let owned = |name| env.get(name).map(str::to_owned);
+        Some(Self {
+            server_url: owned("GITHUB_SERVER_URL").unwrap_or_else(|| "https://github.com".into()),
+            repository: owned("GITHUB_REPOSITORY")?,
+            sha: owned("GITHUB_SHA"),
+            git_ref: owned("GITHUB_REF"),
+            run_id: owned("GITHUB_RUN_ID"),
+            run_attempt: owned("GITHUB_RUN_ATTEMPT"),
+        })
+    }
+
+    /// Git context of the commit that triggered the run, as docker/build-push-action's default:
+    /// `https://github.com/owner/name.git#<sha or ref>`.
+    pub(crate) fn git_context(&self) -> String {
+        let url = format!("{}/{}.git", self.server_url, self.repository);
+        match self.sha.as_ref().or(self.git_ref.as_ref()) {
+            Some(commit) => format!("{url}#{commit}"),
+            None => url,
+        }
+    }
+
+    /// Host of the server, for the name of a Git credential.
+    pub(crate) fn server_host(&self) -> &str {
+        let host = self
+            .server_url
+            .split_once("://")
+            .map_or(self.server_url.as_str(), |(_, rest)| rest);
+        host.split('/').next().unwrap_or(host)
+    }
+
+    /// Address of this run and attempt, recorded as the `builder-id` of a provenance.
+    pub(crate) fn run_url(&self) -> Option<String> {
+        let run = self.run_id.as_ref()?;
+        let url = format!("{}/{}/actions/runs/{run}", self.server_url, self.repository);
+        Some(match &self.run_attempt {
+            Some(attempt) => format!("{url}/attempts/{attempt}"),
+            None => url,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_git_context_is_the_commit_that_triggered_the_run() {
+        let run = WorkflowRun::from_env(&Env::from([
+            ("GITHUB_REPOSITORY", "octo/app"),
+            ("GITHUB_SHA", "0123abc"),
+            ("GITHUB_REF", "refs/heads/main"),
+            ("GITHUB_SERVER_URL", "https://ghe.example.com"),
+            ("GITHUB_RUN_ID", "7"),
+            ("GITHUB_RUN_ATTEMPT", "2"),
+        ]))
+        .unwrap();
+        assert_eq!(
+            run.git_context(),
+            "https://ghe.example.com/octo/app.git#0123abc"
+        );
+        assert_eq!(run.server_host(), "ghe.example.com");
+        assert_eq!(
+            run.run_url().unwrap(),
+            "https://ghe.example.com/octo/app/actions/runs/7/attempts/2"
+        );
+    }
+
+    #[test]
+    fn outside_of_a_workflow_there_is_no_run() {
+        assert_eq!(WorkflowRun::from_env(&Env::from([("HOME", "/x")])), None);
+    }
+}

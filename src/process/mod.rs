@@ -1,0 +1,340 @@
+//! Child processes: a command as a value, and the only place that starts one.
+//!
+//! In: a [`Command`]. Out: its output, or its lines while it runs. A child gets its own process
+//! group, so that the terminal's Ctrl-C reaches us alone and we decide how the child ends; when
+//! we are cancelled it gets SIGTERM, a grace period, then SIGKILL, its whole group.
+
+mod lines;
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fmt;
+use std::io;
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process_group};
+use thiserror::Error;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use lines::Lines;
+
+/// How long a cancelled child may take to end by itself. The runner kills us 10 s after its
+/// first signal (`ProcessInvoker.cs`), and the report still has to be written.
+const GRACE: Duration = Duration::from_secs(4);
+
+/// A program with its arguments and the variables that differ from our environment.
+/// Secrets are never among the arguments.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Command {
+    pub program: OsString,
+    pub args: Vec<OsString>,
+    pub env: BTreeMap<String, OsString>,
+}
+
+/// A command could not be run, or ended badly.
+#[derive(Debug, Error)]
+pub(crate) enum ProcessError {
+    #[error("could not start `{program}`")]
+    Start {
+        program: String,
+        #[source]
+        source: io::Error,
+    },
+    #[error("could not read the output of `{program}`")]
+    Read {
+        program: String,
+        #[source]
+        source: io::Error,
+    },
+    #[error("`{command}` failed with {status}{}", last_lines(stderr))]
+    Failed {
+        command: String,
+        status: ExitStatus,
+        stderr: String,
+    },
+    #[error("`{program}` was stopped because the run was cancelled")]
+    Cancelled { program: String },
+}
+
+impl Command {
+    pub(crate) fn new(program: impl Into<OsString>) -> Self {
+        Self {
+            program: program.into(),
+            args: Vec::new(),
+            env: BTreeMap::new(),
+        }
+    }
+
+    /// Appends arguments.
+    pub(crate) fn args<A: Into<OsString>>(mut self, args: impl IntoIterator<Item = A>) -> Self {
+        self.args.extend(args.into_iter().map(Into::into));
+        self
+    }
+
+    /// Runs to the end and returns standard output.
+    ///
+    /// # Errors
+    /// When it can't be started, exits with another code than 0, or the run is cancelled.
+    pub(crate) async fn output(&self, cancel: &CancellationToken) -> Result<String, ProcessError> {
+        let mut out = String::new();
+        let mut err = String::new();
+        let status = self
+            .stream(cancel, |event| {
+                let (text, line) = match event {
+                    Event::Stdout(line) => (&mut out, line),
+                    Event::Stderr(line) => (&mut err, line),
+                    Event::Second => return,
+                };
+                text.push_str(&String::from_utf8_lossy(line));
+                text.push('\n');
+            })
+            .await?;
+        if status.success() {
+            return Ok(out);
+        }
+        Err(ProcessError::Failed {
+            command: self.to_string(),
+            status,
+            stderr: err,
+        })
+    }
+
+    /// Runs to the end, handing over each line of both streams as it arrives, without its line
+    /// break, and a beat every second. Memory stays flat, whatever the child prints.
+    ///
+    /// # Errors
+    /// When it can't be started or read, or the run is cancelled. A bad exit code is no error here.
+    pub(crate) async fn stream(
+        &self,
+        cancel: &CancellationToken,
+        mut on_event: impl FnMut(Event<'_>),
+    ) -> Result<ExitStatus, ProcessError> {
+        let program = || self.program.to_string_lossy().into_owned();
+        let read_error = |source| ProcessError::Read {
+            program: program(),
+            source,
+        };
+        let mut child = self.spawn()?;
+        let group = Group::of(&child);
+        let mut stdout = Lines::new(child.stdout.take());
+        let mut stderr = Lines::new(child.stderr.take());
+        let mut deadline: Option<Instant> = None;
+        let mut status = None;
+        let mut seconds = tokio::time::interval(Duration::from_secs(1));
+        // A cancelled child is read on: one that blocks on a full pipe can't end.
+        while stdout.open() || stderr.open() || status.is_none() {
+            let grace = deadline.unwrap_or_else(Instant::now);
+            tokio::select! {
+                done = stdout.fill(), if stdout.open() => {
+                    if done.map_err(read_error)? { on_event(Event::Stdout(stdout.line())); }
+                }
+                done = stderr.fill(), if stderr.open() => {
+                    if done.map_err(read_error)? { on_event(Event::Stderr(stderr.line())); }
+                }
+                ended = child.wait(), if status.is_none() => {
+                    status = Some(ended.map_err(read_error)?);
+                }
+                () = cancel.cancelled(), if deadline.is_none() => {
+                    group.signal(Signal::TERM);
+                    deadline = Some(Instant::now() + GRACE);
+                }
+                _ = seconds.tick() => on_event(Event::Second),
+                () = tokio::time::sleep_until(grace), if deadline.is_some() => {
+                    group.signal(Signal::KILL);
+                    break;
+                }
+            }
+        }
+        match status {
+            Some(status) if deadline.is_none() => Ok(status),
+            _ => Err(ProcessError::Cancelled { program: program() }),
+        }
+    }
+
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the one place that starts processes"
+    )]
+    fn spawn(&self) -> Result<tokio::process::Child, ProcessError> {
+        tracing::debug!("running {self}");
+        tokio::process::Command::new(&self.program)
+            .args(&self.args)
+            .envs(&self.env)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .process_group(0)
+            .kill_on_drop(true)
+            .spawn()
+            .map_err(|source| ProcessError::Start {
+                program: self.program.to_string_lossy().into_owned(),
+                source,
+            })
+    }
+}
+
+/// The process group of a child: itself and what it started.
+struct Group(Option<Pid>);
+
+impl Group {
+    fn of(child: &tokio::process::Child) -> Self {
+        Self(
+            child
+                .id()
+                .and_then(|id| i32::try_from(id).ok())
+                .and_then(Pid::from_raw),
+        )
+    }
+
+    fn signal(&self, signal: Signal) {
+        if let Some(group) = self.0 {
+            // Fails only when nobody of the group is left.
+            let _ = kill_process_group(group, signal);
+        }
+    }
+}
+
+/// What happens while a child runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Event<'a> {
+    /// A line of standard output.
+    Stdout(&'a [u8]),
+    /// A line of standard error.
+    Stderr(&'a [u8]),
+    /// A second has passed.
+    Second,
+}
+
+/// The command as a line for a shell, with the names of the variables it sets but not their
+/// values: they may be secret.
+impl fmt::Display for Command {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for name in self.env.keys() {
+            write!(formatter, "{name}=… ")?;
+        }
+        formatter.write_str(&quoted(&self.program.to_string_lossy()))?;
+        for argument in &self.args {
+            write!(formatter, " {}", quoted(&argument.to_string_lossy()))?;
+        }
+        Ok(())
+    }
+}
+
+/// An argument as a POSIX shell would have to be given it.
+pub(crate) fn quoted(argument: &str) -> String {
+    let plain =
+        |character: char| character.is_ascii_alphanumeric() || "-_./:=,@%+#".contains(character);
+    if !argument.is_empty() && argument.chars().all(plain) {
+        argument.to_owned()
+    } else {
+        format!("'{}'", argument.replace('\'', r"'\''"))
+    }
+}
+
+fn last_lines(stderr: &str) -> String {
+    let lines: Vec<&str> = stderr
+        .lines()
+        .filter(|line| !line.trim().is_empty())
+        .collect();
+    match lines.as_slice() {
+        [] => String::new(),
+        [.., last] => format!(": {}", last.trim()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shell(script: &str) -> Command {
+        Command::new("/bin/sh").args(["-c", script])
+    }
+
+    #[tokio::test]
+    async fn hands_over_both_streams_line_by_line() {
+        let mut seen = Vec::new();
+        let status = shell("printf 'a\\r\\nb'; printf 'c\\n\\nd' >&2; exit 3")
+            .stream(&CancellationToken::new(), |event| match event {
+                Event::Stdout(line) => {
+                    seen.push(("out", String::from_utf8_lossy(line).into_owned()));
+                }
+                Event::Stderr(line) => {
+                    seen.push(("err", String::from_utf8_lossy(line).into_owned()));
+                }
+                Event::Second => {}
+            })
+            .await
+            .unwrap();
+        assert_eq!(status.code(), Some(3));
+        let of = |wanted| -> Vec<&str> {
+            seen.iter()
+                .filter(|(source, _)| *source == wanted)
+                .map(|(_, line)| line.as_str())
+                .collect()
+        };
+        assert_eq!(of("out"), ["a", "b"]);
+        assert_eq!(of("err"), ["c", "", "d"]);
+    }
+
+    #[tokio::test]
+    async fn a_failure_names_the_command_and_its_last_word() {
+        let error = shell("echo first >&2; echo 'no such builder' >&2; exit 1")
+            .output(&CancellationToken::new())
+            .await
+            .unwrap_err()
+            .to_string();
+        assert!(error.starts_with("`/bin/sh -c 'echo first"), "{error}");
+        assert!(
+            error.ends_with("exit status: 1: no such builder"),
+            "{error}"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_missing_program_is_named() {
+        let error = Command::new("/nowhere/buildx")
+            .output(&CancellationToken::new())
+            .await
+            .unwrap_err();
+        assert_eq!(error.to_string(), "could not start `/nowhere/buildx`");
+    }
+
+    #[tokio::test]
+    async fn cancelling_ends_the_child_and_its_children() {
+        let cancel = CancellationToken::new();
+        let inside = cancel.clone();
+        let mut pids = Vec::new();
+        let result = shell("sleep 60 & echo $!; wait")
+            .stream(&cancel, |event| {
+                if let Event::Stdout(line) = event {
+                    pids.push(String::from_utf8_lossy(line).parse::<i32>().unwrap());
+                    inside.cancel();
+                }
+            })
+            .await;
+        assert!(matches!(result, Err(ProcessError::Cancelled { .. })));
+        let sleeper = Pid::from_raw(pids[0]).unwrap();
+        // Gone, or a zombie whose new parent has not fetched it yet; a moment after the signal.
+        let stat = format!("/proc/{}/stat", sleeper.as_raw_nonzero());
+        let alive = || std::fs::read_to_string(&stat).is_ok_and(|stat| !stat.contains(") Z "));
+        for _ in 0..200 {
+            if !alive() {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("the child's child is still running");
+    }
+
+    #[test]
+    fn prints_as_a_shell_line_without_the_values_of_variables() {
+        let mut command = Command::new("buildx").args(["build", "--label", "a b='c'", ""]);
+        command.env.insert("TOKEN".into(), "hidden".into());
+        assert_eq!(
+            command.to_string(),
+            r"TOKEN=… buildx build --label 'a b='\''c'\''' ''"
+        );
+    }
+}
