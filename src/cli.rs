@@ -1,0 +1,202 @@
+//! The command line: subcommands, and flags made from the table of inputs.
+//!
+//! In: arguments. Out: a [`Command`]. A flag wins over the input's variable; a list flag may be
+//! repeated. A secret is never a flag's value: its flag names a file.
+
+use std::path::PathBuf;
+
+use clap::builder::PossibleValuesParser;
+use clap::{Arg, ArgAction, ArgMatches};
+
+use crate::inputs::Given;
+use crate::inputs::spec::{Kind, SPECS, Spec};
+
+/// What was asked for.
+#[derive(Debug)]
+pub(crate) enum Command {
+    /// Run the action.
+    Run(Flags),
+    /// Print what would be done, as JSON.
+    Plan { flags: Flags, facts: Vec<String> },
+    /// Clean up after a run that was killed.
+    Post,
+    /// Answer as a Docker credential helper.
+    Credential(Vec<String>),
+}
+
+/// Inputs given as flags.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Flags {
+    values: Vec<(&'static str, String)>,
+    /// Files that hold the values of secret inputs.
+    pub secret_files: Vec<(&'static str, PathBuf)>,
+}
+
+impl Flags {
+    /// Puts the flags over what the environment gave.
+    pub(crate) fn over(&self, given: &mut Given) {
+        for (name, value) in &self.values {
+            given.set(name, value.clone());
+        }
+    }
+}
+
+/// Reads the arguments, the program's name first.
+///
+/// # Errors
+/// With clap's own text for a wrong argument, `--help` and `--version`.
+pub(crate) fn parse(arguments: &[String]) -> Result<Command, clap::Error> {
+    let matches = command().try_get_matches_from(arguments)?;
+    Ok(match matches.subcommand() {
+        Some(("plan", matches)) => Command::Plan {
+            flags: flags(matches),
+            facts: all(matches, "fact"),
+        },
+        Some(("post", _)) => Command::Post,
+        Some(("docker-credential", matches)) => Command::Credential(all(matches, "verb")),
+        _ => Command::Run(flags(&matches)),
+    })
+}
+
+fn command() -> clap::Command {
+    let plan = clap::Command::new("plan")
+        .about("Prints what would be done, as JSON, without doing it")
+        .args(SPECS.iter().map(argument))
+        .arg(
+            Arg::new("fact")
+                .long("fact")
+                .value_name("NAME=VALUE")
+                .action(ArgAction::Append)
+                .help("A fact that is not to be probed: buildx=VERSION, engine=VERSION or none, store=containerd or classic, platform=OS/ARCH, registry=HOST"),
+        );
+    clap::Command::new(env!("CARGO_PKG_NAME"))
+        .about(env!("CARGO_PKG_DESCRIPTION"))
+        .version(env!("CARGO_PKG_VERSION"))
+        .args_conflicts_with_subcommands(true)
+        .args(SPECS.iter().map(argument))
+        .subcommand(plan)
+        .subcommand(
+            clap::Command::new("post")
+                .about("Cleans up after a run that was killed; the action calls it"),
+        )
+        .subcommand(
+            clap::Command::new("docker-credential")
+                .about("Answers as a Docker credential helper for Amazon ECR")
+                .arg(Arg::new("verb").num_args(0..).action(ArgAction::Append)),
+        )
+}
+
+fn argument(spec: &'static Spec) -> Arg {
+    let default = if spec.default.is_empty() || spec.kind == Kind::Secret {
+        String::new()
+    } else {
+        format!(" [default: {}]", spec.default)
+    };
+    let argument = Arg::new(spec.name)
+        .long(spec.name)
+        .help(format!("{}{default}", spec.help));
+    match spec.kind {
+        Kind::Boolean => argument
+            .num_args(0..=1)
+            .require_equals(true)
+            .default_missing_value("true")
+            .value_name("true|false"),
+        Kind::Choice(names) => argument
+            .value_parser(PossibleValuesParser::new(names))
+            .hide_possible_values(true)
+            .value_name("NAME"),
+        Kind::Integer { .. } => argument.value_name("NUMBER"),
+        Kind::Secret => argument
+            .long(format!("{}-file", spec.name))
+            .help(format!("File that holds it: {}", spec.help))
+            .value_name("PATH"),
+        kind if kind.is_list() => argument.action(ArgAction::Append).value_name("ITEM"),
+        _ => argument.value_name("TEXT"),
+    }
+}
+
+fn flags(matches: &ArgMatches) -> Flags {
+    let mut flags = Flags::default();
+    for spec in SPECS {
+        let values = all(matches, spec.name);
+        match (spec.kind, values.first()) {
+            (_, None) => {}
+            (Kind::Secret, Some(path)) => {
+                flags.secret_files.push((spec.name, PathBuf::from(path)));
+            }
+            // One item a line is what every list grammar reads.
+            _ => flags.values.push((spec.name, values.join("\n"))),
+        }
+    }
+    flags
+}
+
+fn all(matches: &ArgMatches, name: &str) -> Vec<String> {
+    matches
+        .get_many::<String>(name)
+        .into_iter()
+        .flatten()
+        .cloned()
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::env::Env;
+    use crate::inputs::Inputs;
+
+    fn parsed(arguments: &[&str]) -> Command {
+        let all: Vec<String> = std::iter::once("fast-ecr-push")
+            .chain(arguments.iter().copied())
+            .map(str::to_owned)
+            .collect();
+        parse(&all).unwrap()
+    }
+
+    #[test]
+    fn the_table_makes_a_valid_command_line() {
+        command().debug_assert();
+    }
+
+    #[test]
+    fn a_flag_wins_over_the_variable_and_lists_may_be_repeated() {
+        let Command::Run(flags) =
+            parsed(&["--tags", "a:1", "--tags=b:2", "--no-cache", "--push=false"])
+        else {
+            panic!("not a run");
+        };
+        let mut given = Given::from_env(&Env::from([
+            ("INPUT_TAGS", "old:1"),
+            ("INPUT_TARGET", "stage"),
+        ]));
+        flags.over(&mut given);
+        let inputs = Inputs::parse(&given).unwrap();
+        assert_eq!(inputs.tags, ["a:1", "b:2"]);
+        assert_eq!(inputs.target.as_deref(), Some("stage"));
+        assert!(inputs.no_cache);
+        assert_eq!(inputs.push, Some(false));
+    }
+
+    #[test]
+    fn a_secret_is_no_flag_but_a_file() {
+        let Command::Run(flags) = parsed(&["--github-token-file", "/run/token"]) else {
+            panic!("not a run");
+        };
+        assert_eq!(
+            flags.secret_files,
+            [("github-token", PathBuf::from("/run/token"))]
+        );
+        let all = ["fast-ecr-push", "--github-token", "x"].map(str::to_owned);
+        assert!(parse(&all).is_err());
+    }
+
+    #[test]
+    fn plan_takes_facts() {
+        let Command::Plan { facts, .. } = parsed(&["plan", "--fact", "a=1", "--fact", "b=2"])
+        else {
+            panic!("not a plan");
+        };
+        assert_eq!(facts, ["a=1", "b=2"]);
+    }
+}

@@ -1,0 +1,127 @@
+//! Which Docker Engine there is, and how it stores images.
+//!
+//! The image store decides a lot: only with containerd's can the Engine's own BuildKit push by
+//! itself, compress as asked and export caches
+//! (<https://docs.docker.com/engine/storage/containerd/>).
+
+use std::fmt::Write as _;
+
+use bollard::{API_DEFAULT_VERSION, Docker};
+
+use crate::env::Env;
+
+/// Where the Engine listens when nothing else is said.
+const DEFAULT_HOST: &str = "unix:///var/run/docker.sock";
+
+/// How long to wait for an answer (seconds). A healthy Engine takes milliseconds.
+const TIMEOUT: u64 = 20;
+
+/// A Docker Engine that answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Engine {
+    /// Its address, as `DOCKER_HOST` has it.
+    pub host: String,
+    pub version: String,
+    pub store: ImageStore,
+    /// Its own platform, `linux/amd64`.
+    pub platform: String,
+}
+
+/// The Engine's image store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ImageStore {
+    Containerd,
+    /// The graph drivers from before containerd's store.
+    Classic,
+}
+
+impl Engine {
+    /// Asks the Engine; an error says why it could not be asked.
+    pub(super) async fn ask(env: &Env) -> Result<Self, String> {
+        let host = host(env);
+        Self::ask_at(&host).await.map_err(|error| {
+            let mut text = format!("could not reach the Docker Engine at `{host}`");
+            let mut source: Option<&dyn std::error::Error> = Some(&*error);
+            while let Some(cause) = source {
+                // Writing to a String can't fail.
+                let _ = write!(text, ": {cause}");
+                source = cause.source();
+            }
+            text
+        })
+    }
+
+    async fn ask_at(host: &str) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
+        let docker = match host.split_once("://") {
+            Some(("unix", path)) => Docker::connect_with_unix(path, TIMEOUT, API_DEFAULT_VERSION)?,
+            Some(("tcp" | "http", _)) => {
+                Docker::connect_with_http(host, TIMEOUT, API_DEFAULT_VERSION)?
+            }
+            _ => return Err("only unix:// and plain tcp:// addresses are supported".into()),
+        };
+        let docker = docker.negotiate_version().await?;
+        let info = docker.info().await?;
+        let containerd = info.driver_status.iter().flatten().any(|row| {
+            matches!(row.as_slice(), [key, value]
+                if key == "driver-type" && value.starts_with("io.containerd.snapshotter"))
+        });
+        let os = info.os_type.unwrap_or_else(|| "linux".to_owned());
+        Ok(Self {
+            host: host.to_owned(),
+            version: info.server_version.unwrap_or_default(),
+            store: if containerd {
+                ImageStore::Containerd
+            } else {
+                ImageStore::Classic
+            },
+            platform: format!(
+                "{os}/{}",
+                architecture(&info.architecture.unwrap_or_default())
+            ),
+        })
+    }
+}
+
+/// The Engine's address.
+pub(super) fn host(env: &Env) -> String {
+    env.get("DOCKER_HOST").unwrap_or(DEFAULT_HOST).to_owned()
+}
+
+/// The kernel's name of an architecture as an image platform has it.
+fn architecture(machine: &str) -> &str {
+    match machine {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        "armv7l" => "arm/v7",
+        "armv6l" => "arm/v6",
+        "i686" | "i386" => "386",
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_engine_that_is_not_there_is_named_with_the_reason() {
+        let env = Env::from([("DOCKER_HOST", "unix:///nowhere/docker.sock")]);
+        let reason = Engine::ask(&env).await.unwrap_err();
+        assert!(
+            reason.starts_with(
+                "could not reach the Docker Engine at `unix:///nowhere/docker.sock`: "
+            ),
+            "{reason}"
+        );
+    }
+
+    #[tokio::test]
+    async fn an_address_of_another_kind_is_refused_in_words() {
+        let env = Env::from([("DOCKER_HOST", "ssh://host")]);
+        let reason = Engine::ask(&env).await.unwrap_err();
+        assert!(
+            reason.ends_with("only unix:// and plain tcp:// addresses are supported"),
+            "{reason}"
+        );
+    }
+}

@@ -1,0 +1,183 @@
+//! Facts from outside that the plan needs, as values: which buildx, which Docker Engine.
+//!
+//! In: the environment, and facts given by hand (`--fact name=value`), which are not probed.
+//! Out: [`Facts`]. An Engine that can't be reached is a fact, too: with another builder it would
+//! not matter. The Engine's API: <https://docs.docker.com/reference/api/engine/>.
+
+mod buildx;
+mod engine;
+
+use semver::Version;
+use thiserror::Error;
+use tokio_util::sync::CancellationToken;
+
+use crate::env::Env;
+use crate::process::ProcessError;
+
+pub(crate) use buildx::Buildx;
+pub(crate) use engine::{Engine, ImageStore};
+
+/// The oldest buildx whose options and metadata we rely on (January 2024).
+pub(crate) const OLDEST_BUILDX: Version = Version::new(0, 13, 0);
+
+/// What the plan may know of the world.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Facts {
+    pub buildx: Buildx,
+    /// The Docker Engine, or why there is none.
+    pub engine: Result<Engine, String>,
+    /// Registry host of the AWS account, when the inputs don't name one.
+    pub registry: Option<String>,
+}
+
+/// A fact could not be found out, or one given by hand makes no sense.
+#[derive(Debug, Error)]
+pub(crate) enum FactsError {
+    #[error(
+        "could not find buildx: no `buildx` or `docker-buildx` in PATH or among Docker's plugins"
+    )]
+    NoBuildx,
+    #[error("could not ask buildx for its version")]
+    BuildxVersion(#[source] ProcessError),
+    #[error("could not read buildx's version from `{0}`")]
+    UnknownVersion(String),
+    #[error("fact `{given}`: expected {expected}")]
+    BadFact { given: String, expected: String },
+}
+
+impl FactsError {
+    pub(crate) fn hint(&self) -> Option<String> {
+        match self {
+            Self::NoBuildx => Some(
+                "install Docker Buildx: https://docs.docker.com/build/install-buildx/".to_owned(),
+            ),
+            Self::UnknownVersion(_) => Some(format!(
+                "is it Docker Buildx {OLDEST_BUILDX} or newer? `docker buildx version` tells"
+            )),
+            Self::BuildxVersion(_) | Self::BadFact { .. } => None,
+        }
+    }
+}
+
+/// Facts given by hand; what is missing gets probed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct GivenFacts {
+    buildx: Option<Version>,
+    engine: Option<Option<Version>>,
+    store: Option<ImageStore>,
+    platform: Option<String>,
+    registry: Option<String>,
+}
+
+impl GivenFacts {
+    /// Reads `name=value` pairs.
+    ///
+    /// # Errors
+    /// At the first unknown name or unreadable value.
+    pub(crate) fn parse<'a>(pairs: impl IntoIterator<Item = &'a str>) -> Result<Self, FactsError> {
+        let mut facts = Self::default();
+        for pair in pairs {
+            let bad = |expected: &str| FactsError::BadFact {
+                given: pair.to_owned(),
+                expected: expected.to_owned(),
+            };
+            let version =
+                |text| buildx::lenient_version(text).ok_or_else(|| bad("a version, as `0.37.1`"));
+            match pair.split_once('=') {
+                Some(("buildx", text)) => facts.buildx = Some(version(text)?),
+                Some(("engine", "none")) => facts.engine = Some(None),
+                Some(("engine", text)) => facts.engine = Some(Some(version(text)?)),
+                Some(("store", "containerd")) => facts.store = Some(ImageStore::Containerd),
+                Some(("store", "classic")) => facts.store = Some(ImageStore::Classic),
+                Some(("store", _)) => return Err(bad("`containerd` or `classic`")),
+                Some(("platform", text)) => facts.platform = Some(text.to_owned()),
+                Some(("registry", text)) => facts.registry = Some(text.to_owned()),
+                _ => {
+                    return Err(bad(
+                        "`buildx=VERSION`, `engine=VERSION`, `engine=none`, `store=containerd`, \
+                         `store=classic`, `platform=OS/ARCH` or `registry=HOST`",
+                    ));
+                }
+            }
+        }
+        Ok(facts)
+    }
+
+    /// The registry given by hand.
+    pub(crate) fn registry(&self) -> Option<&str> {
+        self.registry.as_deref()
+    }
+}
+
+/// Finds out what was not given, everything at once.
+///
+/// # Errors
+/// When there is no usable buildx.
+pub(crate) async fn probe(
+    given: &GivenFacts,
+    env: &Env,
+    cancel: &CancellationToken,
+) -> Result<Facts, FactsError> {
+    let (buildx, engine) = tokio::join!(
+        async {
+            match &given.buildx {
+                Some(version) => Ok(Buildx::given(env, version.clone())),
+                None => Buildx::find(env, cancel).await,
+            }
+        },
+        async {
+            match (&given.engine, given.store) {
+                (Some(None), _) => Err("the fact `engine=none` was given".to_owned()),
+                // One given fact is enough: an Engine of today in all the rest.
+                (Some(Some(_)), _) | (None, Some(_)) => Ok(Engine {
+                    host: engine::host(env),
+                    version: given
+                        .engine
+                        .clone()
+                        .flatten()
+                        .map_or_else(|| "28.5.2".to_owned(), |version| version.to_string()),
+                    store: given.store.unwrap_or(ImageStore::Containerd),
+                    platform: given
+                        .platform
+                        .clone()
+                        .unwrap_or_else(|| "linux/amd64".to_owned()),
+                }),
+                (None, None) => Engine::ask(env).await,
+            }
+        }
+    );
+    Ok(Facts {
+        buildx: buildx?,
+        engine,
+        registry: given.registry.clone(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn given_facts_are_not_probed() {
+        let given =
+            GivenFacts::parse(["buildx=v0.37.1", "store=classic", "registry=r.example"]).unwrap();
+        let facts = probe(&given, &Env::default(), &CancellationToken::new())
+            .await
+            .unwrap();
+        assert_eq!(facts.buildx.version, Version::new(0, 37, 1));
+        let engine = facts.engine.unwrap();
+        assert_eq!(engine.store, ImageStore::Classic);
+        assert_eq!(facts.registry.as_deref(), Some("r.example"));
+    }
+
+    #[test]
+    fn refuses_facts_it_does_not_know() {
+        for pair in ["store=zfs", "buildx=new", "weather=fine", "buildx"] {
+            let error = GivenFacts::parse([pair]).unwrap_err().to_string();
+            assert!(
+                error.starts_with(&format!("fact `{pair}`: expected ")),
+                "{error}"
+            );
+        }
+    }
+}

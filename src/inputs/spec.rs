@@ -1,0 +1,238 @@
+//! The one table of inputs.
+//!
+//! From it come: which `INPUT_*` variables are read, the flags of the command line, the checks of
+//! `action.yml` and of the README's tables. Names and meanings are docker/build-push-action's
+//! wherever it has the input
+//! (<https://github.com/docker/build-push-action/blob/cb941d0/action.yml>).
+
+/// What an input's text has to look like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Any text on one line.
+    Text,
+    /// YAML 1.2 core boolean, as `core.getBooleanInput` takes it.
+    Boolean,
+    /// One of a closed set.
+    Choice(&'static [&'static str]),
+    /// Whole number within bounds, both included.
+    Integer { least: i64, most: i64 },
+    /// List separated by commas or lines.
+    List,
+    /// List with one item a line; commas belong to the item.
+    Lines,
+    /// List with one item a line; commas and quotes belong to the item.
+    QuotedLines,
+    /// A boolean, or attributes.
+    BooleanOrText,
+    /// Text that must never be shown, nor given as a flag's value.
+    Secret,
+}
+
+/// One input: the only place that says its name, default and meaning.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Spec {
+    pub name: &'static str,
+    pub kind: Kind,
+    /// Default as `action.yml` declares it; empty when the plan decides.
+    pub default: &'static str,
+    /// One sentence for `action.yml`, the README and `--help`.
+    pub help: &'static str,
+}
+
+const fn spec(name: &'static str, kind: Kind, default: &'static str, help: &'static str) -> Spec {
+    Spec {
+        name,
+        kind,
+        default,
+        help,
+    }
+}
+
+/// Builders that can be asked for by name.
+pub(crate) const DRIVERS: &[&str] = &["auto", "local", "docker", "docker-container"];
+
+/// Layer compressions. `auto` is decided by the plan.
+pub(crate) const COMPRESSIONS: &[&str] = &["auto", "gzip", "zstd", "estargz", "uncompressed"];
+
+/// All inputs, in the order in which the README lists them.
+pub(crate) const SPECS: &[Spec] = &[
+    spec(
+        "context",
+        Kind::Text,
+        "",
+        "Build context: a path, or the URL of a Git repository (default: the commit of this workflow run; on the command line the current folder)",
+    ),
+    spec(
+        "file",
+        Kind::Text,
+        "",
+        "Path of the Dockerfile (default: `Dockerfile` in the context)",
+    ),
+    spec(
+        "tags",
+        Kind::List,
+        "",
+        "Image names with tags; with `repository`, plain tags",
+    ),
+    spec(
+        "repository",
+        Kind::Text,
+        "",
+        "Repository to push to, without registry and tag",
+    ),
+    spec(
+        "registry",
+        Kind::Text,
+        "",
+        "Registry host for `repository` (default: the account's own Amazon ECR)",
+    ),
+    spec(
+        "aws-region",
+        Kind::Text,
+        "",
+        "AWS region of the registry (default: from the environment, as the AWS SDKs read it)",
+    ),
+    spec(
+        "build-args",
+        Kind::Lines,
+        "",
+        "Build arguments, `NAME=value`",
+    ),
+    spec("target", Kind::Text, "", "Stage of the Dockerfile to build"),
+    spec(
+        "labels",
+        Kind::Lines,
+        "",
+        "Labels of the image, `name=value`",
+    ),
+    spec(
+        "platforms",
+        Kind::List,
+        "",
+        "Platforms to build for, as `linux/amd64`",
+    ),
+    spec("no-cache", Kind::Boolean, "false", "Build every step anew"),
+    spec(
+        "pull",
+        Kind::Boolean,
+        "false",
+        "Ask the registry for newer base images",
+    ),
+    spec(
+        "push",
+        Kind::Boolean,
+        "",
+        "Push the image (default: true, unless `load` or `outputs` is given)",
+    ),
+    spec(
+        "load",
+        Kind::Boolean,
+        "false",
+        "Load the image into the Docker Engine",
+    ),
+    spec(
+        "outputs",
+        Kind::QuotedLines,
+        "",
+        "Output destinations, `type=local,dest=path`",
+    ),
+    spec(
+        "driver",
+        Kind::Choice(DRIVERS),
+        "auto",
+        "Who builds: `auto`, `local`, or `docker` / `docker-container` to force that one",
+    ),
+    spec(
+        "driver-opts",
+        Kind::QuotedLines,
+        "",
+        "Options of the builder, `name=value`, as docker/setup-buildx-action takes them",
+    ),
+    spec(
+        "cache-from",
+        Kind::Lines,
+        "",
+        "Caches to import, `type=registry,ref=name`",
+    ),
+    spec(
+        "cache-to",
+        Kind::Lines,
+        "",
+        "Caches to export, `type=inline`",
+    ),
+    spec(
+        "compression",
+        Kind::Choice(COMPRESSIONS),
+        "auto",
+        "Compression of new layers: `auto` (zstd where it can be), `gzip`, `zstd`, `estargz` or `uncompressed`",
+    ),
+    spec(
+        "compression-level",
+        Kind::Integer { least: 0, most: 22 },
+        "",
+        "Level of the compression: 0 to 9 for gzip and estargz, 0 to 22 for zstd",
+    ),
+    spec(
+        "provenance",
+        Kind::BooleanOrText,
+        "false",
+        "Provenance attestation: a boolean, or attributes as `mode=max`",
+    ),
+    spec(
+        "sbom",
+        Kind::BooleanOrText,
+        "false",
+        "SBOM attestation: a boolean, or attributes as `generator=image`",
+    ),
+    spec("summary", Kind::Boolean, "true", "Write the job summary"),
+    spec(
+        "timings-file",
+        Kind::Text,
+        "",
+        "File for the full timings, as JSON",
+    ),
+    spec(
+        "dry-run",
+        Kind::Boolean,
+        "false",
+        "Check the inputs and print the plan, without building",
+    ),
+    spec(
+        "github-token",
+        Kind::Secret,
+        "${{ github.token }}",
+        "Token to read the Git context with",
+    ),
+];
+
+/// The specification of this name.
+pub(crate) fn find(name: &str) -> Option<&'static Spec> {
+    SPECS.iter().find(|spec| spec.name == name)
+}
+
+impl Kind {
+    /// Whether several values make one input, so that a flag may be repeated.
+    pub(crate) fn is_list(self) -> bool {
+        matches!(self, Self::List | Self::Lines | Self::QuotedLines)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_unique_and_spelled_as_inputs_are() {
+        let mut names: Vec<&str> = SPECS.iter().map(|spec| spec.name).collect();
+        for name in &names {
+            assert!(
+                name.bytes()
+                    .all(|byte| byte.is_ascii_lowercase() || byte == b'-'),
+                "{name}"
+            );
+        }
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), SPECS.len());
+    }
+}

@@ -1,0 +1,191 @@
+//! Which builder, and its options.
+
+use serde::Serialize;
+
+use super::{Place, Remarks};
+use crate::facts::{Engine, ImageStore};
+use crate::inputs::{self, Inputs};
+
+/// The driver that builds, under buildx's name for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Driver {
+    /// The Engine's own BuildKit: nothing to boot.
+    Docker,
+    /// BuildKit in a container beside the Engine.
+    DockerContainer,
+}
+
+impl Driver {
+    /// buildx's name.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Docker => "docker",
+            Self::DockerContainer => "docker-container",
+        }
+    }
+}
+
+/// The builder of this run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct BuilderPlan {
+    pub driver: Driver,
+    /// buildx's name of the builder.
+    pub name: String,
+    /// Driver options, each name once.
+    pub options: Vec<(String, String)>,
+    /// Address of the Engine.
+    pub engine: String,
+    /// The Engine's own platform.
+    pub platform: String,
+}
+
+/// Prefix of the names of builders that we make.
+pub(crate) const PREFIX: &str = "fast-ecr-push-";
+
+/// buildx's name of the builder that is the Engine of `DOCKER_HOST`.
+const ENGINE_BUILDER: &str = "default";
+
+/// Options of the docker-container driver:
+/// <https://github.com/docker/buildx/blob/461836ba0/driver/docker-container/factory.go>.
+const CONTAINER_OPTIONS: &[&str] = &[
+    "image",
+    "network",
+    "memory",
+    "memory-swap",
+    "cpu-period",
+    "cpu-quota",
+    "cpu-shares",
+    "cpuset-cpus",
+    "cpuset-mems",
+    "cgroup-parent",
+    "restart-policy",
+    "default-load",
+    "provenance-add-gha",
+    "allow-untrusted-image",
+];
+
+/// Options of the kubernetes driver, which others ignore, so that a matrix over drivers can share
+/// one block: <https://github.com/docker/buildx/blob/461836ba0/driver/kubernetes/factory.go>.
+const KUBERNETES_OPTIONS: &[&str] = &[
+    "image",
+    "namespace",
+    "replicas",
+    "requests.cpu",
+    "requests.memory",
+    "requests.ephemeral-storage",
+    "limits.cpu",
+    "limits.memory",
+    "limits.ephemeral-storage",
+    "persistent-volume-claim.requests.storage",
+    "rootless",
+    "schedulername",
+    "serviceaccount",
+    "nodeselector",
+    "annotations",
+    "labels",
+    "tolerations",
+    "loadbalance",
+    "qemu.install",
+    "qemu.image",
+    "buildkit-root-volume-memory",
+    "default-load",
+    "timeout",
+];
+
+impl BuilderPlan {
+    /// `auto` and `local` take the Engine's own BuildKit where its image store lets it push and
+    /// cache by itself, else BuildKit in a container.
+    pub(super) fn choose(
+        inputs: &Inputs,
+        engine: &Engine,
+        place: &Place,
+        remarks: &mut Remarks,
+    ) -> Self {
+        let driver = match (inputs.driver, engine.store) {
+            (inputs::Driver::Docker, _)
+            | (inputs::Driver::Auto | inputs::Driver::Local, ImageStore::Containerd) => {
+                Driver::Docker
+            }
+            (inputs::Driver::DockerContainer, _)
+            | (inputs::Driver::Auto | inputs::Driver::Local, ImageStore::Classic) => {
+                Driver::DockerContainer
+            }
+        };
+        Self {
+            driver,
+            name: match driver {
+                Driver::Docker => ENGINE_BUILDER.to_owned(),
+                Driver::DockerContainer => format!("{PREFIX}{}", place.id),
+            },
+            options: options(&inputs.driver_opts, driver, remarks),
+            engine: engine.host.clone(),
+            platform: engine.platform.clone(),
+        }
+    }
+}
+
+fn options(
+    given: &[(String, String)],
+    driver: Driver,
+    remarks: &mut Remarks,
+) -> Vec<(String, String)> {
+    let known: &[&str] = match driver {
+        Driver::Docker => &[],
+        Driver::DockerContainer => CONTAINER_OPTIONS,
+    };
+    let mut options: Vec<(String, String)> = Vec::new();
+    let mut repeated = Vec::new();
+    let mut ignored = Vec::new();
+    for (name, value) in given {
+        let environment = name
+            .strip_prefix("env.")
+            .is_some_and(|name| !name.is_empty());
+        let of_a_driver = environment
+            || CONTAINER_OPTIONS.contains(&name.as_str())
+            || KUBERNETES_OPTIONS.contains(&name.as_str());
+        if !of_a_driver {
+            remarks.wrong("driver-opts", format!("{name}={value}"), expected(name));
+        } else if known.contains(&name.as_str()) || (environment && driver != Driver::Docker) {
+            if options.iter().any(|(other, _)| other == name) {
+                repeated.push(name.as_str());
+                options.retain(|(other, _)| other != name);
+            }
+            options.push((name.clone(), value.clone()));
+        } else if !ignored.contains(&name.as_str()) {
+            ignored.push(name.as_str());
+        }
+    }
+    if !repeated.is_empty() {
+        remarks.notices.push(format!(
+            "`driver-opts` names {} more than once: the last one counts",
+            in_backticks(&repeated)
+        ));
+    }
+    if !ignored.is_empty() {
+        remarks.notices.push(format!(
+            "`driver-opts` of another driver are ignored by `{}`: {}",
+            driver.name(),
+            in_backticks(&ignored)
+        ));
+    }
+    options
+}
+
+fn expected(name: &str) -> String {
+    let nearest = CONTAINER_OPTIONS
+        .iter()
+        .chain(KUBERNETES_OPTIONS)
+        .map(|known| (strsim::jaro_winkler(name, known), known))
+        .filter(|(likeness, _)| *likeness > 0.8)
+        .max_by(|one, other| one.0.total_cmp(&other.0));
+    match nearest {
+        Some((_, known)) => format!("an option of a buildx driver; did you mean `{known}`?"),
+        None => "an option of a buildx driver, as `image`, `network` or `env.NAME`".to_owned(),
+    }
+}
+
+fn in_backticks(names: &[&str]) -> String {
+    let quoted: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
+    quoted.join(", ")
+}

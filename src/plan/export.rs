@@ -1,0 +1,154 @@
+//! What becomes of the result: pushed, loaded or written, and how its layers are compressed.
+//!
+//! `compression: auto` is zstd with OCI media types: measured on a 2.6 GB layer it is 1.8 times
+//! faster than BuildKit's gzip and 17 % smaller, and containerd 1.5, Docker 23, Fargate and ECR's
+//! scanner read it
+//! (<https://aws.amazon.com/blogs/containers/reducing-aws-fargate-startup-times-with-zstd-compressed-container-images/>).
+
+use super::{BuilderPlan, Driver, Remarks};
+use crate::facts::{Engine, ImageStore};
+use crate::inputs::output_spec::OutputSpec;
+use crate::inputs::{Compression, Inputs};
+
+/// The outputs of a build.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Export {
+    pub outputs: Vec<OutputSpec>,
+    pub push: bool,
+    /// Whether an output that pushes names its image by itself.
+    pub named: bool,
+}
+
+/// Decides on the outputs. `push` is true unless `load` or `outputs` say otherwise.
+pub(super) fn choose(
+    inputs: &Inputs,
+    builder: &BuilderPlan,
+    engine: &Engine,
+    remarks: &mut Remarks,
+) -> Export {
+    let push = inputs
+        .push
+        .unwrap_or(!inputs.load && inputs.outputs.is_empty());
+    let mut outputs = inputs.outputs.clone();
+    let layers = layers(inputs, builder, engine, push, remarks);
+    for output in outputs.iter_mut().filter(|output| output.is_image()) {
+        if push && !output.pushes() {
+            if output.attribute("push").is_some() {
+                remarks.wrong(
+                    "outputs",
+                    output.to_string(),
+                    "no `push=false` beside the input `push: true`",
+                );
+            }
+            output.set("push", "true");
+        }
+        if inputs.compression != Compression::Auto && output.attribute("compression").is_none() {
+            for (name, value) in &layers {
+                output.set(name, value);
+            }
+        }
+    }
+    let engine_stores = builder.driver == Driver::Docker;
+    if push && !outputs.iter().any(OutputSpec::pushes) {
+        let mut attributes = vec![("push".to_owned(), "true".to_owned())];
+        attributes.extend(layers);
+        // The Engine's BuildKit would unpack an image that is only to be pushed: 18 to 32 s on a
+        // layer of 2.6 GB. `unpack=false` does not stop it, `store=false` does.
+        if engine_stores && engine.store == ImageStore::Containerd && !inputs.load {
+            attributes.push(("store".to_owned(), "false".to_owned()));
+        }
+        outputs.push(OutputSpec {
+            exporter: "image".to_owned(),
+            attributes,
+        });
+    }
+    // The Engine's own BuildKit keeps what it pushes, unless told not to.
+    if inputs.load && !(engine_stores && push) {
+        outputs.push(OutputSpec {
+            exporter: "docker".to_owned(),
+            attributes: Vec::new(),
+        });
+    }
+    if inputs.load && inputs.platforms.len() > 1 && engine.store == ImageStore::Classic {
+        remarks.wrong(
+            "load",
+            "true",
+            "one platform only: the Engine's image store holds no image of several (containerd's does)",
+        );
+    }
+    Export {
+        push: outputs.iter().any(OutputSpec::pushes),
+        named: outputs
+            .iter()
+            .any(|output| output.pushes() && output.attribute("name").is_some()),
+        outputs,
+    }
+}
+
+/// The attributes that say how new layers are compressed. Base layers stay as they are:
+/// `force-compression` would take them apart and cost more than it saves.
+fn layers(
+    inputs: &Inputs,
+    builder: &BuilderPlan,
+    engine: &Engine,
+    push: bool,
+    remarks: &mut Remarks,
+) -> Vec<(String, String)> {
+    let classic = builder.driver == Driver::Docker && engine.store == ImageStore::Classic;
+    let loads_from_container = builder.driver == Driver::DockerContainer && inputs.load;
+    let compression = match inputs.compression {
+        Compression::Auto if classic || loads_from_container => {
+            if push {
+                remarks.notices.push(format!(
+                    "layers are compressed with gzip instead of zstd: {}",
+                    if classic {
+                        "the Engine's classic image store knows nothing else"
+                    } else {
+                        "`load` needs it, and every layer is compressed once only"
+                    }
+                ));
+            }
+            Compression::Gzip
+        }
+        Compression::Auto => Compression::Zstd,
+        given => {
+            if classic && given != Compression::Gzip {
+                remarks.wrong(
+                    "compression",
+                    given.name().unwrap_or_default(),
+                    "`gzip` or `auto`: the Engine's classic image store knows nothing else; \
+                     `driver: docker-container` does",
+                );
+            }
+            given
+        }
+    };
+    check_level(inputs.compression_level, compression, classic, remarks);
+    if classic {
+        return Vec::new();
+    }
+    let mut attributes = Vec::new();
+    if let Some(name) = compression.name() {
+        attributes.push(("compression".to_owned(), name.to_owned()));
+    }
+    if let Some(level) = inputs.compression_level {
+        attributes.push(("compression-level".to_owned(), level.to_string()));
+    }
+    if matches!(compression, Compression::Zstd | Compression::Estargz) {
+        attributes.push(("oci-mediatypes".to_owned(), "true".to_owned()));
+    }
+    attributes
+}
+
+fn check_level(level: Option<i64>, compression: Compression, classic: bool, remarks: &mut Remarks) {
+    let Some(level) = level else { return };
+    let expected = match compression {
+        _ if classic => "nothing: the Engine's classic image store takes no level",
+        Compression::Gzip | Compression::Estargz if level > 9 => {
+            "a level from 0 to 9, as gzip and estargz have them"
+        }
+        Compression::Uncompressed => "nothing: `compression` is `uncompressed`",
+        _ => return,
+    };
+    remarks.wrong("compression-level", level.to_string(), expected);
+}

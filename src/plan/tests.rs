@@ -1,0 +1,471 @@
+//! Inputs → plan, a named row per case.
+
+use super::*;
+use crate::facts::{Buildx, Engine, ImageStore};
+use crate::inputs::Given;
+
+type Pairs<'a> = &'a [(&'static str, &'a str)];
+
+fn facts(store: ImageStore) -> Facts {
+    Facts {
+        buildx: Buildx {
+            program: PathBuf::from("buildx"),
+            version: semver::Version::new(0, 37, 1),
+        },
+        engine: Ok(Engine {
+            host: "unix:///var/run/docker.sock".to_owned(),
+            version: "28.5.2".to_owned(),
+            store,
+            platform: "linux/amd64".to_owned(),
+        }),
+        registry: Some("123456789012.dkr.ecr.eu-west-1.amazonaws.com".to_owned()),
+    }
+}
+
+fn plan_with(
+    pairs: Pairs<'_>,
+    facts: &Facts,
+    run: Option<&WorkflowRun>,
+) -> Result<Plan, PlanError> {
+    let mut given = Given::default();
+    for (name, text) in pairs {
+        given.set(name, (*text).to_owned());
+    }
+    let inputs = Inputs::parse(&given).unwrap();
+    let place = Place {
+        folder: PathBuf::from("/run"),
+        id: "x1".to_owned(),
+    };
+    Plan::new(&inputs, run, facts, &place)
+}
+
+fn plan(pairs: Pairs<'_>) -> Plan {
+    plan_with(pairs, &facts(ImageStore::Containerd), None).unwrap()
+}
+
+fn outputs(plan: &Plan) -> Vec<String> {
+    plan.images[0]
+        .outputs
+        .iter()
+        .map(ToString::to_string)
+        .collect()
+}
+
+fn refusals(pairs: Pairs<'_>) -> Vec<String> {
+    match plan_with(pairs, &facts(ImageStore::Containerd), None) {
+        Err(PlanError::Inputs(errors)) => errors.iter().map(ToString::to_string).collect(),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn workflow() -> WorkflowRun {
+    WorkflowRun {
+        server_url: "https://github.com".to_owned(),
+        repository: "octo/app".to_owned(),
+        sha: Some("0123abc".to_owned()),
+        run_id: Some("7".to_owned()),
+        ..WorkflowRun::default()
+    }
+}
+
+#[test]
+fn the_command_line_has_build_push_actions_order() {
+    let plan = plan(&[
+        ("context", "app"),
+        ("file", "app/Dockerfile.prod"),
+        ("tags", "r.example/a:1,r.example/a:2"),
+        ("build-args", "A=1\nB=x y"),
+        ("cache-from", "type=registry,ref=r.example/a:cache"),
+        ("cache-to", "type=inline"),
+        ("labels", "k=v"),
+        ("platforms", "linux/amd64,linux/arm64"),
+        ("target", "prod"),
+        ("no-cache", "true"),
+        ("pull", "true"),
+        ("sbom", "true"),
+    ]);
+    assert_eq!(
+        plan.images[0].argv,
+        [
+            "buildx",
+            "build",
+            "--build-arg",
+            "A=1",
+            "--build-arg",
+            "B=x y",
+            "--cache-from",
+            "type=registry,ref=r.example/a:cache",
+            "--cache-to",
+            "type=inline",
+            "--file",
+            "app/Dockerfile.prod",
+            "--iidfile",
+            "/run/image-id",
+            "--label",
+            "k=v",
+            "--output",
+            "type=image,push=true,compression=zstd,oci-mediatypes=true,store=false",
+            "--platform",
+            "linux/amd64,linux/arm64",
+            "--attest",
+            "type=provenance,disabled=true",
+            "--attest",
+            "type=sbom",
+            "--tag",
+            "r.example/a:1",
+            "--tag",
+            "r.example/a:2",
+            "--target",
+            "prod",
+            "--builder",
+            "default",
+            "--metadata-file",
+            "/run/metadata.json",
+            "--no-cache",
+            "--pull",
+            "--progress",
+            "rawjson",
+            "app",
+        ]
+    );
+}
+
+#[test]
+fn outputs_follow_push_load_and_compression() {
+    const TAG: (&str, &str) = ("tags", "r.example/a:1");
+    const PUSHED: &str = "type=image,push=true,compression=zstd,oci-mediatypes=true";
+    let container = ("driver", "docker-container");
+    let cases: &[(&str, Pairs<'_>, &[&str])] = &[
+        (
+            "push is the default",
+            &[TAG],
+            &[&format!("{PUSHED},store=false")],
+        ),
+        ("load alone", &[TAG, ("load", "true")], &["type=docker"]),
+        (
+            "load and push: the Engine keeps what it pushes",
+            &[TAG, ("load", "true"), ("push", "true")],
+            &[PUSHED],
+        ),
+        ("neither", &[TAG, ("push", "false")], &[]),
+        (
+            "outputs stay as they are",
+            &[TAG, ("outputs", "type=local,dest=out")],
+            &["type=local,dest=out"],
+        ),
+        (
+            "push joins an image output",
+            &[
+                TAG,
+                ("push", "true"),
+                ("outputs", "type=image,annotation.a=b"),
+            ],
+            &["type=image,annotation.a=b,push=true"],
+        ),
+        (
+            "push beside other outputs",
+            &[TAG, ("push", "true"), ("outputs", "type=local,dest=out")],
+            &["type=local,dest=out", &format!("{PUSHED},store=false")],
+        ),
+        (
+            "gzip has no media type of its own",
+            &[TAG, ("compression", "gzip"), ("compression-level", "9")],
+            &["type=image,push=true,compression=gzip,compression-level=9,store=false"],
+        ),
+        (
+            "an output without compression gets the one asked for",
+            &[
+                TAG,
+                ("compression", "uncompressed"),
+                ("outputs", "type=registry"),
+            ],
+            &["type=registry,compression=uncompressed"],
+        ),
+        (
+            "BuildKit in a container stores nothing",
+            &[TAG, container],
+            &[PUSHED],
+        ),
+        (
+            "and compresses once for both",
+            &[TAG, container, ("load", "true"), ("push", "true")],
+            &["type=image,push=true,compression=gzip", "type=docker"],
+        ),
+    ];
+    for (name, pairs, expected) in cases {
+        assert_eq!(outputs(&plan(pairs)), *expected, "{name}");
+    }
+}
+
+#[test]
+fn the_classic_image_store_gets_a_builder_in_a_container() {
+    let facts = facts(ImageStore::Classic);
+    let tag = ("tags", "r.example/a:1");
+    let plan = plan_with(&[tag], &facts, None).unwrap();
+    assert_eq!(plan.builder.driver, Driver::DockerContainer);
+    assert_eq!(plan.builder.name, "fast-ecr-push-x1");
+    let forced = plan_with(&[tag, ("driver", "docker")], &facts, None).unwrap();
+    assert_eq!(outputs(&forced), ["type=image,push=true"]);
+    assert_eq!(forced.notices.len(), 1);
+    let refused = plan_with(
+        &[tag, ("driver", "docker"), ("compression", "zstd")],
+        &facts,
+        None,
+    );
+    assert!(
+        refused
+            .unwrap_err()
+            .to_string()
+            .contains("input `compression`: `zstd` given")
+    );
+}
+
+#[test]
+fn names_come_from_repository_and_tags_or_from_full_references() {
+    let cases: &[(&str, Pairs<'_>, &[&str])] = &[
+        (
+            "own registry",
+            &[("repository", "team/app"), ("tags", "1,2")],
+            &[
+                "123456789012.dkr.ecr.eu-west-1.amazonaws.com/team/app:1",
+                "123456789012.dkr.ecr.eu-west-1.amazonaws.com/team/app:2",
+            ],
+        ),
+        (
+            "another registry",
+            &[
+                ("registry", "localhost:5000"),
+                ("repository", "app"),
+                ("tags", "1"),
+            ],
+            &["localhost:5000/app:1"],
+        ),
+        (
+            "a full reference beside plain tags",
+            &[
+                ("registry", "r.example"),
+                ("repository", "app"),
+                ("tags", "1,ghcr.io/o/app:2"),
+            ],
+            &["r.example/app:1", "ghcr.io/o/app:2"],
+        ),
+        (
+            "no tag means latest",
+            &[("tags", "r.example/app")],
+            &["r.example/app:latest"],
+        ),
+        (
+            "the same tag twice",
+            &[("tags", "r.example/app:1,r.example/app:1")],
+            &["r.example/app:1"],
+        ),
+        (
+            "a local name to load",
+            &[("tags", "app"), ("load", "true")],
+            &["docker.io/library/app:latest"],
+        ),
+    ];
+    for (name, pairs, expected) in cases {
+        assert_eq!(plan(pairs).images[0].tags, *expected, "{name}");
+    }
+}
+
+#[test]
+fn conflicts_are_refused_by_name_and_together() {
+    let cases: &[(&str, Pairs<'_>, &[&str])] = &[
+        (
+            "push without tag",
+            &[],
+            &["input `tags`: nothing given, expected at least one tag"],
+        ),
+        (
+            "a plain tag without repository",
+            &[("tags", "v1")],
+            &[
+                "input `tags`: `v1` given, expected a full reference",
+                "input `tags`: nothing given",
+            ],
+        ),
+        (
+            "a repository with a tag",
+            &[
+                ("registry", "r.example"),
+                ("repository", "a:1"),
+                ("tags", "x"),
+            ],
+            &["input `repository`: `a:1` given", "input `tags`"],
+        ),
+        (
+            "a registry without repository",
+            &[("registry", "r.example"), ("tags", "r.example/a:1")],
+            &["input `registry`: `r.example` given, expected `repository`"],
+        ),
+        (
+            "upper case",
+            &[("tags", "r.example/App:1")],
+            &["input `tags`: `r.example/App:1` given", "input `tags`"],
+        ),
+        (
+            "a digest",
+            &[("tags", &format!("r.example/a@sha256:{}", "a".repeat(64)))],
+            &["input `tags`", "input `tags`"],
+        ),
+        (
+            "push against an output",
+            &[
+                ("tags", "r.example/a:1"),
+                ("push", "true"),
+                ("outputs", "type=image,push=false"),
+            ],
+            &["input `outputs`: `type=image,push=false` given, expected no `push=false`"],
+        ),
+        (
+            "gzip has nine levels",
+            &[
+                ("tags", "r.example/a:1"),
+                ("compression", "gzip"),
+                ("compression-level", "19"),
+            ],
+            &["input `compression-level`: `19` given, expected a level from 0 to 9"],
+        ),
+        (
+            "uncompressed has none",
+            &[
+                ("tags", "r.example/a:1"),
+                ("compression", "uncompressed"),
+                ("compression-level", "1"),
+            ],
+            &["input `compression-level`: `1` given, expected nothing"],
+        ),
+        (
+            "an unknown driver option",
+            &[("tags", "r.example/a:1"), ("driver-opts", "netwrok=host")],
+            &[
+                "input `driver-opts`: `netwrok=host` given, expected an option of a buildx driver; did you mean `network`?",
+            ],
+        ),
+    ];
+    for (name, pairs, expected) in cases {
+        let texts = refusals(pairs);
+        assert_eq!(texts.len(), expected.len(), "{name}: {texts:?}");
+        for (text, beginning) in texts.iter().zip(*expected) {
+            assert!(text.starts_with(beginning), "{name}: {text}");
+        }
+    }
+}
+
+#[test]
+fn driver_options_may_be_shared_by_a_matrix_and_repeated() {
+    let block = "replicas=1\nnamespace=buildx\nrequests.memory=7Gi\nlimits.cpu=2\nrequests.memory=7Gi\nimage=a:1\nimage=b:2\nenv.X=1";
+    let plan = plan(&[
+        ("tags", "r.example/a:1"),
+        ("driver", "docker-container"),
+        ("driver-opts", block),
+    ]);
+    let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    assert_eq!(
+        plan.builder.options,
+        [pair("image", "b:2"), pair("env.X", "1")]
+    );
+    assert_eq!(
+        plan.notices,
+        [
+            "`driver-opts` names `image` more than once: the last one counts",
+            "`driver-opts` of another driver are ignored by `docker-container`: `replicas`, `namespace`, `requests.memory`, `limits.cpu`"
+        ]
+    );
+}
+
+#[test]
+fn without_a_context_the_workflows_commit_is_built_with_its_token() {
+    let run = workflow();
+    let pairs: Pairs<'_> = &[
+        ("tags", "r.example/a:1"),
+        ("github-token", "hidden"),
+        ("provenance", "mode=max"),
+    ];
+    let plan = plan_with(pairs, &facts(ImageStore::Containerd), Some(&run)).unwrap();
+    let argv = plan.images[0].argv.join(" ");
+    assert!(
+        argv.ends_with(" https://github.com/octo/app.git#0123abc"),
+        "{argv}"
+    );
+    assert!(
+        argv.contains("--secret id=GIT_AUTH_TOKEN.github.com,src=/run/git-token"),
+        "{argv}"
+    );
+    assert!(
+        argv.contains(
+            "type=provenance,mode=max,builder-id=https://github.com/octo/app/actions/runs/7"
+        ),
+        "{argv}"
+    );
+    assert!(!argv.contains("hidden"));
+    let subfolder: Pairs<'_> = &[
+        ("tags", "r.example/a:1"),
+        ("context", "{{defaultContext}}:docker"),
+    ];
+    let plan = plan_with(subfolder, &facts(ImageStore::Containerd), Some(&run)).unwrap();
+    assert_eq!(
+        plan.images[0].context.argument(),
+        "https://github.com/octo/app.git#0123abc:docker"
+    );
+}
+
+#[test]
+fn the_token_is_given_to_no_other_context() {
+    for context in [".", "https://github.com/octo/other.git"] {
+        let pairs: Pairs<'_> = &[
+            ("tags", "r.example/a:1"),
+            ("github-token", "x"),
+            ("context", context),
+        ];
+        let plan = plan_with(pairs, &facts(ImageStore::Containerd), Some(&workflow())).unwrap();
+        assert!(!plan.images[0].git_token, "{context}");
+    }
+}
+
+#[test]
+fn what_this_machine_lacks_is_no_fault_of_the_inputs() {
+    let tag: Pairs<'_> = &[("tags", "r.example/a:1")];
+    let mut old = facts(ImageStore::Containerd);
+    old.buildx.version = semver::Version::new(0, 12, 9);
+    let error = plan_with(tag, &old, None).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "buildx 0.12.9 is too old, at least 0.13.0 is needed"
+    );
+    let mut bare = facts(ImageStore::Containerd);
+    bare.engine = Err("could not reach it".to_owned());
+    let error = plan_with(tag, &bare, None).unwrap_err();
+    assert_eq!(error.to_string(), "no builder: could not reach it");
+    assert!(error.hint().is_some());
+}
+
+#[test]
+fn build_arguments_are_shown_by_name_only() {
+    let plan = plan(&[("tags", "r.example/a:1"), ("build-args", "TOKEN=hidden")]);
+    let text = plan.to_string();
+    assert!(text.contains("TOKEN=…"), "{text}");
+    assert!(!text.contains("hidden"), "{text}");
+}
+
+#[test]
+fn the_same_inputs_give_the_same_plan_as_json() {
+    let plan = plan(&[("tags", "r.example/a:1"), ("context", ".")]);
+    let json = serde_json::to_value(&plan).unwrap();
+    assert_eq!(json["builder"]["driver"], "docker");
+    assert_eq!(json["builder"]["name"], "default");
+    for key in [
+        "argv",
+        "tags",
+        "labels",
+        "annotations",
+        "cache_from",
+        "cache_to",
+        "outputs",
+    ] {
+        assert!(json["images"][0][key].is_array(), "{key}");
+    }
+    assert!(json["warnings"].is_array());
+}

@@ -1,0 +1,56 @@
+//! The plan as a person reads it in the log.
+
+use std::fmt;
+
+use super::Plan;
+use crate::process::quoted;
+
+impl fmt::Display for Plan {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            builder, images, ..
+        } = self;
+        write!(
+            formatter,
+            "builder   {} ({})",
+            builder.driver.name(),
+            builder.name
+        )?;
+        for (name, value) in &builder.options {
+            write!(formatter, " {name}={value}")?;
+        }
+        for image in images {
+            row(formatter, "context", &[image.context.argument()])?;
+            row(formatter, "tag", &image.tags)?;
+            row(formatter, "label", &image.labels)?;
+            row(formatter, "platform", &image.platforms)?;
+            row(formatter, "import", &image.cache_from)?;
+            row(formatter, "export", &image.cache_to)?;
+            let outputs: Vec<String> = image.outputs.iter().map(ToString::to_string).collect();
+            row(formatter, "output", &outputs)?;
+            let command: Vec<String> = hide_build_args(&image.argv)
+                .map(|argument| quoted(&argument))
+                .collect();
+            row(formatter, "command", &[command.join(" ")])?;
+        }
+        Ok(())
+    }
+}
+
+fn row(formatter: &mut fmt::Formatter<'_>, title: &str, values: &[String]) -> fmt::Result {
+    for value in values {
+        write!(formatter, "\n{title:<9} {value}")?;
+    }
+    Ok(())
+}
+
+/// Build arguments by name only: people put tokens there.
+fn hide_build_args(argv: &[String]) -> impl Iterator<Item = String> + '_ {
+    let flags = std::iter::once("").chain(argv.iter().map(String::as_str));
+    argv.iter()
+        .zip(flags)
+        .map(|(argument, flag)| match (flag, argument.split_once('=')) {
+            ("--build-arg", Some((name, _))) => format!("{name}=…"),
+            _ => argument.clone(),
+        })
+}
