@@ -1,0 +1,135 @@
+//! The private `config.json`, made from the user's own.
+//!
+//! Format: <https://github.com/docker/cli/blob/master/cli/config/configfile/file.go>. Logins that
+//! the user has stay as they are; the ECR hosts of this run go to our helper. Where the user has no
+//! store of credentials and no logins (as in the action's container), our helper is the store, so
+//! that it is asked for every ECR host that a FROM line names.
+
+use std::fs;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::io;
+use std::path::Path;
+
+use serde_json::{Map, Value, json};
+
+use super::{CredentialsError, create_private_folder, write_private};
+use crate::env::Env;
+
+/// The user's own configuration, if there is one.
+pub(super) fn users_own(env: &Env) -> Result<Map<String, Value>, CredentialsError> {
+    let path = match (env.path("DOCKER_CONFIG"), env.path("HOME")) {
+        (Some(folder), _) => folder.join("config.json"),
+        (None, Some(home)) => home.join(".docker/config.json"),
+        (None, None) => return Ok(Map::new()),
+    };
+    match fs::read(&path) {
+        Ok(text) => {
+            serde_json::from_slice(&text).map_err(|source| CredentialsError::Parse { path, source })
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Map::new()),
+        Err(source) => Err(CredentialsError::Read { path, source }),
+    }
+}
+
+/// The configuration for this run.
+pub(super) fn private(own: Map<String, Value>, ecr_hosts: &[&str], helper: &str) -> Value {
+    /// What concerns logins and requests. The rest is about the Docker CLI: a current context, for
+    /// example, would not be found in the private folder.
+    const KEPT: &[&str] = &[
+        "auths",
+        "credHelpers",
+        "credsStore",
+        "HttpHeaders",
+        "proxies",
+    ];
+    let mut config: Map<String, Value> = own
+        .into_iter()
+        .filter(|(key, _)| KEPT.contains(&key.as_str()))
+        .collect();
+    let filled = |config: &Map<String, Value>, key: &str| match config.get(key) {
+        None | Some(Value::Null) => false,
+        Some(Value::Object(entries)) => !entries.is_empty(),
+        Some(Value::String(text)) => !text.is_empty(),
+        Some(_) => true,
+    };
+    if !filled(&config, "auths") && !filled(&config, "credsStore") {
+        config.insert("credsStore".to_owned(), json!(helper));
+    }
+    for host in ecr_hosts {
+        let helpers = config.entry("credHelpers").or_insert_with(|| json!({}));
+        if let Value::Object(helpers) = helpers {
+            helpers.insert((*host).to_owned(), json!(helper));
+        }
+        // docker/cli prefers the helper of a host; an old login must not stay beside it.
+        if let Some(Value::Object(auths)) = config.get_mut("auths") {
+            auths.remove(*host);
+        }
+    }
+    Value::Object(config)
+}
+
+/// Gives buildx the same identity in every run on this machine. It is part of the key under which
+/// BuildKit keeps an uploaded context, so that a builder that lives on gets only what changed
+/// (`TryNodeIdentifier`: 16 hexadecimal digits in
+/// <https://github.com/docker/buildx/blob/461836ba0/util/confutil/config.go>).
+pub(super) fn write_node_id(docker: &Path, env: &Env) -> Result<(), CredentialsError> {
+    let folder = docker.join("buildx");
+    create_private_folder(&folder)?;
+    let mut hasher = DefaultHasher::new();
+    for variable in ["GITHUB_REPOSITORY", "GITHUB_WORKSPACE", "HOSTNAME", "HOME"] {
+        env.get(variable).hash(&mut hasher);
+    }
+    let id = format!("{:016x}", hasher.finish());
+    write_private(&folder.join(".buildNodeID"), id.as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn object(value: Value) -> Map<String, Value> {
+        match value {
+            Value::Object(map) => map,
+            other => panic!("{other}"),
+        }
+    }
+
+    #[test]
+    fn our_helper_gets_the_ecr_hosts_and_the_user_keeps_the_rest() {
+        let ecr = "1.dkr.ecr.eu-west-1.amazonaws.com";
+        let cases = [
+            (
+                "no configuration",
+                json!({}),
+                json!({"credsStore": "h", "credHelpers": {ecr: "h"}}),
+            ),
+            (
+                "logins in the file",
+                json!({"auths": {"ghcr.io": {"auth": "eA=="}, ecr: {"auth": "b2xk"}}, "currentContext": "desktop"}),
+                json!({"auths": {"ghcr.io": {"auth": "eA=="}}, "credHelpers": {ecr: "h"}}),
+            ),
+            (
+                "a store of its own",
+                json!({"credsStore": "pass", "credHelpers": {"gcr.io": "gcloud"}}),
+                json!({"credsStore": "pass", "credHelpers": {"gcr.io": "gcloud", ecr: "h"}}),
+            ),
+            (
+                "empty entries",
+                json!({"auths": {}, "credsStore": ""}),
+                json!({"auths": {}, "credsStore": "h", "credHelpers": {ecr: "h"}}),
+            ),
+        ];
+        for (name, own, expected) in cases {
+            assert_eq!(private(object(own), &[ecr], "h"), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_configuration_that_is_no_json_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("config.json"), "not json").unwrap();
+        let path = folder.path().to_string_lossy().into_owned();
+        let error = users_own(&Env::from([("DOCKER_CONFIG", &*path)])).unwrap_err();
+        assert!(error.to_string().contains("config.json"), "{error}");
+    }
+}

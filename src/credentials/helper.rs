@@ -1,0 +1,149 @@
+//! Our Docker credential helper: `docker-credential-fast-ecr-push get`.
+//!
+//! In: a registry's host on standard input. Out: a JSON object with user and password on standard
+//! output, or one fixed sentence when there is none. Protocol:
+//! <https://github.com/docker/docker-credential-helpers>. A token that the run already fetched is
+//! taken from its file while it is good, else a new one is fetched: this is how logins are renewed
+//! in the middle of a long build, and how FROM lines get at other ECR registries.
+
+use std::fs;
+use std::io::{self, Read as _, Write as _};
+use std::path::Path;
+use std::process::ExitCode;
+
+use jiff::{SignedDuration, Timestamp};
+use secrecy::ExposeSecret as _;
+
+use super::ecr::{self, Token, USER};
+use super::{TOKENS_VARIABLE, write_private};
+use crate::env::Env;
+use crate::image::{EcrRegistry, Registry};
+
+/// Docker compares the answer for an unknown host with exactly this sentence
+/// (`errCredentialsNotFoundMessage` in docker-credential-helpers).
+const NOT_FOUND: &str = "credentials not found in native keychain";
+
+/// A host is at most 253 characters; what is longer is none.
+const LONGEST_REQUEST: u64 = 4096;
+
+/// A token is not used in its last minutes: a push that begins with it must be able to end.
+const MARGIN: SignedDuration = SignedDuration::from_mins(15);
+
+/// Answers one request.
+pub(crate) async fn run(arguments: &[String], env: &Env) -> ExitCode {
+    let (text, code) = match arguments {
+        [verb] if verb == "get" => {
+            let mut request = String::new();
+            match io::stdin()
+                .take(LONGEST_REQUEST)
+                .read_to_string(&mut request)
+            {
+                Ok(_) => get(request.trim(), env).await,
+                Err(error) => (
+                    format!("could not read the host: {error}"),
+                    ExitCode::FAILURE,
+                ),
+            }
+        }
+        // Docker stores and erases logins nowhere but in its own configuration; there is nothing
+        // of ours to change.
+        [verb] if verb == "store" || verb == "erase" => (String::new(), ExitCode::SUCCESS),
+        [verb] if verb == "list" => ("{}".to_owned(), ExitCode::SUCCESS),
+        _ => (
+            "usage: docker-credential-fast-ecr-push get|store|erase|list".to_owned(),
+            ExitCode::FAILURE,
+        ),
+    };
+    match writeln!(io::stdout(), "{text}") {
+        Ok(()) => code,
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
+async fn get(server: &str, env: &Env) -> (String, ExitCode) {
+    let host = server
+        .trim_start_matches("https://")
+        .split('/')
+        .next()
+        .unwrap_or_default();
+    let Registry::Ecr(registry) = Registry::from_host(host) else {
+        return (NOT_FOUND.to_owned(), ExitCode::FAILURE);
+    };
+    match token(&registry, env.path(TOKENS_VARIABLE)).await {
+        Ok(token) => {
+            let answer = serde_json::json!({
+                "ServerURL": server,
+                "Username": USER,
+                "Secret": token.password.expose_secret(),
+            });
+            (answer.to_string(), ExitCode::SUCCESS)
+        }
+        Err(error) => (error.to_string(), ExitCode::FAILURE),
+    }
+}
+
+async fn token(registry: &EcrRegistry, tokens: Option<&Path>) -> Result<Token, ecr::EcrError> {
+    let file = tokens.map(|folder| folder.join(token_file(&registry.host)));
+    let kept = file
+        .as_ref()
+        .and_then(|file| fs::read_to_string(file).ok())
+        .and_then(|text| Token::from_file(&text));
+    if let Some(token) = kept.filter(|token| is_good(token, Timestamp::now())) {
+        return Ok(token);
+    }
+    let token = ecr::token(registry).await?;
+    if let Some(file) = file {
+        // Kept for the next request; without it that one fetches again.
+        let _ = write_private(&file, token.to_file().as_bytes());
+    }
+    Ok(token)
+}
+
+fn is_good(token: &Token, now: Timestamp) -> bool {
+    token.expires.duration_since(now) > MARGIN
+}
+
+/// Name of the file that holds a host's token. The host was recognised as ECR's, so that it has no
+/// character that means something in a path.
+pub(super) fn token_file(host: &str) -> String {
+    format!("{}.json", host.to_ascii_lowercase())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_is_renewed_before_it_ends() {
+        let now = Timestamp::from_second(1_000_000).unwrap();
+        let expiring_in = |minutes| Token::new("x", now + SignedDuration::from_mins(minutes));
+        assert!(is_good(&expiring_in(16), now));
+        assert!(!is_good(&expiring_in(15), now));
+        assert!(!is_good(&expiring_in(-5), now));
+        assert!(is_good(&Token::new("x", Timestamp::MAX), Timestamp::MIN));
+    }
+
+    #[tokio::test]
+    async fn a_host_it_does_not_know_gets_dockers_sentence() {
+        for host in ["ghcr.io", "https://index.docker.io/v1/", "", "../../etc"] {
+            let (text, code) = get(host, &Env::default()).await;
+            assert_eq!(text, NOT_FOUND, "{host}");
+            assert_eq!(code, ExitCode::FAILURE, "{host}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_token_of_the_run_is_taken_from_its_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let host = "123456789012.dkr.ecr.eu-west-1.amazonaws.com";
+        let token = Token::new("kept", Timestamp::MAX);
+        fs::write(folder.path().join(token_file(host)), token.to_file()).unwrap();
+        let path = folder.path().to_string_lossy().into_owned();
+        let env = Env::from([(TOKENS_VARIABLE, &*path)]);
+        let (text, code) = get(&format!("https://{host}"), &env).await;
+        assert_eq!(code, ExitCode::SUCCESS);
+        let answer: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(answer["Username"], "AWS");
+        assert_eq!(answer["Secret"], "kept");
+    }
+}

@@ -1,0 +1,218 @@
+//! What this run may access: a private Docker configuration that names our credential helper.
+//!
+//! In: the plan's registries, a folder of this run alone, the environment. Out: [`Credentials`],
+//! whose variables the build's processes get. BuildKit asks buildx for logins, buildx reads
+//! `DOCKER_CONFIG/config.json` and calls the helper again after 4 min 50 s
+//! (<https://github.com/docker/buildx/blob/461836ba0/util/dockerutil/dockerconfig/configprovider.go>),
+//! so that a token can be renewed in mid-build. Nothing secret stands in an argument or in
+//! `config.json`; the first ECR tokens are handed to the helper through files of mode 0600.
+
+mod docker_config;
+pub(crate) mod ecr;
+pub(crate) mod helper;
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fs;
+use std::io;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+
+use thiserror::Error;
+
+use crate::env::Env;
+use crate::image::{EcrRegistry, Registry};
+
+/// Name of the helper as `config.json` has it; Docker puts `docker-credential-` before it.
+const HELPER: &str = "fast-ecr-push";
+/// Name under which our binary is the helper.
+pub(crate) const HELPER_PROGRAM: &str = "docker-credential-fast-ecr-push";
+/// Names the folder of tokens to the helper.
+pub(crate) const TOKENS_VARIABLE: &str = "FAST_ECR_PUSH_TOKENS";
+
+/// The private Docker configuration of a run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Credentials {
+    /// Variables for the processes that build.
+    pub env: BTreeMap<String, OsString>,
+    /// Where the helper looks for tokens.
+    pub tokens: PathBuf,
+}
+
+/// Credentials could not be had or kept.
+#[derive(Debug, Error)]
+pub(crate) enum CredentialsError {
+    #[error("could not write the private Docker configuration `{}`", path.display())]
+    Write {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    #[error("could not read the Docker configuration `{}`", path.display())]
+    Read {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    #[error("could not read the Docker configuration `{}`", path.display())]
+    Parse {
+        path: PathBuf,
+        #[source]
+        source: serde_json::Error,
+    },
+    #[error(transparent)]
+    Ecr(#[from] ecr::EcrError),
+}
+
+impl CredentialsError {
+    pub(crate) fn hint(&self) -> Option<String> {
+        match self {
+            Self::Ecr(error) => error.hint(),
+            Self::Parse { .. } => Some("is it JSON? `docker login` writes it anew".to_owned()),
+            Self::Write { .. } | Self::Read { .. } => None,
+        }
+    }
+}
+
+impl Credentials {
+    /// Writes the configuration into the run's folder.
+    ///
+    /// # Errors
+    /// When the folder can't be written, or the user's own configuration can't be read.
+    pub(crate) fn prepare(
+        folder: &Path,
+        registries: &[Registry],
+        env: &Env,
+    ) -> Result<Self, CredentialsError> {
+        let docker = folder.join("docker");
+        let bin = folder.join("bin");
+        let tokens = folder.join("tokens");
+        for path in [&docker, &bin, &tokens] {
+            create_private_folder(path)?;
+        }
+        let hosts: Vec<&str> = registries
+            .iter()
+            .filter(|registry| matches!(registry, Registry::Ecr(_)))
+            .map(Registry::host)
+            .collect();
+        let own = docker_config::users_own(env)?;
+        let config = docker_config::private(own, &hosts, HELPER);
+        write_private(&docker.join("config.json"), config.to_string().as_bytes())?;
+        docker_config::write_node_id(&docker, env)?;
+        let program = bin.join(HELPER_PROGRAM);
+        std::env::current_exe()
+            .and_then(|this| symlink(this, &program))
+            .map_err(|source| CredentialsError::Write {
+                path: program,
+                source,
+            })?;
+        Ok(Self {
+            env: Self::variables(folder, env),
+            tokens,
+        })
+    }
+
+    /// The variables for processes that use the configuration in a run's folder.
+    pub(crate) fn variables(folder: &Path, env: &Env) -> BTreeMap<String, OsString> {
+        let bin = folder.join("bin");
+        let path = match env.get("PATH") {
+            Some(path) => format!("{}:{path}", bin.display()),
+            None => bin.display().to_string(),
+        };
+        BTreeMap::from([
+            (
+                "DOCKER_CONFIG".to_owned(),
+                folder.join("docker").into_os_string(),
+            ),
+            ("PATH".to_owned(), path.into()),
+            (
+                TOKENS_VARIABLE.to_owned(),
+                folder.join("tokens").into_os_string(),
+            ),
+        ])
+    }
+
+    /// Gives the helper a token for a registry, so that it need not fetch it again.
+    pub(crate) fn keep(
+        &self,
+        registry: &EcrRegistry,
+        token: &ecr::Token,
+    ) -> Result<(), CredentialsError> {
+        write_private(
+            &self.tokens.join(helper::token_file(&registry.host)),
+            token.to_file().as_bytes(),
+        )
+    }
+}
+
+fn create_private_folder(path: &Path) -> Result<(), CredentialsError> {
+    use std::os::unix::fs::DirBuilderExt as _;
+    fs::DirBuilder::new()
+        .mode(0o700)
+        .recursive(true)
+        .create(path)
+        .map_err(|source| CredentialsError::Write {
+            path: path.to_owned(),
+            source,
+        })
+}
+
+/// Writes a file that nobody else may read.
+pub(crate) fn write_private(path: &Path, content: &[u8]) -> Result<(), CredentialsError> {
+    use std::io::Write as _;
+    use std::os::unix::fs::OpenOptionsExt as _;
+    fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(path)
+        .and_then(|mut file| file.write_all(content))
+        .map_err(|source| CredentialsError::Write {
+            path: path.to_owned(),
+            source,
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    #[test]
+    fn nothing_it_writes_can_be_read_by_others() {
+        let folder = crate::folder::create(&Env::default()).unwrap();
+        let registry = EcrRegistry::new("123456789012", "eu-west-1").unwrap();
+        let credentials = Credentials::prepare(
+            folder.path(),
+            &[Registry::Ecr(registry.clone())],
+            &Env::from([("PATH", "/bin")]),
+        )
+        .unwrap();
+        credentials
+            .keep(&registry, &ecr::Token::new("hidden", jiff::Timestamp::MAX))
+            .unwrap();
+        let mut pending = vec![folder.path().to_owned()];
+        let mut files = 0;
+        while let Some(path) = pending.pop() {
+            let metadata = fs::symlink_metadata(&path).unwrap();
+            if metadata.is_dir() {
+                pending.extend(
+                    fs::read_dir(&path)
+                        .unwrap()
+                        .map(|entry| entry.unwrap().path()),
+                );
+            }
+            if !metadata.is_symlink() {
+                files += 1;
+                assert_eq!(
+                    metadata.permissions().mode() & 0o077,
+                    0,
+                    "{}",
+                    path.display()
+                );
+            }
+        }
+        assert!(files >= 6);
+    }
+}
