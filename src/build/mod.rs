@@ -1,0 +1,110 @@
+//! The build: buildx as a child, its progress read line by line.
+//!
+//! In: an image's command line. Out: what buildx says it made, or a [`BuildError`] that names the
+//! step, its last words and the Dockerfile's line. Progress comes as `rawjson`
+//! ([`rawjson::SolveStatus`], one a line on standard error); the log shows it as text
+//! ([`progress`]), the recorder keeps its times.
+
+pub(crate) mod failure;
+pub(crate) mod metadata;
+pub(crate) mod progress;
+pub(crate) mod rawjson;
+
+use std::collections::VecDeque;
+use std::process::ExitStatus;
+use std::time::Instant;
+
+use jiff::Timestamp;
+use thiserror::Error;
+use tokio_util::sync::CancellationToken;
+
+use crate::builder::Tool;
+use crate::plan::{ImagePlan, Place};
+use crate::process::{Command, Event, ProcessError};
+use crate::timings::Recorder;
+use failure::Failure;
+use metadata::{Metadata, MetadataError};
+use progress::Progress;
+
+/// Lines that are no progress: warnings, and at the end what went wrong with an excerpt of the
+/// Dockerfile. More than these are never kept.
+const CLOSING_LINES: usize = 500;
+
+/// The image was not built.
+#[derive(Debug, Error)]
+pub(crate) enum BuildError {
+    #[error("{failure}")]
+    Failed {
+        failure: Box<Failure>,
+        status: ExitStatus,
+    },
+    #[error("could not run the build")]
+    Process(#[source] ProcessError),
+    #[error("could not read what buildx says it built")]
+    Metadata(#[source] MetadataError),
+    #[error("the build was cancelled")]
+    Cancelled,
+}
+
+impl BuildError {
+    pub(crate) fn hint(&self) -> Option<String> {
+        match self {
+            Self::Failed { failure, .. } => failure.hint(),
+            Self::Process(_) | Self::Metadata(_) | Self::Cancelled => None,
+        }
+    }
+}
+
+/// Builds one image.
+///
+/// # Errors
+/// When buildx can't be run, the build fails, or the run is cancelled.
+pub(crate) async fn run(
+    image: &ImagePlan,
+    place: &Place,
+    tool: &Tool,
+    recorder: &mut Recorder,
+    cancel: &CancellationToken,
+) -> Result<Metadata, BuildError> {
+    let mut progress = Progress::default();
+    let mut text = VecDeque::new();
+    let mut command = Command::new(&tool.program).args(image.argv.iter().skip(1));
+    command.env = tool.env.clone();
+    // Build checks and other warnings then stand in the metadata file, as with
+    // docker/build-push-action.
+    command
+        .env
+        .insert("BUILDX_METADATA_WARNINGS".to_owned(), "1".into());
+    let build = command.stream(cancel, |event| match event {
+        Event::Stderr(line) => match rawjson::parse(line) {
+            rawjson::Line::Status(status) => {
+                recorder.record(&status, Timestamp::now());
+                progress.show(&status, |line| tracing::info!("{line}"));
+            }
+            rawjson::Line::Text(line) => {
+                if text.len() == CLOSING_LINES {
+                    text.pop_front();
+                }
+                text.push_back(line);
+            }
+        },
+        Event::Stdout(line) => tracing::info!("{}", String::from_utf8_lossy(line)),
+        Event::Second => progress.tick(Instant::now(), Timestamp::now(), |line| {
+            tracing::info!("{line}");
+        }),
+    });
+    let status = match build.await {
+        Err(ProcessError::Cancelled { .. }) => return Err(BuildError::Cancelled),
+        other => other.map_err(BuildError::Process)?,
+    };
+    if !status.success() {
+        return Err(BuildError::Failed {
+            failure: Box::new(Failure::new(&progress, text.make_contiguous())),
+            status,
+        });
+    }
+    for line in text.iter().filter(|line| !line.trim().is_empty()) {
+        tracing::info!("{line}");
+    }
+    Metadata::read(place).map_err(BuildError::Metadata)
+}

@@ -1,0 +1,431 @@
+//! The build's log as a person reads it, made from BuildKit's stream.
+//!
+//! In: [`SolveStatus`]es in the order of their arrival. Out: lines: a step starts, its output, it
+//! is done in N s; and a word about what still runs when nothing was said for a while. Each line
+//! begins with the step's number, `#7`, as in buildx's plain progress. Memory is bounded by the
+//! number of steps: of every step the last [`TAIL`] lines are kept, for its failure.
+
+use std::collections::{HashMap, VecDeque};
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+
+use super::rawjson::{SolveStatus, Vertex, VertexLog, VertexStatus};
+
+/// Lines of a step that are kept and shown again when it fails.
+pub(crate) const TAIL: usize = 30;
+
+/// A line longer than this many bytes is broken, so that output without line ends stays readable.
+const LONGEST_LINE: usize = 2000;
+
+/// When nothing was said for this long, what runs is named.
+const SILENCE: Duration = Duration::from_secs(30);
+
+/// What took less is not worth a line: BuildKit starts and ends many a step several times.
+const WORTH_A_LINE: Duration = Duration::from_millis(100);
+
+/// Work inside a step that takes longer than this is named while it runs.
+const LONG: Duration = Duration::from_secs(5);
+
+/// What is known of every step.
+#[derive(Debug)]
+pub(crate) struct Progress {
+    steps: Vec<Step>,
+    by_digest: HashMap<String, usize>,
+    last_word: Instant,
+}
+
+/// A step, shown under its place in the list, counted from 1.
+#[derive(Debug, Default)]
+pub(crate) struct Step {
+    pub name: String,
+    /// Why it failed.
+    pub error: Option<String>,
+    /// The last lines of its output.
+    pub tail: VecDeque<String>,
+    started: Option<Timestamp>,
+    announced: bool,
+    ended: bool,
+    /// Output after the last line end.
+    rest: Vec<u8>,
+    /// Parts of its work that have not ended.
+    parts: Vec<Part>,
+}
+
+/// Work inside a step: a download, `pushing layers`.
+#[derive(Debug)]
+struct Part {
+    id: String,
+    started: Timestamp,
+    announced: bool,
+}
+
+impl Default for Progress {
+    fn default() -> Self {
+        Self {
+            steps: Vec::new(),
+            by_digest: HashMap::new(),
+            last_word: Instant::now(),
+        }
+    }
+}
+
+impl Progress {
+    /// Shows what a status brings.
+    pub(crate) fn show(&mut self, status: &SolveStatus, mut print: impl FnMut(&str)) {
+        let mut printed = false;
+        let mut print = |line: &str| {
+            printed = true;
+            print(line);
+        };
+        for vertex in &status.vertexes {
+            self.vertex(vertex, &mut print);
+        }
+        for part in &status.statuses {
+            self.part(part, &mut print);
+        }
+        for log in &status.logs {
+            self.output(log, &mut print);
+        }
+        if printed {
+            self.last_word = Instant::now();
+        }
+    }
+
+    /// Names work that takes long, and what runs when nothing was said for a while. To be called
+    /// about once a second.
+    pub(crate) fn tick(&mut self, now: Instant, time: Timestamp, mut print: impl FnMut(&str)) {
+        let silent = now.saturating_duration_since(self.last_word) >= SILENCE;
+        let mut running = 0;
+        let mut said = false;
+        for (index, step) in self.steps.iter_mut().enumerate() {
+            let number = index + 1;
+            let (Some(started), false) = (step.started, step.ended) else {
+                continue;
+            };
+            running += 1;
+            for part in step.parts.iter_mut().filter(|part| !part.announced) {
+                if seconds(part.started, time) >= LONG.as_secs_f64() {
+                    part.announced = true;
+                    said = true;
+                    print(&format!(
+                        "#{number} {} …",
+                        one_line(part.id.trim_end_matches(':'))
+                    ));
+                }
+            }
+            if silent {
+                said = true;
+                let part = step.parts.last().map_or(&step.name, |part| &part.id);
+                print(&format!(
+                    "#{number} still running after {} s: {}",
+                    seconds(started, time).round(),
+                    one_line(part)
+                ));
+            }
+        }
+        if silent && running == 0 {
+            said = true;
+            print("waiting for BuildKit");
+        }
+        if said {
+            self.last_word = now;
+        }
+    }
+
+    /// The step that failed first, not counting those that were stopped because of it.
+    pub(crate) fn failed(&self) -> Option<&Step> {
+        self.steps.iter().find(|step| {
+            step.error
+                .as_ref()
+                .is_some_and(|error| !error.contains("context canceled"))
+        })
+    }
+
+    fn vertex(&mut self, vertex: &Vertex, print: &mut impl FnMut(&str)) {
+        let index = *self
+            .by_digest
+            .entry(vertex.digest.clone())
+            .or_insert_with(|| {
+                self.steps.push(Step::default());
+                self.steps.len() - 1
+            });
+        let Some(step) = self.steps.get_mut(index) else {
+            return;
+        };
+        let number = index + 1;
+        if !vertex.name.is_empty() {
+            step.name.clone_from(&vertex.name);
+        }
+        if vertex.started.is_none() && !vertex.cached {
+            return;
+        }
+        if vertex.completed.is_none() {
+            // A step that runs again: BuildKit repeats some, an export for example.
+            step.ended = false;
+        }
+        step.started = vertex.started.or(step.started);
+        if !step.announced {
+            step.announced = true;
+            print(&format!("#{number} {}", one_line(&step.name)));
+        }
+        if step.ended {
+            return;
+        }
+        if !vertex.error.is_empty() {
+            step.error = Some(vertex.error.clone());
+            step.ended = true;
+            step.flush(number, None, print);
+            print(&format!("#{number} failed: {}", one_line(&vertex.error)));
+        } else if vertex.cached {
+            step.ended = true;
+            print(&format!("#{number} cached"));
+        } else if let (Some(started), Some(completed)) = (vertex.started, vertex.completed) {
+            step.ended = true;
+            step.flush(number, None, print);
+            let took = seconds(started, completed);
+            if took >= WORTH_A_LINE.as_secs_f64() {
+                print(&format!("#{number} done in {took:.1} s"));
+            }
+        }
+    }
+
+    fn part(&mut self, part: &VertexStatus, print: &mut impl FnMut(&str)) {
+        let Some((number, step)) = self.step(&part.vertex) else {
+            return;
+        };
+        let known = step.parts.iter().position(|other| other.id == part.id);
+        match (part.started, part.completed) {
+            (Some(started), Some(completed)) => {
+                let announced = known.is_some_and(|index| step.parts.remove(index).announced);
+                let took = seconds(started, completed);
+                if announced || took >= WORTH_A_LINE.as_secs_f64() {
+                    let id = one_line(part.id.trim_end_matches(':'));
+                    print(&format!("#{number} {id} done in {took:.1} s"));
+                }
+            }
+            (Some(started), None) if known.is_none() => step.parts.push(Part {
+                id: part.id.clone(),
+                started,
+                announced: false,
+            }),
+            _ => {}
+        }
+    }
+
+    fn output(&mut self, log: &VertexLog, print: &mut impl FnMut(&str)) {
+        let Some((number, step)) = self.step(&log.vertex) else {
+            return;
+        };
+        for &byte in &log.data {
+            // A carriage return starts a progress bar anew: each state is a line of its own.
+            if byte == b'\n' || byte == b'\r' || step.rest.len() >= LONGEST_LINE {
+                step.flush(number, log.timestamp, print);
+            }
+            if byte != b'\n' && byte != b'\r' {
+                step.rest.push(byte);
+            }
+        }
+    }
+
+    fn step(&mut self, digest: &str) -> Option<(usize, &mut Step)> {
+        let index = *self.by_digest.get(digest)?;
+        Some((index + 1, self.steps.get_mut(index)?))
+    }
+}
+
+impl Step {
+    /// Prints and keeps the line that has come together.
+    fn flush(&mut self, number: usize, time: Option<Timestamp>, print: &mut impl FnMut(&str)) {
+        let line = std::mem::take(&mut self.rest);
+        let line = String::from_utf8_lossy(&line);
+        let line = one_line(line.trim_end());
+        if line.is_empty() {
+            return;
+        }
+        match (self.started, time) {
+            (Some(started), Some(time)) => {
+                print(&format!("#{number} {:.1} {line}", seconds(started, time)));
+            }
+            _ => print(&format!("#{number} {line}")),
+        }
+        if self.tail.len() == TAIL {
+            self.tail.pop_front();
+        }
+        self.tail.push_back(line);
+    }
+}
+
+/// The text without control characters, which could move a terminal's cursor or start a line.
+fn one_line(text: &str) -> String {
+    let mut line = String::with_capacity(text.len());
+    let mut characters = text.chars();
+    while let Some(character) = characters.next() {
+        match character {
+            // A terminal's colours and cursor moves: ESC [ … letter.
+            '\u{1b}' => {
+                if characters.next() == Some('[') {
+                    characters.find(|next| next.is_ascii_alphabetic());
+                }
+            }
+            '\t' => line.push(' '),
+            other if other.is_control() => line.push(' '),
+            other => line.push(other),
+        }
+    }
+    line
+}
+
+/// Seconds from one time to another; none when a clock stepped back.
+fn seconds(from: Timestamp, to: Timestamp) -> f64 {
+    to.duration_since(from).as_secs_f64().max(0.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(milliseconds: i64) -> Option<Timestamp> {
+        Some(Timestamp::from_millisecond(1_700_000_000_000 + milliseconds).unwrap())
+    }
+
+    fn vertex(started: Option<i64>, completed: Option<i64>) -> Vertex {
+        Vertex {
+            digest: "d".to_owned(),
+            name: "[2/3] RUN make".to_owned(),
+            started: started.and_then(at),
+            completed: completed.and_then(at),
+            ..Vertex::default()
+        }
+    }
+
+    fn log(time: i64, data: &[u8]) -> SolveStatus {
+        SolveStatus {
+            logs: vec![VertexLog {
+                vertex: "d".to_owned(),
+                data: data.to_vec(),
+                timestamp: at(time),
+                ..VertexLog::default()
+            }],
+            ..SolveStatus::default()
+        }
+    }
+
+    fn of(vertex: Vertex) -> SolveStatus {
+        SolveStatus {
+            vertexes: vec![vertex],
+            ..SolveStatus::default()
+        }
+    }
+
+    fn shown(statuses: &[SolveStatus]) -> (Progress, Vec<String>) {
+        let mut progress = Progress::default();
+        let mut lines = Vec::new();
+        for status in statuses {
+            progress.show(status, |line| lines.push(line.to_owned()));
+        }
+        (progress, lines)
+    }
+
+    #[test]
+    fn a_step_starts_speaks_and_ends() {
+        let (_, lines) = shown(&[
+            of(vertex(None, None)),
+            of(vertex(Some(0), None)),
+            log(1200, b"one\ntw"),
+            log(1900, b"o\n\xff\x1b[31mred\x1b[0m"),
+            of(vertex(Some(0), Some(2500))),
+            of(vertex(Some(0), Some(2500))),
+        ]);
+        assert_eq!(
+            lines,
+            [
+                "#1 [2/3] RUN make",
+                "#1 1.2 one",
+                "#1 1.9 two",
+                "#1 \u{fffd}red",
+                "#1 done in 2.5 s"
+            ]
+        );
+    }
+
+    #[test]
+    fn a_failed_step_keeps_its_last_lines() {
+        let many: String = (0..100).map(|number| format!("line {number}\n")).collect();
+        let failed = Vertex {
+            error: "process \"/bin/sh -c make\" did not complete successfully: exit code: 2".into(),
+            ..vertex(Some(0), Some(900))
+        };
+        let (progress, lines) = shown(&[
+            of(vertex(Some(0), None)),
+            log(500, many.as_bytes()),
+            of(failed),
+        ]);
+        let step = progress.failed().unwrap();
+        assert_eq!(step.tail.len(), TAIL);
+        assert_eq!(step.tail.back().unwrap(), "line 99");
+        assert!(lines.last().unwrap().starts_with("#1 failed: process"));
+    }
+
+    #[test]
+    fn a_step_that_was_stopped_is_not_the_one_that_failed() {
+        let stopped = Vertex {
+            error: "context canceled".to_owned(),
+            ..vertex(Some(0), Some(1))
+        };
+        let (progress, _) = shown(&[of(stopped)]);
+        assert!(progress.failed().is_none());
+    }
+
+    #[test]
+    fn after_a_silence_what_runs_is_named() {
+        let (mut progress, _) = shown(&[of(vertex(Some(0), None))]);
+        let mut lines = Vec::new();
+        let now = progress.last_word;
+        let later = at(61_000).unwrap();
+        progress.tick(now + Duration::from_secs(29), later, |line| {
+            lines.push(line.to_owned());
+        });
+        assert!(lines.is_empty());
+        progress.tick(now + Duration::from_secs(30), later, |line| {
+            lines.push(line.to_owned());
+        });
+        assert_eq!(lines, ["#1 still running after 61 s: [2/3] RUN make"]);
+    }
+
+    #[test]
+    fn output_without_line_ends_takes_bounded_memory() {
+        let data = vec![b'x'; 1_000_000];
+        let (progress, lines) = shown(&[of(vertex(Some(0), None)), log(1, &data)]);
+        assert!(lines.iter().all(|line| line.len() < LONGEST_LINE + 20));
+        assert!(progress.steps[0].tail.len() <= TAIL);
+    }
+
+    #[test]
+    fn work_inside_a_step_is_named_when_it_takes_long_and_when_it_ends() {
+        let part = |completed: Option<i64>| SolveStatus {
+            statuses: vec![VertexStatus {
+                id: "pushing layers".to_owned(),
+                vertex: "d".to_owned(),
+                started: at(0),
+                completed: completed.and_then(at),
+                ..VertexStatus::default()
+            }],
+            ..SolveStatus::default()
+        };
+        let (mut progress, lines) = shown(&[of(vertex(Some(0), None)), part(None), part(None)]);
+        assert_eq!(lines, ["#1 [2/3] RUN make"]);
+        let mut lines = Vec::new();
+        let now = progress.last_word;
+        for second in 4..8 {
+            let time = at(second * 1000).unwrap();
+            progress.tick(now, time, |line| lines.push(line.to_owned()));
+        }
+        progress.show(&part(Some(9000)), |line| lines.push(line.to_owned()));
+        progress.show(&part(Some(9)), |line| lines.push(line.to_owned()));
+        assert_eq!(
+            lines,
+            ["#1 pushing layers …", "#1 pushing layers done in 9.0 s"]
+        );
+    }
+}

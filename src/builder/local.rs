@@ -1,0 +1,140 @@
+//! Builders on this machine: the docker-container driver's boot and removal, and platforms.
+
+use tokio_util::sync::CancellationToken;
+
+use super::{BuilderError, Tool};
+use crate::plan::BuilderPlan;
+
+/// What docker/setup-buildx-action allows its builders by default
+/// (<https://github.com/docker/setup-buildx-action/blob/37fe631/action.yml>): every step still has
+/// to be allowed by the build itself.
+const BUILDKITD_FLAGS: &str =
+    "--allow-insecure-entitlement security.insecure --allow-insecure-entitlement network.host";
+
+/// Creates the builder and waits until its BuildKit answers.
+pub(super) async fn boot(
+    plan: &BuilderPlan,
+    tool: &Tool,
+    cancel: &CancellationToken,
+) -> Result<(), BuilderError> {
+    let options: Vec<String> = plan
+        .options
+        .iter()
+        .map(|(name, value)| format!("{name}={value}"))
+        .collect();
+    let mut args = vec![
+        "create",
+        "--name",
+        &plan.name,
+        "--driver",
+        plan.driver.name(),
+    ];
+    for option in &options {
+        args.extend(["--driver-opt", option]);
+    }
+    args.extend(["--buildkitd-flags", BUILDKITD_FLAGS, "--bootstrap"]);
+    tool.command(&args)
+        .output(cancel)
+        .await
+        .map_err(|source| BuilderError::Boot {
+            name: plan.name.clone(),
+            source,
+        })?;
+    Ok(())
+}
+
+/// Compares the platforms asked for with what the builder offers. Its own platform needs no
+/// question, which is the usual case and saves a call.
+pub(super) async fn check_platforms(
+    plan: &BuilderPlan,
+    wanted: &[String],
+    tool: &Tool,
+    cancel: &CancellationToken,
+) -> Result<(), BuilderError> {
+    if wanted.iter().all(|platform| *platform == plan.platform) {
+        return Ok(());
+    }
+    let printed = tool
+        .command(&["inspect", &plan.name])
+        .output(cancel)
+        .await
+        .map_err(|source| BuilderError::Inspect {
+            name: plan.name.clone(),
+            source,
+        })?;
+    let offered = platforms(&printed);
+    let missing: Vec<String> = wanted
+        .iter()
+        .filter(|platform| !offered.is_empty() && !offered.iter().any(|other| other == *platform))
+        .cloned()
+        .collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    Err(BuilderError::Platform {
+        missing,
+        offered: offered.join(", "),
+    })
+}
+
+/// The `Platforms:` lines of `buildx inspect`; a star marks those that were asked for at creation.
+fn platforms(printed: &str) -> Vec<String> {
+    printed
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("Platforms:"))
+        .flat_map(|list| list.split(','))
+        .map(|platform| platform.trim().trim_end_matches('*').to_owned())
+        .filter(|platform| !platform.is_empty())
+        .collect()
+}
+
+/// Removes the builder with its container and volume.
+pub(crate) async fn remove(name: &str, tool: &Tool) {
+    // Runs even after a cancellation: what we made does not stay behind.
+    let removed = tool
+        .command(&["rm", "--force", name])
+        .output(&CancellationToken::new())
+        .await;
+    if let Err(error) = removed {
+        tracing::warn!("could not remove the builder `{name}`: {error}");
+    }
+}
+
+/// What to do about a builder that does not boot, from BuildKit's or the Engine's words.
+pub(super) fn boot_hint(text: &str) -> Option<String> {
+    let text = text.to_lowercase();
+    let hint = if text.contains("toomanyrequests") || text.contains("429") {
+        "Docker Hub limits pulls: name a mirror of `moby/buildkit` with `driver-opts: image=…`"
+    } else if text.contains("pull") || text.contains("lookup") || text.contains("not found") {
+        "the builder's image could not be pulled: is it reachable? `driver-opts: image=…` names another"
+    } else {
+        return None;
+    };
+    Some(hint.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_the_platforms_that_inspect_prints() {
+        let printed = "Name:   default\nDriver: docker\n\nNodes:\nName:      default\n\
+                       Platforms: linux/amd64*, linux/amd64/v2, linux/386\n";
+        assert_eq!(
+            platforms(printed),
+            ["linux/amd64", "linux/amd64/v2", "linux/386"]
+        );
+        assert!(platforms("Name: x").is_empty());
+    }
+
+    #[test]
+    fn a_boot_that_failed_for_a_known_reason_has_a_hint() {
+        assert!(
+            boot_hint("toomanyrequests: You have reached your limit")
+                .is_some_and(|hint| hint.contains("mirror"))
+        );
+        assert!(boot_hint("failed to pull image: no such host").is_some());
+        assert_eq!(boot_hint("exit status 1"), None);
+    }
+}
