@@ -1,1 +1,126 @@
-fn main() {}
+//! `fast-ecr-push`: builds a container image and gets it into Amazon ECR, showing where every
+//! second went.
+//!
+//! Data goes one way, and [`run`] alone knows the order:
+//!
+//! ```text
+//! env ─> inputs ─> plan ─> credentials ─> builder ─> build ─> push ──┐
+//!                    ↑                                └─> timings ───┴─> report
+//!                  facts
+//! ```
+//!
+//! - [`env`](mod@env), [`cli`]: what was typed; [`inputs`]: the same, checked field by field
+//! - [`facts`]: what this machine has; [`plan`]: what will be done, pure; [`check`]: files it names
+//! - [`credentials`], [`builder`], [`build`], [`push`]: the work, each through [`process`]
+//! - [`timings`]: where the time went, pure; [`report`]: outputs, summary, timings file
+//! - [`github`], [`log`]: the runner's formats; [`error`]: how a run fails; [`post`]: the post step;
+//!   [`folder`]: the run's own
+//! - [`image`]: names, digests, registries
+//!
+//! BuildKit's words: a *vertex* is a step of the build graph, a *status* a piece of work inside of
+//! it, a *builder* a named BuildKit that buildx knows, a *driver* the way to it.
+
+mod build;
+mod builder;
+mod check;
+mod cli;
+mod credentials;
+mod env;
+mod error;
+mod facts;
+mod folder;
+mod github;
+mod image;
+mod inputs;
+mod log;
+mod plan;
+mod post;
+mod process;
+mod push;
+mod report;
+mod run;
+mod timings;
+
+use std::io::{self, Write as _};
+use std::path::Path;
+use std::process::ExitCode;
+
+use jiff::Timestamp;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use cli::Command;
+use credentials::{HELPER_PROGRAM, helper};
+use env::Env;
+use run::Run;
+
+fn main() -> ExitCode {
+    let started = Timestamp::now();
+    let env = Env::from_process();
+    let arguments: Vec<String> = std::env::args_os()
+        .map(|argument| argument.to_string_lossy().into_owned())
+        .collect();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    let Ok(runtime) = runtime else {
+        return ExitCode::from(3);
+    };
+    runtime.block_on(dispatch(&arguments, env, started))
+}
+
+async fn dispatch(arguments: &[String], env: Env, started: Timestamp) -> ExitCode {
+    // Docker calls credential helpers by name: the same binary under another one.
+    let name = arguments.first().map(Path::new).and_then(Path::file_name);
+    if name.is_some_and(|name| name == HELPER_PROGRAM) {
+        return helper::run(arguments.get(1..).unwrap_or_default(), &env).await;
+    }
+    let command = match cli::parse(arguments) {
+        Ok(command) => command,
+        Err(error) => {
+            let code = if error.use_stderr() { 2 } else { 0 };
+            // The text is for people; one who can't be reached can't be told.
+            let _ = error.print();
+            return ExitCode::from(code);
+        }
+    };
+    if let Command::Credential(verb) = &command {
+        return helper::run(verb, &env).await;
+    }
+    log::install(&env);
+    let run = Run {
+        env,
+        started,
+        cancel: cancelled_by_signals(),
+    };
+    match command {
+        Command::Run(flags) => run.action(&flags).await,
+        Command::Plan { flags, facts } => run.plan(&flags, &facts).await,
+        Command::Post => {
+            post::run(&run.env).await;
+            ExitCode::SUCCESS
+        }
+        Command::Credential(_) => ExitCode::SUCCESS,
+    }
+}
+
+/// A token that is cancelled by SIGINT and SIGTERM. As PID 1 of a container we get only signals
+/// that have a handler (<https://docs.docker.com/reference/cli/docker/container/run/#init>).
+fn cancelled_by_signals() -> CancellationToken {
+    let cancel = CancellationToken::new();
+    for kind in [SignalKind::interrupt(), SignalKind::terminate()] {
+        if let Ok(mut signals) = signal(kind) {
+            let cancel = cancel.clone();
+            tokio::spawn(async move {
+                signals.recv().await;
+                cancel.cancel();
+            });
+        }
+    }
+    cancel
+}
+
+/// Prints a line on standard output. A reader that went away must not stop the run.
+fn print(line: &str) {
+    let _ = writeln!(io::stdout().lock(), "{line}");
+}

@@ -1,0 +1,130 @@
+//! The end of a run, told: outputs, job summary, timings file. Written whether or not it built.
+//!
+//! In: an [`Outcome`]. Out: the runner's files where there is a runner, else lines on standard
+//! output. Rendering is pure; [`write`] is the only effect.
+
+mod markdown;
+mod outputs;
+mod summary;
+mod units;
+
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+use thiserror::Error;
+
+use crate::build::metadata::Metadata;
+use crate::env::Env;
+use crate::error::Error;
+use crate::github::files::{self, FileCommandError, LARGEST_SUMMARY};
+use crate::plan::Plan;
+use crate::push::PushedImage;
+use crate::timings::BuildTimings;
+use crate::timings::schema::TimingsFile;
+
+/// All that is known at the end.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    pub plan: Plan,
+    pub timings: BuildTimings,
+    pub result: Result<Built, Error>,
+}
+
+/// What a successful build made.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Built {
+    pub metadata: Metadata,
+    pub image: Option<PushedImage>,
+}
+
+/// The report could not be written.
+#[derive(Debug, Error)]
+pub(crate) enum ReportError {
+    #[error(transparent)]
+    Runner(#[from] FileCommandError),
+    #[error("could not write the timings to `{}`", path.display())]
+    Timings {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// Writes everything; one part that fails does not keep back the others.
+///
+/// # Errors
+/// The first failure.
+pub(crate) fn write(outcome: &Outcome, env: &Env) -> Result<(), ReportError> {
+    let parts = [
+        write_outputs(outcome, env),
+        write_summary(outcome, env),
+        write_timings(outcome),
+    ];
+    parts.into_iter().collect()
+}
+
+fn write_outputs(outcome: &Outcome, env: &Env) -> Result<(), ReportError> {
+    let outputs = outputs::outputs(outcome);
+    if let Some(path) = env.path("GITHUB_OUTPUT") {
+        let values = outputs.iter().map(|(name, value)| (*name, value.as_str()));
+        files::append_values(path, values)?;
+    } else {
+        let mut out = io::stdout().lock();
+        for (name, value) in &outputs {
+            // A reader that went away has seen enough.
+            let _ = writeln!(out, "{name}={}", value.replace('\n', ","));
+        }
+    }
+    Ok(())
+}
+
+fn write_summary(outcome: &Outcome, env: &Env) -> Result<(), ReportError> {
+    let Some(path) = env
+        .path("GITHUB_STEP_SUMMARY")
+        .filter(|_| outcome.plan.summary)
+    else {
+        return Ok(());
+    };
+    let summary = summary::render(outcome, LARGEST_SUMMARY);
+    Ok(files::append_summary(path, &summary)?)
+}
+
+fn write_timings(outcome: &Outcome) -> Result<(), ReportError> {
+    let Some(path) = &outcome.plan.timings_file else {
+        return Ok(());
+    };
+    let error = |source| ReportError::Timings {
+        path: path.clone(),
+        source,
+    };
+    let text = serde_json::to_vec_pretty(&timings_file(outcome)).map_err(io::Error::other);
+    text.and_then(|text| std::fs::write(path, text))
+        .map_err(error)?;
+    give_to_owner_of_folder(path).map_err(error)
+}
+
+/// The timings of all images of the run.
+fn timings_file(outcome: &Outcome) -> TimingsFile {
+    let image = outcome
+        .result
+        .as_ref()
+        .ok()
+        .and_then(|built| Some(built.image.as_ref()?.reference.clone()));
+    TimingsFile::new([(image, &outcome.timings)])
+}
+
+/// A container runs as root; a file it leaves in the workspace must not be root's, or the next
+/// checkout on a self-hosted runner fails.
+fn give_to_owner_of_folder(path: &Path) -> io::Result<()> {
+    use std::os::unix::fs::{MetadataExt as _, chown};
+    let folder = match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    let folder = std::fs::metadata(folder)?;
+    let file = std::fs::metadata(path)?;
+    if (file.uid(), file.gid()) == (folder.uid(), folder.gid()) || file.uid() != 0 {
+        return Ok(());
+    }
+    chown(path, Some(folder.uid()), Some(folder.gid()))
+}

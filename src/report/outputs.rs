@@ -1,0 +1,140 @@
+//! The step's outputs: names and values, nothing else.
+
+use serde_json::Value;
+
+use super::{Outcome, timings_file};
+use crate::timings::Phase;
+
+/// Largest value of the output `timings` (bytes). The runner allows 1 MiB for all outputs of a job
+/// (<https://docs.github.com/actions/reference/workflows-and-actions/workflow-syntax#jobsjob_idoutputs>).
+const LARGEST_TIMINGS: usize = 64 * 1024;
+
+/// All outputs with their meaning, in the order of `action.yml` and the README.
+pub(crate) const OUTPUTS: &[(&str, &str)] = &[
+    ("digest", "Digest of the image or index"),
+    ("imageid", "Id of the image"),
+    ("metadata", "What buildx says about the build, as JSON"),
+    ("image", "The pushed image, `registry/repository@digest`"),
+    ("tags", "Full names of the image, a line each"),
+    ("registry", "Registry host of the first tag"),
+    ("driver", "The driver that built"),
+    ("builder", "Name of the builder"),
+    ("cached-steps", "Number of steps that came from the cache"),
+    ("total-steps", "Number of all steps"),
+    (
+        "image-bytes",
+        "Compressed size of the pushed image in bytes",
+    ),
+    ("timings", "Where the time went, as JSON of at most 64 KiB"),
+    ("total-seconds", "Seconds from start to end"),
+    (
+        "setup-seconds",
+        "Seconds of our own work: inputs, credentials, checks",
+    ),
+    ("builder-seconds", "Seconds until the builder was ready"),
+    ("context-seconds", "Seconds for the build context"),
+    (
+        "cache-import-seconds",
+        "Seconds for reading cache manifests",
+    ),
+    ("pull-seconds", "Seconds for base images and cached layers"),
+    ("build-seconds", "Seconds in the Dockerfile's steps"),
+    (
+        "export-seconds",
+        "Seconds for compressing layers and writing the image",
+    ),
+    ("push-seconds", "Seconds for the push"),
+    ("cache-export-seconds", "Seconds for writing the cache"),
+];
+
+/// Phases that have an output of their own.
+const PHASES: &[Phase] = &[
+    Phase::Setup,
+    Phase::Builder,
+    Phase::Context,
+    Phase::CacheImport,
+    Phase::Pull,
+    Phase::Build,
+    Phase::Export,
+    Phase::Push,
+    Phase::CacheExport,
+];
+
+/// The values; an output that has none is left out. Seconds are those of the partition, which add
+/// up to the total with what is left (waiting and unclassified work).
+pub(super) fn outputs(outcome: &Outcome) -> Vec<(&'static str, String)> {
+    let Outcome {
+        plan,
+        timings,
+        result,
+    } = outcome;
+    let built = result.as_ref().ok();
+    let pushed = built.and_then(|built| built.image.as_ref());
+    let tags: Vec<&str> = plan
+        .images
+        .iter()
+        .flat_map(|image| image.tags.iter().map(String::as_str))
+        .collect();
+    let value = |name: &str| -> Option<String> {
+        if let Some(phase) = name.strip_suffix("-seconds") {
+            return match phase {
+                "total" => Some(seconds(timings.total)),
+                _ => PHASES
+                    .iter()
+                    .find(|candidate| candidate.name() == phase)
+                    .map(|phase| seconds(timings.phase(*phase).partition)),
+            };
+        }
+        match name {
+            "digest" => built?.metadata.digest.as_ref().map(ToString::to_string),
+            "imageid" => built?.metadata.image_id.clone(),
+            "metadata" => serde_json::to_string_pretty(&built?.metadata.json).ok(),
+            "image" => Some(pushed?.reference.clone()),
+            "tags" => Some(tags.join("\n")).filter(|tags| !tags.is_empty()),
+            "registry" => Some(pushed?.registry.clone()),
+            "driver" => Some(plan.builder.driver.name().to_owned()),
+            "builder" => Some(plan.builder.name.clone()),
+            "cached-steps" => Some(timings.cached_steps.to_string()),
+            "total-steps" => Some(timings.total_steps.to_string()),
+            "image-bytes" => Some(pushed?.bytes?.to_string()),
+            "timings" => bounded_timings(outcome),
+            _ => None,
+        }
+    };
+    OUTPUTS
+        .iter()
+        .filter_map(|(name, _)| Some((*name, value(name)?)))
+        .collect()
+}
+
+/// The timings as JSON. What does not fit is left out, the finest grain first: the timeline, then
+/// the quickest steps; the timings file has them all.
+fn bounded_timings(outcome: &Outcome) -> Option<String> {
+    let mut value = serde_json::to_value(timings_file(outcome)).ok()?;
+    let mut keep = usize::MAX;
+    loop {
+        let text = value.to_string();
+        if text.len() <= LARGEST_TIMINGS {
+            return Some(text);
+        }
+        for image in value.get_mut("images")?.as_array_mut()? {
+            let image = image.as_object_mut()?;
+            if image.remove("timeline").is_some() {
+                continue;
+            }
+            let steps = image.get_mut("steps")?.as_array_mut()?;
+            steps.sort_by_key(|step| {
+                std::cmp::Reverse(step.get("duration_ms").and_then(Value::as_u64))
+            });
+            keep = keep.min(steps.len()) / 2;
+            steps.truncate(keep);
+        }
+        if keep == 0 {
+            return None;
+        }
+    }
+}
+
+fn seconds(duration: std::time::Duration) -> String {
+    format!("{:.3}", duration.as_secs_f64())
+}
