@@ -1,0 +1,121 @@
+//! Which builder builds, and that none stays behind.
+
+use std::process::Command;
+
+use crate::registry::manifest;
+use crate::rig::{Action, Ended, busybox, registry, variable};
+
+fn container_action(dockerfile: &str, tag: &str) -> Action {
+    Action::new(dockerfile)
+        .input("tags", &format!("{}/{tag}", registry()))
+        .input("driver", "docker-container")
+        .input(
+            "driver-opts",
+            &format!(
+                "image={}/rig/buildkit:latest\nnetwork=host\nnamespace=ignored",
+                registry()
+            ),
+        )
+}
+
+fn builders_left() -> String {
+    let listed = Command::new(variable("RIG_DOCKER"))
+        .args([
+            "ps",
+            "--all",
+            "--filter",
+            "name=buildx_buildkit_fast-ecr-push",
+            "--format",
+            "{{.Names}}",
+        ])
+        .output()
+        .unwrap();
+    let volumes = Command::new(variable("RIG_DOCKER"))
+        .args([
+            "volume",
+            "ls",
+            "--filter",
+            "name=buildx_buildkit_fast-ecr-push",
+            "--format",
+            "{{.Name}}",
+        ])
+        .output()
+        .unwrap();
+    String::from_utf8([listed.stdout, volumes.stdout].concat()).unwrap()
+}
+
+fn booted_and_gone(run: &Ended) {
+    assert_eq!(run.output("driver"), "docker-container");
+    assert!(run.output("builder").starts_with("fast-ecr-push-"));
+    assert!(run.number("builder-seconds") > 0.0);
+}
+
+/// One test for what makes builders, so that none sees another's.
+#[test]
+fn a_builder_in_a_container_builds_and_leaves_nothing() {
+    let built = format!("FROM {}\nCOPY . .\n", busybox());
+    let run = container_action(&built, "builders/container:1")
+        .run()
+        .succeeded();
+    booted_and_gone(&run);
+    assert!(
+        run.log
+            .contains("`driver-opts` of another driver are ignored"),
+        "{}",
+        run.log
+    );
+    manifest("builders/container", run.output("digest"));
+    assert_eq!(builders_left(), "");
+
+    let failing = format!("FROM {}\nCOPY missing .\n", busybox());
+    let run = container_action(&failing, "builders/container:2").run();
+    assert_eq!(run.code, 1, "{}", run.log);
+    assert_eq!(builders_left(), "");
+
+    let run = container_action(&built, "builders/container:3")
+        .input(
+            "driver-opts",
+            &format!("image={}/rig/no-such-image:1", registry()),
+        )
+        .run();
+    assert_eq!(run.code, 3, "{}", run.log);
+    assert!(
+        run.log.contains("could not start the builder"),
+        "{}",
+        run.log
+    );
+    assert_eq!(builders_left(), "");
+}
+
+#[test]
+fn an_engine_with_the_classic_store_gets_a_builder_in_a_container() {
+    let run = Action::new(&format!("FROM {}\nCOPY . .\n", busybox()))
+        .variable("DOCKER_HOST", &variable("RIG_CLASSIC_DOCKER_HOST"))
+        .input("tags", &format!("{}/builders/classic:1", registry()))
+        .input(
+            "driver-opts",
+            &format!("image={}/rig/buildkit:latest\nnetwork=host", registry()),
+        )
+        .run()
+        .succeeded();
+    booted_and_gone(&run);
+    let layers = manifest("builders/classic", run.output("digest"));
+    let last = layers["layers"].as_array().unwrap().last().unwrap();
+    assert_eq!(
+        last["mediaType"],
+        "application/vnd.oci.image.layer.v1.tar+zstd"
+    );
+}
+
+#[test]
+fn the_docker_driver_pushes_from_the_classic_store_too() {
+    let run = Action::new(&format!("FROM {}\nCOPY . .\n", busybox()))
+        .variable("DOCKER_HOST", &variable("RIG_CLASSIC_DOCKER_HOST"))
+        .input("driver", "docker")
+        .input("tags", &format!("{}/builders/dockerd:1", registry()))
+        .run()
+        .succeeded();
+    assert_eq!(run.output("driver"), "docker");
+    assert!(run.log.contains("gzip instead of zstd"), "{}", run.log);
+    manifest("builders/dockerd", "1");
+}

@@ -1,0 +1,17 @@
+//! End-to-end tests: the real binary, real buildx, real BuildKit, a real registry.
+//!
+//! They need the rig and are started by it: `make test`, or
+//! `cargo run -p rig -- exec --classic -- cargo test --test e2e`.
+
+#![expect(
+    clippy::disallowed_methods,
+    clippy::expect_used,
+    clippy::unwrap_used,
+    reason = "a test starts processes and reads the rig's variables; a panic is its failure"
+)]
+
+mod builders;
+mod failures;
+mod main_job;
+mod registry;
+mod rig;

@@ -1,0 +1,193 @@
+//! One image built, pushed, timed and found in the registry.
+
+use std::process::Command;
+
+use crate::registry::{get, manifest};
+use crate::rig::{Action, busybox, registry, variable};
+
+fn dockerfile() -> String {
+    format!(
+        "FROM {}\nRUN head -c 3000000 /dev/urandom > /data\nWORKDIR /app\nCOPY . .\n",
+        busybox()
+    )
+}
+
+#[test]
+fn an_image_is_pushed_and_the_registry_serves_the_digest_that_we_output() {
+    let tags = ["1", "2"].map(|tag| format!("{}/main/app:{tag}", registry()));
+    let run = Action::new(&dockerfile())
+        .input("tags", &tags.join("\n"))
+        .run()
+        .succeeded();
+    let digest = run.output("digest");
+    let by_digest = manifest("main/app", digest);
+    for tag in ["1", "2"] {
+        assert_eq!(manifest("main/app", tag), by_digest);
+    }
+    assert_eq!(
+        run.output("image"),
+        format!("{}/main/app@{digest}", registry())
+    );
+    assert_eq!(run.output("tags"), tags.join("\n"));
+    assert_eq!(run.output("registry"), registry());
+    assert_eq!(run.output("driver"), "docker");
+    assert_eq!(run.output("imageid"), by_digest["config"]["digest"]);
+    let layers = by_digest["layers"].as_array().unwrap();
+    let sizes = layers.iter().chain([&by_digest["config"]]);
+    let sum: u64 = sizes.map(|blob| blob["size"].as_u64().unwrap()).sum();
+    assert_eq!(run.output("image-bytes"), sum.to_string());
+    let last = layers.last().unwrap();
+    assert_eq!(
+        last["mediaType"],
+        "application/vnd.oci.image.layer.v1.tar+zstd"
+    );
+    let blob = get(&format!(
+        "/v2/main/app/blobs/{}",
+        last["digest"].as_str().unwrap()
+    ));
+    assert_eq!(
+        (blob.0, blob.1.len() as u64),
+        (200, last["size"].as_u64().unwrap())
+    );
+    assert!(run.summary.starts_with("### Pushed "), "{}", run.summary);
+    assert!(run.summary.contains(digest), "{}", run.summary);
+}
+
+#[test]
+fn the_phases_add_up_to_the_total() {
+    let run = Action::new(&dockerfile())
+        .input("tags", &format!("{}/main/phases:1", registry()))
+        .input("timings-file", "timings.json")
+        .run()
+        .succeeded();
+    let timings: serde_json::Value = serde_json::from_str(run.output("timings")).unwrap();
+    let image = &timings["images"][0];
+    let phases = image["phases"].as_object().unwrap();
+    let sum: u64 = phases
+        .values()
+        .map(|phase| phase["partition_ms"].as_u64().unwrap())
+        .sum();
+    assert_eq!(sum, image["total_ms"].as_u64().unwrap());
+    let other = phases["other"]["partition_ms"].as_u64().unwrap();
+    assert!(other * 50 <= sum, "{other} ms of {sum} ms are unclassified");
+    assert!(run.number("build-seconds") > 0.0);
+    assert!(run.number("push-seconds") > 0.0);
+}
+
+#[test]
+fn a_second_run_comes_from_the_cache_and_says_so() {
+    let action = Action::new(&dockerfile()).input("tags", &format!("{}/main/cached:1", registry()));
+    let first = action.run().succeeded();
+    let second = action.run().succeeded();
+    assert_eq!(first.output("digest"), second.output("digest"));
+    assert!(
+        second.number("cached-steps") >= 3.0,
+        "{}",
+        second.output("cached-steps")
+    );
+    assert!(second.summary.contains("steps cached"));
+}
+
+#[test]
+fn plain_buildx_makes_the_same_image() {
+    let tag = |name: &str| format!("{}/main/{name}:1", registry());
+    let action = Action::new(&dockerfile()).input("tags", &tag("ours"));
+    let ours = action.run().succeeded();
+    let folder = tempfile::tempdir().unwrap();
+    let metadata = folder.path().join("metadata.json");
+    let status = Command::new(variable("RIG_BUILDX"))
+        .current_dir(action.workspace())
+        .args(["build", "--builder", "default", "--provenance=false"])
+        .args([
+            "--output",
+            "type=image,push=true,compression=zstd,oci-mediatypes=true",
+        ])
+        .args(["--tag", &tag("plain"), "--metadata-file"])
+        .arg(&metadata)
+        .arg(".")
+        .env("DOCKER_CONFIG", folder.path())
+        .status()
+        .unwrap();
+    assert!(status.success());
+    let plain: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(metadata).unwrap()).unwrap();
+    assert_eq!(ours.output("digest"), plain["containerimage.digest"]);
+}
+
+#[test]
+fn an_image_is_loaded_and_not_pushed() {
+    let name = "fast-ecr-push-e2e/loaded:1";
+    let run = Action::new(&dockerfile())
+        .input("tags", name)
+        .input("load", "true")
+        .run()
+        .succeeded();
+    let inspect = Command::new(variable("RIG_DOCKER"))
+        .args(["image", "inspect", "--format", "{{.Id}}", name])
+        .output()
+        .unwrap();
+    assert!(inspect.status.success(), "{inspect:?}");
+    assert!(!run.outputs.contains_key("image"));
+    assert!(run.summary.starts_with("### Built "), "{}", run.summary);
+    let removed = Command::new(variable("RIG_DOCKER"))
+        .args(["image", "rm", name])
+        .status()
+        .unwrap();
+    assert!(removed.success());
+}
+
+#[test]
+fn several_platforms_make_an_index() {
+    let run = Action::new("FROM scratch\nCOPY . .\n")
+        .input("tags", &format!("{}/main/index:1", registry()))
+        .input("platforms", "linux/amd64,linux/arm64")
+        .run();
+    // A step-less image needs no emulation; where the Engine offers one platform only, it is
+    // refused before the build.
+    if run.code == 3 {
+        assert!(
+            run.log.contains("the builder offers no linux/arm64"),
+            "{}",
+            run.log
+        );
+        assert!(
+            run.log.contains("hint: run docker/setup-qemu-action"),
+            "{}",
+            run.log
+        );
+        return;
+    }
+    let run = run.succeeded();
+    let index = manifest("main/index", run.output("digest"));
+    assert_eq!(index["manifests"].as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn the_large_example_is_pushed_whole_and_cached_the_second_time() {
+    let example = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/large-python-image");
+    let action = Action::new("")
+        .input("context", example)
+        .input("tags", &format!("{}/main/large:1", registry()))
+        .input(
+            "build-args",
+            &format!("BASE_IMAGE={}/rig/python:3.11", registry()),
+        );
+    let cold = action.run().succeeded();
+    assert!(
+        cold.number("image-bytes") > 300e6,
+        "{}",
+        cold.output("image-bytes")
+    );
+    let served = manifest("main/large", cold.output("digest"));
+    assert_eq!(
+        served["layers"].as_array().unwrap().len(),
+        manifest("main/large", "1")["layers"]
+            .as_array()
+            .unwrap()
+            .len()
+    );
+    let warm = action.run().succeeded();
+    assert_eq!(warm.output("digest"), cold.output("digest"));
+    assert!(warm.number("total-seconds") < cold.number("total-seconds") / 2.0);
+    assert!(warm.number("cached-steps") >= 3.0);
+}
