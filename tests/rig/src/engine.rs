@@ -30,7 +30,9 @@ pub(crate) fn existing() -> Result<Option<String>> {
                 _ => true,
             };
             if !answers {
-                bail!("no Docker Engine answers at `{address}`: unset DOCKER_HOST to have the rig start one");
+                bail!(
+                    "no Docker Engine answers at `{address}`: unset DOCKER_HOST to have the rig start one"
+                );
             }
             Ok(Some(address))
         }
@@ -47,7 +49,7 @@ pub(crate) fn start(
     name: &str,
     slot: &Slot,
     packages: &Packages,
-    bridge: Option<String>,
+    bridge: Option<&str>,
     containerd_store: bool,
 ) -> Result<Engine> {
     let directory: PathBuf = slot.sockets.join(name);
@@ -56,28 +58,49 @@ pub(crate) fn start(
     fs::create_dir_all(&data)?;
     let address = format!("unix://{}", socket.display());
     let configuration = directory.join("daemon.json");
-    let text = configure(&address, &directory, &data, bridge, containerd_store);
+    let text = configure(
+        slot.number,
+        &address,
+        &directory,
+        &data,
+        bridge,
+        containerd_store,
+    );
     fs::write(&configuration, text.to_string())?;
     let log = slot.data.join(format!("{name}.log"));
-    let mut dockerd = command!(packages.root.join("usr/sbin/dockerd"), "--config-file", configuration);
-    dockerd.env("PATH", packages.path()).env_remove("DOCKER_HOST");
+    let mut dockerd = command!(
+        packages.root.join("usr/sbin/dockerd"),
+        "--config-file",
+        configuration
+    );
+    dockerd
+        .env("PATH", packages.path())
+        .env_remove("DOCKER_HOST");
     let mut daemon = Daemon::start(&format!("dockerd ({name})"), &mut dockerd, &log, &log)?;
     daemon.wait_until(|| answers(UnixStream::connect(&socket), "/_ping"))?;
     Ok(Engine { daemon, address })
 }
 
 /// <https://docs.docker.com/reference/cli/dockerd/#daemon-configuration-file>
-fn configure(address: &str, directory: &Path, data: &Path, bridge: Option<String>, containerd_store: bool) -> Value {
+fn configure(
+    slot: u8,
+    address: &str,
+    directory: &Path,
+    data: &Path,
+    bridge: Option<&str>,
+    containerd_store: bool,
+) -> Value {
     json!({
         "hosts": [address],
         "group": "root",
         "pidfile": directory.join("docker.pid"),
         "exec-root": directory.join("exec"),
         "data-root": data,
-        "bridge": bridge.unwrap_or_else(|| "none".to_owned()),
+        "bridge": bridge.unwrap_or("none"),
         "iptables": false,
         "ip6tables": false,
         "ip-masq": false,
+        "cgroup-parent": format!("/rig-{slot}"),
         "log-level": "warn",
         "shutdown-timeout": 2,
         "features": { "containerd-snapshotter": containerd_store },

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
+use crate::place;
 use crate::process::{command, run, timed};
 
 const POLL: Duration = Duration::from_millis(20);
@@ -19,7 +20,11 @@ const GRACE: Duration = Duration::from_secs(20);
 /// Runs the command on a rig and returns its exit code (128 and the signal's number if a signal ended it).
 pub(crate) fn exec(classic: bool, words: &[&str]) -> Result<ExitCode> {
     let interrupted = Arc::new(AtomicBool::new(false));
-    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM, signal_hook::consts::SIGHUP] {
+    for signal in [
+        signal_hook::consts::SIGINT,
+        signal_hook::consts::SIGTERM,
+        signal_hook::consts::SIGHUP,
+    ] {
         signal_hook::flag::register(signal, Arc::clone(&interrupted))?;
     }
     let mut keeper = start_keeper(classic)?;
@@ -29,6 +34,7 @@ pub(crate) fn exec(classic: bool, words: &[&str]) -> Result<ExitCode> {
     };
     drop(keeper.stdin.take());
     let stopped = keeper.wait().context("waiting for the keeper")?;
+    place::sweep_leftovers(&place::cache()?);
     let code = result?;
     if !stopped.success() {
         bail!("the rig did not stop cleanly ({stopped})");
@@ -39,21 +45,35 @@ pub(crate) fn exec(classic: bool, words: &[&str]) -> Result<ExitCode> {
 /// In a process group of its own, so that Ctrl-C reaches the command but none of the rig's own processes.
 fn start_keeper(classic: bool) -> Result<Child> {
     let binary = std::env::current_exe()?;
-    command!("unshare", "--pid", "--fork", "--kill-child", "--mount", "--propagation", "slave", "--mount-proc")
-        .arg(binary)
-        .arg("keep")
-        .args(classic.then_some("--classic"))
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .process_group(0)
-        .spawn()
-        .context("starting the keeper with `unshare`")
+    command!(
+        "unshare",
+        "--pid",
+        "--fork",
+        "--kill-child",
+        "--mount",
+        "--propagation",
+        "slave",
+        "--mount-proc"
+    )
+    .arg(binary)
+    .arg("keep")
+    .args(classic.then_some("--classic"))
+    .stdin(Stdio::piped())
+    .stdout(Stdio::piped())
+    .process_group(0)
+    .spawn()
+    .context("starting the keeper with `unshare`")
 }
 
 fn environment(keeper: &mut Child, interrupted: &AtomicBool) -> Result<Vec<(String, String)>> {
     let output = BufReader::new(keeper.stdout.take().context("the keeper has no output")?);
     let (sender, lines) = mpsc::channel();
-    std::thread::spawn(move || output.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
+    std::thread::spawn(move || {
+        output
+            .lines()
+            .map_while(Result::ok)
+            .try_for_each(|line| sender.send(line))
+    });
     let mut environment = Vec::new();
     loop {
         match lines.recv_timeout(POLL) {
@@ -61,7 +81,9 @@ fn environment(keeper: &mut Child, interrupted: &AtomicBool) -> Result<Vec<(Stri
                 Some((name, value)) => environment.push((name.to_owned(), value.to_owned())),
                 None => return Ok(environment),
             },
-            Err(RecvTimeoutError::Timeout) if interrupted.load(Ordering::Relaxed) => bail!("interrupted"),
+            Err(RecvTimeoutError::Timeout) if interrupted.load(Ordering::Relaxed) => {
+                bail!("interrupted")
+            }
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => bail!("the rig did not start (run it as root)"),
         }
@@ -69,7 +91,11 @@ fn environment(keeper: &mut Child, interrupted: &AtomicBool) -> Result<Vec<(Stri
 }
 
 /// The command gets SIGTERM when we are interrupted, and also when we are killed.
-fn run_command(words: &[&str], environment: &[(String, String)], interrupted: &AtomicBool) -> Result<ExitStatus> {
+fn run_command(
+    words: &[&str],
+    environment: &[(String, String)],
+    interrupted: &AtomicBool,
+) -> Result<ExitStatus> {
     let variables = environment.iter().map(|(name, value)| (name, value));
     let mut child = command!("setpriv", "--pdeathsig", "TERM")
         .args(words)
@@ -94,6 +120,9 @@ fn run_command(words: &[&str], environment: &[(String, String)], interrupted: &A
 }
 
 fn exit_code(status: ExitStatus) -> ExitCode {
-    let code = status.code().or_else(|| Some(128 + status.signal()?)).unwrap_or(1);
+    let code = status
+        .code()
+        .or_else(|| Some(128 + status.signal()?))
+        .unwrap_or(1);
     ExitCode::from(u8::try_from(code).unwrap_or(1))
 }

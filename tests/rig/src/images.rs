@@ -9,12 +9,12 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result};
 use serde_json::json;
 
 use crate::layers::{Layer, Storage, digest};
 use crate::packages::{self, Packages};
-use crate::process::{command, run};
+use crate::process::{command, join, run};
 
 /// The machine's trusted certificates: build containers reach the package registries as the machine does.
 const CERTIFICATES: &str = "/etc/ssl/certs/ca-certificates.crt";
@@ -30,7 +30,7 @@ pub(crate) fn make(storage: &Storage<'_>, packages: &Packages) -> Result<()> {
             let config = json!({ "Env": [PATH], "Entrypoint": ["buildkitd"], "Volumes": { "/var/lib/buildkit": {} } });
             storage.image("rig/buildkit", "latest", &[&busybox, &engine, &stand_in], &config)
         });
-        let python = python.join().map_err(|_| anyhow!("making the Python image panicked"))??;
+        let python = join(python)?;
         small?;
         let config = json!({ "Env": [PATH, "LANG=C.UTF-8"], "Cmd": ["python3"] });
         storage.image("rig/python", "3.11", &[&python], &config)
@@ -45,10 +45,16 @@ fn busybox(storage: &Storage<'_>, packages: &Packages) -> Result<Layer> {
         }
         let busybox = packages.root.join("bin/busybox");
         fs::copy(&busybox, root.join("bin/busybox"))?;
-        for applet in run(&mut command!(&busybox, "--list"))?.lines().filter(|applet| *applet != "busybox") {
+        for applet in run(&mut command!(&busybox, "--list"))?
+            .lines()
+            .filter(|applet| *applet != "busybox")
+        {
             std::os::unix::fs::symlink("busybox", root.join("bin").join(applet))?;
         }
-        fs::write(root.join("etc/passwd"), "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/sh\n")?;
+        fs::write(
+            root.join("etc/passwd"),
+            "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/sh\n",
+        )?;
         fs::write(root.join("etc/group"), "root:x:0:\nnogroup:x:65534:\n")?;
         run(&mut command!("chmod", "1777", root.join("tmp")))?;
         pack(&root, tar)
@@ -56,8 +62,12 @@ fn busybox(storage: &Storage<'_>, packages: &Packages) -> Result<Layer> {
 }
 
 fn python(storage: &Storage<'_>) -> Result<Layer> {
-    let settings = fs::read_to_string("/etc/pip.conf").unwrap_or_else(|_| format!("[global]\ncert = {CERTIFICATES}\n"));
-    let recipe = format!("1 {} {settings}", digest(Path::new(CERTIFICATES)).unwrap_or_default());
+    let settings = fs::read_to_string("/etc/pip.conf")
+        .unwrap_or_else(|_| format!("[global]\ncert = {CERTIFICATES}\n"));
+    let recipe = format!(
+        "1 {} {settings}",
+        digest(Path::new(CERTIFICATES)).unwrap_or_default()
+    );
     storage.layer("python", &recipe, |tar| {
         let (mirror, release) = packages::mirror_and_release()?;
         let pip = tar.with_extension("pip.conf");
@@ -89,25 +99,40 @@ fn python(storage: &Storage<'_>) -> Result<Layer> {
 /// The Engine with the libraries that it loads, and the stand-in's two commands.
 fn buildkit(storage: &Storage<'_>, packages: &Packages) -> Result<(Layer, Layer)> {
     let stand_in = std::env::current_exe()?.with_file_name("buildkit-stand-in");
-    let recipe = format!("{}{}", packages.versions, digest(Path::new("/usr/sbin/runc"))?);
+    let recipe = format!(
+        "{}{}",
+        packages.versions,
+        digest(Path::new("/usr/sbin/runc"))?
+    );
     let engine = storage.layer("buildkit-engine", &recipe, |tar| {
         let root = tar.with_extension("root");
-        let programs = ["usr/bin/containerd", "usr/bin/containerd-shim-runc-v2", "usr/sbin/dockerd"];
+        let programs = [
+            "usr/bin/containerd",
+            "usr/bin/containerd-shim-runc-v2",
+            "usr/sbin/dockerd",
+        ];
         let mut libraries = libraries(&stand_in)?;
         for (from, name) in programs
             .map(|program| (packages.root.join(program), program))
             .into_iter()
-            .chain([("/usr/sbin/runc".into(), "usr/bin/runc"), (CERTIFICATES.into(), "etc/ssl/certs/ca-certificates.crt")])
+            .chain([
+                ("/usr/sbin/runc".into(), "usr/bin/runc"),
+                (CERTIFICATES.into(), "etc/ssl/certs/ca-certificates.crt"),
+            ])
         {
             copy(&from, &root.join(name))?;
             libraries.extend(self::libraries(&from)?);
         }
         for library in &libraries {
-            copy(Path::new(library), &root.join(library.trim_start_matches('/')))?;
+            copy(
+                Path::new(library),
+                &root.join(library.trim_start_matches('/')),
+            )?;
         }
         pack(&root, tar)
     })?;
-    let recipe = digest(&stand_in).context("the binary `buildkit-stand-in` is built with `rig`: cargo build -p rig")?;
+    let recipe = digest(&stand_in)
+        .context("the binary `buildkit-stand-in` is built with `rig`: cargo build -p rig")?;
     let stand_in = storage.layer("buildkit-stand-in", &recipe, |tar| {
         let root = tar.with_extension("root");
         copy(&stand_in, &root.join("usr/bin/buildkitd"))?;
@@ -120,7 +145,11 @@ fn buildkit(storage: &Storage<'_>, packages: &Packages) -> Result<(Layer, Layer)
 /// What the dynamic loader would load for this program; nothing for a static one or a file that is no program.
 fn libraries(program: &Path) -> Result<BTreeSet<String>> {
     let listing = run(&mut command!("ldd", program)).unwrap_or_default();
-    Ok(listing.split_whitespace().filter(|word| word.starts_with('/')).map(str::to_owned).collect())
+    Ok(listing
+        .split_whitespace()
+        .filter(|word| word.starts_with('/'))
+        .map(str::to_owned)
+        .collect())
 }
 
 fn copy(from: &Path, to: &Path) -> Result<()> {
@@ -131,7 +160,19 @@ fn copy(from: &Path, to: &Path) -> Result<()> {
 
 /// Packs a directory so that the same files give the same digest, and removes it.
 fn pack(root: &Path, tar: &Path) -> Result<()> {
-    let same = ["--sort=name", "--mtime=@1735689600", "--owner=0", "--group=0", "--numeric-owner"];
-    run(command!("tar", "--create").args(same).arg("--file").arg(tar).arg("--directory").arg(root).arg("."))?;
+    let same = [
+        "--sort=name",
+        "--mtime=@1735689600",
+        "--owner=0",
+        "--group=0",
+        "--numeric-owner",
+    ];
+    run(command!("tar", "--create")
+        .args(same)
+        .arg("--file")
+        .arg(tar)
+        .arg("--directory")
+        .arg(root)
+        .arg("."))?;
     Ok(fs::remove_dir_all(root)?)
 }

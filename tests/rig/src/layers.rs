@@ -34,7 +34,12 @@ pub(crate) struct Storage<'a> {
 impl Storage<'_> {
     /// The layer of this name, made by `make` (which writes a tar at the path it is given) unless there is one of the
     /// same recipe.
-    pub(crate) fn layer(&self, name: &str, recipe: &str, make: impl FnOnce(&Path) -> Result<()>) -> Result<Layer> {
+    pub(crate) fn layer(
+        &self,
+        name: &str,
+        recipe: &str,
+        make: impl FnOnce(&Path) -> Result<()>,
+    ) -> Result<Layer> {
         let note = self.work.join(format!("{name}.json"));
         if let Some(layer) = read_note(&note, recipe) {
             return Ok(layer);
@@ -46,11 +51,20 @@ impl Storage<'_> {
             let diff_id = digest(&tar)?;
             run(&mut command!("gzip", "-1", "--no-name", "--force", &tar))?;
             let blob = self.work.join(format!("{name}.tar.gz"));
-            let layer = Layer { digest: digest(&blob)?, size: fs::metadata(&blob)?.len(), diff_id };
+            let layer = Layer {
+                digest: digest(&blob)?,
+                size: fs::metadata(&blob)?.len(),
+                diff_id,
+            };
             let data = self.blob(&layer.digest)?;
             fs::rename(blob, data)?;
-            let Layer { digest, size, diff_id } = &layer;
-            let text = json!({ "recipe": recipe, "digest": digest, "size": size, "diff_id": diff_id });
+            let Layer {
+                digest,
+                size,
+                diff_id,
+            } = &layer;
+            let text =
+                json!({ "recipe": recipe, "digest": digest, "size": size, "diff_id": diff_id });
             fs::write(note, text.to_string())?;
             Ok(layer)
         })
@@ -58,9 +72,19 @@ impl Storage<'_> {
 
     /// Tags an image of these layers. `config` is the `config` object of the image configuration (entry point,
     /// environment and so on).
-    pub(crate) fn image(&self, repository: &str, tag: &str, layers: &[&Layer], config: &Value) -> Result<()> {
+    pub(crate) fn image(
+        &self,
+        repository: &str,
+        tag: &str,
+        layers: &[&Layer],
+        config: &Value,
+    ) -> Result<()> {
         let diff_ids: Vec<&str> = layers.iter().map(|layer| layer.diff_id.as_str()).collect();
-        let architecture = if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" };
+        let architecture = if cfg!(target_arch = "aarch64") {
+            "arm64"
+        } else {
+            "amd64"
+        };
         let configuration = self.document(&json!({
             "created": "2025-01-01T00:00:00Z", "architecture": architecture, "os": "linux", "config": config,
             "rootfs": { "type": "layers", "diff_ids": diff_ids },
@@ -69,13 +93,19 @@ impl Storage<'_> {
             let media_type = format!("application/vnd.oci.image.{kind}");
             json!({ "mediaType": media_type, "digest": layer.digest, "size": layer.size })
         };
-        let blobs: Vec<Value> = layers.iter().map(|layer| descriptor("layer.v1.tar+gzip", layer)).collect();
+        let blobs: Vec<Value> = layers
+            .iter()
+            .map(|layer| descriptor("layer.v1.tar+gzip", layer))
+            .collect();
         let manifest = self.document(&json!({
             "schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json",
             "config": descriptor("config.v1+json", &configuration), "layers": blobs,
         }))?;
 
-        let repository = self.root.join("docker/registry/v2/repositories").join(repository);
+        let repository = self
+            .root
+            .join("docker/registry/v2/repositories")
+            .join(repository);
         let _ = fs::remove_dir_all(&repository);
         for layer in layers.iter().copied().chain([&configuration]) {
             link(&repository.join("_layers"), &layer.digest)?;
@@ -94,12 +124,20 @@ impl Storage<'_> {
         fs::write(&file, document.to_string())?;
         let (digest, size) = (digest(&file)?, fs::metadata(&file)?.len());
         fs::rename(file, self.blob(&digest)?)?;
-        Ok(Layer { diff_id: digest.clone(), digest, size })
+        Ok(Layer {
+            diff_id: digest.clone(),
+            digest,
+            size,
+        })
     }
 
     fn blob(&self, digest: &str) -> Result<PathBuf> {
         let hex = digest.trim_start_matches("sha256:");
-        let directory = self.root.join("docker/registry/v2/blobs/sha256").join(hex.get(..2).unwrap_or("")).join(hex);
+        let directory = self
+            .root
+            .join("docker/registry/v2/blobs/sha256")
+            .join(hex.get(..2).unwrap_or(""))
+            .join(hex);
         fs::create_dir_all(&directory)?;
         Ok(directory.join("data"))
     }
@@ -114,13 +152,20 @@ fn link(directory: &Path, digest: &str) -> Result<()> {
 fn read_note(note: &Path, recipe: &str) -> Option<Layer> {
     let note: Value = serde_json::from_slice(&fs::read(note).ok()?).ok()?;
     let text = |key: &str| note.get(key)?.as_str().map(str::to_owned);
-    let layer = Layer { digest: text("digest")?, size: note.get("size")?.as_u64()?, diff_id: text("diff_id")? };
+    let layer = Layer {
+        digest: text("digest")?,
+        size: note.get("size")?.as_u64()?,
+        diff_id: text("diff_id")?,
+    };
     (text("recipe")? == recipe).then_some(layer)
 }
 
 /// `sha256:…` of a file.
 pub(crate) fn digest(file: &Path) -> Result<String> {
     let line = run(&mut command!("sha256sum", file))?;
-    let hex = line.split(' ').next().context("sha256sum printed nothing")?;
+    let hex = line
+        .split(' ')
+        .next()
+        .context("sha256sum printed nothing")?;
     Ok(format!("sha256:{}", hex.trim_start_matches('\\')))
 }

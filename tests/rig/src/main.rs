@@ -7,7 +7,10 @@
 //! `exec` is two processes. The *keeper* (`keep`, keeper.rs) starts everything as its own children, in a PID and mount
 //! namespace of its own; it stops them when its standard input ends, which happens however `exec` dies. When the keeper
 //! itself dies, the kernel ends everything in its namespace.
-#![expect(clippy::print_stderr, reason = "the rig's own words go to stderr; stdout is the command's")]
+#![expect(
+    clippy::print_stderr,
+    reason = "the rig's own words go to stderr; stdout is the command's"
+)]
 
 mod engine;
 mod exec;
@@ -29,7 +32,9 @@ fn main() -> ExitCode {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let result = match words.as_slice() {
         ["exec", "--", command @ ..] if !command.is_empty() => exec::exec(false, command),
-        ["exec", "--classic", "--", command @ ..] if !command.is_empty() => exec::exec(true, command),
+        ["exec", "--classic", "--", command @ ..] if !command.is_empty() => {
+            exec::exec(true, command)
+        }
         ["keep"] => keeper::keep(false).map(|()| ExitCode::SUCCESS),
         ["keep", "--classic"] => keeper::keep(true).map(|()| ExitCode::SUCCESS),
         ["clean"] => place::clean().map(|()| ExitCode::SUCCESS),

@@ -27,18 +27,31 @@ fn rules(slot: u8) -> [Vec<String>; 3] {
 }
 
 fn iptables(action: &str, rule: &[String]) -> Result<String> {
-    let [table, chain, matches @ ..] = rule else { return Ok(String::new()) };
+    let [table, chain, matches @ ..] = rule else {
+        return Ok(String::new());
+    };
     run(command!("iptables", "--wait", "--table", table, action, chain).args(matches))
 }
 
 /// Makes the slot's bridge, with addresses translated on the way out.
 pub(crate) fn make(slot: u8) -> Result<()> {
     let bridge = bridge(slot);
-    run(&mut command!("ip", "link", "add", &bridge, "type", "bridge"))?;
-    run(&mut command!("ip", "address", "add", format!("10.213.{slot}.1/24"), "dev", &bridge))?;
+    run(&mut command!(
+        "ip", "link", "add", &bridge, "type", "bridge"
+    ))?;
+    run(&mut command!(
+        "ip",
+        "address",
+        "add",
+        format!("10.213.{slot}.1/24"),
+        "dev",
+        &bridge
+    ))?;
     run(&mut command!("ip", "link", "set", &bridge, "up"))?;
     std::fs::write("/proc/sys/net/ipv4/ip_forward", "1").context("turning IPv4 forwarding on")?;
-    rules(slot).iter().try_for_each(|rule| iptables("--insert", rule).map(drop))
+    rules(slot)
+        .iter()
+        .try_for_each(|rule| iptables("--insert", rule).map(drop))
 }
 
 /// Removes bridge and rules; what isn't there is no error.

@@ -9,14 +9,24 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Mutex;
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, bail};
 
-use crate::process::{command, run, timed};
+use crate::process::{command, join, run, timed};
 
 /// Programs that must be on the machine, and the packages that bring them.
-const TOOLS: [(&str, &str); 4] =
-    [("runc", "runc"), ("iptables", "iptables"), ("ip", "iproute2"), ("mmdebstrap", "mmdebstrap")];
-const UNSTABLE: [&str; 5] = ["docker.io", "docker-cli", "docker-buildx", "containerd", "tini-static"];
+const TOOLS: [(&str, &str); 4] = [
+    ("runc", "runc"),
+    ("iptables", "iptables"),
+    ("ip", "iproute2"),
+    ("mmdebstrap", "mmdebstrap"),
+];
+const UNSTABLE: [&str; 5] = [
+    "docker.io",
+    "docker-cli",
+    "docker-buildx",
+    "containerd",
+    "tini-static",
+];
 const RELEASE: [&str; 2] = ["docker-registry", "busybox-static"];
 
 /// The unpacked packages.
@@ -30,12 +40,20 @@ pub(crate) struct Packages {
 
 impl Packages {
     pub(crate) fn buildx(&self) -> PathBuf {
-        self.root.join("usr/libexec/docker/cli-plugins/docker-buildx")
+        self.root
+            .join("usr/libexec/docker/cli-plugins/docker-buildx")
+    }
+
+    pub(crate) fn docker(&self) -> PathBuf {
+        self.root.join("usr/bin/docker")
     }
 
     /// A search path with the unpacked programs before the machine's.
     pub(crate) fn path(&self) -> String {
-        let (root, path) = (self.root.display(), std::env::var("PATH").unwrap_or_default());
+        let (root, path) = (
+            self.root.display(),
+            std::env::var("PATH").unwrap_or_default(),
+        );
         format!("{root}/usr/bin:{root}/usr/sbin:{path}:/usr/local/sbin:/usr/sbin:/sbin")
     }
 }
@@ -43,10 +61,16 @@ impl Packages {
 /// Makes sure that tools and packages are there; what an earlier run brought is kept.
 pub(crate) fn prepare(cache: &Path, installing: &Mutex<()>) -> Result<Packages> {
     let (root, stamp) = (cache.join("packages"), cache.join("packages.txt"));
-    let missing: Vec<&str> =
-        TOOLS.iter().filter(|(program, _)| !is_installed(program)).map(|(_, package)| *package).collect();
+    let missing: Vec<&str> = TOOLS
+        .iter()
+        .filter(|(program, _)| !is_installed(program))
+        .map(|(_, package)| *package)
+        .collect();
     if missing.is_empty() && stamp.exists() {
-        return Ok(Packages { versions: fs::read_to_string(&stamp)?, root });
+        return Ok(Packages {
+            versions: fs::read_to_string(&stamp)?,
+            root,
+        });
     }
     let debian = debian()?;
     std::thread::scope(|scope| {
@@ -55,19 +79,28 @@ pub(crate) fn prepare(cache: &Path, installing: &Mutex<()>) -> Result<Packages> 
             timed("install tools", || install(&missing))
         });
         if !stamp.exists() {
-            let versions = timed("fetch and unpack packages", || unpack(&debian, cache, &root))?;
+            let versions = timed("fetch and unpack packages", || {
+                unpack(&debian, cache, &root)
+            })?;
             fs::write(&stamp, versions)?;
         }
-        tools.join().map_err(|_| anyhow!("installing tools panicked"))?
+        join(tools)
     })?;
-    Ok(Packages { versions: fs::read_to_string(&stamp)?, root })
+    Ok(Packages {
+        versions: fs::read_to_string(&stamp)?,
+        root,
+    })
 }
 
 fn install(packages: &[&str]) -> Result<()> {
     if packages.is_empty() {
         return Ok(());
     }
-    let install = || run(apt_get().args(["install", "--yes", "--no-install-recommends"]).args(packages));
+    let install = || {
+        run(apt_get()
+            .args(["install", "--yes", "--no-install-recommends"])
+            .args(packages))
+    };
     if install().is_err() {
         // The lists may be older than the mirror.
         run(apt_get().arg("update"))?;
@@ -77,13 +110,25 @@ fn install(packages: &[&str]) -> Result<()> {
 }
 
 fn is_installed(program: &str) -> bool {
-    ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"]
-        .iter()
-        .any(|directory| Path::new(directory).join(program).is_file())
+    [
+        "/usr/local/sbin",
+        "/usr/local/bin",
+        "/usr/sbin",
+        "/usr/bin",
+        "/sbin",
+        "/bin",
+    ]
+    .iter()
+    .any(|directory| Path::new(directory).join(program).is_file())
 }
 
 fn apt_get() -> Command {
-    let mut command = command!("apt-get", "--option", "DPkg::Lock::Timeout=300", "--quiet=2");
+    let mut command = command!(
+        "apt-get",
+        "--option",
+        "DPkg::Lock::Timeout=300",
+        "--quiet=2"
+    );
     command.env("DEBIAN_FRONTEND", "noninteractive");
     command
 }
@@ -100,19 +145,28 @@ fn debian() -> Result<Debian> {
         return Ok(debian);
     }
     run(apt_get().arg("update"))?;
-    configured()?.context("apt knows no Debian release here: the rig can make its own Engine on Debian only")
+    configured()?
+        .context("apt knows no Debian release here: the rig can make its own Engine on Debian only")
 }
 
 /// What apt has lists of; nothing before the first `apt-get update`.
 fn configured() -> Result<Option<Debian>> {
-    let targets = run(&mut command!("apt-get", "indextargets", "--format", "$(REPO_URI) $(RELEASE) $(COMPONENT)"))?;
+    let targets = run(&mut command!(
+        "apt-get",
+        "indextargets",
+        "--format",
+        "$(REPO_URI) $(RELEASE) $(COMPONENT)"
+    ))?;
     // The plain suite: not `bookworm-updates`, not `bookworm-security`.
-    Ok(targets.lines().find_map(|line| match line.split(' ').collect::<Vec<_>>().as_slice() {
-        [mirror, release, "main"] if !release.contains('-') => {
-            Some(Debian { mirror: (*mirror).to_owned(), release: (*release).to_owned() })
-        }
-        _ => None,
-    }))
+    Ok(targets.lines().find_map(
+        |line| match line.split(' ').collect::<Vec<_>>().as_slice() {
+            [mirror, release, "main"] if !release.contains('-') => Some(Debian {
+                mirror: (*mirror).to_owned(),
+                release: (*release).to_owned(),
+            }),
+            _ => None,
+        },
+    ))
 }
 
 /// The mirror of the base image's release, and its name. What the image is made from is what the machine is made from.
@@ -128,7 +182,9 @@ fn unpack(debian: &Debian, cache: &Path, root: &Path) -> Result<String> {
     for directory in ["lists/partial", "archives/partial", "debs"] {
         fs::create_dir_all(apt.join(directory))?;
     }
-    let sources = ["sid", release].map(|suite| format!("deb {mirror} {suite} main\n")).concat();
+    let sources = ["sid", release]
+        .map(|suite| format!("deb {mirror} {suite} main\n"))
+        .concat();
     fs::write(apt.join("sources.list"), sources)?;
     let own_apt = || {
         let mut command = apt_get();
@@ -149,7 +205,10 @@ fn unpack(debian: &Debian, cache: &Path, root: &Path) -> Result<String> {
     run(own_apt().arg("update"))?;
     let wanted = UNSTABLE.map(|name| format!("{name}/sid")).into_iter();
     let wanted = wanted.chain(RELEASE.map(|name| format!("{name}/{release}")));
-    run(own_apt().arg("download").args(wanted).current_dir(apt.join("debs")))?;
+    run(own_apt()
+        .arg("download")
+        .args(wanted)
+        .current_dir(apt.join("debs")))?;
     let versions = unpack_all(&apt.join("debs"), root)?;
     check(root)?;
     fs::remove_dir_all(&apt)?;
@@ -158,13 +217,21 @@ fn unpack(debian: &Debian, cache: &Path, root: &Path) -> Result<String> {
 
 /// Unpacks every package of a directory into `root`; their names and versions are the file names.
 fn unpack_all(directory: &Path, root: &Path) -> Result<String> {
-    let mut files = fs::read_dir(directory)?.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?;
+    let mut files = fs::read_dir(directory)?
+        .map(|entry| Ok(entry?.path()))
+        .collect::<Result<Vec<_>>>()?;
     files.sort();
-    for file in &files {
-        run(&mut command!("dpkg-deb", "--extract", file, root))?;
-    }
+    std::thread::scope(|scope| {
+        let unpack = |file| move || run(&mut command!("dpkg-deb", "--extract", file, root));
+        let threads: Vec<_> = files.iter().map(|file| scope.spawn(unpack(file))).collect();
+        threads
+            .into_iter()
+            .try_for_each(|thread| join(thread).map(drop))
+    })?;
     let names = files.iter().filter_map(|file| file.file_stem());
-    Ok(names.map(|name| format!("{}\n", name.to_string_lossy())).collect())
+    Ok(names
+        .map(|name| format!("{}\n", name.to_string_lossy()))
+        .collect())
 }
 
 /// A package from unstable may one day need more than the release has: better said here than by a dead Engine.

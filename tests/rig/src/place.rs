@@ -23,11 +23,15 @@ pub(crate) fn cache() -> Result<PathBuf> {
         Some(directory) => std::path::absolute(directory)?,
         None => {
             let binary = std::env::current_exe().context("finding the rig's own binary")?;
-            let target = binary.ancestors().nth(2).context("the rig's binary is not in target/PROFILE")?;
+            let target = binary
+                .ancestors()
+                .nth(2)
+                .context("the rig's binary is not in target/PROFILE")?;
             target.join("rig")
         }
     };
-    fs::create_dir_all(&directory).with_context(|| format!("creating `{}`", directory.display()))?;
+    fs::create_dir_all(&directory)
+        .with_context(|| format!("creating `{}`", directory.display()))?;
     Ok(directory)
 }
 
@@ -43,15 +47,29 @@ pub(crate) struct Slot {
 }
 
 impl Slot {
+    fn new(cache: &Path, number: u8, claim: UnixListener) -> Self {
+        let sockets = PathBuf::from(format!("/run/rig-{number}"));
+        let data = cache.join(format!("run/{number}"));
+        Self {
+            number,
+            sockets,
+            data,
+            _claim: claim,
+        }
+    }
+
     /// Claims the first free slot and removes what a killed rig may have left there.
     pub(crate) fn claim(cache: &Path) -> Result<Self> {
-        let Some((number, claim)) = (1..=SLOTS).find_map(|number| Some((number, lock(number)?))) else {
+        let Some((number, claim)) = (1..=SLOTS).find_map(|number| Some((number, lock(number)?)))
+        else {
             bail!("{SLOTS} rigs run on this machine already");
         };
-        let sockets = PathBuf::from(format!("/run/rig-{number}"));
-        let slot = Self { number, sockets, data: cache.join(format!("run/{number}")), _claim: claim };
+        let slot = Self::new(cache, number, claim);
         slot.sweep();
-        fs::DirBuilder::new().mode(0o700).create(&slot.sockets).context("creating the directory for sockets")?;
+        fs::DirBuilder::new()
+            .mode(0o700)
+            .create(&slot.sockets)
+            .context("creating the directory for sockets")?;
         fs::create_dir_all(&slot.data).context("creating the directory for data")?;
         Ok(slot)
     }
@@ -59,6 +77,7 @@ impl Slot {
     /// Removes everything of this slot; what isn't there is no error.
     pub(crate) fn sweep(&self) {
         network::remove(self.number);
+        remove_cgroups(&format!("rig-{}", self.number));
         for directory in [&self.sockets, &self.data] {
             unmount_below(directory);
             let _ = fs::remove_dir_all(directory);
@@ -75,23 +94,54 @@ fn lock(number: u8) -> Option<UnixListener> {
     UnixListener::bind_addr(&address).ok()
 }
 
+/// Control groups have no owner that would remove them: version 2 has one tree, version 1 one for each controller.
+fn remove_cgroups(name: &str) {
+    fn remove(group: &Path) {
+        let entries = fs::read_dir(group).into_iter().flatten().flatten();
+        entries
+            .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
+            .for_each(|entry| remove(&entry.path()));
+        let _ = fs::remove_dir(group);
+    }
+    let root = Path::new("/sys/fs/cgroup");
+    remove(&root.join(name));
+    fs::read_dir(root)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .for_each(|tree| remove(&tree.path().join(name)));
+}
+
 fn unmount_below(directory: &Path) {
     let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-    let points = mounts.lines().rev().filter_map(|line| line.split(' ').nth(4));
+    let points = mounts
+        .lines()
+        .rev()
+        .filter_map(|line| line.split(' ').nth(4));
     for point in points.filter(|point| Path::new(point).starts_with(directory)) {
         let _ = run(&mut command!("umount", "--lazy", point));
     }
 }
 
+/// Removes what rigs with this cache left behind when they were killed. True if none of them still runs.
+pub(crate) fn sweep_leftovers(cache: &Path) -> bool {
+    let runs = fs::read_dir(cache.join("run"))
+        .into_iter()
+        .flatten()
+        .flatten();
+    let numbers = runs.filter_map(|run| run.file_name().to_str()?.parse().ok());
+    let claims = numbers.map(|number| Some(Slot::new(cache, number, lock(number)?)));
+    // Not `all`: every one of them is to be swept.
+    claims.fold(true, |none_runs, slot| {
+        none_runs & slot.map(|slot| slot.sweep()).is_some()
+    })
+}
+
 /// Removes all that rigs with this cache ever made on disk.
 pub(crate) fn clean() -> Result<()> {
     let cache = cache()?;
-    for run in fs::read_dir(cache.join("run")).into_iter().flatten() {
-        let name = run?.file_name();
-        let Some(number) = name.to_str().and_then(|name| name.parse().ok()) else { continue };
-        let Some(claim) = lock(number) else { bail!("a rig runs in slot {number}: end it first") };
-        let sockets = PathBuf::from(format!("/run/rig-{number}"));
-        Slot { number, sockets, data: cache.join("run").join(&name), _claim: claim }.sweep();
+    if !sweep_leftovers(&cache) {
+        bail!("a rig still runs: end it first");
     }
     fs::remove_dir_all(&cache).with_context(|| format!("removing `{}`", cache.display()))
 }

@@ -2,11 +2,12 @@
 
 use std::fs::File;
 use std::io::{Read, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::thread::ScopedJoinHandle;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 
 /// A command with its arguments in one line: `command!("ip", "link", "show")`.
 macro_rules! command {
@@ -22,9 +23,16 @@ pub(crate) use command;
 /// Runs the command to its end and returns its standard output. An error carries the last lines of its standard error.
 pub(crate) fn run(command: &mut Command) -> Result<String> {
     let program = command.get_program().to_string_lossy().into_owned();
-    let output = command.stdin(Stdio::null()).output().with_context(|| format!("starting `{program}`"))?;
+    let output = command
+        .stdin(Stdio::null())
+        .output()
+        .with_context(|| format!("starting `{program}`"))?;
     if !output.status.success() {
-        bail!("`{program}` failed ({}):\n{}", output.status, last_lines(&output.stderr));
+        bail!(
+            "`{program}` failed ({}):\n{}",
+            output.status,
+            last_lines(&output.stderr)
+        );
     }
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
@@ -37,24 +45,38 @@ pub(crate) fn timed<T>(stage: &str, work: impl FnOnce() -> Result<T>) -> Result<
     Ok(result)
 }
 
+/// The thread's result; that it panicked is an error too.
+pub(crate) fn join<T>(thread: ScopedJoinHandle<'_, Result<T>>) -> Result<T> {
+    thread.join().map_err(|_| anyhow!("a thread panicked"))?
+}
+
 /// A child that serves until it is stopped; its standard error is in the log file.
 #[derive(Debug)]
 pub(crate) struct Daemon {
     child: Child,
     name: String,
-    log: std::path::PathBuf,
+    log: PathBuf,
 }
 
 impl Daemon {
     /// Starts the command with both its outputs appended to files: standard output to `output`, standard error to `log`.
-    pub(crate) fn start(name: &str, command: &mut Command, output: &Path, log: &Path) -> Result<Self> {
+    pub(crate) fn start(
+        name: &str,
+        command: &mut Command,
+        output: &Path,
+        log: &Path,
+    ) -> Result<Self> {
         let child = command
             .stdin(Stdio::null())
             .stdout(append(output)?)
             .stderr(append(log)?)
             .spawn()
             .with_context(|| format!("starting {name}"))?;
-        Ok(Self { child, name: name.to_owned(), log: log.to_owned() })
+        Ok(Self {
+            child,
+            name: name.to_owned(),
+            log: log.to_owned(),
+        })
     }
 
     /// Waits until `ready` says so. Fails when the daemon ends first or a minute has passed.
@@ -63,7 +85,9 @@ impl Daemon {
         while !ready() {
             let ended = self.child.try_wait()?;
             if ended.is_some() || Instant::now() > deadline {
-                let state = ended.map_or("is not ready after 60 s".to_owned(), |status| format!("ended ({status})"));
+                let state = ended.map_or("is not ready after 60 s".to_owned(), |status| {
+                    format!("ended ({status})")
+                });
                 let log = std::fs::read(&self.log).unwrap_or_default();
                 bail!("{} {state}:\n{}", self.name, last_lines(&log));
             }
@@ -72,13 +96,13 @@ impl Daemon {
         Ok(())
     }
 
-    /// Asks the daemon to end, and ends it by force after 15 seconds.
+    /// Asks the daemon to end, and gives it 15 seconds.
     pub(crate) fn stop(mut self) -> Result<()> {
         run(&mut command!("kill", "-TERM", self.child.id().to_string()))?;
         let deadline = Instant::now() + Duration::from_secs(15);
         while self.child.try_wait()?.is_none() {
             if Instant::now() > deadline {
-                self.child.kill()?;
+                bail!("{} had to be killed", self.name);
             }
             std::thread::sleep(Duration::from_millis(10));
         }
@@ -86,13 +110,27 @@ impl Daemon {
     }
 }
 
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        // Both do nothing when it has ended.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
 fn append(path: &Path) -> Result<File> {
-    File::options().create(true).append(true).open(path).with_context(|| format!("opening `{}`", path.display()))
+    File::options()
+        .create(true)
+        .append(true)
+        .open(path)
+        .with_context(|| format!("opening `{}`", path.display()))
 }
 
 /// Whether an HTTP server answers `GET path` with 200 on this connection.
 pub(crate) fn answers(connection: std::io::Result<impl Read + Write>, path: &str) -> bool {
-    let Ok(mut connection) = connection else { return false };
+    let Ok(mut connection) = connection else {
+        return false;
+    };
     let mut status = [0; "HTTP/1.0 200".len()];
     write!(connection, "GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n").is_ok()
         && connection.read_exact(&mut status).is_ok()
@@ -102,7 +140,10 @@ pub(crate) fn answers(connection: std::io::Result<impl Read + Write>, path: &str
 fn last_lines(text: &[u8]) -> String {
     let text = String::from_utf8_lossy(text);
     let lines: Vec<&str> = text.lines().collect();
-    lines.get(lines.len().saturating_sub(12)..).unwrap_or_default().join("\n")
+    lines
+        .get(lines.len().saturating_sub(12)..)
+        .unwrap_or_default()
+        .join("\n")
 }
 
 #[cfg(test)]
@@ -111,17 +152,30 @@ mod tests {
 
     #[test]
     fn a_failed_command_tells_its_last_lines() {
-        let error = run(&mut command!("sh", "-c", "seq 1 20 >&2; exit 3")).expect_err("it exits with 3");
+        let error =
+            run(&mut command!("sh", "-c", "seq 1 20 >&2; exit 3")).expect_err("it exits with 3");
         let text = error.to_string();
-        assert!(text.starts_with("`sh` failed (exit status: 3):\n9\n") && text.ends_with("\n20"), "{text}");
+        assert!(
+            text.starts_with("`sh` failed (exit status: 3):\n9\n") && text.ends_with("\n20"),
+            "{text}"
+        );
     }
 
     #[test]
     fn only_status_200_is_an_answer() {
-        for (reply, expected) in [("HTTP/1.1 200 OK\r\n", true), ("HTTP/1.1 404 Not Found\r\n", false), ("", false)] {
-            let (mut server, client) = std::os::unix::net::UnixStream::pair().expect("a socket pair");
-            server.write_all(reply.as_bytes()).expect("room in the socket");
-            server.shutdown(std::net::Shutdown::Write).expect("an open socket");
+        for (reply, expected) in [
+            ("HTTP/1.1 200 OK\r\n", true),
+            ("HTTP/1.1 404 Not Found\r\n", false),
+            ("", false),
+        ] {
+            let (mut server, client) =
+                std::os::unix::net::UnixStream::pair().expect("a socket pair");
+            server
+                .write_all(reply.as_bytes())
+                .expect("room in the socket");
+            server
+                .shutdown(std::net::Shutdown::Write)
+                .expect("an open socket");
             assert_eq!(answers(Ok(client), "/_ping"), expected, "{reply}");
         }
     }

@@ -23,13 +23,22 @@ pub(crate) struct Registry {
 /// Copies the storage that holds the base images into `data`. The registry changes its files in place, so they can't
 /// be links.
 pub(crate) fn copy_storage(base: &Path, data: &Path) -> Result<()> {
-    run(&mut command!("cp", "--archive", base, data.join("registry"))).context("copying the base images").map(drop)
+    run(&mut command!(
+        "cp",
+        "--archive",
+        base,
+        data.join("registry")
+    ))
+    .context("copying the base images")
+    .map(drop)
 }
 
 /// Starts a registry on the storage in `data`.
 pub(crate) fn start(packages: &Packages, data: &Path) -> Result<Registry> {
     let storage = data.join("registry");
-    let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
+    let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?
+        .local_addr()?
+        .port();
     let address = format!("127.0.0.1:{port}");
     let configuration = data.join("registry.yml");
     fs::write(
@@ -47,13 +56,21 @@ http: {{addr: \"{address}\"}}
         ),
     )?;
     let (access_log, log) = (data.join("registry-access.log"), data.join("registry.log"));
-    let mut serve = command!(packages.root.join("usr/bin/docker-registry"), "serve", configuration);
+    let mut serve = command!(
+        packages.root.join("usr/bin/docker-registry"),
+        "serve",
+        configuration
+    );
     serve.env("OTEL_TRACES_EXPORTER", "none");
     let mut daemon = Daemon::start("the registry", &mut serve, &access_log, &log)?;
     daemon.wait_until(|| answers(TcpStream::connect(&address), "/v2/"))?;
     // Our own request is none of the tests'.
     File::options().write(true).open(&access_log)?.set_len(0)?;
-    Ok(Registry { daemon, address, access_log })
+    Ok(Registry {
+        daemon,
+        address,
+        access_log,
+    })
 }
 
 /// A JSON string is a YAML string.

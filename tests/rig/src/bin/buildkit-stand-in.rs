@@ -5,7 +5,11 @@
 //! connects standard input and output to it, which is all that buildx's docker-container driver asks for
 //! (<https://github.com/docker/buildx/blob/master/driver/docker-container/driver.go>). RUN steps must use the host's
 //! network: the dockerd has no bridge.
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "these programs speak to buildx by their output")]
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "these programs speak to buildx by their output"
+)]
 
 use std::io::{Read, Write};
 use std::net::Shutdown;
@@ -47,8 +51,12 @@ fn main() -> ExitCode {
 /// Becomes dockerd. What buildkitd's flags allow, it allows; insecure registries are taken over from buildkitd.toml.
 fn serve(flags: &[String]) -> Result<()> {
     let toml = std::fs::read_to_string("/etc/buildkit/buildkitd.toml").unwrap_or_default();
-    std::fs::write("/etc/dockerd.json", configure(flags, &toml).to_string()).context("writing the configuration")?;
-    Err(Command::new("dockerd").args(["--config-file", "/etc/dockerd.json"]).exec()).context("starting dockerd")
+    std::fs::write("/etc/dockerd.json", configure(flags, &toml).to_string())
+        .context("writing the configuration")?;
+    Err(Command::new("dockerd")
+        .args(["--config-file", "/etc/dockerd.json"])
+        .exec())
+    .context("starting dockerd")
 }
 
 fn configure(flags: &[String], toml: &str) -> Value {
@@ -62,12 +70,17 @@ fn configure(flags: &[String], toml: &str) -> Value {
         "bridge": "none",
         "iptables": false,
         "ip6tables": false,
+        "userland-proxy": false,
         "log-level": "warn",
         "features": { "containerd-snapshotter": true },
         "insecure-registries": insecure_registries(toml),
-        "builder": { "entitlements": {
-            "network-host": allows("network.host"), "security-insecure": allows("security.insecure"),
-        } },
+        "builder": {
+            "gc": { "enabled": false },
+            "entitlements": {
+                "network-host": allows("network.host"),
+                "security-insecure": allows("security.insecure"),
+            },
+        },
     })
 }
 
@@ -77,7 +90,9 @@ fn insecure_registries(toml: &str) -> Vec<&str> {
     let mut hosts = Vec::new();
     for line in toml.lines().map(str::trim) {
         if line.starts_with('[') {
-            host = line.strip_prefix("[registry.").and_then(|rest| rest.strip_suffix(']'));
+            host = line
+                .strip_prefix("[registry.")
+                .and_then(|rest| rest.strip_suffix(']'));
         } else if matches!(line.split_once('='), Some((key, value))
             if matches!(key.trim(), "http" | "insecure") && value.trim() == "true")
         {
@@ -89,16 +104,24 @@ fn insecure_registries(toml: &str) -> Vec<&str> {
 
 /// A connection that speaks BuildKit's gRPC.
 fn connect() -> Result<UnixStream> {
-    let mut socket = UnixStream::connect(SOCKET).with_context(|| format!("connecting to `{SOCKET}`"))?;
-    socket.write_all(b"POST /grpc HTTP/1.1\r\nHost: docker\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n")?;
+    let mut socket =
+        UnixStream::connect(SOCKET).with_context(|| format!("connecting to `{SOCKET}`"))?;
+    socket.write_all(
+        b"POST /grpc HTTP/1.1\r\nHost: docker\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n",
+    )?;
     let mut reply = Vec::new();
     while !reply.ends_with(b"\r\n\r\n") && reply.len() < 4096 {
         let mut byte = [0];
-        socket.read_exact(&mut byte).context("reading dockerd's answer")?;
+        socket
+            .read_exact(&mut byte)
+            .context("reading dockerd's answer")?;
         reply.extend(byte);
     }
     if !reply.starts_with(b"HTTP/1.1 101 ") {
-        bail!("dockerd did not switch protocols: {}", String::from_utf8_lossy(&reply));
+        bail!(
+            "dockerd did not switch protocols: {}",
+            String::from_utf8_lossy(&reply)
+        );
     }
     Ok(socket)
 }
@@ -136,6 +159,9 @@ mod tests {
     fn allows_what_the_flags_allow() {
         let flags = ["--allow-insecure-entitlement=network.host".to_owned()];
         let entitlements = configure(&flags, "")["builder"]["entitlements"].clone();
-        assert_eq!(entitlements, json!({ "network-host": true, "security-insecure": false }));
+        assert_eq!(
+            entitlements,
+            json!({ "network-host": true, "security-insecure": false })
+        );
     }
 }
