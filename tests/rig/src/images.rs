@@ -38,8 +38,8 @@ pub(crate) fn make(storage: &Storage<'_>, packages: &Packages) -> Result<()> {
 }
 
 fn busybox(storage: &Storage<'_>, packages: &Packages) -> Result<Layer> {
-    storage.layer("busybox", &packages.versions, |tar| {
-        let root = tar.with_extension("root");
+    storage.layer("busybox", &packages.versions, |directory| {
+        let root = directory.join("root");
         for directory in ["bin", "etc", "root", "tmp", "proc", "sys", "dev"] {
             fs::create_dir_all(root.join(directory))?;
         }
@@ -57,7 +57,7 @@ fn busybox(storage: &Storage<'_>, packages: &Packages) -> Result<Layer> {
         )?;
         fs::write(root.join("etc/group"), "root:x:0:\nnogroup:x:65534:\n")?;
         run(&mut command!("chmod", "1777", root.join("tmp")))?;
-        pack(&root, tar)
+        pack(&root)
     })
 }
 
@@ -68,9 +68,9 @@ fn python(storage: &Storage<'_>) -> Result<Layer> {
         "1 {} {settings}",
         digest(Path::new(CERTIFICATES)).unwrap_or_default()
     );
-    storage.layer("python", &recipe, |tar| {
+    storage.layer("python", &recipe, |directory| {
         let (mirror, release) = packages::mirror_and_release()?;
-        let pip = tar.with_extension("pip.conf");
+        let pip = directory.join("pip.conf");
         fs::write(&pip, &settings)?;
         // As in python:slim: pip may install for the whole system, no manuals; and merged /usr without perl.
         let customize = format!(
@@ -78,8 +78,8 @@ fn python(storage: &Storage<'_>) -> Result<Layer> {
             cp {CERTIFICATES} $1{CERTIFICATES}; cp '{}' $1/etc/pip.conf",
             pip.display()
         );
-        let temporary = tar.with_extension("tmp");
-        fs::create_dir_all(&temporary)?;
+        let temporary = directory.join("tmp");
+        fs::create_dir(&temporary)?;
         // In memory where that is possible; the mount is the keeper's own and goes with it.
         let _ = run(&mut command!("mount", "-t", "tmpfs", "rig", &temporary));
         run(command!("mmdebstrap", "--variant=apt", "--dpkgopt=force-unsafe-io")
@@ -87,12 +87,11 @@ fn python(storage: &Storage<'_>) -> Result<Layer> {
             .arg("--include=usr-is-merged,ca-certificates,python3,python3-pip,python3-venv,python-is-python3")
             .arg(format!("--customize-hook={customize}"))
             .arg(release)
-            .arg(tar)
+            .arg(directory.join("layer.tar"))
             .arg(mirror)
             .env("TMPDIR", &temporary))?;
         let _ = run(&mut command!("umount", &temporary));
-        fs::remove_dir_all(temporary)?;
-        Ok(fs::remove_file(pip)?)
+        Ok(())
     })
 }
 
@@ -104,8 +103,8 @@ fn buildkit(storage: &Storage<'_>, packages: &Packages) -> Result<(Layer, Layer)
         packages.versions,
         digest(Path::new("/usr/sbin/runc"))?
     );
-    let engine = storage.layer("buildkit-engine", &recipe, |tar| {
-        let root = tar.with_extension("root");
+    let engine = storage.layer("buildkit-engine", &recipe, |directory| {
+        let root = directory.join("root");
         let programs = [
             "usr/bin/containerd",
             "usr/bin/containerd-shim-runc-v2",
@@ -129,15 +128,15 @@ fn buildkit(storage: &Storage<'_>, packages: &Packages) -> Result<(Layer, Layer)
                 &root.join(library.trim_start_matches('/')),
             )?;
         }
-        pack(&root, tar)
+        pack(&root)
     })?;
     let recipe = digest(&stand_in)
         .context("the binary `buildkit-stand-in` is built with `rig`: cargo build -p rig")?;
-    let stand_in = storage.layer("buildkit-stand-in", &recipe, |tar| {
-        let root = tar.with_extension("root");
+    let stand_in = storage.layer("buildkit-stand-in", &recipe, |directory| {
+        let root = directory.join("root");
         copy(&stand_in, &root.join("usr/bin/buildkitd"))?;
         std::os::unix::fs::symlink("buildkitd", root.join("usr/bin/buildctl"))?;
-        pack(&root, tar)
+        pack(&root)
     })?;
     Ok((engine, stand_in))
 }
@@ -158,8 +157,8 @@ fn copy(from: &Path, to: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Packs a directory so that the same files give the same digest, and removes it.
-fn pack(root: &Path, tar: &Path) -> Result<()> {
+/// Packs a directory into `layer.tar` beside it, so that the same files give the same digest.
+fn pack(root: &Path) -> Result<()> {
     let same = [
         "--sort=name",
         "--mtime=@1735689600",
@@ -167,12 +166,13 @@ fn pack(root: &Path, tar: &Path) -> Result<()> {
         "--group=0",
         "--numeric-owner",
     ];
+    let tar = root.with_file_name("layer.tar");
     run(command!("tar", "--create")
         .args(same)
         .arg("--file")
         .arg(tar)
         .arg("--directory")
         .arg(root)
-        .arg("."))?;
-    Ok(fs::remove_dir_all(root)?)
+        .arg("."))
+    .map(drop)
 }

@@ -32,8 +32,8 @@ pub(crate) struct Storage<'a> {
 }
 
 impl Storage<'_> {
-    /// The layer of this name, made by `make` (which writes a tar at the path it is given) unless there is one of the
-    /// same recipe.
+    /// The layer of this name, made by `make` (which writes `layer.tar` into the empty directory that it is given) unless
+    /// there is one of the same recipe.
     pub(crate) fn layer(
         &self,
         name: &str,
@@ -45,12 +45,14 @@ impl Storage<'_> {
             return Ok(layer);
         }
         timed(&format!("make layer {name}"), || {
-            fs::create_dir_all(self.work)?;
-            let tar = self.work.join(format!("{name}.tar"));
-            make(&tar)?;
+            // Also removes what an interrupted run left.
+            let directory = self.work.join(format!("{name}.tmp"));
+            let _ = fs::remove_dir_all(&directory);
+            fs::create_dir_all(&directory)?;
+            make(&directory)?;
+            let (tar, blob) = (directory.join("layer.tar"), directory.join("layer.tar.gz"));
             let diff_id = digest(&tar)?;
-            run(&mut command!("gzip", "-1", "--no-name", "--force", &tar))?;
-            let blob = self.work.join(format!("{name}.tar.gz"));
+            run(&mut command!("gzip", "-1", "--no-name", &tar))?;
             let layer = Layer {
                 digest: digest(&blob)?,
                 size: fs::metadata(&blob)?.len(),
@@ -66,6 +68,7 @@ impl Storage<'_> {
             let text =
                 json!({ "recipe": recipe, "digest": digest, "size": size, "diff_id": diff_id });
             fs::write(note, text.to_string())?;
+            fs::remove_dir_all(directory)?;
             Ok(layer)
         })
     }

@@ -1,8 +1,13 @@
 //! The rig: starts the real things that the tests need, on a fresh Debian with only Rust and git, as root.
 //!
-//! `rig exec [--classic] -- COMMAND…` makes everything ready, runs COMMAND with `DOCKER_HOST`, `RIG_REGISTRY` and the
-//! like in its environment (README.md lists them), removes what it started and exits with COMMAND's code.
-//! `rig clean` removes all that the rig keeps on disk.
+//! `rig exec [--classic] -- COMMAND…` makes everything ready, runs COMMAND, removes what it started and exits with
+//! COMMAND's code. `rig clean` removes all that the rig keeps on disk (place.rs says where). COMMAND's environment has
+//!
+//! - `DOCKER_HOST`: an Engine that is there already (`DOCKER_HOST` or the default socket), else the rig's own, with the
+//!   containerd image store; `RIG_CLASSIC_DOCKER_HOST`, with `--classic`: a second one with the classic image store;
+//! - `RIG_BUILDX`, `RIG_DOCKER`: paths of the buildx and docker binaries;
+//! - `RIG_REGISTRY`: `127.0.0.1:PORT` of a registry that holds the base images of images.rs; `RIG_REGISTRY_LOG`: its
+//!   access log, a line for each request.
 //!
 //! `exec` is two processes. The *keeper* (`keep`, keeper.rs) starts everything as its own children, in a PID and mount
 //! namespace of its own; it stops them when its standard input ends, which happens however `exec` dies. When the keeper

@@ -74,9 +74,11 @@ pub(crate) fn prepare(cache: &Path, installing: &Mutex<()>) -> Result<Packages> 
     }
     let debian = debian()?;
     std::thread::scope(|scope| {
-        let tools = scope.spawn(|| {
-            let _guard = installing.lock();
-            timed("install tools", || install(&missing))
+        let tools = (!missing.is_empty()).then(|| {
+            scope.spawn(|| {
+                let _guard = installing.lock();
+                timed(&format!("install {missing:?}"), || install(&missing))
+            })
         });
         if !stamp.exists() {
             let versions = timed("fetch and unpack packages", || {
@@ -84,7 +86,7 @@ pub(crate) fn prepare(cache: &Path, installing: &Mutex<()>) -> Result<Packages> 
             })?;
             fs::write(&stamp, versions)?;
         }
-        join(tools)
+        tools.map_or(Ok(()), join)
     })?;
     Ok(Packages {
         versions: fs::read_to_string(&stamp)?,
@@ -93,9 +95,6 @@ pub(crate) fn prepare(cache: &Path, installing: &Mutex<()>) -> Result<Packages> 
 }
 
 fn install(packages: &[&str]) -> Result<()> {
-    if packages.is_empty() {
-        return Ok(());
-    }
     let install = || {
         run(apt_get()
             .args(["install", "--yes", "--no-install-recommends"])
