@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 
 use crate::place;
-use crate::process::{command, run, timed};
+use crate::process::{command, terminate, timed};
 
 const POLL: Duration = Duration::from_millis(20);
 /// How long a command may take to end after SIGTERM.
@@ -109,7 +109,7 @@ fn run_command(
         }
         match end {
             None if interrupted.load(Ordering::Relaxed) => {
-                let _ = run(&mut command!("kill", "-TERM", child.id().to_string()));
+                let _ = terminate(&child);
                 end = Some(Instant::now() + GRACE);
             }
             Some(end) if Instant::now() > end => child.kill()?,

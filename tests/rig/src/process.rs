@@ -98,7 +98,7 @@ impl Daemon {
 
     /// Asks the daemon to end, and gives it 15 seconds.
     pub(crate) fn stop(mut self) -> Result<()> {
-        run(&mut command!("kill", "-TERM", self.child.id().to_string()))?;
+        terminate(&self.child)?;
         let deadline = Instant::now() + Duration::from_secs(15);
         while self.child.try_wait()?.is_none() {
             if Instant::now() > deadline {
@@ -108,6 +108,12 @@ impl Daemon {
         }
         Ok(())
     }
+}
+
+/// Sends SIGTERM. By the shell's own `kill`: the program is not on every machine.
+pub(crate) fn terminate(child: &Child) -> Result<()> {
+    let id = child.id().to_string();
+    run(&mut command!("sh", "-c", "kill -TERM \"$1\"", "sh", id)).map(drop)
 }
 
 impl Drop for Daemon {
