@@ -1,0 +1,166 @@
+//! The process that owns everything the rig starts.
+//!
+//! In: end of standard input means that nobody needs it any longer. Out: on standard output the environment for the
+//! command, `NAME=value` a line, then `ready`.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::path::Path;
+use std::sync::{Arc, Mutex, mpsc};
+
+use anyhow::{Context, Result, anyhow};
+
+use crate::engine::Engine;
+use crate::process::{Daemon, timed};
+use crate::registry::Registry;
+use crate::{engine, images, layers, network, packages, place, process, registry};
+
+/// What the rig has started.
+#[derive(Default)]
+struct Started {
+    daemons: Vec<Daemon>,
+    /// For the command.
+    environment: Vec<(&'static str, String)>,
+}
+
+impl Started {
+    fn engine(&mut self, engine: Engine) -> String {
+        self.daemons.push(engine.daemon);
+        engine.address
+    }
+}
+
+enum Event {
+    Started(Result<Started>),
+    NobodyNeedsIt,
+}
+
+/// Starts everything, tells the environment, and stops everything when standard input ends.
+pub(crate) fn keep(classic: bool) -> Result<()> {
+    let cache = place::cache()?;
+    let slot = Arc::new(place::Slot::claim(&cache)?);
+    let installing = Arc::new(Mutex::new(()));
+    let (sender, events) = mpsc::channel();
+    std::thread::spawn({
+        let (sender, slot, installing) =
+            (sender.clone(), Arc::clone(&slot), Arc::clone(&installing));
+        move || sender.send(Event::Started(start(classic, &cache, &slot, &installing)))
+    });
+    std::thread::spawn(move || {
+        let _ = std::io::stdin().read_to_end(&mut Vec::new());
+        sender.send(Event::NobodyNeedsIt)
+    });
+
+    let result = match events.recv().context("both threads are gone")? {
+        Event::Started(Ok(Started {
+            daemons,
+            environment,
+        })) => {
+            let told = tell(&environment);
+            if told.is_ok() {
+                let _ = events.recv();
+            }
+            timed("stop", || stop(daemons)).and(told)
+        }
+        Event::Started(Err(error)) => Err(error),
+        Event::NobodyNeedsIt => {
+            // Everything else may die half-way, but not dpkg.
+            let _guard = installing.lock();
+            Err(anyhow!("interrupted while starting"))
+        }
+    };
+    slot.sweep();
+    result
+}
+
+fn tell(environment: &[(&str, String)]) -> Result<()> {
+    let lines: String = environment
+        .iter()
+        .map(|(name, value)| format!("{name}={value}\n"))
+        .collect();
+    let mut output = std::io::stdout().lock();
+    output.write_all(lines.as_bytes())?;
+    output.write_all(b"ready\n")?;
+    Ok(output.flush()?)
+}
+
+fn start(
+    classic: bool,
+    cache: &Path,
+    slot: &place::Slot,
+    installing: &Mutex<()>,
+) -> Result<Started> {
+    let base = cache.join("registry");
+    let packages = {
+        let file = cache.join("prepare.lock");
+        let lock = File::create(&file).with_context(|| format!("creating `{}`", file.display()))?;
+        lock.lock()?;
+        let packages = packages::prepare(cache, installing)?;
+        images::make(
+            &layers::Storage {
+                work: &cache.join("layers"),
+                root: &base,
+            },
+            &packages,
+        )?;
+        registry::copy_storage(&base, &slot.data)?;
+        packages
+    };
+
+    let existing = engine::existing()?;
+    let own_engine = || {
+        timed("start the Engine", || {
+            network::make(slot.number)?;
+            let bridge = network::bridge(slot.number);
+            engine::start("docker", slot, &packages, Some(&bridge), true)
+        })
+    };
+    let classic_engine = || {
+        timed("start the classic Engine", || {
+            engine::start("classic", slot, &packages, None, false)
+        })
+    };
+    let (engine, classic, registry) = std::thread::scope(|scope| {
+        let engine = existing.is_none().then(|| scope.spawn(own_engine));
+        let classic = classic.then(|| scope.spawn(classic_engine));
+        let registry = timed("start the registry", || {
+            registry::start(&packages, &slot.data)
+        });
+        let [engine, classic] = [engine, classic].map(|thread| thread.map(process::join));
+        (engine.transpose(), classic.transpose(), registry)
+    });
+
+    let mut started = Started::default();
+    let engine_address = match engine? {
+        Some(engine) => Some(started.engine(engine)),
+        None => existing,
+    };
+    let classic_address = classic?.map(|engine| started.engine(engine));
+    let Registry {
+        daemon,
+        address,
+        access_log,
+    } = registry?;
+    started.daemons.push(daemon);
+    started.environment = [
+        ("DOCKER_HOST", engine_address),
+        ("RIG_CLASSIC_DOCKER_HOST", classic_address),
+        ("RIG_REGISTRY", Some(address)),
+        ("RIG_REGISTRY_LOG", Some(access_log.display().to_string())),
+        ("RIG_BUILDX", Some(packages.buildx().display().to_string())),
+        ("RIG_DOCKER", Some(packages.docker().display().to_string())),
+    ]
+    .into_iter()
+    .filter_map(|(name, value)| Some((name, value?)))
+    .collect();
+    Ok(started)
+}
+
+/// Stops all at once: each needs its time.
+fn stop(daemons: Vec<Daemon>) -> Result<()> {
+    std::thread::scope(|scope| {
+        let stop = |daemon: Daemon| scope.spawn(|| daemon.stop());
+        let threads: Vec<_> = daemons.into_iter().map(stop).collect();
+        threads.into_iter().try_for_each(process::join)
+    })
+}

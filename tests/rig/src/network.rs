@@ -1,0 +1,63 @@
+//! The bridge that build containers reach the package registries over.
+//!
+//! Docker's own iptables rules would be shared by all Engines of this machine, and the next Engine to start flushes
+//! them. So our Engines write none (`"iptables": false`), and each gets a bridge with the three rules that it needs.
+
+use anyhow::{Context, Result};
+
+use crate::process::{command, run};
+
+/// The bridge's name.
+pub(crate) fn bridge(slot: u8) -> String {
+    format!("rig{slot}")
+}
+
+fn subnet(slot: u8) -> String {
+    format!("10.213.{slot}.0/24")
+}
+
+fn rules(slot: u8) -> [Vec<String>; 3] {
+    let (bridge, subnet) = (bridge(slot), subnet(slot));
+    [
+        format!("filter FORWARD -i {bridge} -j ACCEPT"),
+        format!("filter FORWARD -o {bridge} -j ACCEPT"),
+        format!("nat POSTROUTING -s {subnet} ! -o {bridge} -j MASQUERADE"),
+    ]
+    .map(|rule| rule.split(' ').map(str::to_owned).collect())
+}
+
+fn iptables(action: &str, rule: &[String]) -> Result<String> {
+    let [table, chain, matches @ ..] = rule else {
+        return Ok(String::new());
+    };
+    run(command!("iptables", "--wait", "--table", table, action, chain).args(matches))
+}
+
+/// Makes the slot's bridge, with addresses translated on the way out.
+pub(crate) fn make(slot: u8) -> Result<()> {
+    let bridge = bridge(slot);
+    run(&mut command!(
+        "ip", "link", "add", &bridge, "type", "bridge"
+    ))?;
+    run(&mut command!(
+        "ip",
+        "address",
+        "add",
+        format!("10.213.{slot}.1/24"),
+        "dev",
+        &bridge
+    ))?;
+    run(&mut command!("ip", "link", "set", &bridge, "up"))?;
+    std::fs::write("/proc/sys/net/ipv4/ip_forward", "1").context("turning IPv4 forwarding on")?;
+    rules(slot)
+        .iter()
+        .try_for_each(|rule| iptables("--insert", rule).map(drop))
+}
+
+/// Removes bridge and rules; what isn't there is no error.
+pub(crate) fn remove(slot: u8) {
+    for rule in rules(slot) {
+        while iptables("--delete", &rule).is_ok() {}
+    }
+    let _ = run(&mut command!("ip", "link", "delete", bridge(slot)));
+}
