@@ -1,0 +1,3 @@
+//! What happens while buildx runs.
+
+pub(crate) mod rawjson;

@@ -1,0 +1,233 @@
+//! What a vertex or a status is, by the names that BuildKit and buildx give them.
+//!
+//! In: names. Out: [`Phase`], [`Clock`], [`Label`]. Names are no interface, so each rule stands beside the line of source that makes the name;
+//! BK is <https://github.com/moby/buildkit/blob/73ed6825c4b7569379ef89df0aedcdbe64473d31/>,
+//! BX is <https://github.com/docker/buildx/blob/461836ba0fcb3e847dab6045a726889faa150bdb/>.
+
+use super::Phase;
+use super::clock::Clock;
+
+/// What a vertex is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Class {
+    pub phase: Phase,
+    pub clock: Clock,
+    /// Counts only where nothing else runs.
+    pub weak: bool,
+}
+
+/// Where in the Dockerfile a vertex belongs, as its name says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Label {
+    pub platform: Option<String>,
+    pub stage: Option<String>,
+}
+
+/// Classifies a vertex by its name.
+pub(super) fn vertex(name: &str) -> Class {
+    if let Some(phase) = of_buildx(name) {
+        return Class {
+            phase,
+            clock: Clock::Local,
+            weak: false,
+        };
+    }
+    let Some((place, command)) = bracketed(name) else {
+        return Class {
+            phase: unbracketed(name),
+            clock: Clock::Builder,
+            weak: false,
+        };
+    };
+    if place.contains(&"auth") {
+        return Class {
+            phase: auth(command),
+            clock: Clock::Arrival,
+            weak: true,
+        };
+    }
+    let phase = if place.last() == Some(&"internal") {
+        internal(command)
+    } else if place.contains(&"context") {
+        named_context(command)
+    } else if command.starts_with("FROM ") || command.starts_with("load metadata for ") {
+        // `[builder 1/4] FROM docker.io/library/rust:1@sha256:…` BK frontend/dockerfile/dockerfile2llb/convert.go#L749
+        Phase::Pull
+    } else {
+        // `[linux/amd64 builder 2/4] RUN make`, `[stage-1 3/3] LINK COPY …` BK frontend/dockerfile/dockerfile2llb/convert.go#L1950-L1967;
+        // `[linux/amd64] generating sbom using …` BK frontend/attestations/sbom/sbom.go#L74
+        Phase::Build
+    };
+    Class {
+        phase,
+        clock: Clock::Builder,
+        weak: false,
+    }
+}
+
+/// Classifies a status inside a vertex; `None`: it is what its vertex is.
+pub(super) fn status(vertex: Phase, id: &str) -> Option<Phase> {
+    match vertex {
+        // `pushing layers`, `pushing manifest for REF@DIGEST` BK util/push/push.go#L131-L141
+        Phase::Export | Phase::Push if id.starts_with("pushing ") => Some(Phase::Push),
+        // Layers fetched on the way belong to the cache's cost.
+        Phase::CacheExport | Phase::CacheImport | Phase::Builder => None,
+        _ if is_pull(id) => Some(Phase::Pull),
+        _ => None,
+    }
+}
+
+// `resolve docker.io/library/busybox:latest` BK source/containerimage/pull.go#L128, `sha256:…` BK util/pull/pullprogress/progress.go#L119,
+// `extracting sha256:…` BK cache/refs.go#L1383. They come inside any vertex whose input was not fetched until needed.
+fn is_pull(id: &str) -> bool {
+    ["sha256:", "extracting sha256:", "resolve "]
+        .iter()
+        .any(|start| id.starts_with(start))
+}
+
+/// Vertices that buildx itself writes.
+fn of_buildx(name: &str) -> Option<Phase> {
+    match name {
+        // BX driver/docker-container/driver.go#L75 (statuses `pulling image moby/buildkit:…`, `creating container …`), driver/kubernetes/driver.go#L74
+        "[internal] booting buildkit"
+        // BX driver/remote/driver.go#L51
+        | "[internal] waiting for connection" => Some(Phase::Builder),
+        // BX commands/bake.go#L727
+        "[internal] load local bake definitions" => Some(Phase::Context),
+        // BX util/dockerutil/client.go#L63
+        "importing to docker"
+        // BX build/provenance.go#L31
+        | "resolving provenance for metadata file" => Some(Phase::Export),
+        // `pushing REF with docker` BX build/build.go#L757
+        _ if name.starts_with("pushing ")
+        // `merging manifest list REF,REF` BX build/build.go#L819
+        || name.starts_with("merging manifest list ") => Some(Phase::Push),
+        // `loading policies FILE, FILE` BX build/opt.go#L725
+        _ if name.starts_with("loading policies ") => Some(Phase::Context),
+        _ => None,
+    }
+}
+
+fn unbracketed(name: &str) -> Phase {
+    let starts = |starts: &[&str]| starts.iter().any(|start| name.starts_with(start));
+    // `importing cache manifest from REF` BK solver/llbsolver/bridge.go#L114
+    if starts(&["importing cache manifest from "]) {
+        Phase::CacheImport
+    // `exporting cache to registry`, `… to client directory`, `… to Amazon S3`, `… to Azure Blob Storage`, `exporting content cache`,
+    // `exporting inline cache`, `exporting to GitHub Actions Cache` BK cache/remotecache/*: the `Name()` of each;
+    // `preparing build cache for export` was a vertex before BuildKit 0.13
+    } else if starts(&[
+        "exporting cache ",
+        "exporting content cache",
+        "exporting inline cache",
+    ]) || starts(&[
+        "exporting to GitHub Actions ",
+        "preparing build cache for export",
+    ]) {
+        Phase::CacheExport
+    // `exporting to image`, `exporting to docker image format`, `exporting to client directory`, `exporting to client tarball` BK exporter/*: the `Name()` of each;
+    // `Verifying build result` BK solver/llbsolver/export.go#L238; `preparing layers for inline cache` was a vertex before BuildKit 0.13
+    } else if starts(&[
+        "exporting to ",
+        "Verifying build result",
+        "preparing layers for inline cache",
+    ]) {
+        Phase::Export
+    // `resolve image config for docker-image://docker.io/docker/dockerfile:1` BK solver/llbsolver/bridge.go#L258;
+    // sources are named by their identifier BK solver/llbsolver/vertex.go#L471
+    } else if starts(&["resolve image config for ", "docker-image://"]) {
+        Phase::Pull
+    } else if starts(&["local://", "git://", "http://", "https://", "oci-layout://"]) {
+        Phase::Context
+    // `merge (…)`, `diff … -> …` BK solver/llbsolver/vertex.go#L479-L501
+    } else if starts(&["merge (", "diff "]) {
+        Phase::Build
+    } else {
+        Phase::Other
+    }
+}
+
+fn internal(command: &str) -> Phase {
+    // `[internal] load metadata for docker.io/library/busybox:latest` BK frontend/dockerfile/dockerfile2llb/convert.go#L697
+    if command.starts_with("load metadata for ") {
+        Phase::Pull
+    // `[internal] load build definition from Dockerfile`, `load .dockerignore`, `load build context` BK frontend/dockerui/config.go#L359-L541,
+    // `load git source …`, `load remote build context`, `resolve main build context metadata` BK frontend/dockerui/context.go#L186-L331,
+    // `load https://…` BX build/url.go#L28, `resolve SOURCE_DATE_EPOCH …` BK frontend/dockerfile/dockerfile2llb/epoch.go#L85
+    } else if command.starts_with("load ") || command.starts_with("resolve ") {
+        Phase::Context
+    // `[internal] setting cache mount permissions` (once `settings …`) BK frontend/dockerfile/dockerfile2llb/convert_runmount.go#L61,
+    // `preparing inline document` convert.go#L1375
+    } else if command.starts_with("setting") || command == "preparing inline document" {
+        Phase::Build
+    } else {
+        Phase::Other
+    }
+}
+
+// `[context NAME] load metadata for REF`, `[context NAME] REF`, `[context NAME] load from client`, `[context NAME] https://…`,
+// `[context NAME] OCI load from client` BK frontend/dockerui/namedcontext.go#L86-L340
+fn named_context(command: &str) -> Phase {
+    let fetched = [
+        "load .dockerignore",
+        "load from client",
+        "OCI load from client",
+        "git",
+        "http",
+    ];
+    if fetched.iter().any(|start| command.starts_with(start)) {
+        Phase::Context
+    } else {
+        Phase::Pull
+    }
+}
+
+// `[auth] app:pull,push token for 127.0.0.1:5000`, `[auth] sharing credentials for …` BK session/auth/authprovider/authprovider.go#L135
+fn auth(command: &str) -> Phase {
+    if command.contains("push") {
+        Phase::Push
+    } else {
+        Phase::Pull
+    }
+}
+
+/// Splits `[builder 2/4] RUN make` into `builder`, `2/4` and the rest.
+fn bracketed(name: &str) -> Option<(Vec<&str>, &str)> {
+    let (place, command) = name.strip_prefix('[')?.split_once("] ")?;
+    Some((place.split_whitespace().collect(), command))
+}
+
+/// Reads platform and stage from a vertex's name.
+///
+/// `[linux/arm64 builder 2/4] RUN make` has both, `[2/4] RUN make` none; a cross build is `[linux/amd64->arm64 builder 2/4] …`.
+/// Source: BK frontend/dockerfile/dockerfile2llb/convert.go#L1950-L1992.
+pub(super) fn label(name: &str) -> Label {
+    let Some((place, _)) = bracketed(name) else {
+        return Label::default();
+    };
+    let Some((position, before)) = place.split_last() else {
+        return Label::default();
+    };
+    let mut label = Label::default();
+    let numbered = is_position(position);
+    for word in if numbered { before } else { place.as_slice() } {
+        if is_platform(word) {
+            label.platform = Some((*word).to_owned());
+        } else if numbered {
+            label.stage = Some((*word).to_owned());
+        }
+    }
+    label
+}
+
+fn is_position(word: &str) -> bool {
+    let digits = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    word.split_once('/')
+        .is_some_and(|(n, m)| digits(n) && digits(m))
+}
+
+// A stage's name has no slash: <https://github.com/moby/buildkit/blob/73ed6825c4b7569379ef89df0aedcdbe64473d31/frontend/dockerfile/instructions/parse.go>.
+fn is_platform(word: &str) -> bool {
+    word.split_once('/')
+        .is_some_and(|(os, _)| ["linux", "windows", "darwin", "freebsd", "wasi"].contains(&os))
+}

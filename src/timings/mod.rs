@@ -1,0 +1,227 @@
+//! Where the time of a build went.
+//!
+//! In: BuildKit's progress ([`SolveStatus`](crate::build::rawjson::SolveStatus), one a line) and the intervals of our own stages.
+//! Out: [`BuildTimings`]: phases, the timeline, steps. Pure: every time comes in as a value.
+//!
+//! The way through: `recorder` keeps the intervals of every vertex and status, `clock` puts BuildKit's clock right, `classify`
+//! turns names into phases, `partition` turns overlapping intervals into durations, `schema` is the JSON.
+//!
+//! Two views of the phases, both in [`PhaseTime`]:
+//! - **union**: how long anything of the phase ran. Phases overlap, so unions may add up to more than the total;
+//! - **partition**: every instant from start to end belongs to exactly one phase, so these add up to the total. Where several phases
+//!   run at once, the first of [`Phase::ALL`] has the instant: what stands earlier in a build is what the rest waits for.
+//!
+//! Times are cut to whole milliseconds since the start before anything is computed, so sums are exact in the printed unit too.
+
+mod classify;
+mod clock;
+mod partition;
+mod recorder;
+pub(crate) mod schema;
+
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use serde::Serialize;
+
+#[cfg_attr(not(test), expect(unused_imports, reason = "nothing records yet"))]
+pub(crate) use recorder::Recorder;
+
+/// What a moment of the build was spent on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Phase {
+    /// `RUN`, `COPY`, `ADD`, `WORKDIR`.
+    Build,
+    /// Base images and cached layers: metadata, download, extraction.
+    Pull,
+    /// Dockerfile, `.dockerignore`, build context, Git or HTTP context: upload or download.
+    Context,
+    /// Reading cache manifests.
+    CacheImport,
+    /// Layers compressed, manifests written, image named, unpacked or sent to the Engine.
+    Export,
+    /// Layers and manifests sent to the registry.
+    Push,
+    /// Cache written to a registry, directory or service.
+    CacheExport,
+    /// Work that no rule knows.
+    Other,
+    /// The builder starts.
+    Builder,
+    /// Our own work before, between and after: inputs, credentials, checks.
+    Setup,
+    /// Nothing runs: buildx connects, starts and ends, the solver thinks.
+    Waiting,
+}
+
+impl Phase {
+    /// All phases; in the partition an instant belongs to the first of these that runs.
+    pub(crate) const ALL: [Self; 11] = [
+        Self::Build,
+        Self::Pull,
+        Self::Context,
+        Self::CacheImport,
+        Self::Export,
+        Self::Push,
+        Self::CacheExport,
+        Self::Other,
+        Self::Builder,
+        Self::Setup,
+        Self::Waiting,
+    ];
+
+    /// The name in outputs (`cache-import` in `cache-import-seconds`) and in the timings file.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Build => "build",
+            Self::Pull => "pull",
+            Self::Context => "context",
+            Self::CacheImport => "cache-import",
+            Self::Export => "export",
+            Self::Push => "push",
+            Self::CacheExport => "cache-export",
+            Self::Other => "other",
+            Self::Builder => "builder",
+            Self::Setup => "setup",
+            Self::Waiting => "waiting",
+        }
+    }
+}
+
+/// A stretch of the build, as time since its start; `start <= end`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Interval {
+    pub start: Duration,
+    pub end: Duration,
+}
+
+impl Interval {
+    pub(crate) fn length(self) -> Duration {
+        self.end.saturating_sub(self.start)
+    }
+}
+
+/// Work of our own process, timed by its own clock.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Stage {
+    pub name: String,
+    pub phase: Phase,
+    pub started: Timestamp,
+    pub ended: Timestamp,
+}
+
+/// Where the time of one build went; all durations are whole milliseconds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct BuildTimings {
+    pub started: Timestamp,
+    pub total: Duration,
+    /// One entry for each of [`Phase::ALL`], in that order.
+    pub phases: Vec<PhaseTime>,
+    /// The partition in time's order: touching stretches from 0 to `total`, neighbours of different phases.
+    pub timeline: Vec<Stretch>,
+    /// Everything that ran, by start.
+    pub steps: Vec<Step>,
+    /// As `buildx history inspect` counts.
+    pub cached_steps: usize,
+    /// As `buildx history inspect` counts.
+    pub total_steps: usize,
+    /// What was added to the builder's timestamps; zero where there were none.
+    pub clock_offset: SignedDuration,
+}
+
+/// How long one phase took, in both views.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct PhaseTime {
+    pub phase: Phase,
+    pub union: Duration,
+    pub partition: Duration,
+}
+
+/// A piece of the partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Stretch {
+    pub phase: Phase,
+    pub interval: Interval,
+}
+
+/// A vertex of the build graph that ran, or a stage of ours.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Step {
+    /// BuildKit's name of it, cut at [`recorder::LONGEST_NAME`] bytes.
+    pub name: String,
+    /// The stage of the Dockerfile, if the name tells it.
+    pub stage: Option<String>,
+    /// The platform, if the name tells it (builds for several platforms).
+    pub platform: Option<String>,
+    /// What most of it was: for an export the phase of the vertex, not of the push inside it.
+    pub phase: Phase,
+    /// Since the start of the build.
+    pub started: Duration,
+    /// How long it ran; pauses between two runs don't count.
+    pub duration: Duration,
+    pub cached: bool,
+    /// The error, if it failed or was cancelled.
+    pub error: Option<String>,
+    /// False if the stream ended before the step did.
+    pub completed: bool,
+    /// Bytes that its transfers reported (context sent, layers downloaded); zero where BuildKit tells none.
+    pub bytes: u64,
+}
+
+impl BuildTimings {
+    /// The times of one phase.
+    pub(crate) fn phase(&self, phase: Phase) -> PhaseTime {
+        let found = self.phases.iter().find(|time| time.phase == phase);
+        found.copied().unwrap_or(PhaseTime {
+            phase,
+            union: Duration::ZERO,
+            partition: Duration::ZERO,
+        })
+    }
+
+    /// Steps by duration, slowest first; equally slow ones in the order in which they started.
+    pub(crate) fn slowest_steps(&self) -> Vec<&Step> {
+        let mut steps: Vec<&Step> = self.steps.iter().collect();
+        steps.sort_by_key(|step| std::cmp::Reverse(step.duration));
+        steps
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(milliseconds: i64) -> Timestamp {
+        Timestamp::from_millisecond(1_700_000_000_000 + milliseconds).unwrap()
+    }
+
+    #[test]
+    fn phases_stand_in_the_order_of_the_partition() {
+        for (index, phase) in Phase::ALL.into_iter().enumerate() {
+            assert_eq!(phase as usize, index);
+            assert_eq!(serde_json::to_value(phase).unwrap(), phase.name());
+        }
+    }
+
+    #[test]
+    fn a_build_without_a_stream_is_waiting_and_its_own_stages() {
+        let mut recorder = Recorder::new(at(0));
+        recorder.add(Stage {
+            name: "credentials".to_owned(),
+            phase: Phase::Setup,
+            started: at(-50),
+            ended: at(300),
+        });
+        let build = recorder.finish(at(1_000));
+        assert_eq!(
+            build.phase(Phase::Setup).partition,
+            Duration::from_millis(300)
+        );
+        assert_eq!(
+            build.phase(Phase::Waiting).partition,
+            Duration::from_millis(700)
+        );
+        assert_eq!(build.slowest_steps()[0].name, "credentials");
+    }
+}

@@ -1,0 +1,144 @@
+//! Overlapping intervals into durations.
+//!
+//! In: what ran when ([`Activity`]), and the total. Out: both views of every phase and the timeline. A sweep over all starts and ends: between two of them
+//! nothing changes, so that stretch is counted for the union of each phase that runs and given to one phase in the partition.
+
+use std::time::Duration;
+
+use super::{Interval, Phase, PhaseTime, Stretch};
+
+/// Something that ran.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Activity {
+    pub phase: Phase,
+    pub interval: Interval,
+    /// Counts only where nothing else runs: an `[auth]` vertex is part of whatever asked for the token.
+    pub weak: bool,
+}
+
+/// Both views; intervals are clamped to `total`.
+pub(super) fn partition(
+    activities: &[Activity],
+    total: Duration,
+) -> (Vec<PhaseTime>, Vec<Stretch>) {
+    let mut edges: Vec<(Duration, bool, &Activity)> = Vec::with_capacity(activities.len() * 2);
+    for activity in activities {
+        let Interval { start, end } = activity.interval;
+        let (start, end) = (start.min(total), end.min(total));
+        if start < end {
+            edges.push((start, true, activity));
+            edges.push((end, false, activity));
+        }
+    }
+    edges.sort_by_key(|(at, ..)| *at);
+
+    let mut sweep = Sweep::default();
+    let mut edges = edges.into_iter().peekable();
+    let mut now = Duration::ZERO;
+    while now < total {
+        while let Some((_, begins, activity)) = edges.next_if(|(at, ..)| *at <= now) {
+            sweep.change(activity, begins);
+        }
+        let next = edges.peek().map_or(total, |(at, ..)| *at);
+        sweep.spend(Interval {
+            start: now,
+            end: next,
+        });
+        now = next;
+    }
+    (sweep.times(), sweep.timeline)
+}
+
+/// How many activities of each phase run now, and what was counted so far; indices are those of [`Phase::ALL`].
+#[derive(Debug, Default)]
+struct Sweep {
+    strong: [usize; Phase::ALL.len()],
+    weak: [usize; Phase::ALL.len()],
+    union: [Duration; Phase::ALL.len()],
+    partition: [Duration; Phase::ALL.len()],
+    timeline: Vec<Stretch>,
+}
+
+impl Sweep {
+    fn change(&mut self, activity: &Activity, begins: bool) {
+        let running = if activity.weak {
+            &mut self.weak
+        } else {
+            &mut self.strong
+        };
+        let count = &mut running[activity.phase as usize];
+        *count = if begins {
+            *count + 1
+        } else {
+            count.saturating_sub(1)
+        };
+    }
+
+    fn spend(&mut self, interval: Interval) {
+        let anything = self.strong.iter().any(|count| *count > 0);
+        let running = if anything { &self.strong } else { &self.weak };
+        let mut owner = None;
+        for (index, phase) in Phase::ALL.into_iter().enumerate() {
+            if running[index] > 0 {
+                self.union[index] += interval.length();
+                owner = owner.or(Some(phase));
+            }
+        }
+        let phase = owner.unwrap_or(Phase::Waiting);
+        if owner.is_none() {
+            self.union[phase as usize] += interval.length();
+        }
+        self.partition[phase as usize] += interval.length();
+        match self.timeline.last_mut() {
+            Some(last) if last.phase == phase => last.interval.end = interval.end,
+            _ => self.timeline.push(Stretch { phase, interval }),
+        }
+    }
+
+    fn times(&self) -> Vec<PhaseTime> {
+        let time = |(index, phase)| PhaseTime {
+            phase,
+            union: self.union[index],
+            partition: self.partition[index],
+        };
+        Phase::ALL.into_iter().enumerate().map(time).collect()
+    }
+}
+
+/// What of `intervals` lies in none of `holes`, merged and in order.
+pub(super) fn outside(intervals: &[Interval], holes: &[Interval]) -> Vec<Interval> {
+    let holes = merged(holes);
+    let mut left = Vec::new();
+    for mut interval in merged(intervals) {
+        for hole in &holes {
+            if hole.end <= interval.start || hole.start >= interval.end {
+                continue;
+            }
+            if hole.start > interval.start {
+                left.push(Interval {
+                    start: interval.start,
+                    end: hole.start,
+                });
+            }
+            interval.start = hole.end.min(interval.end);
+        }
+        if interval.start < interval.end {
+            left.push(interval);
+        }
+    }
+    left
+}
+
+/// The intervals in order, overlapping and touching ones made one.
+pub(super) fn merged(intervals: &[Interval]) -> Vec<Interval> {
+    let mut sorted = intervals.to_vec();
+    sorted.sort_unstable();
+    let mut merged: Vec<Interval> = Vec::with_capacity(sorted.len());
+    for interval in sorted {
+        match merged.last_mut() {
+            Some(last) if interval.start <= last.end => last.end = last.end.max(interval.end),
+            _ => merged.push(interval),
+        }
+    }
+    merged
+}
