@@ -1,6 +1,12 @@
-#[expect(dead_code, reason = "nothing reads the progress stream yet")]
+#[cfg_attr(
+    not(test),
+    expect(dead_code, reason = "nothing reads the progress stream yet")
+)]
 mod build;
-#[expect(dead_code, reason = "nothing reads the progress stream yet")]
+#[cfg_attr(
+    not(test),
+    expect(dead_code, reason = "nothing reads the progress stream yet")
+)]
 mod timings;
 
 fn main() {}

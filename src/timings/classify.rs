@@ -28,7 +28,7 @@ pub(super) fn vertex(name: &str) -> Class {
     if let Some(phase) = of_buildx(name) {
         return Class {
             phase,
-            clock: Clock::Local,
+            clock: Clock::Arrival,
             weak: false,
         };
     }
@@ -230,4 +230,210 @@ fn is_position(word: &str) -> bool {
 fn is_platform(word: &str) -> bool {
     word.split_once('/')
         .is_some_and(|(os, _)| ["linux", "windows", "darwin", "freebsd", "wasi"].contains(&os))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn vertices_are_classified_by_name() {
+        let cases = [
+            (
+                "[internal] load build definition from Dockerfile",
+                Phase::Context,
+            ),
+            ("[internal] load .dockerignore", Phase::Context),
+            ("[internal] load build context", Phase::Context),
+            (
+                "[internal] load git source https://github.com/o/r.git#main",
+                Phase::Context,
+            ),
+            ("[internal] load remote build context", Phase::Context),
+            ("[app internal] load build context", Phase::Context),
+            ("[context base] load from client", Phase::Context),
+            ("[context src] https://github.com/o/r.git", Phase::Context),
+            (
+                "[context base] docker.io/library/rust:1@sha256:ab",
+                Phase::Pull,
+            ),
+            (
+                "[context base] load metadata for docker.io/library/rust:1",
+                Phase::Pull,
+            ),
+            (
+                "[internal] load metadata for docker.io/library/rust:1",
+                Phase::Pull,
+            ),
+            (
+                "[linux/arm64 internal] load metadata for docker.io/library/rust:1",
+                Phase::Pull,
+            ),
+            (
+                "resolve image config for docker-image://docker.io/docker/dockerfile:1",
+                Phase::Pull,
+            ),
+            (
+                "resolve image config for docker.io/docker/dockerfile:1",
+                Phase::Pull,
+            ),
+            (
+                "docker-image://docker.io/docker/dockerfile:1@sha256:ab",
+                Phase::Pull,
+            ),
+            (
+                "[builder  1/12] FROM docker.io/library/rust:1@sha256:ab",
+                Phase::Pull,
+            ),
+            ("FROM docker.io/library/rust:1", Phase::Other),
+            ("[2/4] RUN make", Phase::Build),
+            ("[linux/amd64->arm64 builder 2/4] RUN make", Phase::Build),
+            (
+                "[stage-1 3/3] LINK COPY --link --from=builder /app /",
+                Phase::Build,
+            ),
+            ("[2/2] ADD https://example.com/big.tar /", Phase::Build),
+            ("[3/3] RUN echo '] FROM '", Phase::Build),
+            ("[internal] setting cache mount permissions", Phase::Build),
+            ("[internal] settings cache mount permissions", Phase::Build),
+            (
+                "[linux/amd64] generating sbom using docker.io/docker/buildkit-syft-scanner:stable-1",
+                Phase::Build,
+            ),
+            ("merge ([1/2] FROM a, [2/2] COPY b)", Phase::Build),
+            (
+                "importing cache manifest from registry/app:buildcache",
+                Phase::CacheImport,
+            ),
+            ("exporting to image", Phase::Export),
+            ("exporting to oci image format", Phase::Export),
+            ("exporting to client directory", Phase::Export),
+            ("importing to docker", Phase::Export),
+            ("pushing registry/app:1 with docker", Phase::Push),
+            ("merging manifest list registry/app:1", Phase::Push),
+            ("exporting cache to registry", Phase::CacheExport),
+            ("exporting to GitHub Actions Cache", Phase::CacheExport),
+            (
+                "exporting cache to GitHub Actions Cache",
+                Phase::CacheExport,
+            ),
+            ("exporting content cache", Phase::CacheExport),
+            ("[internal] booting buildkit", Phase::Builder),
+            ("[internal] waiting for connection", Phase::Builder),
+            ("[auth] app:pull,push token for registry", Phase::Push),
+            (
+                "[auth] library/rust:pull token for registry-1.docker.io",
+                Phase::Pull,
+            ),
+            ("[auth] sharing credentials for registry", Phase::Pull),
+            ("[internal] something new", Phase::Other),
+            ("compiling", Phase::Other),
+            ("", Phase::Other),
+            ("[", Phase::Other),
+            ("[] ", Phase::Build),
+        ];
+        for (name, expected) in cases {
+            assert_eq!(vertex(name).phase, expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn vertices_of_buildx_are_timed_by_arrival_and_tokens_are_weak() {
+        let cases = [
+            ("[internal] booting buildkit", Clock::Arrival, false),
+            ("importing to docker", Clock::Arrival, false),
+            (
+                "resolving provenance for metadata file",
+                Clock::Arrival,
+                false,
+            ),
+            (
+                "[auth] sharing credentials for registry",
+                Clock::Arrival,
+                true,
+            ),
+            ("[internal] load build context", Clock::Builder, false),
+            ("exporting to image", Clock::Builder, false),
+        ];
+        for (name, clock, weak) in cases {
+            let class = vertex(name);
+            assert_eq!((class.clock, class.weak), (clock, weak), "{name}");
+        }
+    }
+
+    #[test]
+    fn statuses_are_classified_within_their_vertex() {
+        let cases = [
+            (Phase::Export, "exporting layers", None),
+            (Phase::Export, "preparing layers for inline cache", None),
+            (Phase::Export, "pushing layers", Some(Phase::Push)),
+            (
+                Phase::Export,
+                "pushing manifest for registry/app:1@sha256:ab",
+                Some(Phase::Push),
+            ),
+            (Phase::Export, "sha256:ab", Some(Phase::Pull)),
+            (Phase::Build, "sha256:ab", Some(Phase::Pull)),
+            (Phase::Build, "extracting sha256:ab", Some(Phase::Pull)),
+            (Phase::Build, "merging", None),
+            (
+                Phase::Pull,
+                "resolve docker.io/library/rust:1",
+                Some(Phase::Pull),
+            ),
+            (Phase::Context, "transferring context:", None),
+            (Phase::CacheExport, "preparing build cache for export", None),
+            (Phase::CacheExport, "writing layer sha256:ab", None),
+            (Phase::CacheExport, "sha256:ab", None),
+            (
+                Phase::Builder,
+                "pulling image moby/buildkit:buildx-stable-1",
+                None,
+            ),
+        ];
+        for (vertex, id, expected) in cases {
+            assert_eq!(status(vertex, id), expected, "{id} in {vertex:?}");
+        }
+    }
+
+    #[test]
+    fn labels_are_read_from_the_brackets() {
+        let cases = [
+            ("[2/4] RUN make", None, None),
+            ("[builder 2/4] RUN make", None, Some("builder")),
+            ("[builder  2/14] RUN make", None, Some("builder")),
+            (
+                "[linux/arm64 builder 2/4] RUN make",
+                Some("linux/arm64"),
+                Some("builder"),
+            ),
+            (
+                "[linux/amd64->arm64 builder 2/4] RUN make",
+                Some("linux/amd64->arm64"),
+                Some("builder"),
+            ),
+            (
+                "[linux/arm/v7 stage-1 2/4] RUN make",
+                Some("linux/arm/v7"),
+                Some("stage-1"),
+            ),
+            ("[linux/arm64 2/4] RUN make", Some("linux/arm64"), None),
+            (
+                "[linux/arm64 internal] load metadata for a",
+                Some("linux/arm64"),
+                None,
+            ),
+            ("[internal] load build context", None, None),
+            ("exporting to image", None, None),
+            ("[] ", None, None),
+        ];
+        for (name, platform, stage) in cases {
+            let found = label(name);
+            assert_eq!(
+                (found.platform.as_deref(), found.stage.as_deref()),
+                (platform, stage),
+                "{name}"
+            );
+        }
+    }
 }
