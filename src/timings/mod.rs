@@ -59,7 +59,8 @@ pub(crate) enum Phase {
 }
 
 impl Phase {
-    /// All phases; in the partition an instant belongs to the first of these that runs.
+    /// All phases; in the partition an instant belongs to the first of these that runs:
+    /// build > pull > context > cache import > export > push > cache export > other > builder > setup > waiting.
     pub(crate) const ALL: [Self; 11] = [
         Self::Build,
         Self::Pull,
