@@ -223,3 +223,81 @@ fn cut(text: &str) -> String {
         .unwrap_or(text)
         .to_owned()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn at(milliseconds: i64) -> Timestamp {
+        Timestamp::from_millisecond(1_700_000_000_000 + milliseconds).unwrap()
+    }
+
+    fn mention(name: &str, started: i64, completed: Option<i64>, error: &str) -> Vertex {
+        Vertex {
+            name: name.to_owned(),
+            started: Some(at(started)),
+            completed: completed.map(at),
+            error: error.to_owned(),
+            ..Vertex::default()
+        }
+    }
+
+    fn step(mentions: &[(Vertex, i64)]) -> Step {
+        let (mut record, mut room) = (VertexRecord::default(), Room(10));
+        for (vertex, arrived) in mentions {
+            record.take(vertex, at(*arrived), &mut room);
+        }
+        let total = Duration::from_millis(1_000);
+        let scale = Scale {
+            started: at(0),
+            total,
+            offset: SignedDuration::ZERO,
+        };
+        record.finish(&scale).1.unwrap()
+    }
+
+    #[test]
+    fn the_run_that_completed_last_says_whether_it_failed() {
+        let failed = (mention("[2/2] RUN a", 10, Some(20), "exit code: 1"), 21);
+        let succeeded = (mention("[2/2] RUN a", 30, Some(40), ""), 41);
+        assert_eq!(step(&[failed.clone(), succeeded.clone()]).error, None);
+        assert_eq!(step(&[succeeded, failed.clone()]).error, None);
+        assert_eq!(step(&[failed]).error.as_deref(), Some("exit code: 1"));
+    }
+
+    #[test]
+    fn pauses_between_two_runs_do_not_count() {
+        let first = (mention("[2/2] RUN a", 10, Some(20), ""), 21);
+        let second = (mention("[2/2] RUN a", 100, Some(140), ""), 141);
+        let step = step(&[first, second]);
+        assert_eq!(
+            (step.started, step.duration),
+            (Duration::from_millis(10), Duration::from_millis(50))
+        );
+    }
+
+    #[test]
+    fn vertices_of_buildx_last_from_their_first_line_to_their_first_end() {
+        let name = "resolving provenance for metadata file";
+        let began = mention(name, 5_000, None, "");
+        let ended = mention(name, 5_000, Some(5_100), "");
+        let step = step(&[
+            (began.clone(), 30),
+            (began, 10),
+            (ended.clone(), 90),
+            (ended, 70),
+        ]);
+        assert_eq!(
+            (step.started, step.duration),
+            (Duration::from_millis(10), Duration::from_millis(60))
+        );
+    }
+
+    #[test]
+    fn cuts_long_names_between_characters() {
+        assert_eq!(cut(&"é".repeat(300)).len(), 512);
+        assert_eq!(cut(&format!("x{}", "é".repeat(300))).len(), 511);
+    }
+}

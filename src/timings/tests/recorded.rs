@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use jiff::SignedDuration;
 
+use super::at;
 use super::recording::{self, Recording, skewed};
-use crate::timings::Phase;
+use crate::build::rawjson::{SolveStatus, Vertex, VertexLog};
+use crate::timings::{Phase, Recorder};
 
 #[test]
 fn steps_are_counted_as_buildx_history_does() {
@@ -80,6 +82,35 @@ fn a_builder_clock_that_is_off_changes_nothing() {
             expected.clock_offset
         );
     }
+}
+
+#[test]
+fn a_builder_clock_is_put_right_by_logs_too() {
+    let step = Vertex {
+        digest: "sha256:1".to_owned(),
+        name: "[2/2] RUN make".to_owned(),
+        started: Some(at(5_000)),
+        ..Vertex::default()
+    };
+    let output = VertexLog {
+        vertex: "sha256:1".to_owned(),
+        timestamp: Some(at(5_200)),
+        ..VertexLog::default()
+    };
+    let mut recorder = Recorder::new(at(0));
+    let started = SolveStatus {
+        vertexes: vec![step],
+        ..SolveStatus::default()
+    };
+    recorder.record(&started, at(90));
+    let printed = SolveStatus {
+        logs: vec![output],
+        ..SolveStatus::default()
+    };
+    recorder.record(&printed, at(210));
+    let build = recorder.finish(at(1_000));
+    assert_eq!(build.clock_offset, SignedDuration::from_millis(-4_990));
+    assert_eq!(build.steps[0].started, Duration::from_millis(10));
 }
 
 #[test]
