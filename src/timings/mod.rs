@@ -15,6 +15,7 @@
 
 mod classify;
 mod clock;
+mod label;
 mod partition;
 mod recorder;
 pub(crate) mod schema;

@@ -9,6 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::classify::{self, Class};
 use super::clock::{self, Clock, Runs, Scale};
+use super::label;
 use super::partition::{Activity, merged, outside};
 use super::{Interval, Phase, Step};
 use crate::build::rawjson::{Vertex, VertexStatus};
@@ -194,7 +195,7 @@ impl VertexRecord {
     }
 
     fn step(&self, phase: Phase, own: &[Interval]) -> Option<Step> {
-        let label = classify::label(&self.name);
+        let label = label::label(&self.name);
         let error = self.error.as_ref().map(|(_, error)| error.clone());
         Some(Step {
             name: self.name.clone(),
@@ -283,16 +284,20 @@ mod tests {
         let name = "resolving provenance for metadata file";
         let began = mention(name, 5_000, None, "");
         let ended = mention(name, 5_000, Some(5_100), "");
-        let step = step(&[
-            (began.clone(), 30),
-            (began, 10),
-            (ended.clone(), 90),
-            (ended, 70),
-        ]);
-        assert_eq!(
-            (step.started, step.duration),
-            (Duration::from_millis(10), Duration::from_millis(60))
-        );
+        let mut mentions = [
+            (began.clone(), 10),
+            (began, 30),
+            (ended.clone(), 70),
+            (ended, 90),
+        ];
+        for _ in 0..2 {
+            let step = step(&mentions);
+            assert_eq!(
+                (step.started, step.duration),
+                (Duration::from_millis(10), Duration::from_millis(60))
+            );
+            mentions.reverse();
+        }
     }
 
     #[test]
