@@ -102,43 +102,40 @@ fn of_buildx(name: &str) -> Option<Phase> {
     }
 }
 
+/// How names of BuildKit's own vertices begin; the first that fits counts.
+const UNBRACKETED: [(&str, Phase); 17] = [
+    // BK solver/llbsolver/bridge.go#L114
+    ("importing cache manifest from ", Phase::CacheImport),
+    // `exporting cache to registry`, `… to client directory`, `… to Amazon S3`, `… to Azure Blob Storage`, BK cache/remotecache/*, the `Name()` of each
+    ("exporting cache ", Phase::CacheExport),
+    ("exporting content cache", Phase::CacheExport),
+    ("exporting inline cache", Phase::CacheExport),
+    ("exporting to GitHub Actions Cache", Phase::CacheExport),
+    // `exporting to image`, `… to docker image format`, `… to client directory`, `… to client tarball`, BK exporter/*, the `Name()` of each
+    ("exporting to ", Phase::Export),
+    // BK solver/llbsolver/export.go#L238
+    ("Verifying build result", Phase::Export),
+    // A vertex until BuildKit 0.12, a status since: BK solver/llbsolver/export.go#L164
+    ("preparing layers for inline cache", Phase::Export),
+    // `resolve image config for docker-image://docker.io/docker/dockerfile:1`, BK solver/llbsolver/bridge.go#L258
+    ("resolve image config for ", Phase::Pull),
+    // A source without another name has its identifier, BK solver/llbsolver/vertex.go#L471
+    ("docker-image://", Phase::Pull),
+    ("local://", Phase::Context),
+    ("git://", Phase::Context),
+    ("http://", Phase::Context),
+    ("https://", Phase::Context),
+    ("oci-layout://", Phase::Context),
+    // `merge (…)`, `diff … -> …`, BK solver/llbsolver/vertex.go#L479-L501
+    ("merge (", Phase::Build),
+    ("diff ", Phase::Build),
+];
+
 fn unbracketed(name: &str) -> Phase {
-    let starts = |starts: &[&str]| starts.iter().any(|start| name.starts_with(start));
-    // `importing cache manifest from REF` BK solver/llbsolver/bridge.go#L114
-    if starts(&["importing cache manifest from "]) {
-        Phase::CacheImport
-    // `exporting cache to registry`, `… to client directory`, `… to Amazon S3`, `… to Azure Blob Storage`, `exporting content cache`,
-    // `exporting inline cache`, `exporting to GitHub Actions Cache` BK cache/remotecache/*: the `Name()` of each;
-    // `preparing build cache for export` was a vertex before BuildKit 0.13
-    } else if starts(&[
-        "exporting cache ",
-        "exporting content cache",
-        "exporting inline cache",
-    ]) || starts(&[
-        "exporting to GitHub Actions ",
-        "preparing build cache for export",
-    ]) {
-        Phase::CacheExport
-    // `exporting to image`, `exporting to docker image format`, `exporting to client directory`, `exporting to client tarball` BK exporter/*: the `Name()` of each;
-    // `Verifying build result` BK solver/llbsolver/export.go#L238; `preparing layers for inline cache` was a vertex before BuildKit 0.13
-    } else if starts(&[
-        "exporting to ",
-        "Verifying build result",
-        "preparing layers for inline cache",
-    ]) {
-        Phase::Export
-    // `resolve image config for docker-image://docker.io/docker/dockerfile:1` BK solver/llbsolver/bridge.go#L258;
-    // sources are named by their identifier BK solver/llbsolver/vertex.go#L471
-    } else if starts(&["resolve image config for ", "docker-image://"]) {
-        Phase::Pull
-    } else if starts(&["local://", "git://", "http://", "https://", "oci-layout://"]) {
-        Phase::Context
-    // `merge (…)`, `diff … -> …` BK solver/llbsolver/vertex.go#L479-L501
-    } else if starts(&["merge (", "diff "]) {
-        Phase::Build
-    } else {
-        Phase::Other
-    }
+    let known = UNBRACKETED
+        .iter()
+        .find(|(start, _)| name.starts_with(start));
+    known.map_or(Phase::Other, |(_, phase)| *phase)
 }
 
 fn internal(command: &str) -> Phase {
@@ -150,7 +147,7 @@ fn internal(command: &str) -> Phase {
     // `load https://…` BX build/url.go#L28, `resolve SOURCE_DATE_EPOCH …` BK frontend/dockerfile/dockerfile2llb/epoch.go#L85
     } else if command.starts_with("load ") || command.starts_with("resolve ") {
         Phase::Context
-    // `[internal] setting cache mount permissions` (once `settings …`) BK frontend/dockerfile/dockerfile2llb/convert_runmount.go#L61,
+    // `[internal] setting cache mount permissions` (`settings …` before BuildKit 0.16) BK frontend/dockerfile/dockerfile2llb/convert_runmount.go#L61,
     // `preparing inline document` convert.go#L1375
     } else if command.starts_with("setting") || command == "preparing inline document" {
         Phase::Build
