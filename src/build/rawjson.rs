@@ -10,8 +10,8 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
+use serde::Deserialize;
 use serde::de::{DeserializeOwned, Deserializer, IgnoredAny};
-use serde::{Deserialize, Serialize};
 
 /// One line of buildx's stderr.
 #[derive(Clone, Debug, PartialEq)]
@@ -136,7 +136,7 @@ pub(crate) struct SourceInfo {
 }
 
 /// A stretch of a file, ends included.
-#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
 pub(crate) struct Range {
     #[serde(default, deserialize_with = "lenient")]
     pub start: Position,
@@ -145,7 +145,7 @@ pub(crate) struct Range {
 }
 
 /// A place in a file; lines count from 1.
-#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
 pub(crate) struct Position {
     #[serde(default, deserialize_with = "lenient")]
     pub line: i32,
