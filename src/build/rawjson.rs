@@ -10,8 +10,8 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
+use serde::Deserialize;
 use serde::de::{DeserializeOwned, Deserializer, IgnoredAny};
-use serde::{Deserialize, Serialize};
 
 /// One line of buildx's stderr.
 #[derive(Clone, Debug, PartialEq)]
@@ -136,7 +136,7 @@ pub(crate) struct SourceInfo {
 }
 
 /// A stretch of a file, ends included.
-#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
 pub(crate) struct Range {
     #[serde(default, deserialize_with = "lenient")]
     pub start: Position,
@@ -145,7 +145,7 @@ pub(crate) struct Range {
 }
 
 /// A place in a file; lines count from 1.
-#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
 pub(crate) struct Position {
     #[serde(default, deserialize_with = "lenient")]
     pub line: i32,
@@ -210,4 +210,111 @@ fn base64_texts<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Er
     Ok(decoded
         .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
         .collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn status(line: &str) -> SolveStatus {
+        match parse(line.as_bytes()) {
+            Line::Status(status) => status,
+            Line::Text(text) => panic!("{text} is text"),
+        }
+    }
+
+    #[test]
+    fn reads_a_vertex_and_its_log() {
+        let line = r#"{"vertexes":[{"digest":"sha256:1","inputs":["sha256:0"],"name":"[2/2] RUN make","started":"2026-11-23T18:33:12.455328288Z","progressGroup":{"id":"a","name":"b","weak":true}}],"logs":[{"vertex":"sha256:1","stream":2,"data":"bm//Cg==","timestamp":"2026-11-23T19:33:12+01:00"}]}"#;
+        let status = status(&format!("{line}\r\n"));
+        let vertex = &status.vertexes[0];
+        assert_eq!(vertex.inputs, ["sha256:0"]);
+        assert_eq!(vertex.started.unwrap().subsec_nanosecond(), 455_328_288);
+        assert_eq!(vertex.completed, None);
+        assert!(vertex.progress_group.as_ref().unwrap().weak);
+        assert_eq!(status.logs[0].data, b"no\xff\n");
+        assert_eq!(
+            status.logs[0].timestamp,
+            Some("2026-11-23T18:33:12Z".parse().unwrap())
+        );
+    }
+
+    #[test]
+    fn odd_values_cost_nothing_else() {
+        let cases = [
+            ("null", "null"),
+            ("another type", r#"{"a":[1]}"#),
+            ("absurd time", r#""99999-01-01T00:00:00Z""#),
+            ("NUL", r#""\u0000""#),
+            ("huge number", "1e400"),
+        ];
+        for (name, value) in cases {
+            let line = format!(
+                r#"{{"new":{value},"vertexes":[{value},{{"name":"a","new":{value},"started":{value},"completed":{value},"cached":{value},"error":{value},"inputs":{value},"progressGroup":{value}}}],"statuses":{value},"logs":[{{"data":{value},"stream":{value}}}],"warnings":[{{"short":{value},"detail":[{value}],"range":{value},"sourceInfo":{value}}}]}}"#
+            );
+            match parse(line.as_bytes()) {
+                Line::Status(status) => {
+                    assert_eq!(status.vertexes.last().unwrap().name, "a", "{name}");
+                    assert_eq!(status.vertexes.last().unwrap().started, None, "{name}");
+                    assert_eq!(status.logs.len(), 1, "{name}");
+                }
+                Line::Text(_) => assert_eq!(name, "huge number"),
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_no_object_stays_text() {
+        let deep = "[".repeat(100_000);
+        let cases = [
+            "",
+            "ERROR: failed to build",
+            "[]",
+            "null",
+            "{",
+            r#"{"vertexes":"#,
+            "{\0}",
+            &deep,
+        ];
+        for line in cases {
+            assert_eq!(parse(line.as_bytes()), Line::Text(line.to_owned()));
+        }
+        assert_eq!(parse(b"caf\xe9\n"), Line::Text("caf\u{fffd}".to_owned()));
+        assert_eq!(parse(b"{}\n"), Line::Status(SolveStatus::default()));
+    }
+
+    #[test]
+    fn deep_nesting_costs_no_stack() {
+        let nested = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
+        let line = format!(r#"{{"new":{nested},"vertexes":[{{"name":"a"}}]}}"#);
+        assert_eq!(status(&line).vertexes[0].name, "a");
+        let line = format!(r#"{{"vertexes":{nested}}}"#);
+        assert!(matches!(parse(line.as_bytes()), Line::Text(_)));
+    }
+
+    #[test]
+    fn reads_a_line_of_a_megabyte() {
+        let name = "x".repeat(1 << 20);
+        let line = format!(r#"{{"vertexes":[{{"name":"{name}"}}]}}"#);
+        assert_eq!(status(&line).vertexes[0].name.len(), name.len());
+    }
+
+    proptest! {
+        #[test]
+        fn never_panics_on_bytes(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+            parse(&bytes);
+        }
+
+        #[test]
+        fn never_panics_on_a_damaged_line(at in 0usize..300, byte in any::<u8>(), cut in 0usize..300) {
+            let mut line = br#"{"vertexes":[{"digest":"sha256:1","name":"[2/2] RUN make","started":"2026-11-23T18:33:12.455328288Z","cached":true}],"statuses":[{"id":"a","vertex":"sha256:1","current":5,"total":9,"timestamp":"2026-11-23T18:33:12Z"}],"logs":[{"vertex":"sha256:1","stream":1,"data":"aGkK"}]}"#.to_vec();
+            if let Some(place) = line.get_mut(at) {
+                *place = byte;
+            }
+            line.truncate(line.len() - cut.min(line.len()));
+            parse(&line);
+        }
+    }
 }

@@ -1,11 +1,12 @@
 //! What a vertex or a status is, by the names that BuildKit and buildx give them.
 //!
-//! In: names. Out: [`Phase`], [`Clock`], [`Label`]. Names are no interface, so each rule stands beside the line of source that makes the name;
+//! In: names. Out: [`Phase`] and [`Clock`]. Names are no interface, so each rule stands beside the line of source that makes the name;
 //! BK is <https://github.com/moby/buildkit/blob/73ed6825c4b7569379ef89df0aedcdbe64473d31/>,
 //! BX is <https://github.com/docker/buildx/blob/461836ba0fcb3e847dab6045a726889faa150bdb/>.
 
 use super::Phase;
 use super::clock::Clock;
+use super::label::bracketed;
 
 /// What a vertex is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,19 +17,12 @@ pub(super) struct Class {
     pub weak: bool,
 }
 
-/// Where in the Dockerfile a vertex belongs, as its name says.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Label {
-    pub platform: Option<String>,
-    pub stage: Option<String>,
-}
-
 /// Classifies a vertex by its name.
 pub(super) fn vertex(name: &str) -> Class {
     if let Some(phase) = of_buildx(name) {
         return Class {
             phase,
-            clock: Clock::Local,
+            clock: Clock::Arrival,
             weak: false,
         };
     }
@@ -108,43 +102,40 @@ fn of_buildx(name: &str) -> Option<Phase> {
     }
 }
 
+/// How names of BuildKit's own vertices begin; the first that fits counts.
+const UNBRACKETED: [(&str, Phase); 17] = [
+    // BK solver/llbsolver/bridge.go#L114
+    ("importing cache manifest from ", Phase::CacheImport),
+    // `exporting cache to registry`, `… to client directory`, `… to Amazon S3`, `… to Azure Blob Storage`, BK cache/remotecache/*, the `Name()` of each
+    ("exporting cache ", Phase::CacheExport),
+    ("exporting content cache", Phase::CacheExport),
+    ("exporting inline cache", Phase::CacheExport),
+    ("exporting to GitHub Actions Cache", Phase::CacheExport),
+    // `exporting to image`, `… to docker image format`, `… to client directory`, `… to client tarball`, BK exporter/*, the `Name()` of each
+    ("exporting to ", Phase::Export),
+    // BK solver/llbsolver/export.go#L238
+    ("Verifying build result", Phase::Export),
+    // A vertex until BuildKit 0.12, a status since: BK solver/llbsolver/export.go#L164
+    ("preparing layers for inline cache", Phase::Export),
+    // `resolve image config for docker-image://docker.io/docker/dockerfile:1`, BK solver/llbsolver/bridge.go#L258
+    ("resolve image config for ", Phase::Pull),
+    // A source without another name has its identifier, BK solver/llbsolver/vertex.go#L471
+    ("docker-image://", Phase::Pull),
+    ("local://", Phase::Context),
+    ("git://", Phase::Context),
+    ("http://", Phase::Context),
+    ("https://", Phase::Context),
+    ("oci-layout://", Phase::Context),
+    // `merge (…)`, `diff … -> …`, BK solver/llbsolver/vertex.go#L479-L501
+    ("merge (", Phase::Build),
+    ("diff ", Phase::Build),
+];
+
 fn unbracketed(name: &str) -> Phase {
-    let starts = |starts: &[&str]| starts.iter().any(|start| name.starts_with(start));
-    // `importing cache manifest from REF` BK solver/llbsolver/bridge.go#L114
-    if starts(&["importing cache manifest from "]) {
-        Phase::CacheImport
-    // `exporting cache to registry`, `… to client directory`, `… to Amazon S3`, `… to Azure Blob Storage`, `exporting content cache`,
-    // `exporting inline cache`, `exporting to GitHub Actions Cache` BK cache/remotecache/*: the `Name()` of each;
-    // `preparing build cache for export` was a vertex before BuildKit 0.13
-    } else if starts(&[
-        "exporting cache ",
-        "exporting content cache",
-        "exporting inline cache",
-    ]) || starts(&[
-        "exporting to GitHub Actions ",
-        "preparing build cache for export",
-    ]) {
-        Phase::CacheExport
-    // `exporting to image`, `exporting to docker image format`, `exporting to client directory`, `exporting to client tarball` BK exporter/*: the `Name()` of each;
-    // `Verifying build result` BK solver/llbsolver/export.go#L238; `preparing layers for inline cache` was a vertex before BuildKit 0.13
-    } else if starts(&[
-        "exporting to ",
-        "Verifying build result",
-        "preparing layers for inline cache",
-    ]) {
-        Phase::Export
-    // `resolve image config for docker-image://docker.io/docker/dockerfile:1` BK solver/llbsolver/bridge.go#L258;
-    // sources are named by their identifier BK solver/llbsolver/vertex.go#L471
-    } else if starts(&["resolve image config for ", "docker-image://"]) {
-        Phase::Pull
-    } else if starts(&["local://", "git://", "http://", "https://", "oci-layout://"]) {
-        Phase::Context
-    // `merge (…)`, `diff … -> …` BK solver/llbsolver/vertex.go#L479-L501
-    } else if starts(&["merge (", "diff "]) {
-        Phase::Build
-    } else {
-        Phase::Other
-    }
+    let known = UNBRACKETED
+        .iter()
+        .find(|(start, _)| name.starts_with(start));
+    known.map_or(Phase::Other, |(_, phase)| *phase)
 }
 
 fn internal(command: &str) -> Phase {
@@ -156,7 +147,7 @@ fn internal(command: &str) -> Phase {
     // `load https://…` BX build/url.go#L28, `resolve SOURCE_DATE_EPOCH …` BK frontend/dockerfile/dockerfile2llb/epoch.go#L85
     } else if command.starts_with("load ") || command.starts_with("resolve ") {
         Phase::Context
-    // `[internal] setting cache mount permissions` (once `settings …`) BK frontend/dockerfile/dockerfile2llb/convert_runmount.go#L61,
+    // `[internal] setting cache mount permissions` (`settings …` before BuildKit 0.16) BK frontend/dockerfile/dockerfile2llb/convert_runmount.go#L61,
     // `preparing inline document` convert.go#L1375
     } else if command.starts_with("setting") || command == "preparing inline document" {
         Phase::Build
@@ -191,43 +182,167 @@ fn auth(command: &str) -> Phase {
     }
 }
 
-/// Splits `[builder 2/4] RUN make` into `builder`, `2/4` and the rest.
-fn bracketed(name: &str) -> Option<(Vec<&str>, &str)> {
-    let (place, command) = name.strip_prefix('[')?.split_once("] ")?;
-    Some((place.split_whitespace().collect(), command))
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// Reads platform and stage from a vertex's name.
-///
-/// `[linux/arm64 builder 2/4] RUN make` has both, `[2/4] RUN make` none; a cross build is `[linux/amd64->arm64 builder 2/4] …`.
-/// Source: BK frontend/dockerfile/dockerfile2llb/convert.go#L1950-L1992.
-pub(super) fn label(name: &str) -> Label {
-    let Some((place, _)) = bracketed(name) else {
-        return Label::default();
-    };
-    let Some((position, before)) = place.split_last() else {
-        return Label::default();
-    };
-    let mut label = Label::default();
-    let numbered = is_position(position);
-    for word in if numbered { before } else { place.as_slice() } {
-        if is_platform(word) {
-            label.platform = Some((*word).to_owned());
-        } else if numbered {
-            label.stage = Some((*word).to_owned());
+    #[test]
+    fn vertices_are_classified_by_name() {
+        let cases = [
+            (
+                "[internal] load build definition from Dockerfile",
+                Phase::Context,
+            ),
+            ("[internal] load .dockerignore", Phase::Context),
+            ("[internal] load build context", Phase::Context),
+            (
+                "[internal] load git source https://github.com/o/r.git#main",
+                Phase::Context,
+            ),
+            ("[internal] load remote build context", Phase::Context),
+            ("[app internal] load build context", Phase::Context),
+            ("[context base] load from client", Phase::Context),
+            ("[context src] https://github.com/o/r.git", Phase::Context),
+            (
+                "[context base] docker.io/library/rust:1@sha256:ab",
+                Phase::Pull,
+            ),
+            (
+                "[context base] load metadata for docker.io/library/rust:1",
+                Phase::Pull,
+            ),
+            (
+                "[internal] load metadata for docker.io/library/rust:1",
+                Phase::Pull,
+            ),
+            (
+                "[linux/arm64 internal] load metadata for docker.io/library/rust:1",
+                Phase::Pull,
+            ),
+            (
+                "resolve image config for docker-image://docker.io/docker/dockerfile:1",
+                Phase::Pull,
+            ),
+            (
+                "resolve image config for docker.io/docker/dockerfile:1",
+                Phase::Pull,
+            ),
+            (
+                "docker-image://docker.io/docker/dockerfile:1@sha256:ab",
+                Phase::Pull,
+            ),
+            (
+                "[builder  1/12] FROM docker.io/library/rust:1@sha256:ab",
+                Phase::Pull,
+            ),
+            ("FROM docker.io/library/rust:1", Phase::Other),
+            ("[2/4] RUN make", Phase::Build),
+            ("[linux/amd64->arm64 builder 2/4] RUN make", Phase::Build),
+            (
+                "[stage-1 3/3] LINK COPY --link --from=builder /app /",
+                Phase::Build,
+            ),
+            ("[2/2] ADD https://example.com/big.tar /", Phase::Build),
+            ("[3/3] RUN echo '] FROM '", Phase::Build),
+            ("[internal] setting cache mount permissions", Phase::Build),
+            ("[internal] settings cache mount permissions", Phase::Build),
+            (
+                "[linux/amd64] generating sbom using docker.io/docker/buildkit-syft-scanner:stable-1",
+                Phase::Build,
+            ),
+            ("merge ([1/2] FROM a, [2/2] COPY b)", Phase::Build),
+            (
+                "importing cache manifest from registry/app:buildcache",
+                Phase::CacheImport,
+            ),
+            ("exporting to image", Phase::Export),
+            ("exporting to oci image format", Phase::Export),
+            ("exporting to client directory", Phase::Export),
+            ("importing to docker", Phase::Export),
+            ("pushing registry/app:1 with docker", Phase::Push),
+            ("merging manifest list registry/app:1", Phase::Push),
+            ("exporting cache to registry", Phase::CacheExport),
+            ("exporting to GitHub Actions Cache", Phase::CacheExport),
+            (
+                "exporting cache to GitHub Actions Cache",
+                Phase::CacheExport,
+            ),
+            ("exporting content cache", Phase::CacheExport),
+            ("[internal] booting buildkit", Phase::Builder),
+            ("[internal] waiting for connection", Phase::Builder),
+            ("[auth] app:pull,push token for registry", Phase::Push),
+            (
+                "[auth] library/rust:pull token for registry-1.docker.io",
+                Phase::Pull,
+            ),
+            ("[auth] sharing credentials for registry", Phase::Pull),
+            ("[internal] something new", Phase::Other),
+            ("compiling", Phase::Other),
+            ("", Phase::Other),
+            ("[", Phase::Other),
+            ("[] ", Phase::Build),
+        ];
+        for (name, expected) in cases {
+            assert_eq!(vertex(name).phase, expected, "{name}");
         }
     }
-    label
-}
 
-fn is_position(word: &str) -> bool {
-    let digits = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
-    word.split_once('/')
-        .is_some_and(|(n, m)| digits(n) && digits(m))
-}
+    #[test]
+    fn vertices_of_buildx_are_timed_by_arrival_and_tokens_are_weak() {
+        let cases = [
+            ("[internal] booting buildkit", Clock::Arrival, false),
+            ("importing to docker", Clock::Arrival, false),
+            (
+                "resolving provenance for metadata file",
+                Clock::Arrival,
+                false,
+            ),
+            (
+                "[auth] sharing credentials for registry",
+                Clock::Arrival,
+                true,
+            ),
+            ("[internal] load build context", Clock::Builder, false),
+            ("exporting to image", Clock::Builder, false),
+        ];
+        for (name, clock, weak) in cases {
+            let class = vertex(name);
+            assert_eq!((class.clock, class.weak), (clock, weak), "{name}");
+        }
+    }
 
-// A stage's name has no slash: <https://github.com/moby/buildkit/blob/73ed6825c4b7569379ef89df0aedcdbe64473d31/frontend/dockerfile/instructions/parse.go>.
-fn is_platform(word: &str) -> bool {
-    word.split_once('/')
-        .is_some_and(|(os, _)| ["linux", "windows", "darwin", "freebsd", "wasi"].contains(&os))
+    #[test]
+    fn statuses_are_classified_within_their_vertex() {
+        let cases = [
+            (Phase::Export, "exporting layers", None),
+            (Phase::Export, "preparing layers for inline cache", None),
+            (Phase::Export, "pushing layers", Some(Phase::Push)),
+            (
+                Phase::Export,
+                "pushing manifest for registry/app:1@sha256:ab",
+                Some(Phase::Push),
+            ),
+            (Phase::Export, "sha256:ab", Some(Phase::Pull)),
+            (Phase::Build, "sha256:ab", Some(Phase::Pull)),
+            (Phase::Build, "extracting sha256:ab", Some(Phase::Pull)),
+            (Phase::Build, "merging", None),
+            (
+                Phase::Pull,
+                "resolve docker.io/library/rust:1",
+                Some(Phase::Pull),
+            ),
+            (Phase::Context, "transferring context:", None),
+            (Phase::CacheExport, "preparing build cache for export", None),
+            (Phase::CacheExport, "writing layer sha256:ab", None),
+            (Phase::CacheExport, "sha256:ab", None),
+            (
+                Phase::Builder,
+                "pulling image moby/buildkit:buildx-stable-1",
+                None,
+            ),
+        ];
+        for (vertex, id, expected) in cases {
+            assert_eq!(status(vertex, id), expected, "{id} in {vertex:?}");
+        }
+    }
 }

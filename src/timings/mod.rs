@@ -3,8 +3,8 @@
 //! In: BuildKit's progress ([`SolveStatus`](crate::build::rawjson::SolveStatus), one a line) and the intervals of our own stages.
 //! Out: [`BuildTimings`]: phases, the timeline, steps. Pure: every time comes in as a value.
 //!
-//! The way through: `recorder` keeps the intervals of every vertex and status, `clock` puts BuildKit's clock right, `classify`
-//! turns names into phases, `partition` turns overlapping intervals into durations, `schema` is the JSON.
+//! The way through: `recorder` hears the stream and `vertex` keeps what is needed of each vertex, `clock` puts BuildKit's clock
+//! right, `classify` turns names into phases, `partition` turns overlapping intervals into durations, `schema` is the JSON.
 //!
 //! Two views of the phases, both in [`PhaseTime`]:
 //! - **union**: how long anything of the phase ran. Phases overlap, so unions may add up to more than the total;
@@ -15,9 +15,13 @@
 
 mod classify;
 mod clock;
+mod label;
 mod partition;
 mod recorder;
 pub(crate) mod schema;
+#[cfg(test)]
+mod tests;
+mod vertex;
 
 use std::time::Duration;
 
@@ -55,7 +59,8 @@ pub(crate) enum Phase {
 }
 
 impl Phase {
-    /// All phases; in the partition an instant belongs to the first of these that runs.
+    /// All phases; in the partition an instant belongs to the first of these that runs:
+    /// build > pull > context > cache import > export > push > cache export > other > builder > setup > waiting.
     pub(crate) const ALL: [Self; 11] = [
         Self::Build,
         Self::Pull,
@@ -147,7 +152,7 @@ pub(crate) struct Stretch {
 /// A vertex of the build graph that ran, or a stage of ours.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Step {
-    /// BuildKit's name of it, cut at [`recorder::LONGEST_NAME`] bytes.
+    /// BuildKit's name of it, cut at [`vertex::LONGEST_NAME`] bytes.
     pub name: String,
     /// The stage of the Dockerfile, if the name tells it.
     pub stage: Option<String>,
@@ -184,43 +189,5 @@ impl BuildTimings {
         let mut steps: Vec<&Step> = self.steps.iter().collect();
         steps.sort_by_key(|step| std::cmp::Reverse(step.duration));
         steps
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn at(milliseconds: i64) -> Timestamp {
-        Timestamp::from_millisecond(1_700_000_000_000 + milliseconds).unwrap()
-    }
-
-    #[test]
-    fn phases_stand_in_the_order_of_the_partition() {
-        for (index, phase) in Phase::ALL.into_iter().enumerate() {
-            assert_eq!(phase as usize, index);
-            assert_eq!(serde_json::to_value(phase).unwrap(), phase.name());
-        }
-    }
-
-    #[test]
-    fn a_build_without_a_stream_is_waiting_and_its_own_stages() {
-        let mut recorder = Recorder::new(at(0));
-        recorder.add(Stage {
-            name: "credentials".to_owned(),
-            phase: Phase::Setup,
-            started: at(-50),
-            ended: at(300),
-        });
-        let build = recorder.finish(at(1_000));
-        assert_eq!(
-            build.phase(Phase::Setup).partition,
-            Duration::from_millis(300)
-        );
-        assert_eq!(
-            build.phase(Phase::Waiting).partition,
-            Duration::from_millis(700)
-        );
-        assert_eq!(build.slowest_steps()[0].name, "credentials");
     }
 }

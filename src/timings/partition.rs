@@ -142,3 +142,149 @@ pub(super) fn merged(intervals: &[Interval]) -> Vec<Interval> {
     }
     merged
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn interval((start, end): (u64, u64)) -> Interval {
+        Interval {
+            start: Duration::from_millis(start),
+            end: Duration::from_millis(end),
+        }
+    }
+
+    fn activity(phase: Phase, start: u64, end: u64) -> Activity {
+        Activity {
+            phase,
+            interval: interval((start, end)),
+            weak: false,
+        }
+    }
+
+    fn shown(timeline: &[Stretch]) -> String {
+        let words = timeline.iter().map(|Stretch { phase, interval }| {
+            format!(
+                "{} {}-{}",
+                phase.name(),
+                interval.start.as_millis(),
+                interval.end.as_millis()
+            )
+        });
+        words.collect::<Vec<_>>().join(", ")
+    }
+
+    #[test]
+    fn every_instant_belongs_to_the_first_phase_that_runs() {
+        let weak = |phase, start, end| Activity {
+            weak: true,
+            ..activity(phase, start, end)
+        };
+        let cases = [
+            ("nothing", vec![], "waiting 0-100"),
+            (
+                "one",
+                vec![activity(Phase::Build, 10, 20)],
+                "waiting 0-10, build 10-20, waiting 20-100",
+            ),
+            (
+                "push over cache export",
+                vec![
+                    activity(Phase::CacheExport, 0, 100),
+                    activity(Phase::Push, 20, 40),
+                ],
+                "cache-export 0-20, push 20-40, cache-export 40-100",
+            ),
+            (
+                "build over pull",
+                vec![
+                    activity(Phase::Pull, 0, 60),
+                    activity(Phase::Build, 50, 100),
+                ],
+                "pull 0-50, build 50-100",
+            ),
+            (
+                "twice at once",
+                vec![
+                    activity(Phase::Build, 0, 60),
+                    activity(Phase::Build, 30, 100),
+                ],
+                "build 0-100",
+            ),
+            (
+                "a token alone, and with the pull that asked for it",
+                vec![weak(Phase::Push, 0, 50), activity(Phase::Pull, 20, 100)],
+                "push 0-20, pull 20-100",
+            ),
+            (
+                "beyond the end",
+                vec![activity(Phase::Export, 90, 200)],
+                "waiting 0-90, export 90-100",
+            ),
+            (
+                "no time at all",
+                vec![activity(Phase::Export, 50, 50)],
+                "waiting 0-100",
+            ),
+        ];
+        for (name, activities, expected) in cases {
+            let (_, timeline) = partition(&activities, Duration::from_millis(100));
+            assert_eq!(shown(&timeline), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_phase_that_runs_twice_at_once_counts_once_in_its_union() {
+        let activities = [
+            activity(Phase::Pull, 0, 60),
+            activity(Phase::Pull, 30, 80),
+            activity(Phase::Build, 50, 90),
+        ];
+        let (times, _) = partition(&activities, Duration::from_millis(100));
+        let of = |phase: Phase| times[phase as usize];
+        assert_eq!(of(Phase::Pull).union, Duration::from_millis(80));
+        assert_eq!(of(Phase::Pull).partition, Duration::from_millis(50));
+        assert_eq!(of(Phase::Build).union, Duration::from_millis(40));
+        assert_eq!(of(Phase::Waiting).union, Duration::from_millis(10));
+    }
+
+    #[test]
+    fn holes_are_cut_out() {
+        let cases = [
+            ("no hole", vec![(0, 10)], vec![], vec![(0, 10)]),
+            (
+                "in the middle",
+                vec![(0, 10)],
+                vec![(3, 5)],
+                vec![(0, 3), (5, 10)],
+            ),
+            (
+                "at both ends",
+                vec![(0, 10)],
+                vec![(0, 2), (8, 20)],
+                vec![(2, 8)],
+            ),
+            (
+                "overlapping holes",
+                vec![(0, 10)],
+                vec![(4, 8), (2, 6)],
+                vec![(0, 2), (8, 10)],
+            ),
+            (
+                "over two intervals",
+                vec![(0, 10), (20, 30)],
+                vec![(5, 25)],
+                vec![(0, 5), (25, 30)],
+            ),
+            ("all of it", vec![(5, 10)], vec![(0, 20)], vec![]),
+        ];
+        for (name, intervals, holes, expected) in cases {
+            let make = |pairs: Vec<(u64, u64)>| pairs.into_iter().map(interval).collect::<Vec<_>>();
+            assert_eq!(
+                outside(&make(intervals), &make(holes)),
+                make(expected),
+                "{name}"
+            );
+        }
+    }
+}

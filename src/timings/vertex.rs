@@ -1,0 +1,308 @@
+//! What is kept of one vertex, and what it comes to.
+//!
+//! In: every mention of the vertex and of its statuses. Out: its activities for the partition, and its [`Step`]. Mentions may come in any order
+//! and more than once: what is kept is starts, the latest end known of each, smallest lags, first arrivals.
+
+use std::collections::BTreeMap;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::classify::{self, Class};
+use super::clock::{self, Clock, Runs, Scale};
+use super::label;
+use super::partition::{Activity, merged, outside};
+use super::{Interval, Phase, Step};
+use crate::build::rawjson::{Vertex, VertexStatus};
+
+/// Longer names, ids and errors are cut to this many bytes.
+pub(super) const LONGEST_NAME: usize = 512;
+
+/// How many more vertices, statuses and runs may be kept, so that no stream grows us without bound.
+#[derive(Debug)]
+pub(super) struct Room(pub usize);
+
+impl Room {
+    fn spend(&mut self) -> bool {
+        let left = self.0 > 0;
+        self.0 = self.0.saturating_sub(1);
+        left
+    }
+
+    /// The entry of this key; `None` if it is new and there is no room.
+    pub(super) fn entry<'map, Kept: Default>(
+        &mut self,
+        map: &'map mut BTreeMap<String, Kept>,
+        key: &str,
+    ) -> Option<&'map mut Kept> {
+        let key = cut(key);
+        (map.contains_key(&key) || self.spend()).then(|| map.entry(key).or_default())
+    }
+
+    fn run(&mut self, runs: &mut Runs, started: Timestamp, completed: Option<Timestamp>) {
+        if runs.contains_key(&started) || self.spend() {
+            let known = runs.entry(started).or_default();
+            *known = (*known).max(completed);
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+pub(super) struct VertexRecord {
+    pub name: String,
+    pub cached: bool,
+    /// False while only its statuses or logs were heard of.
+    known: bool,
+    runs: Runs,
+    /// The error of the run that completed last; empty if it had none.
+    error: Option<(Timestamp, String)>,
+    /// Smallest arrival minus timestamp of its events.
+    lag: Option<SignedDuration>,
+    /// When its first line arrived that says it started, and its first that says it completed.
+    began_arrived: Option<Timestamp>,
+    ended_arrived: Option<Timestamp>,
+    statuses: BTreeMap<String, StatusRecord>,
+}
+
+#[derive(Debug, Default)]
+struct StatusRecord {
+    runs: Runs,
+    bytes: u64,
+}
+
+impl VertexRecord {
+    pub(super) fn take(&mut self, vertex: &Vertex, arrived: Timestamp, room: &mut Room) {
+        if self.name.is_empty() {
+            self.name = cut(&vertex.name);
+        }
+        self.known = true;
+        self.cached |= vertex.cached;
+        let completed = vertex.completed.filter(|at| self.hears(*at, arrived));
+        if let Some(started) = vertex.started.filter(|at| self.hears(*at, arrived)) {
+            room.run(&mut self.runs, started, completed);
+            let first = if completed.is_some() {
+                &mut self.ended_arrived
+            } else {
+                &mut self.began_arrived
+            };
+            *first = Some(first.map_or(arrived, |first| first.min(arrived)));
+        }
+        if let Some(at) = completed {
+            self.error = self.error.take().max(Some((at, cut(&vertex.error))));
+        }
+    }
+
+    pub(super) fn take_status(
+        &mut self,
+        status: &VertexStatus,
+        arrived: Timestamp,
+        room: &mut Room,
+    ) {
+        if let Some(at) = status.timestamp {
+            self.hears(at, arrived);
+        }
+        let completed = status.completed.filter(|at| self.hears(*at, arrived));
+        let started = status.started.filter(|at| self.hears(*at, arrived));
+        let Some(record) = room.entry(&mut self.statuses, &status.id) else {
+            return;
+        };
+        record.bytes = record
+            .bytes
+            .max(u64::try_from(status.current).unwrap_or_default());
+        if let Some(started) = started {
+            room.run(&mut record.runs, started, completed);
+        }
+    }
+
+    /// Notes how late the news is; false if its timestamp is absurd.
+    pub(super) fn hears(&mut self, at: Timestamp, arrived: Timestamp) -> bool {
+        let Some(lag) = clock::lag(at, arrived) else {
+            return false;
+        };
+        self.lag = Some(self.lag.map_or(lag, |smallest| smallest.min(lag)));
+        true
+    }
+
+    /// Smallest arrival minus timestamp, where the timestamps are BuildKit's.
+    pub(super) fn builder_lag(&self) -> Option<SignedDuration> {
+        self.lag.filter(|_| self.is_of_builder())
+    }
+
+    /// Whether BuildKit knows the vertex; the others are buildx's own.
+    pub(super) fn is_of_builder(&self) -> bool {
+        self.known && classify::vertex(&self.name).clock == Clock::Builder
+    }
+
+    /// What the vertex did, and its step if it ran.
+    pub(super) fn finish(&self, scale: &Scale) -> (Vec<Activity>, Option<Step>) {
+        let mut class = classify::vertex(&self.name);
+        if self.cached && class.phase == Phase::Build && self.fetched() {
+            // A cached step does not run: all its time goes into getting its layers.
+            class.phase = Phase::Pull;
+        }
+        let own = merged(&self.intervals(class.clock, scale));
+        (
+            self.activities(&class, &own, scale),
+            self.step(class.phase, &own),
+        )
+    }
+
+    fn fetched(&self) -> bool {
+        self.statuses
+            .keys()
+            .any(|id| classify::status(Phase::Build, id) == Some(Phase::Pull))
+    }
+
+    fn intervals(&self, clock: Clock, scale: &Scale) -> Vec<Interval> {
+        match (clock, self.began_arrived.or(self.ended_arrived)) {
+            (Clock::Builder, _) => scale.intervals(&self.runs, scale.total),
+            (Clock::Arrival, Some(began)) => vec![scale.interval(began, self.ended_arrived)],
+            (Clock::Arrival, None) => Vec::new(),
+        }
+    }
+
+    /// Its statuses of another phase, and the rest of its own time.
+    fn activities(&self, class: &Class, own: &[Interval], scale: &Scale) -> Vec<Activity> {
+        let activity = |phase, interval| Activity {
+            phase,
+            interval,
+            weak: class.weak,
+        };
+        let open_end = own.last().map_or(scale.total, |last| last.end);
+        let mut activities = Vec::new();
+        for (id, status) in self
+            .statuses
+            .iter()
+            .filter(|_| class.clock == Clock::Builder)
+        {
+            if let Some(phase) =
+                classify::status(class.phase, id).filter(|phase| *phase != class.phase)
+            {
+                let intervals = scale.intervals(&status.runs, open_end);
+                activities.extend(
+                    intervals
+                        .into_iter()
+                        .map(|interval| activity(phase, interval)),
+                );
+            }
+        }
+        let others: Vec<Interval> = activities.iter().map(|other| other.interval).collect();
+        let rest = outside(own, &others);
+        activities.extend(
+            rest.into_iter()
+                .map(|interval| activity(class.phase, interval)),
+        );
+        activities
+    }
+
+    fn step(&self, phase: Phase, own: &[Interval]) -> Option<Step> {
+        let label = label::label(&self.name);
+        let error = self.error.as_ref().map(|(_, error)| error.clone());
+        Some(Step {
+            name: self.name.clone(),
+            stage: label.stage,
+            platform: label.platform,
+            phase,
+            started: own.first()?.start,
+            duration: own.iter().map(|interval| interval.length()).sum(),
+            cached: self.cached,
+            error: error.filter(|error| !error.is_empty()),
+            completed: self
+                .runs
+                .last_key_value()
+                .is_some_and(|(_, end)| end.is_some()),
+            bytes: self
+                .statuses
+                .values()
+                .map(|status| status.bytes)
+                .fold(0, u64::saturating_add),
+        })
+    }
+}
+
+fn cut(text: &str) -> String {
+    text.get(..text.floor_char_boundary(LONGEST_NAME))
+        .unwrap_or(text)
+        .to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn at(milliseconds: i64) -> Timestamp {
+        Timestamp::from_millisecond(1_700_000_000_000 + milliseconds).unwrap()
+    }
+
+    fn mention(name: &str, started: i64, completed: Option<i64>, error: &str) -> Vertex {
+        Vertex {
+            name: name.to_owned(),
+            started: Some(at(started)),
+            completed: completed.map(at),
+            error: error.to_owned(),
+            ..Vertex::default()
+        }
+    }
+
+    fn step(mentions: &[(Vertex, i64)]) -> Step {
+        let (mut record, mut room) = (VertexRecord::default(), Room(10));
+        for (vertex, arrived) in mentions {
+            record.take(vertex, at(*arrived), &mut room);
+        }
+        let total = Duration::from_millis(1_000);
+        let scale = Scale {
+            started: at(0),
+            total,
+            offset: SignedDuration::ZERO,
+        };
+        record.finish(&scale).1.unwrap()
+    }
+
+    #[test]
+    fn the_run_that_completed_last_says_whether_it_failed() {
+        let failed = (mention("[2/2] RUN a", 10, Some(20), "exit code: 1"), 21);
+        let succeeded = (mention("[2/2] RUN a", 30, Some(40), ""), 41);
+        assert_eq!(step(&[failed.clone(), succeeded.clone()]).error, None);
+        assert_eq!(step(&[succeeded, failed.clone()]).error, None);
+        assert_eq!(step(&[failed]).error.as_deref(), Some("exit code: 1"));
+    }
+
+    #[test]
+    fn pauses_between_two_runs_do_not_count() {
+        let first = (mention("[2/2] RUN a", 10, Some(20), ""), 21);
+        let second = (mention("[2/2] RUN a", 100, Some(140), ""), 141);
+        let step = step(&[first, second]);
+        assert_eq!(
+            (step.started, step.duration),
+            (Duration::from_millis(10), Duration::from_millis(50))
+        );
+    }
+
+    #[test]
+    fn vertices_of_buildx_last_from_their_first_line_to_their_first_end() {
+        let name = "resolving provenance for metadata file";
+        let began = mention(name, 5_000, None, "");
+        let ended = mention(name, 5_000, Some(5_100), "");
+        let mut mentions = [
+            (began.clone(), 10),
+            (began, 30),
+            (ended.clone(), 70),
+            (ended, 90),
+        ];
+        for _ in 0..2 {
+            let step = step(&mentions);
+            assert_eq!(
+                (step.started, step.duration),
+                (Duration::from_millis(10), Duration::from_millis(60))
+            );
+            mentions.reverse();
+        }
+    }
+
+    #[test]
+    fn cuts_long_names_between_characters() {
+        assert_eq!(cut(&"é".repeat(300)).len(), 512);
+        assert_eq!(cut(&format!("x{}", "é".repeat(300))).len(), 511);
+    }
+}
