@@ -3,7 +3,7 @@
 //! In: end of standard input means that nobody needs it any longer. Out: on standard output the environment for the
 //! command, `NAME=value` a line, then `ready`.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::path::Path;
 use std::sync::{Arc, Mutex, mpsc};
@@ -130,6 +130,8 @@ fn start(
         (engine.transpose(), classic.transpose(), registry)
     });
 
+    let docker_config = slot.data.join("docker-config");
+    fs::create_dir(&docker_config)?;
     let mut started = Started::default();
     let engine_address = match engine? {
         Some(engine) => Some(started.engine(engine)),
@@ -145,6 +147,7 @@ fn start(
     started.environment = [
         ("DOCKER_HOST", engine_address),
         ("RIG_CLASSIC_DOCKER_HOST", classic_address),
+        ("DOCKER_CONFIG", Some(docker_config.display().to_string())),
         ("RIG_REGISTRY", Some(address)),
         ("RIG_REGISTRY_LOG", Some(access_log.display().to_string())),
         ("RIG_BUILDX", Some(packages.buildx().display().to_string())),

@@ -41,8 +41,12 @@ impl Storage<'_> {
         make: impl FnOnce(&Path) -> Result<()>,
     ) -> Result<Layer> {
         let note = self.work.join(format!("{name}.json"));
-        if let Some(layer) = read_note(&note, recipe) {
-            return Ok(layer);
+        if let Some((noted, layer)) = read_note(&note) {
+            if noted == recipe {
+                return Ok(layer);
+            }
+            let _ = fs::remove_file(self.blob(&layer.digest)?);
+            fs::remove_file(&note)?;
         }
         timed(&format!("make layer {name}"), || {
             // Also removes what an interrupted run left.
@@ -152,7 +156,8 @@ fn link(directory: &Path, digest: &str) -> Result<()> {
     Ok(fs::write(directory.join("link"), digest)?)
 }
 
-fn read_note(note: &Path, recipe: &str) -> Option<Layer> {
+/// A finished layer and its recipe.
+fn read_note(note: &Path) -> Option<(String, Layer)> {
     let note: Value = serde_json::from_slice(&fs::read(note).ok()?).ok()?;
     let text = |key: &str| note.get(key)?.as_str().map(str::to_owned);
     let layer = Layer {
@@ -160,7 +165,7 @@ fn read_note(note: &Path, recipe: &str) -> Option<Layer> {
         size: note.get("size")?.as_u64()?,
         diff_id: text("diff_id")?,
     };
-    (text("recipe")? == recipe).then_some(layer)
+    Some((text("recipe")?, layer))
 }
 
 /// `sha256:…` of a file.

@@ -5,6 +5,8 @@
 //!
 //! - `DOCKER_HOST`: an Engine that is there already (`DOCKER_HOST` or the default socket), else the rig's own, with the
 //!   containerd image store; `RIG_CLASSIC_DOCKER_HOST`, with `--classic`: a second one with the classic image store;
+//! - `DOCKER_CONFIG`: an empty directory, so that no login and no builder of the user's gets into a test, nor one of a
+//!   test into theirs;
 //! - `RIG_BUILDX`, `RIG_DOCKER`: paths of the buildx and docker binaries;
 //! - `RIG_REGISTRY`: `127.0.0.1:PORT` of a registry that holds the base images of images.rs; `RIG_REGISTRY_LOG`: its
 //!   access log, a line for each request.

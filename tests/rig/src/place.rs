@@ -123,24 +123,22 @@ fn unmount_below(directory: &Path) {
     }
 }
 
-/// Removes what rigs with this cache left behind when they were killed. True if none of them still runs.
-pub(crate) fn sweep_leftovers(cache: &Path) -> bool {
-    let runs = fs::read_dir(cache.join("run"))
-        .into_iter()
-        .flatten()
-        .flatten();
-    let numbers = runs.filter_map(|run| run.file_name().to_str()?.parse().ok());
-    let claims = numbers.map(|number| Some(Slot::new(cache, number, lock(number)?)));
-    // Not `all`: every one of them is to be swept.
-    claims.fold(true, |none_runs, slot| {
-        none_runs & slot.map(|slot| slot.sweep()).is_some()
-    })
+/// Removes what killed rigs left behind: of any rig what is outside its cache, and the data in this one.
+pub(crate) fn sweep_leftovers(cache: &Path) {
+    for number in 1..=SLOTS {
+        let Some(claim) = lock(number) else { continue };
+        let slot = Slot::new(cache, number, claim);
+        if slot.sockets.exists() || slot.data.exists() {
+            slot.sweep();
+        }
+    }
 }
 
 /// Removes all that rigs with this cache ever made on disk.
 pub(crate) fn clean() -> Result<()> {
     let cache = cache()?;
-    if !sweep_leftovers(&cache) {
+    sweep_leftovers(&cache);
+    if cache.join("run").exists() {
         bail!("a rig still runs: end it first");
     }
     fs::remove_dir_all(&cache).with_context(|| format!("removing `{}`", cache.display()))
