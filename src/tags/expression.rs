@@ -111,6 +111,8 @@ pub(crate) struct Clocks {
 pub(crate) enum ExpressionError {
     #[error("the braces opened at `{0}` are never closed")]
     Unclosed(String),
+    #[error("more braces are closed than opened at `{0}`")]
+    Unbalanced(String),
     #[error("expression `{found}`, expected one of: {known}")]
     Unknown { found: String, known: String },
     #[error("expression `{0}` takes nothing after its name")]

@@ -12,11 +12,12 @@
 //! | empty field (`type=raw,value=a,`) | empties the value | ignored |
 //! | unknown expression, block, comment, path, unknown time zone | empty text or the wrong zone | error |
 //! | mistake in a rule that does not fire | unseen | error |
-//! | look-around and back-references in patterns | JavaScript's | error; patterns run in linear time |
+//! | look-around, back-references and what else [`pattern`] names | JavaScript's | error; patterns run in linear time |
 //! | `match=` without a group | crash | error |
 //! | tag longer than 128 characters | as it is | cut, a hash of the whole at its end, with a warning |
 //! | tag that begins with `.` or `-` | as it is | these characters go; if nothing is left, the rule gives no tag |
 //! | same tag twice, `latest` among them | listed twice | once |
+//! | no tag left but `latest` | `latest` | no tag |
 //! | expression in a flavor's prefix with `onlatest=true` | its letters | its value |
 //! | `=` in a flavor's value | cuts it | part of it |
 //! | `onlatest=` alone | ignored | error |

@@ -3,7 +3,8 @@
 //!
 //! Translated: `\d`, `\w`, `\D`, `\W` (ASCII), `[` and set operators inside a class; flags `i`, `m`, `s`, `g`, `y`
 //! (`d`, `u` and `v` change nothing here). Refused: look-around and back-references, an empty class (`[]`, `[^]`), a
-//! brace that is no quantifier. `\s`, `\b` and `.` may differ on characters that no git tag holds.
+//! brace that is no quantifier, `[\b]`. Taken though JavaScript refuses it: a quantifier after a quantifier or `\b`.
+//! `\s`, `\b` and `.` may differ on characters that no git tag holds.
 //! <https://developer.mozilla.org/en-US/docs/Web/JavaScript/Guide/Regular_expressions>
 
 use regex::{Regex, RegexBuilder};
@@ -117,7 +118,14 @@ fn translate(text: &str) -> String {
     while let Some(c) = chars.next() {
         match c {
             '\\' => {
-                match chars.next() {
+                let next = chars.next();
+                // Before a class of characters it is no range: `[.-\d]` holds a dash.
+                if in_class && previous == Some('-') && matches!(next, Some('d' | 'D' | 'w' | 'W'))
+                {
+                    out.pop();
+                    out.push_str("\\-");
+                }
+                match next {
                     Some('d') => out.push_str("[0-9]"),
                     Some('D') => out.push_str("[^0-9]"),
                     Some('w') => out.push_str("[0-9A-Za-z_]"),
@@ -162,6 +170,7 @@ mod tests {
             ("/2/y", "v1.2.3", 0, None),
             ("/a", "b/a", 0, Some("/a")),
             ("[[&&]+", "a[&&", 0, Some("[&&")),
+            (r"[.-\d]+", "a-.1/", 0, Some("-.1")),
             ("\\d", "٣4", 0, Some("4")),
             ("(?<x>v)", "v", 1, Some("v")),
         ] {

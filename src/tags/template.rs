@@ -50,6 +50,9 @@ impl Template {
             };
             let inside = from_braces.strip_prefix(open).ok_or_else(unclosed)?;
             let (inside, after) = split_outside_quotes(inside, close).ok_or_else(unclosed)?;
+            if after.starts_with('}') {
+                return Err(ExpressionError::Unbalanced(from_braces.to_owned()));
+            }
             let (inside, escaped) = match inside.strip_prefix('&') {
                 Some(inside) if open == "{{" => (inside, false),
                 _ => (inside, open == "{{"),
@@ -198,6 +201,10 @@ mod tests {
             ("a{{branch}", "the braces opened at `{{branch}`"),
             ("a{{{branch}}", "the braces opened at `{{{branch}}`"),
             ("{{date 'x}}", "never closed"),
+            (
+                "a{{sha}}}",
+                "more braces are closed than opened at `{{sha}}}`",
+            ),
             ("{{}}", "expression ``, expected one of: branch, tag, sha"),
             ("{{brnch}}", "expression `brnch`"),
             ("{{#if branch}}", "expression `#if branch`"),
