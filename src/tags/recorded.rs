@@ -231,6 +231,7 @@ fn differs_only_where_it_means_to() {
         ("empty field", (Some(&[]), Ok(&["a"]))),
         ("first character", (Some(&["-a"]), Ok(&["a"]))),
         ("nothing left", (Some(&["-"]), Ok(&[]))),
+        ("latest alone", (Some(&[".", "latest"]), Ok(&[]))),
         ("latest twice", (Some(&["latest", "latest"]), Ok(&["latest"]))),
         (
             "expression in latest",
