@@ -39,6 +39,7 @@ mod process;
 mod push;
 mod report;
 mod run;
+mod tags;
 mod timings;
 
 use std::io::{self, Write as _};
