@@ -67,7 +67,7 @@ fn command() -> clap::Command {
                 .long("fact")
                 .value_name("NAME=VALUE")
                 .action(ArgAction::Append)
-                .help("A fact that is not to be probed: buildx=VERSION, engine=VERSION or none, store=containerd or classic, platform=OS/ARCH, registry=HOST"),
+                .help("A fact that is not to be probed: buildx=VERSION, engine=VERSION or none, store=containerd or classic, platform=OS/ARCH, registry=HOST, now=TIME"),
         );
     clap::Command::new(env!("CARGO_PKG_NAME"))
         .about(env!("CARGO_PKG_DESCRIPTION"))
@@ -172,7 +172,13 @@ mod tests {
         ]));
         flags.over(&mut given);
         let inputs = Inputs::parse(&given).unwrap();
-        assert_eq!(inputs.tags, ["a:1", "b:2"]);
+        let tags: Vec<String> = inputs
+            .tags
+            .references()
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        assert_eq!(tags, ["docker.io/library/a:1", "docker.io/library/b:2"]);
         assert_eq!(inputs.target.as_deref(), Some("stage"));
         assert!(inputs.no_cache);
         assert_eq!(inputs.push, Some(false));

@@ -7,6 +7,7 @@
 mod buildx;
 mod engine;
 
+use jiff::Timestamp;
 use semver::Version;
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
@@ -28,6 +29,8 @@ pub(crate) struct Facts {
     pub engine: Result<Engine, String>,
     /// Registry host of the AWS account, when the inputs don't name one.
     pub registry: Option<String>,
+    /// The time that `{{date}}` prints.
+    pub now: Timestamp,
 }
 
 /// A fact could not be found out, or one given by hand makes no sense.
@@ -67,6 +70,7 @@ pub(crate) struct GivenFacts {
     store: Option<ImageStore>,
     platform: Option<String>,
     registry: Option<String>,
+    now: Option<Timestamp>,
 }
 
 impl GivenFacts {
@@ -92,10 +96,14 @@ impl GivenFacts {
                 Some(("store", _)) => return Err(bad("`containerd` or `classic`")),
                 Some(("platform", text)) => facts.platform = Some(text.to_owned()),
                 Some(("registry", text)) => facts.registry = Some(text.to_owned()),
+                Some(("now", text)) => {
+                    let expected = "a time, as `2026-01-31T12:00:00Z`";
+                    facts.now = Some(text.parse().map_err(|_| bad(expected))?);
+                }
                 _ => {
                     return Err(bad(
                         "`buildx=VERSION`, `engine=VERSION`, `engine=none`, `store=containerd`, \
-                         `store=classic`, `platform=OS/ARCH` or `registry=HOST`",
+                         `store=classic`, `platform=OS/ARCH`, `registry=HOST` or `now=TIME`",
                     ));
                 }
             }
@@ -147,6 +155,7 @@ pub(crate) async fn probe(
         }
     );
     Ok(Facts {
+        now: given.now.unwrap_or_else(Timestamp::now),
         buildx: buildx?,
         engine,
         registry: given.registry.clone(),

@@ -1,7 +1,11 @@
 //! What the runner tells about the workflow run: repository, commit, ref, run.
 //!
-//! In: the environment. Out: a value that `Plan` may read, so that planning stays pure.
+//! In: the environment and the event's payload. Out: a value that `Plan` may read, so that planning stays pure.
 //! Variables: <https://docs.github.com/actions/reference/workflows-and-actions/variables>.
+
+use std::fs;
+
+use serde_json::Value;
 
 use crate::env::Env;
 
@@ -18,6 +22,13 @@ pub(crate) struct WorkflowRun {
     pub git_ref: Option<String>,
     pub run_id: Option<String>,
     pub run_attempt: Option<String>,
+    /// `push`, `pull_request`, …
+    pub event_name: String,
+    /// The event's payload; null when there is none.
+    pub payload: Value,
+    /// docker/metadata-action's settings, as their variables have them.
+    pub short_sha_length: Option<String>,
+    pub pull_request_head: Option<String>,
 }
 
 impl WorkflowRun {
@@ -31,6 +42,10 @@ impl WorkflowRun {
             git_ref: owned("GITHUB_REF"),
             run_id: owned("GITHUB_RUN_ID"),
             run_attempt: owned("GITHUB_RUN_ATTEMPT"),
+            event_name: owned("GITHUB_EVENT_NAME").unwrap_or_default(),
+            payload: payload(env),
+            short_sha_length: owned("DOCKER_METADATA_SHORT_SHA_LENGTH"),
+            pull_request_head: owned("DOCKER_METADATA_PR_HEAD_SHA"),
         })
     }
 
@@ -62,6 +77,14 @@ impl WorkflowRun {
             None => url,
         })
     }
+}
+
+/// The event's payload. GitHub caps it at 25 MB; without one, what depends on it is unknown.
+fn payload(env: &Env) -> Value {
+    env.path("GITHUB_EVENT_PATH")
+        .and_then(|path| fs::read(path).ok())
+        .and_then(|text| serde_json::from_slice(&text).ok())
+        .unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ pub(crate) struct Digest(String);
 
 impl Digest {
     /// `sha256:…`, as registries print it.
+    #[cfg(test)]
     pub(crate) fn as_str(&self) -> &str {
         &self.0
     }

@@ -6,6 +6,6 @@ mod digest;
 mod reference;
 mod registry;
 
-pub(crate) use digest::{Digest, DigestError};
+pub(crate) use digest::Digest;
 pub(crate) use reference::{ImageRef, ImageRefError, is_tag};
-pub(crate) use registry::{EcrRegistry, Partition, Registry};
+pub(crate) use registry::{EcrRegistry, Registry};

@@ -106,6 +106,7 @@ impl EcrRegistry {
     }
 
     /// The registry of an account in a region, by its ordinary IPv4 host.
+    #[cfg(test)]
     pub(crate) fn new(account: &str, region: &str) -> Option<Self> {
         let partition = Partition::of_region(region);
         Self::from_host(&format!(
@@ -141,6 +142,7 @@ impl Partition {
     ];
 
     /// The name it has in an ARN.
+    #[cfg(test)]
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Aws => "aws",
@@ -155,6 +157,7 @@ impl Partition {
     }
 
     /// The partition of a region; a region not known yet is taken for one of the commercial partition.
+    #[cfg(test)]
     pub(crate) fn of_region(region: &str) -> Self {
         Self::ALL
             .into_iter()

@@ -9,11 +9,15 @@ pub(crate) mod output_spec;
 pub(crate) mod spec;
 
 use std::collections::BTreeMap;
+use std::error::Error;
 use std::fmt;
 
 use secrecy::SecretString;
 
 use crate::env::Env;
+use crate::tags::Tags;
+use crate::tags::flavor::Flavor;
+use crate::tags::labels::Labels;
 use output_spec::OutputSpec;
 use spec::{Kind, SPECS};
 
@@ -51,13 +55,14 @@ impl Given {
 pub(crate) struct Inputs {
     pub context: Option<String>,
     pub file: Option<String>,
-    pub tags: Vec<String>,
+    pub tags: Tags,
+    pub flavor: Flavor,
     pub repository: Option<String>,
     pub registry: Option<String>,
     pub aws_region: Option<String>,
     pub build_args: Vec<String>,
     pub target: Option<String>,
-    pub labels: Vec<String>,
+    pub labels: Labels,
     pub platforms: Vec<String>,
     pub no_cache: bool,
     pub pull: bool,
@@ -123,46 +128,40 @@ pub(crate) enum Attestation {
     With(String),
 }
 
-/// One input is wrong: its name, what was given and what is expected.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// One input is wrong.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("input `{input}`: {text}")]
 pub(crate) struct InputError {
     pub input: &'static str,
-    pub given: String,
-    pub expected: String,
-}
-
-impl fmt::Display for InputError {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            input,
-            given,
-            expected,
-        } = self;
-        if given.is_empty() {
-            write!(
-                formatter,
-                "input `{input}`: nothing given, expected {expected}"
-            )
-        } else {
-            write!(
-                formatter,
-                "input `{input}`: `{given}` given, expected {expected}"
-            )
-        }
-    }
+    text: String,
 }
 
 impl InputError {
+    /// What was given, and what is expected instead.
     pub(crate) fn new(
         input: &'static str,
-        given: impl Into<String>,
-        expected: impl Into<String>,
+        given: impl AsRef<str>,
+        expected: impl fmt::Display,
     ) -> Self {
-        Self {
-            input,
-            given: given.into(),
-            expected: expected.into(),
+        let text = match given.as_ref() {
+            "" => format!("nothing given, expected {expected}"),
+            given => format!("`{given}` given, expected {expected}"),
+        };
+        Self { input, text }
+    }
+
+    /// An error that names what was given by itself, with its causes and what to do about it.
+    pub(crate) fn caused(input: &'static str, error: &dyn Error, hint: Option<&str>) -> Self {
+        let mut text = error.to_string();
+        let mut source = error.source();
+        while let Some(cause) = source {
+            text = format!("{text}: {cause}");
+            source = cause.source();
         }
+        if let Some(hint) = hint {
+            text = format!("{text} ({hint})");
+        }
+        Self { input, text }
     }
 }
 
@@ -179,13 +178,14 @@ impl Inputs {
         let inputs = Self {
             context: reader.text("context"),
             file: reader.text("file"),
-            tags: reader.list("tags"),
+            tags: reader.tags(),
+            flavor: reader.flavor(),
             repository: reader.text("repository"),
             registry: reader.text("registry"),
             aws_region: reader.checked("aws-region", "a region, as `eu-west-1`", is_region),
             build_args: reader.list("build-args"),
             target: reader.text("target"),
-            labels: reader.list("labels"),
+            labels: reader.labels("labels"),
             platforms: reader.platforms(),
             no_cache: reader.boolean("no-cache").unwrap_or(false),
             pull: reader.boolean("pull").unwrap_or(false),
@@ -237,7 +237,7 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    fn wrong(&mut self, input: &'static str, given: &str, expected: impl Into<String>) {
+    fn wrong(&mut self, input: &'static str, given: &str, expected: impl fmt::Display) {
         self.errors.push(InputError::new(input, given, expected));
     }
 
@@ -326,6 +326,29 @@ impl Reader<'_> {
                 None => Attestation::With(text),
             },
         }
+    }
+
+    fn tags(&mut self) -> Tags {
+        Tags::parse(self.given.text("tags").unwrap_or_default()).unwrap_or_else(|errors| {
+            let errors = errors.iter();
+            self.errors
+                .extend(errors.map(|error| InputError::caused("tags", error, error.hint())));
+            Tags::default()
+        })
+    }
+
+    fn flavor(&mut self) -> Flavor {
+        Flavor::parse(self.given.text("flavor").unwrap_or_default()).unwrap_or_else(|error| {
+            self.errors.push(InputError::caused("flavor", &error, None));
+            Flavor::default()
+        })
+    }
+
+    fn labels(&mut self, name: &'static str) -> Labels {
+        Labels::parse(self.given.text(name).unwrap_or_default()).unwrap_or_else(|error| {
+            self.errors.push(InputError::caused(name, &error, None));
+            Labels::default()
+        })
     }
 
     fn platforms(&mut self) -> Vec<String> {

@@ -72,7 +72,13 @@ pub(crate) const SPECS: &[Spec] = &[
         "tags",
         Kind::List,
         "",
-        "Image names with tags; with `repository`, plain tags",
+        "Tags: with `repository` plain tags and docker/metadata-action's rules (`type=sha`), else full image names",
+    ),
+    spec(
+        "flavor",
+        Kind::Lines,
+        "",
+        "What all tags have in common: `latest=auto|true|false`, `prefix=`, `suffix=`",
     ),
     spec(
         "repository",
@@ -103,7 +109,7 @@ pub(crate) const SPECS: &[Spec] = &[
         "labels",
         Kind::Lines,
         "",
-        "Labels of the image, `name=value`",
+        "Labels of the image, `name=value`; a line `auto` adds docker/metadata-action's eight",
     ),
     spec(
         "platforms",

@@ -31,7 +31,7 @@ fn each_kind_of_list_has_its_grammar() {
         ("driver-opts", "env.A=\"x,y\"\nimage=a:b\nimage=c:d"),
     ])
     .unwrap();
-    assert_eq!(inputs.tags, ["a:1", "b:2", "c:3"]);
+    assert_eq!(inputs.tags.references().len(), 3);
     assert_eq!(inputs.build_args, ["A=1,2", "B=x\ny"]);
     let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
     assert_eq!(
@@ -82,6 +82,19 @@ fn reports_all_wrong_inputs_together() {
         texts[8],
         "input `compression-level`: `23` given, expected a whole number from 0 to 22"
     );
+}
+
+#[test]
+fn a_wrong_reference_is_named_with_the_reason() {
+    let errors = parse([("tags", "r.example/App:1\ntype=foo")]).unwrap_err();
+    let texts: Vec<String> = errors.iter().map(ToString::to_string).collect();
+    assert_eq!(texts.len(), 2);
+    assert!(
+        texts[0].starts_with("input `tags`: `r.example/App:1` is neither a tag"),
+        "{}",
+        texts[0]
+    );
+    assert!(texts[1].contains("`type=foo`"), "{}", texts[1]);
 }
 
 #[test]

@@ -11,6 +11,7 @@ mod export;
 mod names;
 mod text;
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
@@ -24,6 +25,7 @@ use crate::inputs::{InputError, Inputs};
 
 pub(crate) use builder::{BuilderPlan, Driver, PREFIX as BUILDER_PREFIX};
 pub(crate) use context::Context;
+use names::Names;
 
 /// Where a run keeps its own files, and what it calls its own things.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -85,6 +87,10 @@ pub(crate) struct ImagePlan {
     pub context: Context,
     pub tags: Vec<String>,
     pub labels: Vec<String>,
+    /// The most important tag, without image name.
+    pub version: String,
+    /// Tags and labels as docker/metadata-action's output `json` has them.
+    pub json: serde_json::Value,
     pub annotations: Vec<String>,
     pub cache_from: Vec<String>,
     pub cache_to: Vec<String>,
@@ -165,12 +171,7 @@ struct Remarks {
 }
 
 impl Remarks {
-    fn wrong(
-        &mut self,
-        input: &'static str,
-        given: impl Into<String>,
-        expected: impl Into<String>,
-    ) {
+    fn wrong(&mut self, input: &'static str, given: impl AsRef<str>, expected: impl fmt::Display) {
         self.errors.push(InputError::new(input, given, expected));
     }
 }
@@ -197,22 +198,26 @@ impl Plan {
             .as_ref()
             .map_err(|reason| PlanError::NoEngine(reason.clone()))?;
         let builder = BuilderPlan::choose(inputs, engine, place, &mut remarks);
-        let references = names::references(inputs, facts.registry.as_deref(), &mut remarks);
+        let names = Names::choose(inputs, run, facts, &mut remarks);
         let context = Context::choose(inputs, run);
         let export = export::choose(inputs, &builder, engine, &mut remarks);
-        if export.push && references.is_empty() && !export.named {
-            remarks.wrong(
-                "tags",
-                "",
-                "at least one tag, since the image is to be pushed",
-            );
+        if export.push && names.references.is_empty() && !export.named && remarks.errors.is_empty()
+        {
+            let mut expected = "at least one tag, since the image is to be pushed".to_owned();
+            for reason in &names.unfired {
+                expected.push_str("\n  ");
+                expected.push_str(reason);
+            }
+            remarks.wrong("tags", "", expected);
         }
         let mut image = ImagePlan {
             argv: Vec::new(),
             git_token: context.is_this_commit() && inputs.github_token.is_some() && run.is_some(),
             context,
-            tags: references.iter().map(names::printed).collect(),
-            labels: inputs.labels.clone(),
+            tags: names.references.iter().map(names::printed).collect(),
+            labels: names.labels,
+            version: names.version,
+            json: names.json,
             annotations: Vec::new(),
             cache_from: inputs.cache_from.clone(),
             cache_to: inputs.cache_to.clone(),
@@ -223,7 +228,7 @@ impl Plan {
             outputs: export.outputs,
             platforms: inputs.platforms.clone(),
             push: export.push,
-            references,
+            references: names.references,
         };
         if !remarks.errors.is_empty() {
             return Err(PlanError::Inputs(remarks.errors));

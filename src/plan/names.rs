@@ -1,79 +1,154 @@
-//! Image names: `repository` and plain tags, or full references, into references.
+//! Image names and labels: `repository` with tags and rules, or full references.
 
 use super::Remarks;
-use crate::image::{ImageRef, is_tag};
-use crate::inputs::Inputs;
+use crate::facts::Facts;
+use crate::github::workflow::WorkflowRun;
+use crate::image::ImageRef;
+use crate::inputs::{InputError, Inputs};
+use crate::tags::event::{GithubValues, Settings, WorkflowRun as Event};
+use crate::tags::generate::Generated;
 
-/// The full references of all tags.
-pub(super) fn references(
-    inputs: &Inputs,
-    own_registry: Option<&str>,
-    remarks: &mut Remarks,
-) -> Vec<ImageRef> {
-    let repository = inputs.repository.as_deref();
+/// What an image is called, and how it is labelled.
+#[derive(Debug, Default)]
+pub(super) struct Names {
+    pub references: Vec<ImageRef>,
+    pub labels: Vec<String>,
+    /// docker/metadata-action's outputs.
+    pub version: String,
+    pub json: serde_json::Value,
+    /// Rules that gave no tag, and why.
+    pub unfired: Vec<String>,
+}
+
+impl Names {
+    /// Follows the rules of `tags`, `flavor` and `labels` in this run.
+    pub(super) fn choose(
+        inputs: &Inputs,
+        run: Option<&WorkflowRun>,
+        facts: &Facts,
+        remarks: &mut Remarks,
+    ) -> Self {
+        let event = event(run, remarks);
+        let images = images(inputs, facts.registry.as_deref(), remarks);
+        let generated = inputs
+            .tags
+            .generate(&inputs.flavor, &event, facts.now, &images)
+            .unwrap_or_else(|error| {
+                remarks
+                    .errors
+                    .push(InputError::caused("tags", &error, None));
+                Generated::default()
+            });
+        let warnings = generated.warnings.iter().map(ToString::to_string);
+        remarks.warnings.extend(warnings);
+        if inputs.labels.tells_the_clock(&event) {
+            remarks.notices.push(
+                "the commit's time is not in this event: the label `created` has the current time, \
+                 so that another run makes another digest"
+                    .to_owned(),
+            );
+        }
+        let labels = inputs.labels.render(&event, &generated.version, facts.now);
+        Self {
+            references: references(&generated.tags, remarks),
+            // Strings and lists of our own always serialize.
+            json: serde_json::to_value(generated.json(&labels, &[])).unwrap_or_default(),
+            labels,
+            version: generated.version,
+            unfired: generated.unfired.iter().map(ToString::to_string).collect(),
+        }
+    }
+}
+
+fn event(run: Option<&WorkflowRun>, remarks: &mut Remarks) -> Event {
+    let Some(run) = run else {
+        return Event::new(
+            GithubValues::default(),
+            &serde_json::Value::Null,
+            Settings::default(),
+        );
+    };
+    let settings = Settings::parse(
+        run.short_sha_length.as_deref(),
+        run.pull_request_head.as_deref(),
+    )
+    .unwrap_or_else(|error| {
+        remarks
+            .errors
+            .push(InputError::caused("tags", &error, None));
+        Settings::default()
+    });
+    let values = GithubValues {
+        event_name: &run.event_name,
+        reference: run.git_ref.as_deref().unwrap_or_default(),
+        sha: run.sha.as_deref().unwrap_or_default(),
+        repository: &run.repository,
+        server_url: &run.server_url,
+    };
+    Event::new(values, &run.payload, settings)
+}
+
+/// The image's name without tag, when there is one.
+fn images(inputs: &Inputs, own_registry: Option<&str>, remarks: &mut Remarks) -> Vec<String> {
     let registry = inputs.registry.as_deref().or(own_registry);
-    if let (Some(repository), Some(registry)) = (repository, registry) {
-        let name = format!("{registry}/{repository}");
-        match name.parse::<ImageRef>() {
-            Ok(parsed)
-                if parsed.tag.is_none() && parsed.digest.is_none() && parsed.host == registry => {}
-            _ => {
-                remarks.wrong(
+    match (inputs.repository.as_deref(), registry) {
+        (Some(repository), Some(registry)) => {
+            let name = format!("{registry}/{repository}");
+            match name.parse::<ImageRef>() {
+                Ok(parsed)
+                    if parsed.tag.is_none()
+                        && parsed.digest.is_none()
+                        && parsed.host == registry =>
+                {
+                    return vec![name];
+                }
+                _ => remarks.wrong(
                     "repository",
                     repository,
                     "a path in the registry without host and tag, as `team/app`",
-                );
-                return Vec::new();
+                ),
             }
         }
-    } else if let (None, Some(registry)) = (repository, &inputs.registry) {
-        remarks.wrong(
-            "registry",
-            registry,
-            "`repository` beside it, or full references in `tags`",
-        );
+        (None, _) => {
+            if let Some(registry) = &inputs.registry {
+                remarks.wrong(
+                    "registry",
+                    registry,
+                    "`repository` beside it, or full references in `tags`",
+                );
+            }
+            if inputs.tags.needs_image() && !inputs.load {
+                remarks.wrong(
+                    "repository",
+                    "",
+                    "the repository that plain tags and rules in `tags` belong to, or full \
+                     references there",
+                );
+            }
+        }
+        // The account's own registry is asked for before the plan is made.
+        (Some(_), None) => remarks.wrong("registry", "", "a registry host beside `repository`"),
     }
+    Vec::new()
+}
+
+fn references(tags: &[String], remarks: &mut Remarks) -> Vec<ImageRef> {
     let mut references: Vec<ImageRef> = Vec::new();
-    for tag in &inputs.tags {
-        let plain = !tag.contains(['/', ':', '@']);
-        let full = match (plain, repository, registry) {
-            (true, Some(repository), Some(registry)) => {
-                if !is_tag(tag) {
-                    remarks.wrong(
-                        "tags",
-                        tag,
-                        "a tag of at most 128 letters, digits, `_`, `.` and `-`, not beginning with `.` or `-`",
-                    );
-                    continue;
-                }
-                format!("{registry}/{repository}:{tag}")
-            }
-            (true, None, _) if !inputs.load => {
-                remarks.wrong(
-                    "tags",
-                    tag,
-                    "a full reference `registry/repository:tag`, or `repository` beside the plain tag",
-                );
-                continue;
-            }
-            _ => tag.clone(),
-        };
-        match full.parse::<ImageRef>() {
-            Ok(reference) if reference.digest.is_some() => {
-                remarks.wrong(
-                    "tags",
-                    tag,
-                    "a reference without digest: a push makes the digest",
-                );
-            }
+    for tag in tags {
+        match tag.parse::<ImageRef>() {
+            Ok(reference) if reference.digest.is_some() => remarks.wrong(
+                "tags",
+                tag,
+                "a reference without digest: a push makes the digest",
+            ),
             Ok(reference) => {
                 if !references.contains(&reference) {
                     references.push(reference);
                 }
             }
-            Err(error) => {
-                remarks.wrong("tags", tag, format!("`registry/repository:tag` ({error})"));
-            }
+            Err(error) => remarks
+                .errors
+                .push(InputError::caused("tags", &error, None)),
         }
     }
     references

@@ -16,6 +16,15 @@ pub(crate) const OUTPUTS: &[(&str, &str)] = &[
     ("metadata", "What buildx says about the build, as JSON"),
     ("image", "The pushed image, `registry/repository@digest`"),
     ("tags", "Full names of the image, a line each"),
+    (
+        "version",
+        "The most important tag, as docker/metadata-action's output of that name",
+    ),
+    ("labels", "Labels of the image, a line each"),
+    (
+        "json",
+        "Tags and labels, as docker/metadata-action's output of that name",
+    ),
     ("registry", "Registry host of the first tag"),
     ("driver", "The driver that built"),
     ("builder", "Name of the builder"),
@@ -70,11 +79,7 @@ pub(super) fn outputs(outcome: &Outcome) -> Vec<(&'static str, String)> {
     } = outcome;
     let built = result.as_ref().ok();
     let pushed = built.and_then(|built| built.image.as_ref());
-    let tags: Vec<&str> = plan
-        .images
-        .iter()
-        .flat_map(|image| image.tags.iter().map(String::as_str))
-        .collect();
+    let image = plan.images.first();
     let value = |name: &str| -> Option<String> {
         if let Some(phase) = name.strip_suffix("-seconds") {
             return match phase {
@@ -90,7 +95,10 @@ pub(super) fn outputs(outcome: &Outcome) -> Vec<(&'static str, String)> {
             "imageid" => built?.metadata.image_id.clone(),
             "metadata" => serde_json::to_string_pretty(&built?.metadata.json).ok(),
             "image" => Some(pushed?.reference.clone()),
-            "tags" => Some(tags.join("\n")).filter(|tags| !tags.is_empty()),
+            "tags" => Some(image?.tags.join("\n")).filter(|tags| !tags.is_empty()),
+            "version" => Some(image?.version.clone()).filter(|version| !version.is_empty()),
+            "labels" => Some(image?.labels.join("\n")).filter(|labels| !labels.is_empty()),
+            "json" => Some(image?.json.to_string()),
             "registry" => Some(pushed?.registry.clone()),
             "driver" => Some(plan.builder.driver.name().to_owned()),
             "builder" => Some(plan.builder.name.clone()),

@@ -55,11 +55,6 @@ pub(crate) enum Warning {
     Repaired { rule: String, repair: Repair },
 }
 
-/// No tag is left where one is needed.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("no tag is left for this run{}", .0.iter().map(|unfired| format!("\n  {unfired}")).collect::<String>())]
-pub(crate) struct NoTagLeft(pub Vec<Unfired>);
-
 /// Everything made for a run, as one JSON object.
 #[derive(Debug, Serialize)]
 pub(crate) struct Json<'a> {
@@ -152,14 +147,6 @@ impl Tags {
 }
 
 impl Generated {
-    /// For a build that must have a tag: says of every rule why it gave none.
-    pub(crate) fn require_tag(&self) -> Result<(), NoTagLeft> {
-        if self.tags.is_empty() {
-            return Err(NoTagLeft(self.unfired.clone()));
-        }
-        Ok(())
-    }
-
     /// The `json` output of docker/metadata-action; annotations with their levels.
     pub(crate) fn json<'a>(&'a self, labels: &'a [String], annotations: &'a [String]) -> Json<'a> {
         Json {
@@ -249,7 +236,6 @@ mod tests {
             .collect();
         tags.extend(["ghcr.io/o/r:x".to_owned(), "docker.io/o/r".to_owned()]);
         assert_eq!(made.tags, tags);
-        assert_eq!(made.require_tag(), Ok(()));
     }
 
     #[test]
@@ -274,11 +260,11 @@ mod tests {
             type=raw,value=/";
         let made = generate(rules, "refs/heads/main", &["o/r"]).unwrap();
         assert_eq!(made.tags, [""; 0]);
-        let error = made.require_tag().unwrap_err().to_string();
+        let unfired = made.unfired.iter();
+        let reasons: String = unfired.map(|unfired| format!("\n  {unfired}")).collect();
         assert_eq!(
-            error,
-            "no tag is left for this run\
-            \n  tag rule `type=schedule` gives no tag: the event is `push`, not a schedule\
+            reasons,
+            "\n  tag rule `type=schedule` gives no tag: the event is `push`, not a schedule\
             \n  tag rule `type=semver,pattern={{major}},value=x` gives no tag: `x` is not a semantic version (https://semver.org)\
             \n  tag rule `type=pep440,pattern={{major}},value=x` gives no tag: `x` is not a version as PEP 440 has them (https://peps.python.org/pep-0440)\
             \n  tag rule `type=match,pattern=v,value=x` gives no tag: `v` does not match `x`\

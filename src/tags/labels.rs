@@ -29,6 +29,12 @@ pub(crate) enum Labels {
     Auto(Vec<Template>),
 }
 
+impl Default for Labels {
+    fn default() -> Self {
+        Self::Lines(Vec::new())
+    }
+}
+
 /// Why an input holds no labels.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum LabelsError {

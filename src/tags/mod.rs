@@ -6,7 +6,7 @@
 //! | matter | there | here |
 //! |---|---|---|
 //! | a line with neither `=` nor `{{` | raw rule | plain tags or full references, commas between them, as in build-push-action; a tag that is none is an error |
-//! | no `tags` at all | four default rules | nothing; [`DEFAULT_RULES`] are the caller's to use |
+//! | no `tags` at all | four default rules | nothing: a build that pushes must say what |
 //! | unknown attribute, priority that is no number, `group` that is no whole number | ignored or a warning | error |
 //! | attribute of another type of rule | ignored | ignored, with a warning |
 //! | empty field (`type=raw,value=a,`) | empties the value | ignored |
@@ -51,6 +51,7 @@ use crate::image::{ImageRef, ImageRefError, is_tag};
 use crate::inputs::list::{self, Grammar, ListError, trim};
 
 /// The rules that docker/metadata-action follows where none are given.
+#[cfg(test)]
 pub(crate) const DEFAULT_RULES: &str =
     "type=schedule\ntype=ref,event=branch\ntype=ref,event=tag\ntype=ref,event=pr";
 
@@ -133,11 +134,13 @@ impl Tags {
     }
 
     /// Whether there is neither rule nor tag nor reference.
+    #[cfg(test)]
     pub(crate) fn is_empty(&self) -> bool {
         self.rules.is_empty() && self.references.is_empty()
     }
 
     /// The full references among the lines.
+    #[cfg(test)]
     pub(crate) fn references(&self) -> &[ImageRef] {
         &self.references
     }
