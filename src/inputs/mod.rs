@@ -14,6 +14,7 @@ use std::fmt;
 use secrecy::SecretString;
 
 use crate::env::Env;
+use crate::image::ImageRef;
 use output_spec::OutputSpec;
 use spec::{Kind, SPECS};
 
@@ -179,7 +180,7 @@ impl Inputs {
         let inputs = Self {
             context: reader.text("context"),
             file: reader.text("file"),
-            tags: reader.list("tags"),
+            tags: reader.tags(),
             repository: reader.text("repository"),
             registry: reader.text("registry"),
             aws_region: reader.checked("aws-region", "a region, as `eu-west-1`", is_region),
@@ -326,6 +327,17 @@ impl Reader<'_> {
                 None => Attestation::With(text),
             },
         }
+    }
+
+    /// Full references are read here already; plain tags depend on other inputs.
+    fn tags(&mut self) -> Vec<String> {
+        let tags = self.list("tags");
+        for tag in tags.iter().filter(|tag| tag.contains(['/', ':', '@'])) {
+            if let Err(error) = tag.parse::<ImageRef>() {
+                self.wrong("tags", tag, format!("`registry/repository:tag` ({error})"));
+            }
+        }
+        tags
     }
 
     fn platforms(&mut self) -> Vec<String> {

@@ -54,7 +54,7 @@ fn reports_all_wrong_inputs_together() {
         ("outputs", "type=image,push"),
         ("driver-opts", "=x"),
         ("aws-region", "Frankfurt!"),
-        ("tags", "\"a"),
+        ("tags", "r.example/App:1,r.example/b:2,plain,r.example/c:"),
         ("target", "a\nb"),
     ])
     .unwrap_err();
@@ -62,6 +62,7 @@ fn reports_all_wrong_inputs_together() {
     assert_eq!(
         names,
         [
+            "tags",
             "tags",
             "aws-region",
             "target",
@@ -75,13 +76,20 @@ fn reports_all_wrong_inputs_together() {
     );
     let texts: Vec<String> = errors.iter().map(ToString::to_string).collect();
     assert_eq!(
-        texts[6],
+        texts[7],
         "input `driver`: `podman` given, expected one of `auto`, `local`, `docker`, `docker-container`"
     );
     assert_eq!(
-        texts[8],
+        texts[9],
         "input `compression-level`: `23` given, expected a whole number from 0 to 22"
     );
+}
+
+#[test]
+fn a_list_whose_quotes_do_not_close_is_one_error() {
+    let errors = parse([("tags", "\"a")]).unwrap_err();
+    assert_eq!(errors.len(), 1);
+    assert_eq!((errors[0].input, errors[0].given.as_str()), ("tags", "\"a"));
 }
 
 #[test]

@@ -301,11 +301,6 @@ fn conflicts_are_refused_by_name_and_together() {
             &["input `registry`: `r.example` given, expected `repository`"],
         ),
         (
-            "upper case",
-            &[("tags", "r.example/App:1")],
-            &["input `tags`: `r.example/App:1` given", "input `tags`"],
-        ),
-        (
             "a digest",
             &[("tags", &format!("r.example/a@sha256:{}", "a".repeat(64)))],
             &["input `tags`", "input `tags`"],
