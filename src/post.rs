@@ -13,6 +13,11 @@ use crate::folder;
 use crate::github::files::{self, FileCommandError};
 use crate::plan::{Driver, Place, Plan};
 
+/// Name under which our binary is the post step: the runner starts `post-entrypoint` with the
+/// arguments of the main step, so that a subcommand can't tell them apart
+/// (<https://github.com/actions/runner/blob/main/src/Runner.Worker/Handlers/ContainerActionHandler.cs>).
+pub(crate) const PROGRAM: &str = "fast-ecr-push-post";
+
 const FOLDER: &str = "folder";
 const BUILDER: &str = "builder";
 
