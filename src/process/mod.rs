@@ -207,16 +207,22 @@ pub(crate) enum Event<'a> {
     Second,
 }
 
-/// The command as a line for a shell, with the names of the variables it sets but not their
-/// values: they may be secret.
+/// The command as a line for a shell, with the names of the variables it sets and of build
+/// arguments but not their values: they may be secret.
 impl fmt::Display for Command {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         for name in self.env.keys() {
             write!(formatter, "{name}=… ")?;
         }
         formatter.write_str(&quoted(&self.program.to_string_lossy()))?;
+        let mut flag = None;
         for argument in &self.args {
-            write!(formatter, " {}", quoted(&argument.to_string_lossy()))?;
+            let argument = argument.to_string_lossy();
+            match (flag.as_deref(), argument.split_once('=')) {
+                (Some("--build-arg"), Some((name, _))) => write!(formatter, " {name}=…")?,
+                _ => write!(formatter, " {}", quoted(&argument))?,
+            }
+            flag = Some(argument);
         }
         Ok(())
     }
@@ -330,11 +336,20 @@ mod tests {
 
     #[test]
     fn prints_as_a_shell_line_without_the_values_of_variables() {
-        let mut command = Command::new("buildx").args(["build", "--label", "a b='c'", ""]);
+        let mut command = Command::new("buildx").args([
+            "build",
+            "--label",
+            "a b='c'",
+            "",
+            "--build-arg",
+            "A=hidden",
+            "--build-arg",
+            "B",
+        ]);
         command.env.insert("TOKEN".into(), "hidden".into());
         assert_eq!(
             command.to_string(),
-            r"TOKEN=… buildx build --label 'a b='\''c'\''' ''"
+            r"TOKEN=… buildx build --label 'a b='\''c'\''' '' --build-arg A=… --build-arg B"
         );
     }
 }
