@@ -57,7 +57,7 @@ pub(crate) async fn run(env: &Env) {
             program,
             env: Credentials::variables(path, env),
         };
-        builder::remove(name, &tool).await;
+        builder::remove(name, &tool, builder::PATIENCE).await;
         tracing::info!("removed the builder `{name}` of the run that was stopped");
     }
     match std::fs::remove_dir_all(path) {
