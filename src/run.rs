@@ -130,7 +130,7 @@ impl Run {
             if !asks {
                 return Ok(None);
             }
-            let answer = ecr::own_registry(inputs.aws_region.as_deref());
+            let answer = Box::pin(ecr::own_registry(inputs.aws_region.as_deref()));
             self.unless_cancelled(answer).await.map(Some)
         };
         let (facts, authorization) =
@@ -221,7 +221,9 @@ impl Run {
         {
             return Ok(authorization.token.clone());
         }
-        let token = self.unless_cancelled(ecr::token(registry)).await?;
+        let token = self
+            .unless_cancelled(Box::pin(ecr::token(registry)))
+            .await?;
         self.mask(token.password.expose_secret());
         Ok(token)
     }

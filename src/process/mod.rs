@@ -6,6 +6,7 @@
 
 mod lines;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt;
@@ -214,22 +215,30 @@ impl fmt::Display for Command {
         for name in self.env.keys() {
             write!(formatter, "{name}=… ")?;
         }
-        formatter.write_str(&quoted(&self.program.to_string_lossy()))?;
-        let mut flag = None;
-        for argument in &self.args {
-            let argument = argument.to_string_lossy();
-            match (flag.as_deref(), argument.split_once('=')) {
-                (Some("--build-arg"), Some((name, _))) => write!(formatter, " {name}=…")?,
-                _ => write!(formatter, " {}", quoted(&argument))?,
-            }
-            flag = Some(argument);
-        }
-        Ok(())
+        let words = std::iter::once(&self.program).chain(&self.args);
+        formatter.write_str(&shell_line(words.map(|word| word.to_string_lossy())))
     }
 }
 
-/// An argument as a POSIX shell would have to be given it.
-pub(crate) fn quoted(argument: &str) -> String {
+/// A command line as a POSIX shell would have to be given it, but with build arguments by name
+/// only: people put tokens there.
+pub(crate) fn shell_line<'a>(words: impl IntoIterator<Item = Cow<'a, str>>) -> String {
+    let mut line = String::new();
+    let mut flag = Cow::from("");
+    for word in words {
+        if !line.is_empty() {
+            line.push(' ');
+        }
+        match (&*flag, word.split_once('=')) {
+            ("--build-arg", Some((name, _))) => line.push_str(&format!("{}=…", quoted(name))),
+            _ => line.push_str(&quoted(&word)),
+        }
+        flag = word;
+    }
+    line
+}
+
+fn quoted(argument: &str) -> String {
     let plain =
         |character: char| character.is_ascii_alphanumeric() || "-_./:=,@%+#".contains(character);
     if !argument.is_empty() && argument.chars().all(plain) {
