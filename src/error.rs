@@ -37,6 +37,8 @@ pub(crate) enum Error {
     Build(#[from] BuildError),
     #[error(transparent)]
     Report(#[from] ReportError),
+    #[error("the run was cancelled")]
+    Cancelled,
 }
 
 impl Error {
@@ -44,8 +46,7 @@ impl Error {
     /// cancelled (as a shell reports SIGINT).
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
-            Self::Build(BuildError::Cancelled) => 130,
-            Self::Builder(error) if error.is_cancelled() => 130,
+            _ if self.is_cancelled() => 130,
             Self::Build(_) => 1,
             Self::Inputs(_)
             | Self::Check(_)
@@ -56,14 +57,25 @@ impl Error {
             | Self::Folder(_)
             | Self::Credentials(_)
             | Self::Builder(_)
-            | Self::Report(_) => 3,
+            | Self::Report(_)
+            | Self::Cancelled => 3,
+        }
+    }
+
+    /// Whether the run ended because it was told to.
+    pub(crate) fn is_cancelled(&self) -> bool {
+        match self {
+            Self::Cancelled | Self::Build(BuildError::Cancelled) => true,
+            Self::Builder(error) => error.is_cancelled(),
+            Self::Facts(error) => error.is_cancelled(),
+            _ => false,
         }
     }
 
     /// What to do next.
     pub(crate) fn hint(&self) -> Option<String> {
         match self {
-            Self::Inputs(_) | Self::Folder(_) | Self::Report(_) => None,
+            Self::Inputs(_) | Self::Folder(_) | Self::Report(_) | Self::Cancelled => None,
             Self::Check(error) => error.hint(),
             Self::Plan(error) => error.hint(),
             Self::Facts(error) => error.hint(),

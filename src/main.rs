@@ -77,6 +77,7 @@ async fn dispatch(arguments: &[String], env: Env, started: Timestamp) -> ExitCod
         return helper::run(arguments.get(1..).unwrap_or_default(), &env).await;
     }
     let command = match cli::parse(arguments) {
+        Ok(_) if name.is_some_and(|name| name == post::PROGRAM) => Command::Post,
         Ok(command) => command,
         Err(error) => {
             let code = if error.use_stderr() { 2 } else { 0 };

@@ -13,6 +13,11 @@ use crate::folder;
 use crate::github::files::{self, FileCommandError};
 use crate::plan::{Driver, Place, Plan};
 
+/// Name under which our binary is the post step: the runner starts `post-entrypoint` with the
+/// arguments of the main step, so that a subcommand can't tell them apart
+/// (<https://github.com/actions/runner/blob/main/src/Runner.Worker/Handlers/ContainerActionHandler.cs>).
+pub(crate) const PROGRAM: &str = "fast-ecr-push-post";
+
 const FOLDER: &str = "folder";
 const BUILDER: &str = "builder";
 
@@ -52,7 +57,7 @@ pub(crate) async fn run(env: &Env) {
             program,
             env: Credentials::variables(path, env),
         };
-        builder::remove(name, &tool).await;
+        builder::remove(name, &tool, builder::PATIENCE).await;
         tracing::info!("removed the builder `{name}` of the run that was stopped");
     }
     match std::fs::remove_dir_all(path) {

@@ -130,10 +130,8 @@ impl Run {
             if !asks {
                 return Ok(None);
             }
-            let answer = ecr::own_registry(inputs.aws_region.as_deref()).await;
-            answer
-                .map(Some)
-                .map_err(|error| Error::Credentials(error.into()))
+            let answer = Box::pin(ecr::own_registry(inputs.aws_region.as_deref()));
+            self.unless_cancelled(answer).await.map(Some)
         };
         let (facts, authorization) =
             tokio::join!(facts::probe(given, &self.env, &self.cancel), authorization);
@@ -191,7 +189,7 @@ impl Run {
             Err(error) => Err(error),
         };
         let begin = Timestamp::now();
-        builder.stop().await;
+        builder.stop(&self.cancel).await;
         recorder.add(stage("remove the builder", Phase::Builder, begin));
         result
     }
@@ -223,11 +221,22 @@ impl Run {
         {
             return Ok(authorization.token.clone());
         }
-        let token = ecr::token(registry)
-            .await
-            .map_err(|error| Error::Credentials(error.into()))?;
+        let token = self
+            .unless_cancelled(Box::pin(ecr::token(registry)))
+            .await?;
         self.mask(token.password.expose_secret());
         Ok(token)
+    }
+
+    /// Waits for an answer of AWS, but no longer than the run goes on.
+    async fn unless_cancelled<T>(
+        &self,
+        answer: impl Future<Output = Result<T, ecr::EcrError>>,
+    ) -> Result<T, Error> {
+        tokio::select! {
+            answer = answer => answer.map_err(|error| Error::Credentials(error.into())),
+            () = self.cancel.cancelled() => Err(Error::Cancelled),
+        }
     }
 
     /// Tells the runner to hide a text, before anything can print it.

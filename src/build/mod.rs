@@ -24,7 +24,7 @@ use crate::process::{Command, Event, ProcessError};
 use crate::timings::Recorder;
 use failure::Failure;
 use metadata::{Metadata, MetadataError};
-use progress::Progress;
+use progress::{Progress, one_line};
 
 /// Lines that are no progress: warnings, and at the end what went wrong with an excerpt of the
 /// Dockerfile. More than these are never kept.
@@ -81,14 +81,16 @@ pub(crate) async fn run(
                 recorder.record(&status, Timestamp::now());
                 progress.show(&status, |line| tracing::info!("{line}"));
             }
+            // A line of the stream that was cut: nothing that a person can read.
+            rawjson::Line::Text(line) if line.starts_with('{') => {}
             rawjson::Line::Text(line) => {
                 if text.len() == CLOSING_LINES {
                     text.pop_front();
                 }
-                text.push_back(line);
+                text.push_back(one_line(&line));
             }
         },
-        Event::Stdout(line) => tracing::info!("{}", String::from_utf8_lossy(line)),
+        Event::Stdout(line) => tracing::info!("{}", one_line(&String::from_utf8_lossy(line))),
         Event::Second => progress.tick(Instant::now(), Timestamp::now(), |line| {
             tracing::info!("{line}");
         }),

@@ -257,7 +257,7 @@ impl Step {
 }
 
 /// The text without control characters, which could move a terminal's cursor or start a line.
-fn one_line(text: &str) -> String {
+pub(super) fn one_line(text: &str) -> String {
     let mut line = String::with_capacity(text.len());
     let mut characters = text.chars();
     while let Some(character) = characters.next() {

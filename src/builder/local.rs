@@ -1,5 +1,8 @@
 //! Builders on this machine: the docker-container driver's boot and removal, and platforms.
 
+use std::pin::pin;
+use std::time::Duration;
+
 use tokio_util::sync::CancellationToken;
 
 use super::{BuilderError, Tool};
@@ -89,12 +92,18 @@ fn platforms(printed: &str) -> Vec<String> {
 }
 
 /// Removes the builder with its container and volume.
-pub(crate) async fn remove(name: &str, tool: &Tool) {
+pub(crate) async fn remove(name: &str, tool: &Tool, patience: Duration) {
     // Runs even after a cancellation: what we made does not stay behind.
-    let removed = tool
-        .command(&["rm", "--force", name])
-        .output(&CancellationToken::new())
-        .await;
+    let stop = CancellationToken::new();
+    let command = tool.command(&["rm", "--force", name]);
+    let mut removal = pin!(command.output(&stop));
+    let removed = tokio::select! {
+        removed = &mut removal => removed,
+        () = tokio::time::sleep(patience) => {
+            stop.cancel();
+            removal.await
+        }
+    };
     if let Err(error) = removed {
         tracing::warn!("could not remove the builder `{name}`: {error}");
     }

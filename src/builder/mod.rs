@@ -9,6 +9,7 @@ mod local;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::time::Duration;
 
 pub(crate) use local::remove;
 use thiserror::Error;
@@ -16,6 +17,12 @@ use tokio_util::sync::CancellationToken;
 
 use crate::plan::{BUILDER_PREFIX, BuilderPlan, Driver};
 use crate::process::{Command, ProcessError};
+
+/// How long removing a builder may take: its disk may be large.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The same in a run that was cancelled, which has 7 s for everything.
+const CANCELLED_PATIENCE: Duration = Duration::from_secs(2);
 
 /// A builder that is ready.
 #[derive(Debug)]
@@ -121,7 +128,7 @@ pub(crate) async fn start(
     match ready.await {
         Ok(()) => Ok(builder),
         Err(error) => {
-            builder.stop().await;
+            builder.stop(cancel).await;
             Err(error)
         }
     }
@@ -130,9 +137,14 @@ pub(crate) async fn start(
 impl Builder {
     /// Removes the builder if it is ours. A failure is a warning: it must not hide how the build
     /// ended.
-    pub(crate) async fn stop(&self) {
+    pub(crate) async fn stop(&self, cancel: &CancellationToken) {
         if self.ours {
-            remove(&self.name, &self.tool).await;
+            let patience = if cancel.is_cancelled() {
+                CANCELLED_PATIENCE
+            } else {
+                PATIENCE
+            };
+            remove(&self.name, &self.tool, patience).await;
         }
     }
 }

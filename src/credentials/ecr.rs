@@ -4,8 +4,10 @@
 //! hours (<https://docs.aws.amazon.com/AmazonECR/latest/userguide/registry_auth.html>).
 
 use std::error::Error as _;
+use std::time::Duration;
 
 use aws_config::Region;
+use aws_config::timeout::TimeoutConfig;
 use aws_sdk_ecr::error::{DisplayErrorContext, ProvideErrorMetadata as _};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -15,6 +17,12 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::image::EcrRegistry;
+
+/// How long one request may take, AWS credentials included. The SDK by itself waits for ever.
+const ATTEMPT: Duration = Duration::from_secs(8);
+
+/// How long to try in all.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The user name of every ECR login.
 pub(crate) const USER: &str = "AWS";
@@ -88,7 +96,10 @@ pub(crate) async fn own_registry(region: Option<&str>) -> Result<Authorization, 
 }
 
 async fn authorize(region: Option<Region>, subject: String) -> Result<Authorization, EcrError> {
-    let mut loader = aws_config::from_env();
+    let timeouts = TimeoutConfig::builder()
+        .operation_attempt_timeout(ATTEMPT)
+        .operation_timeout(PATIENCE);
+    let mut loader = aws_config::from_env().timeout_config(timeouts.build());
     if let Some(region) = region {
         loader = loader.region(region);
     }

@@ -60,6 +60,11 @@ impl FactsError {
             Self::BuildxVersion(_) | Self::BadFact { .. } => None,
         }
     }
+
+    /// Whether it ended because the run was cancelled.
+    pub(crate) fn is_cancelled(&self) -> bool {
+        matches!(self, Self::BuildxVersion(ProcessError::Cancelled { .. }))
+    }
 }
 
 /// Facts given by hand; what is missing gets probed.

@@ -83,15 +83,16 @@ pub(crate) fn masks(secret: &str) -> Vec<String> {
 }
 
 /// Makes a line of foreign text safe to print: the runner would take a leading `::name::` or
-/// `##[name]` as a command.
+/// `##[name]` as a command, and a lone carriage return as the end of a line
+/// (`StreamReader.ReadLine` in its `ProcessInvoker.cs`).
 pub(crate) fn harmless(text: &str) -> String {
-    let start = text.trim_start();
-    if start.starts_with("::") || text.contains("##[") {
+    let text = text.replace(['\r', '\n'], " ");
+    if text.trim_start().starts_with("::") || text.contains("##[") {
         // A zero-width space keeps the text readable and breaks the marker.
         text.replacen("::", ":\u{200b}:", 1)
             .replace("##[", "#\u{200b}#[")
     } else {
-        text.to_owned()
+        text
     }
 }
 
@@ -172,9 +173,13 @@ mod tests {
             "  ::add-mask::x",
             "##[group]x",
             "a ##[error]b",
+            "a\r::add-mask::x",
+            "a\n::add-mask::x",
         ] {
             let printed = harmless(text);
-            assert!(!printed.trim_start().starts_with("::"), "{printed}");
+            for line in printed.split(['\r', '\n']) {
+                assert!(!line.trim_start().starts_with("::"), "{printed}");
+            }
             assert!(!printed.contains("##["), "{printed}");
         }
         assert_eq!(harmless("#7 1.2 std::vector"), "#7 1.2 std::vector");

@@ -1,9 +1,10 @@
 //! The plan as a person reads it in the log.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use super::Plan;
-use crate::process::quoted;
+use crate::process::shell_line;
 
 impl fmt::Display for Plan {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -28,10 +29,8 @@ impl fmt::Display for Plan {
             row(formatter, "export", &image.cache_to)?;
             let outputs: Vec<String> = image.outputs.iter().map(ToString::to_string).collect();
             row(formatter, "output", &outputs)?;
-            let command: Vec<String> = hide_build_args(&image.argv)
-                .map(|argument| quoted(&argument))
-                .collect();
-            row(formatter, "command", &[command.join(" ")])?;
+            let command = shell_line(image.argv.iter().map(Cow::from));
+            row(formatter, "command", &[command])?;
         }
         Ok(())
     }
@@ -42,15 +41,4 @@ fn row(formatter: &mut fmt::Formatter<'_>, title: &str, values: &[String]) -> fm
         write!(formatter, "\n{title:<9} {value}")?;
     }
     Ok(())
-}
-
-/// Build arguments by name only: people put tokens there.
-fn hide_build_args(argv: &[String]) -> impl Iterator<Item = String> + '_ {
-    let flags = std::iter::once("").chain(argv.iter().map(String::as_str));
-    argv.iter()
-        .zip(flags)
-        .map(|(argument, flag)| match (flag, argument.split_once('=')) {
-            ("--build-arg", Some((name, _))) => format!("{name}=…"),
-            _ => argument.clone(),
-        })
 }

@@ -6,6 +6,7 @@
 
 mod lines;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt;
@@ -207,23 +208,37 @@ pub(crate) enum Event<'a> {
     Second,
 }
 
-/// The command as a line for a shell, with the names of the variables it sets but not their
-/// values: they may be secret.
+/// The command as a line for a shell, with the names of the variables it sets and of build
+/// arguments but not their values: they may be secret.
 impl fmt::Display for Command {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         for name in self.env.keys() {
             write!(formatter, "{name}=… ")?;
         }
-        formatter.write_str(&quoted(&self.program.to_string_lossy()))?;
-        for argument in &self.args {
-            write!(formatter, " {}", quoted(&argument.to_string_lossy()))?;
-        }
-        Ok(())
+        let words = std::iter::once(&self.program).chain(&self.args);
+        formatter.write_str(&shell_line(words.map(|word| word.to_string_lossy())))
     }
 }
 
-/// An argument as a POSIX shell would have to be given it.
-pub(crate) fn quoted(argument: &str) -> String {
+/// A command line as a POSIX shell would have to be given it, but with build arguments by name
+/// only: people put tokens there.
+pub(crate) fn shell_line<'a>(words: impl IntoIterator<Item = Cow<'a, str>>) -> String {
+    let mut line = String::new();
+    let mut flag = Cow::from("");
+    for word in words {
+        if !line.is_empty() {
+            line.push(' ');
+        }
+        match (&*flag, word.split_once('=')) {
+            ("--build-arg", Some((name, _))) => line.push_str(&format!("{}=…", quoted(name))),
+            _ => line.push_str(&quoted(&word)),
+        }
+        flag = word;
+    }
+    line
+}
+
+fn quoted(argument: &str) -> String {
     let plain =
         |character: char| character.is_ascii_alphanumeric() || "-_./:=,@%+#".contains(character);
     if !argument.is_empty() && argument.chars().all(plain) {
@@ -330,11 +345,20 @@ mod tests {
 
     #[test]
     fn prints_as_a_shell_line_without_the_values_of_variables() {
-        let mut command = Command::new("buildx").args(["build", "--label", "a b='c'", ""]);
+        let mut command = Command::new("buildx").args([
+            "build",
+            "--label",
+            "a b='c'",
+            "",
+            "--build-arg",
+            "A=hidden",
+            "--build-arg",
+            "B",
+        ]);
         command.env.insert("TOKEN".into(), "hidden".into());
         assert_eq!(
             command.to_string(),
-            r"TOKEN=… buildx build --label 'a b='\''c'\''' ''"
+            r"TOKEN=… buildx build --label 'a b='\''c'\''' '' --build-arg A=… --build-arg B"
         );
     }
 }

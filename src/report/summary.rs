@@ -59,7 +59,7 @@ fn headline(outcome: &Outcome) -> String {
     let mut text = match result {
         Ok(_) if pushed.is_some() => format!("### Pushed {name} in {total}\n\n"),
         Ok(_) => format!("### Built {name} in {total}\n\n"),
-        Err(Error::Build(crate::build::BuildError::Cancelled)) => {
+        Err(error) if error.is_cancelled() => {
             format!("### Cancelled {name} after {total}\n\n")
         }
         Err(_) => format!("### Failed to build {name} after {total}\n\n"),

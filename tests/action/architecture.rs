@@ -1,0 +1,326 @@
+//! The map in `src/main.rs`, held: which module may use which, where effects are, how long files
+//! get.
+//!
+//! Read from the sources as text: every `crate::module` outside of comments and tests. Paths that
+//! begin with `super` stay inside of a folder and are its own business.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::Path;
+
+/// Module → what it may use, in the order in which data goes. A part with rules of its own stands
+/// under its path.
+const MAY_USE: &[(&str, &[&str])] = &[
+    // Vocabulary and formats: nothing of ours, or next to nothing.
+    ("image", &[]),
+    ("process", &[]),
+    ("env", &[]),
+    ("build::rawjson", &[]),
+    ("github", &["env"]),
+    ("log", &["env", "github"]),
+    ("folder", &["env"]),
+    // What was typed, and what will be done.
+    ("inputs", &["env", "image"]),
+    ("cli", &["inputs"]),
+    ("facts", &["env", "process"]),
+    // `process` is how a command line is printed.
+    ("plan", &["facts", "github", "image", "inputs", "process"]),
+    ("check", &["env", "plan"]),
+    // The work. `build` and `push` call buildx as the builder's `Tool`.
+    ("credentials", &["env", "image"]),
+    ("builder", &["plan", "process"]),
+    ("timings", &["build::rawjson"]),
+    ("build", &["builder", "image", "plan", "process", "timings"]),
+    ("push", &["build", "builder", "image", "plan"]),
+    // The end.
+    (
+        "error",
+        &[
+            "build",
+            "builder",
+            "check",
+            "credentials",
+            "facts",
+            "inputs",
+            "plan",
+            "report",
+        ],
+    ),
+    (
+        "report",
+        &["build", "env", "error", "github", "plan", "push", "timings"],
+    ),
+    (
+        "post",
+        &[
+            "builder",
+            "credentials",
+            "env",
+            "facts",
+            "folder",
+            "github",
+            "plan",
+        ],
+    ),
+];
+
+/// Modules that know all others: the order of the stages and the process's edge.
+const MAY_USE_ALL: &[&str] = &["run", "main"];
+
+/// Two modules that use each other, with the reason.
+const CYCLES: &[(&str, &str, &str)] = &[(
+    "error",
+    "report",
+    "a report shows the error, and that it could not be written is one",
+)];
+
+/// Effects: text that stands only in these files.
+const EFFECTS: &[(&str, &[&str])] = &[
+    ("process::Command::new", &["process/mod.rs"]),
+    ("std::env::var", &["env.rs"]),
+    (
+        "std::env::",
+        &[
+            "env.rs",
+            "main.rs",            // the arguments
+            "folder.rs",          // the system's folder for temporary files
+            "credentials/mod.rs", // our own program, to link the helper to
+        ],
+    ),
+    ("std::process::exit", &[]),
+];
+
+/// What pure modules do without: files, processes, network, clock.
+const IMPURE: &[&str] = &[
+    "std::fs",
+    "std::net",
+    "std::process",
+    "std::env",
+    "std::io",
+    "tokio",
+    "Instant::now",
+    "SystemTime",
+    "Timestamp::now",
+    "tracing::",
+];
+
+/// Modules and files without any effect.
+const PURE: &[&str] = &[
+    "plan/",
+    "timings/",
+    "image/",
+    "build/rawjson.rs",
+    "github/command.rs",
+    "github/workflow.rs",
+    "report/outputs.rs",
+    "report/summary.rs",
+    "report/markdown.rs",
+    "report/units.rs",
+];
+
+/// A file beyond this many lines hides where one is.
+const LONGEST: usize = 400;
+
+/// Longer files, with the reason.
+const LONGER: &[(&str, &str)] = &[
+    ("src/build/progress.rs", "a good part of it are its tests"),
+    (
+        "src/inputs/mod.rs",
+        "one field, one line and one reader for each input",
+    ),
+    ("src/plan/tests.rs", "tables of cases"),
+];
+
+/// A source file: its path below `src`, and its text without comments and tests.
+struct Source {
+    path: String,
+    code: String,
+}
+
+fn files(folder: &Path) -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    let mut pending = vec![folder.to_owned()];
+    while let Some(folder) = pending.pop() {
+        for entry in fs::read_dir(&folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                pending.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let text = fs::read_to_string(&path).unwrap();
+                found.push((path.to_string_lossy().into_owned(), text));
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+fn sources() -> Vec<Source> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let prefix = format!("{}/", root.display());
+    let sources: Vec<Source> = files(&root)
+        .into_iter()
+        .filter(|(path, _)| !path.ends_with("/tests.rs"))
+        .map(|(path, text)| {
+            let code = text.split("#[cfg(test)]\nmod tests").next().unwrap();
+            let code: Vec<&str> = code
+                .lines()
+                .filter(|line| !line.trim_start().starts_with("//"))
+                .collect();
+            Source {
+                path: path.strip_prefix(&prefix).unwrap().to_owned(),
+                code: code.join("\n"),
+            }
+        })
+        .collect();
+    assert!(sources.len() > 20);
+    sources
+}
+
+/// The row of the table that a path of names belongs to.
+fn row(path: &str) -> &str {
+    let folder = path.split("::").next().unwrap();
+    MAY_USE
+        .iter()
+        .map(|(name, _)| *name)
+        .filter(|name| name.contains("::"))
+        .find(|name| path == *name || path.starts_with(&format!("{name}::")))
+        .unwrap_or(folder)
+}
+
+/// `build/rawjson.rs` is `build::rawjson`, `build/mod.rs` is `build`.
+fn module(path: &str) -> String {
+    let name = path.trim_end_matches(".rs").trim_end_matches("/mod");
+    name.replace('/', "::")
+}
+
+/// What a source uses of ours, by row of the table.
+fn uses(source: &Source) -> BTreeSet<String> {
+    let is_name = |character: char| character.is_ascii_alphanumeric() || character == '_';
+    let mut uses = BTreeSet::new();
+    for (position, _) in source.code.match_indices("crate::") {
+        let before = source.code.get(..position).unwrap();
+        if before.ends_with(|character| is_name(character) || character == '$') {
+            continue;
+        }
+        let path: String = source
+            .code
+            .get(position + "crate::".len()..)
+            .unwrap()
+            .chars()
+            .take_while(|character| is_name(*character) || *character == ':')
+            .collect();
+        assert!(
+            !path.is_empty(),
+            "{}: name the module right behind `crate::`",
+            source.path
+        );
+        uses.insert(row(&path).to_owned());
+    }
+    uses
+}
+
+#[test]
+fn each_module_uses_only_what_the_map_allows() {
+    let table: BTreeMap<&str, BTreeSet<&str>> = MAY_USE
+        .iter()
+        .map(|(name, others)| (*name, others.iter().copied().collect()))
+        .collect();
+    let mut seen: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for source in sources() {
+        let path = module(&source.path);
+        let name = row(&path);
+        if MAY_USE_ALL.contains(&name) {
+            continue;
+        }
+        let Some(allowed) = table.get(name) else {
+            panic!("`{name}` is not on the map: add it here and in src/main.rs");
+        };
+        for used in uses(&source) {
+            // A part may use the rest of its folder, and the other way round.
+            let own = used == name || used.split("::").next() == name.split("::").next();
+            assert!(
+                own || allowed.contains(used.as_str()),
+                "{} uses `{used}`, which the map does not allow for `{name}`",
+                source.path
+            );
+            seen.entry(name.to_owned()).or_default().insert(used);
+        }
+    }
+    for (name, allowed) in &table {
+        for other in allowed {
+            assert!(
+                seen.get(*name).is_some_and(|used| used.contains(*other)),
+                "`{name}` does not use `{other}`: take that out of the map"
+            );
+        }
+    }
+}
+
+#[test]
+fn the_map_goes_one_way() {
+    let place = |name: &str| MAY_USE.iter().position(|(other, _)| *other == name);
+    for (name, others) in MAY_USE {
+        for other in *others {
+            let told = CYCLES
+                .iter()
+                .any(|(one, two, _)| (one, two) == (name, other));
+            assert!(
+                told || place(other) < place(name),
+                "`{name}` uses `{other}`, which comes later"
+            );
+        }
+    }
+}
+
+#[test]
+fn the_header_of_main_names_every_module() {
+    let main = include_str!("../../src/main.rs");
+    let (header, _) = main.split_once("\n\n").unwrap();
+    for line in main.lines() {
+        let declared = line
+            .strip_prefix("mod ")
+            .map(|rest| rest.trim_end_matches(';'));
+        if let Some(name) = declared {
+            let linked = [format!("[`{name}`]"), format!("(mod@{name})")];
+            assert!(linked.iter().any(|link| header.contains(link)), "{name}");
+        }
+    }
+}
+
+#[test]
+fn effects_stay_where_they_belong() {
+    for source in sources() {
+        for (text, places) in EFFECTS {
+            assert!(
+                places.contains(&source.path.as_str()) || !source.code.contains(text),
+                "{} has `{text}`",
+                source.path
+            );
+        }
+        if PURE.iter().any(|pure| source.path.starts_with(pure)) {
+            for text in IMPURE {
+                assert!(!source.code.contains(text), "{} has `{text}`", source.path);
+            }
+        }
+    }
+}
+
+#[test]
+fn no_file_is_longer_than_a_reader_can_hold() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let prefix = format!("{}/", root.display());
+    let mut all = files(&root.join("src"));
+    all.extend(files(&root.join("tests/action")));
+    let mut longer = Vec::new();
+    for (path, text) in &all {
+        if text.lines().count() > LONGEST {
+            longer.push(path.strip_prefix(&prefix).unwrap());
+        }
+    }
+    let known: Vec<&str> = LONGER.iter().map(|(path, _)| *path).collect();
+    assert_eq!(
+        longer, known,
+        "the first list is what there is, the second what is known"
+    );
+}

@@ -1,0 +1,237 @@
+//! Builds, builders and registries that fail: exit codes, what is said, what is still written.
+
+use crate::ecr::{Answer, Ecr, HOST};
+use crate::engine::Store;
+use crate::runner::{Runner, recorded};
+
+#[test]
+fn a_failing_step_shows_its_name_its_words_and_the_line_of_the_dockerfile() {
+    let ran = Runner::new()
+        .stream(&recorded("failing-run"))
+        .run()
+        .exits(1);
+    ran.says("#4 [2/2] RUN sleep 1; echo almost there; exit 3\n")
+        .says("#4 [TIME] almost there\n");
+    let errors = ran.annotations("error");
+    assert_eq!(errors.len(), 1, "{}", ran.log);
+    let annotation = errors[0];
+    assert!(
+        annotation.starts_with("::error file=Failing,line=2,title=fast-ecr-push::step `[2/2] RUN sleep 1; echo almost there; exit 3` failed: "),
+        "{annotation}"
+    );
+    assert!(
+        annotation.contains("exit code: 3 (Failing:2)"),
+        "{annotation}"
+    );
+    // The step's own words come right before the annotation, where the reader looks.
+    let (before, _) = ran.log.split_once(annotation).unwrap();
+    assert!(before.ends_with("  almost there\n"), "{before}");
+}
+
+#[test]
+fn a_failing_step_shows_no_more_than_its_last_30_lines() {
+    let mut stream = recorded("failing-run");
+    let step = "sha256:480e66b123204a8d4f9dc8eca739a457e283df09d411fe4406d2e589ff7bed77";
+    let start = "0\tstart\n".to_owned();
+    let mut before = start;
+    for number in 0..100 {
+        use base64::Engine as _;
+        let data =
+            base64::engine::general_purpose::STANDARD.encode(format!("line {number} of it\n"));
+        let status = serde_json::json!({"logs": [{"vertex": step, "stream": 1, "data": data, "timestamp": "2026-11-23T18:41:01.2Z"}]});
+        before += &format!("0\t{status}\n");
+    }
+    // After the step has started, before it says its last word.
+    let place = stream.find("\t{\"logs\"").unwrap();
+    let line = stream.get(..place).unwrap().rfind('\n').unwrap() + 1;
+    stream.insert_str(line, before.strip_prefix("0\tstart\n").unwrap());
+    let ran = Runner::new().stream(&stream).run().exits(1);
+    let tail: Vec<&str> = ran
+        .log
+        .lines()
+        .filter_map(|line| line.strip_prefix("  "))
+        .collect();
+    assert_eq!(tail.len(), 30, "{}", ran.log);
+    assert_eq!(tail.first(), Some(&"line 71 of it"));
+    assert_eq!(tail.last(), Some(&"almost there"));
+    assert!(ran.summary.contains("line 71 of it") && !ran.summary.contains("line 70 of it"));
+}
+
+#[test]
+fn a_failed_build_still_has_its_summary_and_its_times() {
+    let ran = Runner::new()
+        .stream(&recorded("failing-run"))
+        .run()
+        .exits(1);
+    assert!(
+        ran.summary
+            .starts_with("### Failed to build `registry.test/team/app:1` after [TIME]"),
+        "{}",
+        ran.summary
+    );
+    assert!(ran.summary.contains("almost there"), "{}", ran.summary);
+    assert!(!ran.outputs.contains_key("digest") && !ran.outputs.contains_key("image"));
+    assert_eq!(ran.outputs["total-steps"], "5");
+    assert_eq!(ran.verbs(), ["version", "build"]);
+}
+
+#[test]
+fn a_registry_that_refuses_is_quoted_with_a_hint() {
+    let ran = Runner::new()
+        .stream(&recorded("push-forbidden"))
+        .run()
+        .exits(1);
+    let errors = ran.annotations("error");
+    assert_eq!(errors.len(), 1, "{}", ran.log);
+    assert!(
+        errors[0].contains(
+            "failed to push refusing.test/team/app:1: unexpected status from POST request"
+        ),
+        "{}",
+        errors[0]
+    );
+    assert!(
+        errors[0].contains("403 Forbidden%0Ahint: the login lacks rights on this repository"),
+        "{}",
+        errors[0]
+    );
+}
+
+#[test]
+fn a_buildx_that_dies_without_a_word_is_still_reported() {
+    let ran = Runner::new().stream("0\tstart\n0\texit 7\n").run().exits(1);
+    assert_eq!(ran.annotations("error").len(), 1);
+    ran.says("buildx gave no reason");
+    assert!(
+        ran.summary.starts_with("### Failed to build "),
+        "{}",
+        ran.summary
+    );
+}
+
+#[test]
+fn metadata_that_is_no_json_fails_the_build_in_words() {
+    let ran = Runner::new().buildx("metadata", "{\"cut").run().exits(1);
+    ran.says("could not read what buildx says it built")
+        .says("caused by: could not read `[ROOT]/temp/fast-ecr-push-[ID]/metadata.json`");
+}
+
+#[test]
+fn a_builder_that_does_not_boot_is_an_error_of_the_environment_and_is_removed() {
+    let ran = Runner::new()
+        .engine(Store::Classic)
+        .buildx("create.exit", "1")
+        .buildx("create.stderr", "ERROR: Error response from daemon: toomanyrequests: You have reached your unauthenticated pull rate limit\n")
+        .run()
+        .exits(3);
+    ran.says("could not start the builder `fast-ecr-push-[ID]`")
+        .says("toomanyrequests")
+        .says("hint: Docker Hub limits pulls");
+    assert_eq!(ran.verbs(), ["version", "create", "rm"]);
+    assert!(
+        ran.summary.starts_with("### Failed to build "),
+        "{}",
+        ran.summary
+    );
+}
+
+#[test]
+fn a_builder_is_removed_when_the_build_fails_too() {
+    let ran = Runner::new()
+        .engine(Store::Classic)
+        .stream(&recorded("failing-run"))
+        .run()
+        .exits(1);
+    assert_eq!(ran.verbs(), ["version", "create", "build", "rm"]);
+}
+
+#[test]
+fn a_builder_that_can_not_be_removed_hides_nothing() {
+    let good = Runner::new()
+        .engine(Store::Classic)
+        .buildx("rm.exit", "1")
+        .run()
+        .exits(0);
+    assert_eq!(good.annotations("warning").len(), 1, "{}", good.log);
+    good.says("could not remove the builder `fast-ecr-push-[ID]`");
+    let failed = Runner::new()
+        .engine(Store::Classic)
+        .stream(&recorded("failing-run"))
+        .buildx("rm.exit", "1")
+        .run()
+        .exits(1);
+    failed.says("failed: process");
+}
+
+#[test]
+fn a_manifest_that_can_not_be_read_back_costs_only_its_outputs() {
+    let ran = Runner::new().buildx("imagetools.exit", "1").run().exits(0);
+    assert!(ran.outputs.contains_key("digest"));
+    assert!(!ran.outputs.contains_key("image-bytes"));
+}
+
+#[test]
+fn what_ecr_says_about_a_login_is_passed_on_with_a_hint() {
+    let cases = [
+        (
+            Answer::Error(
+                "AccessDeniedException",
+                "User is not authorized to perform: ecr:GetAuthorizationToken on resource: *",
+            ),
+            "AccessDeniedException: User is not authorized",
+            "hint: the role needs `ecr:GetAuthorizationToken` on `*`",
+        ),
+        (
+            Answer::Error(
+                "ExpiredTokenException",
+                "The security token included in the request is expired",
+            ),
+            "ExpiredTokenException: The security token included in the request is expired",
+            "hint: the AWS credentials are expired or wrong",
+        ),
+    ];
+    for (answer, words, hint) in cases {
+        let ecr = Ecr::answering(&[answer]);
+        let ran = ecr
+            .serve(Runner::new())
+            .input("tags", &format!("{HOST}/team/app:1"))
+            .run()
+            .exits(3);
+        ran.says(&format!("could not get an ECR token for `{HOST}`: {words}"))
+            .says(hint);
+        assert!(!ran.verbs().contains(&"build"), "{:?}", ran.calls);
+        assert_eq!(
+            ecr.requests().len(),
+            1,
+            "what will not change is not tried again"
+        );
+    }
+}
+
+#[test]
+fn without_aws_credentials_the_error_says_where_they_come_from() {
+    let ecr = Ecr::answering(&[Answer::Token("x", 720)]);
+    let ran = ecr
+        .serve(Runner::new())
+        .without("AWS_ACCESS_KEY_ID")
+        .without("AWS_SECRET_ACCESS_KEY")
+        .input("repository", "team/app")
+        .input("tags", "1")
+        .run()
+        .exits(3);
+    ran.says("hint: are there AWS credentials? Run aws-actions/configure-aws-credentials")
+        .started_nothing();
+    assert!(ecr.requests().is_empty());
+}
+
+#[test]
+fn an_ecr_that_stays_silent_does_not_hold_the_job_for_ever() {
+    let ecr = Ecr::answering(&[Answer::Silence]);
+    let ran = ecr
+        .serve(Runner::new())
+        .input("tags", &format!("{HOST}/team/app:1"))
+        .run()
+        .exits(3);
+    ran.says(&format!("could not get an ECR token for `{HOST}`: "));
+    assert!(!ran.verbs().contains(&"build"), "{:?}", ran.calls);
+}

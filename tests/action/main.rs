@@ -1,0 +1,33 @@
+//! Tests of the whole binary, without network and without Docker.
+//!
+//! The binary is the real one; only what can't run here is a stand-in: buildx (a script that
+//! replays recorded streams), the Engine's API and Amazon ECR's.
+//!
+//! - [`runner`], [`ran`]: the harness; [`engine`], [`ecr`]: the stand-ins
+//! - [`inputs`]: what is wrong with them, before anything is started
+//! - [`build`]: a build that goes well, its command line, its log
+//! - [`failure`]: builds, builders and registries that fail
+//! - [`report`]: outputs, summary, timings file
+//! - [`cancel`]: signals, and what a killed run leaves
+//! - [`credentials`], [`secrets`]: logins, and that nothing secret gets out
+//! - [`plan`]: the command line
+//! - [`architecture`]: which module may use which
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "tests; only functions marked as tests are exempt by themselves"
+)]
+
+mod architecture;
+mod build;
+mod cancel;
+mod credentials;
+mod ecr;
+mod engine;
+mod failure;
+mod inputs;
+mod plan;
+mod ran;
+mod report;
+mod runner;
+mod secrets;

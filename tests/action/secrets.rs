@@ -1,0 +1,122 @@
+//! Nothing secret gets out: not into an argument, the log, the summary, an output or the state.
+
+use crate::ecr::{Answer, Ecr, HOST};
+use crate::runner::{GITHUB_TOKEN, Runner, recorded};
+
+const PASSWORD: &str = "ecr-canary-password-0123456789";
+
+/// Where the text stands, apart from the command that hides it.
+fn leaks<'a>(everything: &'a str, secret: &str) -> Vec<&'a str> {
+    let mask = format!("::add-mask::{secret}");
+    everything
+        .lines()
+        .filter(|line| line.contains(secret) && *line != mask)
+        .collect()
+}
+
+#[test]
+fn the_github_token_is_masked_first_and_stands_nowhere() {
+    let mask = format!("::add-mask::{GITHUB_TOKEN}");
+    for (case, code) in [("cold-push", 0), ("failing-run", 1)] {
+        let ran = Runner::new()
+            // The commit of the workflow: a private repository, read with the token.
+            .input("context", "")
+            .variable("RUNNER_DEBUG", "1")
+            .input("provenance", "mode=max")
+            .stream(&recorded(case))
+            .run()
+            .exits(code);
+        assert_eq!(ran.log.lines().next(), Some(mask.as_str()));
+        assert_eq!(leaks(&ran.everything, GITHUB_TOKEN), [""; 0]);
+        assert!(
+            ran.calls[1].contains(
+                "--secret id=GIT_AUTH_TOKEN.github.com,src=[ROOT]/temp/fast-ecr-push-[ID]/git-token"
+            ),
+            "{}",
+            ran.calls[1]
+        );
+    }
+}
+
+#[test]
+fn a_token_for_ecr_is_masked_before_anything_else_can_show_it() {
+    let ecr = Ecr::answering(&[Answer::Token(PASSWORD, 720)]);
+    let mask = format!("::add-mask::{PASSWORD}");
+    for (repository, tags) in [
+        ("team/app", "1".to_owned()),
+        ("", format!("{HOST}/team/app:1")),
+    ] {
+        // A registry, a build or buildx itself may repeat what it was sent.
+        let stream = recorded("failing-run").replace("almost there", &format!("login {PASSWORD}"));
+        let ran = ecr
+            .serve(Runner::new())
+            .input("repository", repository)
+            .input("tags", &tags)
+            .input("github-token", "")
+            .stream(&stream)
+            .run()
+            .exits(1);
+        let first = ran.log.lines().position(|line| line.contains(PASSWORD));
+        assert_eq!(first, ran.log.lines().position(|line| line == mask));
+        assert!(first.is_some());
+        if !repository.is_empty() {
+            assert_eq!(first, Some(0), "{}", ran.log);
+        }
+        for call in &ran.calls {
+            assert!(!call.contains(PASSWORD), "{call}");
+        }
+        assert!(!ran.state.values().any(|value| value.contains(PASSWORD)));
+    }
+}
+
+#[test]
+fn a_token_for_ecr_stands_nowhere_but_behind_its_mask() {
+    let ecr = Ecr::answering(&[Answer::Token(PASSWORD, 720)]);
+    let ran = ecr
+        .serve(Runner::new())
+        .variable("RUNNER_DEBUG", "1")
+        .input("tags", &format!("{HOST}/team/app:1"))
+        .buildx("login", HOST)
+        .run()
+        .exits(0);
+    assert_eq!(leaks(&ran.everything, PASSWORD), [""; 0]);
+    // The account id is in every name: a masked output would vanish.
+    assert!(!ran.log.contains("::add-mask::123456789012"));
+}
+
+#[test]
+fn values_of_build_arguments_are_not_shown() {
+    let secret = "people-put-tokens-here";
+    let ran = Runner::new()
+        .variable("RUNNER_DEBUG", "1")
+        .input("build-args", &format!("TOKEN={secret}\nPLAIN"))
+        .run()
+        .exits(0);
+    assert!(
+        ran.calls[1].contains(&format!("--build-arg TOKEN={secret}")),
+        "{}",
+        ran.calls[1]
+    );
+    assert!(!ran.log.contains(secret), "{}", ran.log);
+    assert!(!ran.summary.contains(secret));
+    ran.says("--build-arg TOKEN=…");
+}
+
+#[test]
+fn a_plan_shows_no_token() {
+    let ran = Runner::new()
+        .without("GITHUB_ACTIONS")
+        .input("context", "")
+        .arguments(&[
+            "plan",
+            "--fact",
+            "buildx=0.37.1",
+            "--fact",
+            "store=containerd",
+        ])
+        .run()
+        .exits(0);
+    assert_eq!(leaks(&ran.everything, GITHUB_TOKEN), [""; 0]);
+    let plan: serde_json::Value = serde_json::from_str(&ran.log).unwrap();
+    assert_eq!(plan["images"][0]["git_token"], true);
+}
