@@ -15,7 +15,7 @@
 //! - [`timings`]: where the time went, pure; [`report`]: outputs, summary, timings file
 //! - [`github`], [`log`]: the runner's formats; [`error`]: how a run fails; [`post`]: the post step;
 //!   [`folder`]: the run's own
-//! - [`image`]: names, digests, registries
+//! - [`image`]: names, digests, registries; [`tags`]: docker/metadata-action's rules
 //!
 //! BuildKit's words: a *vertex* is a step of the build graph, a *status* a piece of work inside of
 //! it, a *builder* a named BuildKit that buildx knows, a *driver* the way to it.
@@ -25,6 +25,8 @@ mod builder;
 mod check;
 mod cli;
 mod credentials;
+#[cfg(test)]
+mod documents;
 mod env;
 mod error;
 mod facts;

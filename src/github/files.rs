@@ -1,13 +1,14 @@
-//! File commands: outputs, state and the job summary, appended to files the runner named.
+//! The runner's files: outputs, state and the job summary, appended to files it named; the event's payload.
 //!
 //! In: names and values, the latter of any content. Out: blocks in heredoc form whose delimiter
 //! can't occur in the value. Limits are the runner's (`FileCommandManager.cs`):
 //! <https://github.com/actions/runner/blob/main/src/Runner.Worker/FileCommandManager.cs>.
 
-use std::fs::OpenOptions;
+use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
+use serde_json::Value;
 use thiserror::Error;
 
 /// The runner drops a step's summary above this size (bytes).
@@ -38,6 +39,14 @@ pub(crate) fn append_values<'a>(
 /// [`LARGEST_SUMMARY`].
 pub(crate) fn append_summary(path: &Path, markdown: &str) -> Result<(), FileCommandError> {
     append(path, markdown)
+}
+
+/// The event's payload. What can't be read is null: what depends on it is then unknown.
+pub(crate) fn event_payload(path: &Path) -> Value {
+    fs::read(path)
+        .ok()
+        .and_then(|text| serde_json::from_slice(&text).ok())
+        .unwrap_or_default()
 }
 
 fn append(path: &Path, text: &str) -> Result<(), FileCommandError> {

@@ -3,10 +3,9 @@
 //! In: the environment and the event's payload. Out: a value that `Plan` may read, so that planning stays pure.
 //! Variables: <https://docs.github.com/actions/reference/workflows-and-actions/variables>.
 
-use std::fs;
-
 use serde_json::Value;
 
+use super::files;
 use crate::env::Env;
 
 /// The workflow run that started us, when one did.
@@ -43,7 +42,9 @@ impl WorkflowRun {
             run_id: owned("GITHUB_RUN_ID"),
             run_attempt: owned("GITHUB_RUN_ATTEMPT"),
             event_name: owned("GITHUB_EVENT_NAME").unwrap_or_default(),
-            payload: payload(env),
+            payload: env
+                .path("GITHUB_EVENT_PATH")
+                .map_or(Value::Null, files::event_payload),
             short_sha_length: owned("DOCKER_METADATA_SHORT_SHA_LENGTH"),
             pull_request_head: owned("DOCKER_METADATA_PR_HEAD_SHA"),
         })
@@ -77,14 +78,6 @@ impl WorkflowRun {
             None => url,
         })
     }
-}
-
-/// The event's payload. GitHub caps it at 25 MB; without one, what depends on it is unknown.
-fn payload(env: &Env) -> Value {
-    env.path("GITHUB_EVENT_PATH")
-        .and_then(|path| fs::read(path).ok())
-        .and_then(|text| serde_json::from_slice(&text).ok())
-        .unwrap_or_default()
 }
 
 #[cfg(test)]

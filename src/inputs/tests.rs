@@ -90,7 +90,7 @@ fn a_wrong_reference_is_named_with_the_reason() {
     let texts: Vec<String> = errors.iter().map(ToString::to_string).collect();
     assert_eq!(texts.len(), 2);
     assert!(
-        texts[0].starts_with("input `tags`: `r.example/App:1` is neither a tag"),
+        texts[0].starts_with("input `tags`: `r.example/App:1` is not an image reference"),
         "{}",
         texts[0]
     );

@@ -4,7 +4,7 @@
 //! output. Rendering is pure; [`write`] is the only effect.
 
 mod markdown;
-mod outputs;
+pub(crate) mod outputs;
 mod summary;
 mod units;
 

@@ -146,37 +146,3 @@ fn bounded_timings(outcome: &Outcome) -> Option<String> {
 fn seconds(duration: std::time::Duration) -> String {
     format!("{:.3}", duration.as_secs_f64())
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn action_yml_declares_these_outputs() {
-        let mut expected = String::new();
-        for (name, meaning) in OUTPUTS {
-            let meaning = meaning.replace('\'', "''");
-            expected += &format!("  {name}:\n    description: '{meaning}'\n");
-        }
-        let action = include_str!("../../action.yml");
-        let (_, rest) = action.split_once("\noutputs:\n").unwrap_or_default();
-        let (declared, _) = rest.split_once("\nruns:\n").unwrap_or_default();
-        assert_eq!(
-            format!("{}\n", declared.trim_end()),
-            expected,
-            "action.yml should have:\n{expected}"
-        );
-    }
-
-    #[test]
-    fn the_readme_lists_these_outputs() {
-        let mut expected = "\n| Output | Meaning |\n| :-- | :-- |\n".to_owned();
-        for (name, meaning) in OUTPUTS {
-            expected += &format!("| `{name}` | {meaning} |\n");
-        }
-        let readme = include_str!("../../README.md");
-        let (_, rest) = readme.split_once("<!-- outputs -->\n").unwrap_or_default();
-        let (table, _) = rest.split_once("\n<!-- /outputs -->").unwrap_or_default();
-        assert_eq!(table, expected, "README.md should have:\n{expected}");
-    }
-}

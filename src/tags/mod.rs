@@ -71,6 +71,9 @@ pub(crate) enum TagsError {
     List(#[source] ListError),
     #[error(transparent)]
     Rule(#[from] RuleError),
+    /// A name with a path, which can be nothing but a reference.
+    #[error(transparent)]
+    Image(ImageRefError),
     #[error("`{given}` is neither a tag nor a reference, and no rule since it has no `type=`")]
     Reference {
         given: String,
@@ -87,7 +90,7 @@ impl TagsError {
             Self::Reference { .. } => Some(
                 "begin the line with `type=raw,value=` for a tag of other characters: they become `-`",
             ),
-            Self::Rule(_) => None,
+            Self::Rule(_) | Self::Image(_) => None,
         }
     }
 }
@@ -118,6 +121,7 @@ impl Tags {
                 }
                 match given.parse() {
                     Ok(reference) => tags.references.push(reference),
+                    Err(source) if given.contains('/') => errors.push(TagsError::Image(source)),
                     Err(source) => errors.push(TagsError::Reference {
                         given: given.to_owned(),
                         source,

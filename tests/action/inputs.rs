@@ -41,7 +41,7 @@ fn each_wrong_input_is_one_clear_error_and_nothing_is_started() {
             "a reference that can't be read",
             "tags",
             "registry.test/Team/App:1",
-            "input `tags`: `registry.test/Team/App:1` given, expected `registry/repository:tag`",
+            "input `tags`: `registry.test/Team/App:1` is not an image reference: repository `Team/App` has upper-case letters",
         ),
         (
             "an output that can't be read",

@@ -1,0 +1,87 @@
+//! `action.yml` and the README say what the tables of inputs and outputs say.
+//!
+//! `make tables` writes the tables into both; without it the tests compare.
+
+use std::path::Path;
+
+use crate::inputs::spec::SPECS;
+use crate::report::outputs::OUTPUTS;
+
+/// Compares, or with `WRITE_TABLES=1` replaces, what stands between two marks of a file.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a switch for maintainers, of the tests alone"
+)]
+fn holds(file: &str, after: &str, before: &str, expected: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
+    let text = std::fs::read_to_string(&path).unwrap();
+    let (head, rest) = text.split_once(after).expect(after);
+    let (found, tail) = rest.split_once(before).expect(before);
+    if std::env::var_os("WRITE_TABLES").is_some() {
+        // Two tables of one file are written by one test after the other: see `make tables`.
+        std::fs::write(&path, [head, after, expected, before, tail].concat()).unwrap();
+    } else {
+        assert!(
+            found == expected,
+            "{file} is not up to date: run `make tables`"
+        );
+    }
+}
+
+/// A single-quoted YAML scalar, which doubles its quotes.
+fn scalar(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "''"))
+}
+
+#[test]
+fn action_yml_declares_the_inputs() {
+    let mut expected = String::new();
+    for spec in SPECS {
+        expected += &format!("  {}:\n    description: {}\n", spec.name, scalar(spec.help));
+        if !spec.default.is_empty() {
+            expected += &format!("    default: {}\n", scalar(spec.default));
+        }
+    }
+    holds("action.yml", "\ninputs:\n", "\noutputs:\n", &expected);
+}
+
+#[test]
+fn action_yml_declares_the_outputs() {
+    let mut expected = String::new();
+    for (name, meaning) in OUTPUTS {
+        expected += &format!("  {name}:\n    description: {}\n", scalar(meaning));
+    }
+    holds("action.yml", "\noutputs:\n", "\nruns:\n", &expected);
+}
+
+#[test]
+fn the_readme_lists_the_inputs() {
+    let mut expected = "\n| Input | Default | Meaning |\n| :-- | :-- | :-- |\n".to_owned();
+    for spec in SPECS {
+        let default = match spec.default {
+            "" => String::new(),
+            text => format!("`{text}`"),
+        };
+        expected += &format!("| `{}` | {default} | {} |\n", spec.name, spec.help);
+    }
+    holds(
+        "README.md",
+        "<!-- inputs -->\n",
+        "\n<!-- /inputs -->",
+        &expected,
+    );
+}
+
+#[test]
+fn the_readme_lists_the_outputs() {
+    let mut expected = "\n| Output | Meaning |\n| :-- | :-- |\n".to_owned();
+    for (name, meaning) in OUTPUTS {
+        expected += &format!("| `{name}` | {meaning} |\n");
+    }
+    holds(
+        "README.md",
+        "<!-- outputs -->\n",
+        "\n<!-- /outputs -->",
+        &expected,
+    );
+}
