@@ -112,7 +112,7 @@ mod tests {
         let path = folder.path().join("output");
         append_values(&path, [("a", "1")]).unwrap();
         append_values(&path, [("b", "2\n3")]).unwrap();
-        let text = std::fs::read_to_string(&path).unwrap();
+        let text = fs::read_to_string(&path).unwrap();
         assert_eq!(
             read_back(&text),
             [

@@ -48,6 +48,10 @@ pub(crate) enum LabelsError {
     },
     #[error("label `{0}`, expected `key=value`")]
     NoKey(String),
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "for the input `annotations`, which comes next")
+    )]
     #[error(
         "annotation level `{0}`, expected manifest, index, manifest-descriptor or index-descriptor, perhaps with `[platform]`"
     )]
@@ -121,6 +125,10 @@ impl Labels {
 }
 
 /// Reads the levels that annotations are made for, separated by commas (`DOCKER_METADATA_ANNOTATIONS_LEVELS`).
+#[cfg_attr(
+    not(test),
+    expect(dead_code, reason = "for the input `annotations`, which comes next")
+)]
 pub(crate) fn levels(text: &str) -> Result<Vec<String>, LabelsError> {
     let mut levels = Vec::new();
     for level in text.split(',').map(trim).filter(|level| !level.is_empty()) {
@@ -147,6 +155,10 @@ pub(crate) fn levels(text: &str) -> Result<Vec<String>, LabelsError> {
 }
 
 /// Every label at every level, as buildx's `--annotation` takes them: `manifest:key=value`.
+#[cfg_attr(
+    not(test),
+    expect(dead_code, reason = "for the input `annotations`, which comes next")
+)]
 pub(crate) fn at_levels(labels: &[String], levels: &[String]) -> Vec<String> {
     let at = |level: &String| {
         let level = level.clone();

@@ -173,7 +173,9 @@ fn sources() -> Vec<Source> {
     let prefix = format!("{}/", root.display());
     let sources: Vec<Source> = files(&root)
         .into_iter()
-        .filter(|(path, _)| !TESTS.iter().any(|test| path.ends_with(test)))
+        .filter(|(path, _)| {
+            !path.contains("/timings/tests/") && !TESTS.iter().any(|test| path.ends_with(test))
+        })
         .map(|(path, text)| {
             let code = text.split("#[cfg(test)]\nmod tests").next().unwrap();
             let code: Vec<&str> = code
