@@ -3,48 +3,52 @@
 
 CARGO ?= cargo
 RIG := target/debug/rig
-# End-to-end tests and the lints that no tool knows, as soon as they exist.
-E2E := $(wildcard tests/e2e.rs tests/e2e/main.rs)
-LINT := $(wildcard tests/lint/run)
 
-.PHONY: test build check unit lint e2e demo bench release clean
+.PHONY: test build check unit lint e2e demo side-by-side bench release tables clean
 
+# Everything that CI checks.
 test: build check unit lint e2e
 
 build:
-	$(CARGO) build --workspace
+	$(CARGO) build --locked --workspace
 
 check:
 	$(CARGO) fmt --all --check
-	$(CARGO) clippy --workspace --all-targets -- --deny warnings
+	$(CARGO) clippy --locked --workspace --all-targets -- --deny warnings
 
+# Unit tests and tests of the whole binary: no network, no Docker.
 unit:
-	$(CARGO) test --workspace --bins
+	$(CARGO) test --locked --workspace
 
 lint:
-	$(LINT)
+	tests/lint/run
 
-# Compiled before the rig starts: what it reports as ready is then ready for tests.
+# The whole way on real BuildKit and a real registry. Compiled before the rig starts.
 e2e: build
-ifneq ($(E2E),)
-	$(CARGO) test --test e2e --no-run
-	$(RIG) exec --classic -- $(CARGO) test --test e2e
-endif
+	$(CARGO) test --locked --test e2e --no-run
+	$(RIG) exec --classic -- $(CARGO) test --locked --test e2e
 
-# The action on a real image of more than 300 MB, as the runner would start it; twice, so that the cache shows.
+# A real image of more than 300 MB, built and pushed twice: the second run shows the cache.
 demo: build
-	$(RIG) exec -- sh -c 'for run in first second; do echo "== $$run run"; env \
-		INPUT_CONTEXT=examples/large-python-image \
-		INPUT_TAGS="$$RIG_REGISTRY/demo/large-python-image:latest" \
-		INPUT_BUILD-ARGS="BASE_IMAGE=$$RIG_REGISTRY/rig/python:3.11" \
-		target/debug/fast-ecr-push || exit; done'
+	$(RIG) exec -- tests/demo
 
-bench: release
-	$(CARGO) build --package rig
-	$(RIG) exec -- tests/bench/run
+# Plain buildx and the action, in turn, nothing cached.
+side-by-side: build
+	$(RIG) exec -- tests/side-by-side
 
+# What the action costs beside buildx and the network.
+bench:
+	$(CARGO) build --locked --package rig
+	$(CARGO) bench --locked --bench overhead --no-run
+	$(RIG) exec -- $(CARGO) bench --locked --bench overhead
+
+# The binary as it is shipped.
 release:
-	$(CARGO) build --release --package fast-ecr-push
+	$(CARGO) build --locked --profile dist --package fast-ecr-push
+
+# Writes the tables of inputs and outputs into action.yml and README.md.
+tables:
+	WRITE_TABLES=1 $(CARGO) test --locked --bin fast-ecr-push documents -- --test-threads=1
 
 clean:
 	if [ -x $(RIG) ]; then $(RIG) clean; fi

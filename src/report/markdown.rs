@@ -56,7 +56,13 @@ pub(super) fn plain(text: &str) -> String {
     escaped
 }
 
+/// Runs of blanks as one, as in a Dockerfile's continued lines.
 fn cut(text: &str) -> String {
+    let words: Vec<&str> = text
+        .split([' ', '\t', '\n', '\r'])
+        .filter(|word| !word.is_empty())
+        .collect();
+    let text = words.join(" ");
     let mut characters = text.chars().map(|character| {
         if character.is_control() {
             ' '
@@ -82,6 +88,7 @@ mod tests {
         assert_eq!(code("`x`"), "`` `x` ``");
         assert_eq!(code("a\nb\0c"), "`a b c`");
         assert_eq!(code(""), "`  `");
+        assert_eq!(code("RUN a \\\n    b"), "`RUN a \\ b`");
         assert_eq!(code(&"x".repeat(200)).chars().count(), LONGEST + 3);
     }
 

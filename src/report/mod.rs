@@ -1,7 +1,7 @@
 //! The end of a run, told: outputs, job summary, timings file. Written whether or not it built.
 //!
 //! In: an [`Outcome`]. Out: the runner's files where there is a runner, else lines on standard
-//! output. Rendering is pure; [`write`] is the only effect.
+//! output. Rendering is pure; [`write()`] is the only effect.
 
 mod markdown;
 pub(crate) mod outputs;

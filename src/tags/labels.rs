@@ -48,10 +48,6 @@ pub(crate) enum LabelsError {
     },
     #[error("label `{0}`, expected `key=value`")]
     NoKey(String),
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "for the input `annotations`, which comes next")
-    )]
     #[error(
         "annotation level `{0}`, expected manifest, index, manifest-descriptor or index-descriptor, perhaps with `[platform]`"
     )]
