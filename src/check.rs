@@ -11,9 +11,14 @@ use thiserror::Error;
 use crate::env::Env;
 use crate::plan::{self, Plan};
 
-/// A file or folder of the plan is not there.
+/// Files or folders of the plan are not there.
 #[derive(Debug, Error)]
-pub(crate) enum CheckError {
+#[error("{}", lines(.0))]
+pub(crate) struct CheckError(Vec<Missing>);
+
+/// One that is not there.
+#[derive(Debug, Error)]
+enum Missing {
     #[error("input `context`: `{}` given, expected a folder{}", path.display(), visible(roots))]
     Context { path: PathBuf, roots: Vec<PathBuf> },
     #[error("input `file`: `{}` given, expected a Dockerfile{}", path.display(), visible(roots))]
@@ -23,7 +28,14 @@ pub(crate) enum CheckError {
 }
 
 impl CheckError {
+    /// What to do about the first.
     pub(crate) fn hint(&self) -> Option<String> {
+        self.0.iter().find_map(Missing::hint)
+    }
+}
+
+impl Missing {
+    fn hint(&self) -> Option<String> {
         let hint = match self {
             Self::Context { .. } => {
                 "run actions/checkout before this step, or leave `context` out to build the commit \
@@ -41,21 +53,21 @@ impl CheckError {
 /// Looks for the context, the Dockerfile and the folder of the timings file.
 ///
 /// # Errors
-/// At the first that is missing.
+/// With all that are missing.
 pub(crate) fn files(plan: &Plan, env: &Env) -> Result<(), CheckError> {
+    let mut missing = Vec::new();
     for image in &plan.images {
         if let plan::Context::Folder { path, .. } = &image.context
             && !path.is_dir()
         {
-            return Err(CheckError::Context {
+            missing.push(Missing::Context {
                 path: path.clone(),
                 roots: roots(env),
             });
-        }
-        if let Some(dockerfile) = image.context.dockerfile()
+        } else if let Some(dockerfile) = image.context.dockerfile()
             && !dockerfile.is_file()
         {
-            return Err(CheckError::Dockerfile {
+            missing.push(Missing::Dockerfile {
                 path: dockerfile.to_owned(),
                 roots: roots(env),
             });
@@ -66,13 +78,22 @@ pub(crate) fn files(plan: &Plan, env: &Env) -> Result<(), CheckError> {
             .parent()
             .filter(|folder| !folder.as_os_str().is_empty());
         if path.is_dir() || folder.is_some_and(|folder| !folder.is_dir()) {
-            return Err(CheckError::TimingsFolder {
+            missing.push(Missing::TimingsFolder {
                 path: path.clone(),
                 roots: roots(env),
             });
         }
     }
-    Ok(())
+    if missing.is_empty() {
+        Ok(())
+    } else {
+        Err(CheckError(missing))
+    }
+}
+
+fn lines(missing: &[Missing]) -> String {
+    let lines: Vec<String> = missing.iter().map(ToString::to_string).collect();
+    lines.join("\n")
 }
 
 /// The folders that the runner mounts; none outside of a workflow.

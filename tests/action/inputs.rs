@@ -180,6 +180,18 @@ fn a_missing_context_or_dockerfile_lists_the_visible_roots() {
 }
 
 #[test]
+fn all_missing_paths_are_reported_together() {
+    let ran = Runner::new()
+        .input("file", "docker/Dockerfile")
+        .input("timings-file", "reports/t.json")
+        .run()
+        .exits(2);
+    ran.says("input `file`: `docker/Dockerfile` given")
+        .says("%0Ainput `timings-file`: `reports/t.json` given")
+        .started_nothing();
+}
+
+#[test]
 fn an_engine_that_can_not_be_reached_is_named_with_a_hint() {
     let ran = Runner::new()
         .variable("DOCKER_HOST", "unix:///nowhere/docker.sock")
