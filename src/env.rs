@@ -5,11 +5,33 @@
 //! and its relatives everywhere else.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 /// A snapshot of environment variables. Values that are not UTF-8 are left out.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Env(BTreeMap<String, String>);
+
+/// Names only: some values are secret.
+impl fmt::Debug for Env {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_set().entries(self.0.keys()).finish()
+    }
+}
+
+/// The names of our variables that no child needs: the action's inputs, some of them secret.
+/// Whoever runs as the same user can read a child's environment.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "beside the snapshot the one place that reads the process environment"
+)]
+pub(crate) fn variables_of_inputs() -> Vec<OsString> {
+    std::env::vars_os()
+        .map(|(name, _)| name)
+        .filter(|name| name.as_encoded_bytes().starts_with(b"INPUT_"))
+        .collect()
+}
 
 impl Env {
     /// Reads the environment of this process.

@@ -19,6 +19,7 @@ use thiserror::Error;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::env;
 use lines::Lines;
 
 /// How long a cancelled child may take to end by itself. The runner kills us 10 s after its
@@ -160,7 +161,11 @@ impl Command {
     )]
     fn spawn(&self) -> Result<tokio::process::Child, ProcessError> {
         tracing::debug!("running {self}");
-        tokio::process::Command::new(&self.program)
+        let mut command = tokio::process::Command::new(&self.program);
+        for name in env::variables_of_inputs() {
+            command.env_remove(name);
+        }
+        command
             .args(&self.args)
             .envs(&self.env)
             .stdin(Stdio::null())
