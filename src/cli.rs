@@ -106,7 +106,7 @@ fn argument(spec: &'static Spec) -> Arg {
             .hide_possible_values(true)
             .value_name("NAME"),
         Kind::Integer { .. } => argument.value_name("NUMBER"),
-        Kind::Secret => argument
+        Kind::Secret | Kind::Secrets => argument
             .long(format!("{}-file", spec.name))
             .help(format!("File that holds it: {}", spec.help))
             .value_name("PATH"),
@@ -121,7 +121,7 @@ fn flags(matches: &ArgMatches) -> Flags {
         let values = all(matches, spec.name);
         match (spec.kind, values.first()) {
             (_, None) => {}
-            (Kind::Secret, Some(path)) => {
+            (Kind::Secret | Kind::Secrets, Some(path)) => {
                 flags.secret_files.push((spec.name, PathBuf::from(path)));
             }
             // One item a line is what every list grammar reads.
@@ -193,8 +193,10 @@ mod tests {
             flags.secret_files,
             [("github-token", PathBuf::from("/run/token"))]
         );
-        let all = ["fast-ecr-push", "--github-token", "x"].map(str::to_owned);
-        assert!(parse(&all).is_err());
+        for flag in ["--github-token", "--secrets"] {
+            let all = ["fast-ecr-push", flag, "x"].map(str::to_owned);
+            assert!(parse(&all).is_err());
+        }
     }
 
     #[test]

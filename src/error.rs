@@ -8,6 +8,7 @@ use std::error::Error as _;
 use thiserror::Error;
 
 use crate::build::BuildError;
+use crate::build::metadata::Metadata;
 use crate::builder::BuilderError;
 use crate::check::CheckError;
 use crate::credentials::CredentialsError;
@@ -42,11 +43,15 @@ pub(crate) enum Error {
 }
 
 impl Error {
-    /// 1 the build failed, 2 the inputs are wrong, 3 something around is missing or refuses, 130
+    /// 1 the build failed (a `call`: buildx's own code), 2 the inputs are wrong, 3 something around is missing or refuses, 130
     /// cancelled (as a shell reports SIGINT).
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
             _ if self.is_cancelled() => 130,
+            Self::Build(BuildError::Checks { status, .. }) => status
+                .code()
+                .and_then(|code| u8::try_from(code).ok())
+                .unwrap_or(1),
             Self::Build(_) => 1,
             Self::Inputs(_)
             | Self::Check(_)
@@ -95,6 +100,14 @@ impl Error {
         }
         lines.extend(self.hint().map(|hint| format!("hint: {hint}")));
         lines
+    }
+
+    /// What buildx said about a build that ended badly.
+    pub(crate) fn metadata(&self) -> Option<&Metadata> {
+        match self {
+            Self::Build(BuildError::Checks { metadata, .. }) => Some(metadata),
+            _ => None,
+        }
     }
 
     /// The failed step's last lines and its place in the Dockerfile.

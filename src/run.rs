@@ -13,7 +13,7 @@ use crate::build;
 use crate::builder::{self, Tool};
 use crate::check;
 use crate::cli::Flags;
-use crate::credentials::{Credentials, ecr, write_private};
+use crate::credentials::{Credentials, CredentialsError, ecr, write_private};
 use crate::env::Env;
 use crate::error::Error;
 use crate::facts::{self, GivenFacts};
@@ -23,7 +23,7 @@ use crate::github::workflow::WorkflowRun;
 use crate::image::{EcrRegistry, Registry};
 use crate::inputs::{Given, Inputs};
 use crate::log::{self, Group};
-use crate::plan::{Place, Plan};
+use crate::plan::{Place, Plan, SecretSource};
 use crate::post;
 use crate::push;
 use crate::report::{self, Built, Outcome};
@@ -40,7 +40,7 @@ pub(crate) struct Run {
 impl Run {
     /// Runs the action: from inputs to report.
     pub(crate) async fn action(&self, flags: &Flags) -> ExitCode {
-        match self.build_and_report(flags).await {
+        match Box::pin(self.build_and_report(flags)).await {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => self.fail(&error),
         }
@@ -55,7 +55,7 @@ impl Run {
             let (plan, _) = self.settle(&inputs, &given, &place).await?;
             Ok(plan)
         };
-        match plan.await {
+        match Box::pin(plan).await {
             Ok(plan) => {
                 // Plain data of our own types always serializes.
                 let text = serde_json::to_string_pretty(&plan).unwrap_or_default();
@@ -109,11 +109,10 @@ impl Run {
             })?;
             given.set(name, text);
         }
-        let inputs = Inputs::parse(&given).map_err(Error::Inputs)?;
-        if let Some(token) = &inputs.github_token {
-            self.mask(token.expose_secret());
+        for secret in given.to_mask() {
+            self.mask(secret.expose_secret());
         }
-        Ok(inputs)
+        Inputs::parse(&given).map_err(Error::Inputs)
     }
 
     /// Probes facts and settles the plan; the token that telling the account's own registry took
@@ -124,8 +123,10 @@ impl Run {
         given: &GivenFacts,
         place: &Place,
     ) -> Result<(Plan, Option<ecr::Authorization>), Error> {
-        let asks =
-            inputs.repository.is_some() && inputs.registry.is_none() && given.registry().is_none();
+        let asks = inputs.repository.is_some()
+            && inputs.registry.is_none()
+            && inputs.call.is_none()
+            && given.registry().is_none();
         let authorization = async {
             if !asks {
                 return Ok(None);
@@ -158,9 +159,7 @@ impl Run {
         let Some(image) = plan.images.first() else {
             return Ok(Built::default());
         };
-        if let (true, Some(token)) = (image.git_token, &inputs.github_token) {
-            write_private(&place.git_token_file(), token.expose_secret().as_bytes())?;
-        }
+        fill(place, plan, inputs)?;
         let tool = Tool {
             program: image.program(),
             env: credentials.env.clone(),
@@ -294,5 +293,65 @@ fn stage(name: &str, phase: Phase, started: Timestamp) -> Stage {
         phase,
         started,
         ended: Timestamp::now(),
+    }
+}
+
+/// Writes the files that the plan names and the inputs fill: secrets, and the configuration of
+/// BuildKit's daemon.
+///
+/// # Errors
+/// When one can't be written.
+fn fill(place: &Place, plan: &Plan, inputs: &Inputs) -> Result<(), CredentialsError> {
+    for (index, secret) in inputs.secrets.iter().enumerate() {
+        let value = secret.value.expose_secret();
+        write_private(&place.secret_file(index), value.as_bytes())?;
+    }
+    let mut secrets = plan.images.iter().flat_map(|image| &image.secrets);
+    if secrets.any(|secret| matches!(secret.source, SecretSource::GitToken(_)))
+        && let Some(token) = &inputs.github_token
+    {
+        write_private(&place.git_token_file(), token.expose_secret().as_bytes())?;
+    }
+    if let (Some(path), Some(text)) = (
+        &plan.builder.buildkitd_config,
+        &inputs.buildkitd_config_inline,
+    ) {
+        write_private(path, text.as_bytes())?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::facts::{Facts, ImageStore};
+    use std::os::unix::fs::PermissionsExt as _;
+
+    #[test]
+    fn secrets_are_written_where_nobody_else_reads_them() {
+        let folder = folder::create(&Env::default()).unwrap();
+        let place = Place::at(folder.path());
+        let mut given = Given::default();
+        for (name, text) in [
+            ("push", "false"),
+            ("driver", "docker-container"),
+            ("secrets", "A=b=c\n\"B=d\n e \n\""),
+            ("buildkitd-config-inline", "debug = true\ntrace = true"),
+        ] {
+            given.set(name, text.to_owned());
+        }
+        let inputs = Inputs::parse(&given).unwrap();
+        let facts = Facts::example(ImageStore::Containerd);
+        let plan = Plan::new(&inputs, None, &facts, &place).unwrap();
+        fill(&place, &plan, &inputs).unwrap();
+        for (path, content) in [
+            (place.secret_file(0), "b=c"),
+            (place.secret_file(1), "d\n e \n"),
+            (place.buildkitd_config_file(), "debug = true\ntrace = true"),
+        ] {
+            let mode = std::fs::metadata(&path).unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, 0o600);
+            assert_eq!(std::fs::read_to_string(path).unwrap(), content);
+        }
     }
 }

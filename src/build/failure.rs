@@ -113,6 +113,23 @@ const HINTS: &[(&[&str], &str)] = &[
         "the registry limits pulls: log in, or use a mirror of the base image",
     ),
     (
+        &["is not allowed by build daemon configuration"],
+        "the builder's BuildKit does not grant this right: `driver: docker-container` makes one that \
+         does, unless `buildkitd-flags` say otherwise",
+    ),
+    (
+        &["network.host is not allowed"],
+        "a step asks for this right: grant it with `allow: network.host`",
+    ),
+    (
+        &["security.insecure is not allowed"],
+        "a step asks for this right: grant it with `allow: security.insecure`",
+    ),
+    (
+        &["index annotations not supported"],
+        "`index:` annotations need an index: several platforms, or an attestation as `provenance: true`",
+    ),
+    (
         &["exec format error"],
         "the step needs another architecture: run docker/setup-qemu-action before this step",
     ),
@@ -188,6 +205,10 @@ mod tests {
             (
                 "dial tcp 127.0.0.1:1: connect: connection refused",
                 "nothing listens",
+            ),
+            (
+                "granting entitlement security.insecure is not allowed by build daemon configuration",
+                "docker-container",
             ),
         ];
         for (message, part) in cases {

@@ -5,6 +5,7 @@
 //! ([`rawjson::SolveStatus`], one a line on standard error); the log shows it as text
 //! ([`progress`]), the recorder keeps its times.
 
+pub(crate) mod checks;
 pub(crate) mod failure;
 pub(crate) mod metadata;
 pub(crate) mod progress;
@@ -38,6 +39,14 @@ pub(crate) enum BuildError {
         failure: Box<Failure>,
         status: ExitStatus,
     },
+    #[error("`call: {call}` found {findings}")]
+    Checks {
+        call: String,
+        /// In words: `2 warnings`.
+        findings: String,
+        metadata: Box<Metadata>,
+        status: ExitStatus,
+    },
     #[error("could not run the build")]
     Process(#[source] ProcessError),
     #[error("could not read what buildx says it built")]
@@ -50,7 +59,7 @@ impl BuildError {
     pub(crate) fn hint(&self) -> Option<String> {
         match self {
             Self::Failed { failure, .. } => failure.hint(),
-            Self::Process(_) | Self::Metadata(_) | Self::Cancelled => None,
+            Self::Checks { .. } | Self::Process(_) | Self::Metadata(_) | Self::Cancelled => None,
         }
     }
 }
@@ -99,6 +108,20 @@ pub(crate) async fn run(
         Err(ProcessError::Cancelled { .. }) => return Err(BuildError::Cancelled),
         other => other.map_err(BuildError::Process)?,
     };
+    let says_error = |line: &String| line.trim_start().starts_with("ERROR: ");
+    if let Some(call) = &image.call
+        && call.is_check()
+        && !status.success()
+        && !text.iter().any(says_error)
+    {
+        let metadata = Metadata::read(place).map_err(BuildError::Metadata)?;
+        return Err(BuildError::Checks {
+            call: call.text.clone(),
+            findings: checks::count(checks::findings(&metadata).len()),
+            metadata: Box::new(metadata),
+            status,
+        });
+    }
     if !status.success() {
         return Err(BuildError::Failed {
             failure: Box::new(Failure::new(&progress, text.make_contiguous())),

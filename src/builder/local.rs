@@ -8,12 +8,6 @@ use tokio_util::sync::CancellationToken;
 use super::{BuilderError, Tool};
 use crate::plan::BuilderPlan;
 
-/// What docker/setup-buildx-action allows its builders by default
-/// (<https://github.com/docker/setup-buildx-action/blob/37fe631/action.yml>): every step still has
-/// to be allowed by the build itself.
-const BUILDKITD_FLAGS: &str =
-    "--allow-insecure-entitlement security.insecure --allow-insecure-entitlement network.host";
-
 /// Creates the builder and waits until its BuildKit answers.
 pub(super) async fn boot(
     plan: &BuilderPlan,
@@ -35,7 +29,18 @@ pub(super) async fn boot(
     for option in &options {
         args.extend(["--driver-opt", option]);
     }
-    args.extend(["--buildkitd-flags", BUILDKITD_FLAGS, "--bootstrap"]);
+    if let Some(flags) = &plan.buildkitd_flags {
+        args.extend(["--buildkitd-flags", flags]);
+    }
+    let config = plan
+        .buildkitd_config
+        .as_ref()
+        .map(|path| path.to_string_lossy());
+    if let Some(config) = &config {
+        // `--buildkitd-config` in newer ones, which take this name too.
+        args.extend(["--config", config]);
+    }
+    args.push("--bootstrap");
     tool.command(&args)
         .output(cancel)
         .await

@@ -33,6 +33,27 @@ pub(crate) struct Facts {
     pub now: Timestamp,
 }
 
+#[cfg(test)]
+impl Facts {
+    /// A machine of today.
+    pub(crate) fn example(store: ImageStore) -> Self {
+        Self {
+            buildx: Buildx {
+                program: "buildx".into(),
+                version: Version::new(0, 37, 1),
+            },
+            engine: Ok(Engine {
+                host: "unix:///var/run/docker.sock".to_owned(),
+                version: "28.5.2".to_owned(),
+                store,
+                platform: "linux/amd64".to_owned(),
+            }),
+            registry: Some("123456789012.dkr.ecr.eu-west-1.amazonaws.com".to_owned()),
+            now: "2026-11-23T12:00:00Z".parse().expect("a time"),
+        }
+    }
+}
+
 /// A fact could not be found out, or one given by hand makes no sense.
 #[derive(Debug, Error)]
 pub(crate) enum FactsError {

@@ -4,8 +4,14 @@
 //! is wrong with them at once. Nothing is decided here: defaults that depend on other inputs and
 //! conflicts between inputs are the plan's.
 
+pub(crate) mod attest;
+pub(crate) mod attributes;
+mod call;
+mod grammar;
 pub(crate) mod list;
 pub(crate) mod output_spec;
+mod reader;
+mod secret;
 pub(crate) mod spec;
 
 use std::collections::BTreeMap;
@@ -18,12 +24,23 @@ use crate::env::Env;
 use crate::tags::Tags;
 use crate::tags::flavor::Flavor;
 use crate::tags::labels::Labels;
+use attest::Attest;
+pub(crate) use call::Call;
 use output_spec::OutputSpec;
+use reader::Reader;
+pub(crate) use secret::{LARGEST as LARGEST_SECRET, Secret};
 use spec::{Kind, SPECS};
 
 /// The texts of the inputs that were given, by name.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Given(BTreeMap<&'static str, String>);
+
+/// Names only: some texts are secret.
+impl fmt::Debug for Given {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_set().entries(self.0.keys()).finish()
+    }
+}
 
 impl Given {
     /// Reads `INPUT_<NAME>`: upper case, hyphens kept, empty means unset. This is how the runner
@@ -45,8 +62,33 @@ impl Given {
     }
 
     fn text(&self, name: &str) -> Option<&str> {
-        let text = self.0.get(name)?.trim();
-        Some(text).filter(|text| !text.is_empty())
+        Some(self.raw(name)?.trim())
+    }
+
+    /// The text with its blanks; not when there is nothing else.
+    fn raw(&self, name: &str) -> Option<&str> {
+        let text = self.0.get(name)?;
+        Some(text.as_str()).filter(|text| !text.trim().is_empty())
+    }
+
+    /// Every text that has to be masked before anything is printed, also where an input can't be
+    /// read: then all of it.
+    pub(crate) fn to_mask(&self) -> Vec<SecretString> {
+        let mut texts = Vec::new();
+        for spec in SPECS {
+            let Some(text) = self.raw(spec.name) else {
+                continue;
+            };
+            match spec.kind {
+                Kind::Secret => texts.push(SecretString::from(text)),
+                Kind::Secrets => match list::parse(text, list::Grammar::Secrets) {
+                    Ok(items) => texts.extend(secret::to_mask(&items)),
+                    Err(_) => texts.push(SecretString::from(text)),
+                },
+                _ => {}
+            }
+        }
+        texts
     }
 }
 
@@ -55,28 +97,49 @@ impl Given {
 pub(crate) struct Inputs {
     pub context: Option<String>,
     pub file: Option<String>,
+    /// Name and context.
+    pub build_contexts: Vec<(String, String)>,
     pub tags: Tags,
     pub flavor: Flavor,
     pub repository: Option<String>,
     pub registry: Option<String>,
     pub aws_region: Option<String>,
     pub build_args: Vec<String>,
+    pub secrets: Vec<Secret>,
+    /// Id and variable.
+    pub secret_envs: Vec<(String, String)>,
+    /// Id and path.
+    pub secret_files: Vec<(String, String)>,
+    pub ssh: Vec<String>,
     pub target: Option<String>,
     pub labels: Labels,
+    pub annotations: Vec<String>,
     pub platforms: Vec<String>,
     pub no_cache: bool,
+    pub no_cache_filters: Vec<String>,
     pub pull: bool,
+    pub network: Option<String>,
+    pub add_hosts: Vec<String>,
+    pub allow: Vec<String>,
+    pub cgroup_parent: Option<String>,
+    pub shm_size: Option<String>,
+    pub ulimit: Vec<String>,
     pub push: Option<bool>,
     pub load: bool,
     pub outputs: Vec<OutputSpec>,
+    pub call: Option<Call>,
     pub driver: Driver,
     pub driver_opts: Vec<(String, String)>,
+    pub buildkitd_flags: Option<String>,
+    pub buildkitd_config_inline: Option<String>,
     pub cache_from: Vec<String>,
     pub cache_to: Vec<String>,
     pub compression: Compression,
     pub compression_level: Option<i64>,
-    pub provenance: Attestation,
-    pub sbom: Attestation,
+    /// None when the input says nothing.
+    pub provenance: Option<Attest>,
+    pub sbom: Option<Attest>,
+    pub attests: Vec<Attest>,
     pub summary: bool,
     pub timings_file: Option<String>,
     pub dry_run: bool,
@@ -117,15 +180,6 @@ impl Compression {
             Self::Uncompressed => Some("uncompressed"),
         }
     }
-}
-
-/// Whether to attest, and with which attributes.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) enum Attestation {
-    #[default]
-    Off,
-    On,
-    With(String),
 }
 
 /// One input is wrong.
@@ -171,27 +225,38 @@ impl Inputs {
     /// # Errors
     /// All wrong inputs, in the order of the table.
     pub(crate) fn parse(given: &Given) -> Result<Self, Vec<InputError>> {
-        let mut reader = Reader {
-            given,
-            errors: Vec::new(),
-        };
+        let mut reader = Reader::new(given);
         let inputs = Self {
             context: reader.text("context"),
             file: reader.text("file"),
+            build_contexts: reader.build_contexts(),
             tags: reader.tags(),
             flavor: reader.flavor(),
             repository: reader.text("repository"),
             registry: reader.text("registry"),
-            aws_region: reader.checked("aws-region", "a region, as `eu-west-1`", is_region),
+            aws_region: reader.region("aws-region"),
             build_args: reader.list("build-args"),
+            secrets: reader.secrets(),
+            secret_envs: reader.named_secrets("secret-envs", "`id=NAME`, the name of a variable"),
+            secret_files: reader.named_secrets("secret-files", "`id=path`"),
+            ssh: reader.ssh(),
             target: reader.text("target"),
             labels: reader.labels("labels"),
+            annotations: reader.items("annotations", grammar::ANNOTATION),
             platforms: reader.platforms(),
             no_cache: reader.boolean("no-cache").unwrap_or(false),
+            no_cache_filters: reader.list("no-cache-filters"),
             pull: reader.boolean("pull").unwrap_or(false),
+            network: reader.one_of("network").map(str::to_owned),
+            add_hosts: reader.items("add-hosts", grammar::ADD_HOST),
+            allow: reader.items("allow", grammar::ENTITLEMENT),
+            cgroup_parent: reader.text("cgroup-parent"),
+            shm_size: reader.item("shm-size", grammar::SHM_SIZE),
+            ulimit: reader.items("ulimit", grammar::ULIMIT),
             push: reader.boolean("push"),
             load: reader.boolean("load").unwrap_or(false),
             outputs: reader.outputs(),
+            call: reader.call(),
             driver: reader.choice(
                 "driver",
                 &[
@@ -202,6 +267,8 @@ impl Inputs {
                 ],
             ),
             driver_opts: reader.driver_opts(),
+            buildkitd_flags: reader.text("buildkitd-flags"),
+            buildkitd_config_inline: given.text("buildkitd-config-inline").map(str::to_owned),
             cache_from: reader.list("cache-from"),
             cache_to: reader.list("cache-to"),
             compression: reader.choice(
@@ -217,207 +284,14 @@ impl Inputs {
             compression_level: reader.integer("compression-level"),
             provenance: reader.attestation("provenance"),
             sbom: reader.attestation("sbom"),
+            attests: reader.attests(),
             summary: reader.boolean("summary").unwrap_or(true),
             timings_file: reader.text("timings-file"),
             dry_run: reader.boolean("dry-run").unwrap_or(false),
             github_token: given.text("github-token").map(SecretString::from),
         };
-        if reader.errors.is_empty() {
-            Ok(inputs)
-        } else {
-            Err(reader.errors)
-        }
+        reader.finish(inputs)
     }
-}
-
-/// Reads inputs one by one and keeps what is wrong with them.
-struct Reader<'a> {
-    given: &'a Given,
-    errors: Vec<InputError>,
-}
-
-impl Reader<'_> {
-    fn wrong(&mut self, input: &'static str, given: &str, expected: impl fmt::Display) {
-        self.errors.push(InputError::new(input, given, expected));
-    }
-
-    fn text(&mut self, name: &'static str) -> Option<String> {
-        self.checked(name, "text on one line", |text| {
-            !text.contains(['\n', '\r', '\0'])
-        })
-    }
-
-    fn checked(
-        &mut self,
-        name: &'static str,
-        expected: &str,
-        holds: impl Fn(&str) -> bool,
-    ) -> Option<String> {
-        let text = self.given.text(name)?;
-        if holds(text) {
-            return Some(text.to_owned());
-        }
-        self.wrong(name, text, expected);
-        None
-    }
-
-    fn boolean(&mut self, name: &'static str) -> Option<bool> {
-        let text = self.given.text(name)?;
-        let value = boolean(text);
-        if value.is_none() {
-            self.wrong(name, text, "`true` or `false`");
-        }
-        value
-    }
-
-    fn integer(&mut self, name: &'static str) -> Option<i64> {
-        let text = self.given.text(name)?;
-        let Some(Kind::Integer { least, most }) = spec::find(name).map(|spec| spec.kind) else {
-            return None;
-        };
-        let value = text
-            .parse()
-            .ok()
-            .filter(|value| (least..=most).contains(value));
-        if value.is_none() {
-            self.wrong(name, text, format!("a whole number from {least} to {most}"));
-        }
-        value
-    }
-
-    fn list(&mut self, name: &'static str) -> Vec<String> {
-        let Some(text) = self.given.text(name) else {
-            return Vec::new();
-        };
-        let grammar = match spec::find(name).map(|spec| spec.kind) {
-            Some(Kind::Lines) => list::Grammar::Lines,
-            Some(Kind::QuotedLines) => list::Grammar::QuotedLines,
-            _ => list::Grammar::Commas,
-        };
-        list::parse(text, grammar).unwrap_or_else(|error| {
-            self.wrong(name, text, format!("a list ({error}; {})", error.hint()));
-            Vec::new()
-        })
-    }
-
-    fn choice<T: Copy + Default>(&mut self, name: &'static str, values: &[T]) -> T {
-        let Some(text) = self.given.text(name) else {
-            return T::default();
-        };
-        let Some(Kind::Choice(names)) = spec::find(name).map(|spec| spec.kind) else {
-            return T::default();
-        };
-        let found = names.iter().position(|candidate| *candidate == text);
-        found
-            .and_then(|index| values.get(index).copied())
-            .unwrap_or_else(|| {
-                let known: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
-                self.wrong(name, text, format!("one of {}", known.join(", ")));
-                T::default()
-            })
-    }
-
-    fn attestation(&mut self, name: &'static str) -> Attestation {
-        match self.text(name) {
-            None => Attestation::Off,
-            Some(text) => match boolean(&text) {
-                Some(true) => Attestation::On,
-                Some(false) => Attestation::Off,
-                None => Attestation::With(text),
-            },
-        }
-    }
-
-    fn tags(&mut self) -> Tags {
-        Tags::parse(self.given.text("tags").unwrap_or_default()).unwrap_or_else(|errors| {
-            let errors = errors.iter();
-            self.errors
-                .extend(errors.map(|error| InputError::caused("tags", error, error.hint())));
-            Tags::default()
-        })
-    }
-
-    fn flavor(&mut self) -> Flavor {
-        Flavor::parse(self.given.text("flavor").unwrap_or_default()).unwrap_or_else(|error| {
-            self.errors.push(InputError::caused("flavor", &error, None));
-            Flavor::default()
-        })
-    }
-
-    fn labels(&mut self, name: &'static str) -> Labels {
-        Labels::parse(self.given.text(name).unwrap_or_default()).unwrap_or_else(|error| {
-            self.errors.push(InputError::caused(name, &error, None));
-            Labels::default()
-        })
-    }
-
-    fn platforms(&mut self) -> Vec<String> {
-        let platforms = self.list("platforms");
-        for platform in &platforms {
-            if !is_platform(platform) {
-                self.wrong(
-                    "platforms",
-                    platform,
-                    "`os/architecture[/variant]`, as `linux/arm64`",
-                );
-            }
-        }
-        platforms
-    }
-
-    fn outputs(&mut self) -> Vec<OutputSpec> {
-        let mut specs = Vec::new();
-        for text in self.list("outputs") {
-            match OutputSpec::parse(&text) {
-                Ok(spec) => specs.push(spec),
-                Err(expected) => self.wrong("outputs", &text, expected),
-            }
-        }
-        specs
-    }
-
-    fn driver_opts(&mut self) -> Vec<(String, String)> {
-        let mut options = Vec::new();
-        for text in self.list("driver-opts") {
-            match text.split_once('=') {
-                Some((name, value)) if !name.trim().is_empty() => {
-                    options.push((name.trim().to_owned(), value.trim().to_owned()));
-                }
-                _ => self.wrong("driver-opts", &text, "`name=value` on each line"),
-            }
-        }
-        options
-    }
-}
-
-/// YAML 1.2 core schema booleans, which are all that GitHub's toolkit takes:
-/// <https://github.com/actions/toolkit/blob/main/packages/core/src/core.ts> (`getBooleanInput`).
-fn boolean(text: &str) -> Option<bool> {
-    match text {
-        "true" | "True" | "TRUE" => Some(true),
-        "false" | "False" | "FALSE" => Some(false),
-        _ => None,
-    }
-}
-
-fn is_region(text: &str) -> bool {
-    text.len() <= 32
-        && text
-            .bytes()
-            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
-}
-
-/// `os/architecture[/variant]`, or a lone operating system or architecture, as containerd's
-/// platform parser takes them (<https://github.com/containerd/platforms>).
-fn is_platform(text: &str) -> bool {
-    let parts: Vec<&str> = text.split('/').collect();
-    parts.len() <= 3
-        && parts.iter().all(|part| {
-            !part.is_empty()
-                && part.chars().all(|character| {
-                    character.is_ascii_alphanumeric() || "_-.()".contains(character)
-                })
-        })
 }
 
 #[cfg(test)]

@@ -6,6 +6,8 @@ use std::fmt;
 
 use serde::{Serialize, Serializer};
 
+use super::attributes;
+
 /// Where and how BuildKit exports the result.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct OutputSpec {
@@ -22,7 +24,7 @@ impl OutputSpec {
     /// What is expected instead.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         const EXPECTED: &str = "`type=<exporter>[,name=value…]`, or the path of a folder; see https://docs.docker.com/build/exporters/";
-        let fields = fields(text).ok_or(EXPECTED)?;
+        let fields = attributes::split(text).ok_or(EXPECTED)?;
         if let [lone] = fields.as_slice()
             && lone == text
             && !text.starts_with("type=")
@@ -72,42 +74,38 @@ impl OutputSpec {
 
     /// Whether this output pushes.
     pub(crate) fn pushes(&self) -> bool {
-        self.exporter == "registry"
-            || (self.exporter == "image"
-                && matches!(
-                    self.attribute("push"),
-                    Some("true" | "1" | "t" | "T" | "TRUE" | "True")
-                ))
+        self.exporter == "registry" || (self.exporter == "image" && self.is_true("push"))
     }
-}
 
-/// Fields of one CSV record; `None` when there are none or several records.
-fn fields(text: &str) -> Option<Vec<String>> {
-    let mut reader = csv::ReaderBuilder::new()
-        .has_headers(false)
-        .flexible(true)
-        .from_reader(text.as_bytes());
-    let mut records = reader.records();
-    let record = records.next()?.ok()?;
-    if records.next().is_some() {
-        return None;
+    /// Whether what it pushes has no tag, only its digest.
+    pub(crate) fn is_by_digest(&self) -> bool {
+        self.is_image() && self.is_true("push-by-digest")
     }
-    Some(record.iter().map(str::to_owned).collect())
+
+    /// The names it gives its image, by itself.
+    pub(crate) fn names(&self) -> Vec<&str> {
+        let names = self.attribute("name").unwrap_or_default();
+        names
+            .split(',')
+            .map(str::trim)
+            .filter(|name| !name.is_empty())
+            .collect()
+    }
+
+    fn is_true(&self, name: &str) -> bool {
+        self.attribute(name).and_then(attributes::boolean) == Some(true)
+    }
 }
 
 /// The item as buildx reads it.
 impl fmt::Display for OutputSpec {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "type={}", self.exporter)?;
-        for (name, value) in &self.attributes {
-            let field = format!("{name}={value}");
-            if field.contains([',', '"', '\n']) {
-                write!(formatter, ",\"{}\"", field.replace('"', "\"\""))?;
-            } else {
-                write!(formatter, ",{field}")?;
-            }
-        }
-        Ok(())
+        let kind = format!("type={}", self.exporter);
+        let others = self
+            .attributes
+            .iter()
+            .map(|(name, value)| format!("{name}={value}"));
+        formatter.write_str(&attributes::join(std::iter::once(kind).chain(others)))
     }
 }
 

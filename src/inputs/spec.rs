@@ -24,8 +24,12 @@ pub(crate) enum Kind {
     QuotedLines,
     /// A boolean, or attributes.
     BooleanOrText,
+    /// Any text, on several lines.
+    Block,
     /// Text that must never be shown, nor given as a flag's value.
     Secret,
+    /// List of `id=value` with one item a line, never shown either.
+    Secrets,
 }
 
 /// One input: the only place that says its name, default and meaning.
@@ -54,6 +58,9 @@ pub(crate) const DRIVERS: &[&str] = &["auto", "local", "docker", "docker-contain
 /// Layer compressions. `auto` is decided by the plan.
 pub(crate) const COMPRESSIONS: &[&str] = &["auto", "gzip", "zstd", "estargz", "uncompressed"];
 
+/// Networks of the build's steps that buildx takes.
+const NETWORKS: &[&str] = &["default", "host", "none"];
+
 /// All inputs, in the order in which the README lists them.
 pub(crate) const SPECS: &[Spec] = &[
     spec(
@@ -67,6 +74,12 @@ pub(crate) const SPECS: &[Spec] = &[
         Kind::Text,
         "",
         "Path of the Dockerfile (default: `Dockerfile` in the context)",
+    ),
+    spec(
+        "build-contexts",
+        Kind::Lines,
+        "",
+        "Further contexts for the Dockerfile, `name=path`, a URL or `docker-image://…`",
     ),
     spec(
         "tags",
@@ -104,6 +117,30 @@ pub(crate) const SPECS: &[Spec] = &[
         "",
         "Build arguments, `NAME=value`",
     ),
+    spec(
+        "secrets",
+        Kind::Secrets,
+        "",
+        "Secrets for the build, `id=value`; one with several lines in double quotes",
+    ),
+    spec(
+        "secret-envs",
+        Kind::List,
+        "",
+        "Secrets from environment variables, `id=NAME`",
+    ),
+    spec(
+        "secret-files",
+        Kind::Lines,
+        "",
+        "Secrets from files, `id=path`",
+    ),
+    spec(
+        "ssh",
+        Kind::List,
+        "",
+        "SSH agent sockets or keys for the build, `default=path`",
+    ),
     spec("target", Kind::Text, "", "Stage of the Dockerfile to build"),
     spec(
         "labels",
@@ -112,12 +149,19 @@ pub(crate) const SPECS: &[Spec] = &[
         "Labels of the image, `name=value`; a line `auto` adds docker/metadata-action's eight",
     ),
     spec(
+        "annotations",
+        Kind::Lines,
+        "",
+        "Annotations of the image, `name=value` or `index:name=value`",
+    ),
+    spec(
         "platforms",
         Kind::List,
         "",
         "Platforms to build for, as `linux/amd64`",
     ),
     spec("no-cache", Kind::Boolean, "false", "Build every step anew"),
+    spec("no-cache-filters", Kind::List, "", "Stages to build anew"),
     spec(
         "pull",
         Kind::Boolean,
@@ -125,10 +169,46 @@ pub(crate) const SPECS: &[Spec] = &[
         "Ask the registry for newer base images",
     ),
     spec(
+        "network",
+        Kind::Choice(NETWORKS),
+        "",
+        "Network of the build's steps: `default`, `host` or `none`",
+    ),
+    spec(
+        "add-hosts",
+        Kind::List,
+        "",
+        "Entries for the steps' `/etc/hosts`, `host:address`",
+    ),
+    spec(
+        "allow",
+        Kind::List,
+        "",
+        "Rights that steps may ask for: `network.host`, `security.insecure`, `device`",
+    ),
+    spec(
+        "cgroup-parent",
+        Kind::Text,
+        "",
+        "Parent cgroup of the build's steps",
+    ),
+    spec(
+        "shm-size",
+        Kind::Text,
+        "",
+        "Size of the steps' `/dev/shm`, as `2g`",
+    ),
+    spec(
+        "ulimit",
+        Kind::Lines,
+        "",
+        "Limits of the steps, `nofile=1024:2048`",
+    ),
+    spec(
         "push",
         Kind::Boolean,
         "",
-        "Push the image (default: true, unless `load` or `outputs` is given)",
+        "Push the image (default: true, unless `load`, `outputs` or `call` is given)",
     ),
     spec(
         "load",
@@ -143,6 +223,12 @@ pub(crate) const SPECS: &[Spec] = &[
         "Output destinations, `type=local,dest=path`",
     ),
     spec(
+        "call",
+        Kind::Text,
+        "",
+        "Ask instead of building: `check`, `outline` or `targets`; nothing is pushed",
+    ),
+    spec(
         "driver",
         Kind::Choice(DRIVERS),
         "auto",
@@ -153,6 +239,18 @@ pub(crate) const SPECS: &[Spec] = &[
         Kind::QuotedLines,
         "",
         "Options of the builder, `name=value`, as docker/setup-buildx-action takes them",
+    ),
+    spec(
+        "buildkitd-flags",
+        Kind::Text,
+        "",
+        "Flags of BuildKit's daemon, for `docker-container`",
+    ),
+    spec(
+        "buildkitd-config-inline",
+        Kind::Block,
+        "",
+        "Configuration of BuildKit's daemon, as TOML, for `docker-container`",
     ),
     spec(
         "cache-from",
@@ -181,14 +279,20 @@ pub(crate) const SPECS: &[Spec] = &[
     spec(
         "provenance",
         Kind::BooleanOrText,
-        "false",
-        "Provenance attestation: a boolean, or attributes as `mode=max`",
+        "",
+        "Provenance attestation: a boolean, or attributes as `mode=max` (default: false, unless `attests` asks for it)",
     ),
     spec(
         "sbom",
         Kind::BooleanOrText,
-        "false",
-        "SBOM attestation: a boolean, or attributes as `generator=image`",
+        "",
+        "SBOM attestation: a boolean, or attributes as `generator=image` (default: false, unless `attests` asks for it)",
+    ),
+    spec(
+        "attests",
+        Kind::Lines,
+        "",
+        "Attestations, `type=sbom,generator=image`; `provenance` and `sbom` win over them",
     ),
     spec("summary", Kind::Boolean, "true", "Write the job summary"),
     spec(

@@ -1,4 +1,5 @@
 use super::*;
+use secrecy::ExposeSecret as _;
 
 fn parse<const N: usize>(pairs: [(&'static str, &str); N]) -> Result<Inputs, Vec<InputError>> {
     let mut given = Given::default();
@@ -118,14 +119,132 @@ fn every_choice_of_the_table_has_a_value() {
 #[test]
 fn attestations_are_booleans_or_attributes() {
     let of = |text| parse([("provenance", text)]).unwrap().provenance;
-    assert_eq!(of(""), Attestation::Off);
-    assert_eq!(of("false"), Attestation::Off);
-    assert_eq!(of("true"), Attestation::On);
-    assert_eq!(of("mode=max"), Attestation::With("mode=max".into()));
+    let printed = |text| of(text).map(|attest| attest.to_string());
+    assert_eq!(printed(""), None);
+    assert_eq!(printed("false").unwrap(), "type=provenance,disabled=true");
+    assert_eq!(printed("true").unwrap(), "type=provenance");
+    assert_eq!(printed("mode=max").unwrap(), "type=provenance,mode=max");
 }
 
 #[test]
 fn a_secret_is_not_shown_in_debug_output() {
-    let inputs = parse([("github-token", "hidden")]).unwrap();
+    let pairs = [("github-token", "hidden"), ("secrets", "A=hidden")];
+    let inputs = parse(pairs).unwrap();
     assert!(!format!("{inputs:?}").contains("hidden"));
+    let env = Env::from([("INPUT_SECRETS", "A=hidden")]);
+    assert!(!format!("{env:?} {:?}", Given::from_env(&env)).contains("hidden"));
+}
+
+#[test]
+fn what_buildx_would_refuse_is_refused_with_what_it_takes() {
+    let cases: &[(&str, (&'static str, &str), &str)] = &[
+        (
+            "no address",
+            ("add-hosts", "db"),
+            "`db` given, expected `host:address`",
+        ),
+        (
+            "another right",
+            ("allow", "network.hosts"),
+            "expected one of `network.host`, `security.insecure`",
+        ),
+        (
+            "no value",
+            ("annotations", "a"),
+            "expected `[type[platform]:]name=value`",
+        ),
+        (
+            "no type",
+            ("attests", "mode=max"),
+            "`mode=max` given, expected `type=<name>",
+        ),
+        (
+            "attributes of nothing",
+            ("sbom", "generator"),
+            "`generator` given, expected a boolean, or attributes",
+        ),
+        (
+            "no name",
+            ("build-contexts", "../src"),
+            "`../src` given, expected `name=context`",
+        ),
+        (
+            "two methods",
+            ("call", "check,outline"),
+            "expected `check`, `outline` or `targets`",
+        ),
+        (
+            "a network of Docker's",
+            ("network", "bridge"),
+            "expected one of `default`, `host`, `none`",
+        ),
+        (
+            "no unit",
+            ("shm-size", "2 gigs"),
+            "`2 gigs` given, expected a number of bytes, or one with a unit",
+        ),
+        (
+            "soft above hard",
+            ("ulimit", "nofile=2:1"),
+            "`nofile=2:1` given, expected `type=soft[:hard]`",
+        ),
+        (
+            "the same id twice",
+            ("ssh", "default,default=key"),
+            "`default=key` given, expected `default` or an id, each once",
+        ),
+        (
+            "an empty secret",
+            ("secrets", "A=b\nTOKEN="),
+            "`TOKEN=` given, expected a value after the `=`",
+        ),
+        (
+            "a secret's lines without quotes",
+            ("secrets", "KEY=-----BEGIN\nhunter2"),
+            "`item 2` given, expected `id=value`",
+        ),
+        (
+            "an open quote",
+            ("secrets", "\"KEY=hunter2"),
+            "`…` given, expected a list (line 1",
+        ),
+        (
+            "a secret instead of its file",
+            ("secret-files", "hunter2"),
+            "`item 1` given, expected `id=path`",
+        ),
+        (
+            "a secret instead of its variable",
+            ("secret-envs", "hunter2"),
+            "`item 1` given, expected `id=NAME`",
+        ),
+    ];
+    for (name, pair, expected) in cases {
+        let errors = parse([*pair]).unwrap_err();
+        let [error] = errors.as_slice() else {
+            panic!("{name}: {errors:?}");
+        };
+        let text = error.to_string();
+        assert!(
+            text.starts_with(&format!("input `{}`: ", pair.0)),
+            "{name}: {text}"
+        );
+        assert!(text.contains(expected), "{name}: {text}");
+        assert!(!text.contains("hunter2"), "{name}: {text}");
+    }
+}
+
+#[test]
+fn everything_secret_is_masked_also_where_it_can_not_be_read() {
+    let masked = |name, text: &str| {
+        let mut given = Given::default();
+        given.set(name, text.to_owned());
+        let texts = given.to_mask();
+        let texts = texts.iter().map(|text| text.expose_secret().to_owned());
+        texts.collect::<Vec<String>>().join("|")
+    };
+    assert_eq!(masked("github-token", "abc"), "abc");
+    assert_eq!(masked("secrets", "A=b\n\"C=d\n\ne\""), "b|d\n\ne");
+    assert_eq!(masked("secrets", "\"A=b\nc"), "\"A=b\nc");
+    assert_eq!(masked("target", "abc"), "");
 }

@@ -3,10 +3,11 @@
 //! Flags stand in docker/build-push-action's order, so that the two can be compared line by line
 //! (<https://github.com/docker/build-push-action/blob/cb941d0/src/context.ts>, `getArgs`).
 
-use super::{BuilderPlan, Context, ImagePlan, Place};
+use super::{BuilderPlan, Context, ImagePlan, Place, SecretSource};
 use crate::facts::Facts;
 use crate::github::workflow::WorkflowRun;
-use crate::inputs::{Attestation, Inputs};
+use crate::inputs::Inputs;
+use crate::inputs::attest::Attest;
 
 /// The command line, program first.
 pub(super) fn build(
@@ -21,43 +22,58 @@ pub(super) fn build(
         facts.buildx.program.to_string_lossy().into_owned(),
         "build".to_owned(),
     ]);
+    argv.each("--add-host", &inputs.add_hosts);
+    argv.each("--allow", &inputs.allow);
+    argv.each("--annotation", &image.annotations);
     argv.each("--build-arg", &inputs.build_args);
+    for context in &image.build_contexts {
+        argv.pair(
+            "--build-context",
+            format!("{}={}", context.name, context.value),
+        );
+    }
     argv.each("--cache-from", &image.cache_from);
     argv.each("--cache-to", &image.cache_to);
-    if let Some(file) = &inputs.file {
-        argv.pair("--file", file);
+    argv.option("--call", image.call.as_ref().map(|call| &call.text));
+    argv.option("--cgroup-parent", inputs.cgroup_parent.as_ref());
+    let is_variable = |source: &SecretSource| matches!(source, SecretSource::Variable(_));
+    for secret in image
+        .secrets
+        .iter()
+        .filter(|secret| is_variable(&secret.source))
+    {
+        argv.pair("--secret", secret.argument());
     }
+    argv.option("--file", image.file.as_ref());
     if image.image_id {
         argv.pair("--iidfile", place.image_id_file().to_string_lossy());
     }
     argv.each("--label", &image.labels);
+    argv.each("--no-cache-filter", &inputs.no_cache_filters);
     for output in &image.outputs {
         argv.pair("--output", output.to_string());
     }
     if !image.platforms.is_empty() {
         argv.pair("--platform", image.platforms.join(","));
     }
-    argv.pair("--attest", provenance(&inputs.provenance, run));
-    if let Some(sbom) = sbom(&inputs.sbom) {
-        argv.pair("--attest", sbom);
+    for attest in attests(inputs, run) {
+        argv.pair("--attest", attest.to_string());
     }
-    if let (true, Some(run)) = (image.git_token, run) {
-        let source = place.git_token_file();
-        argv.pair(
-            "--secret",
-            format!(
-                "id=GIT_AUTH_TOKEN.{},src={}",
-                run.server_host(),
-                source.display()
-            ),
-        );
+    for secret in image
+        .secrets
+        .iter()
+        .filter(|secret| !is_variable(&secret.source))
+    {
+        argv.pair("--secret", secret.argument());
     }
+    argv.option("--shm-size", inputs.shm_size.as_ref());
+    argv.each("--ssh", &image.ssh);
     argv.each("--tag", &image.tags);
-    if let Some(target) = &inputs.target {
-        argv.pair("--target", target);
-    }
+    argv.option("--target", inputs.target.as_ref());
+    argv.each("--ulimit", &inputs.ulimit);
     argv.pair("--builder", &builder.name);
     argv.pair("--metadata-file", place.metadata_file().to_string_lossy());
+    argv.option("--network", inputs.network.as_ref());
     if inputs.no_cache {
         argv.0.push("--no-cache".to_owned());
     }
@@ -79,27 +95,36 @@ fn context_argument(context: &Context) -> String {
     }
 }
 
-/// Off unless asked for: the index that an attestation needs is what AWS Lambda and some other
-/// consumers can't read. The builder's id is added as docker/build-push-action does.
-fn provenance(wanted: &Attestation, run: Option<&WorkflowRun>) -> String {
-    let builder_id = run.and_then(WorkflowRun::run_url);
-    let with_id = |attributes: &str| match &builder_id {
-        Some(id) if !attributes.contains("builder-id=") => format!("{attributes},builder-id={id}"),
-        _ => attributes.to_owned(),
-    };
-    match wanted {
-        Attestation::Off => "type=provenance,disabled=true".to_owned(),
-        Attestation::On => with_id("type=provenance"),
-        Attestation::With(attributes) => with_id(&format!("type=provenance,{attributes}")),
+/// The attestations: the inputs `provenance` and `sbom`, then of `attests` the kinds that those
+/// two don't settle. Provenance is off unless asked for: the index that it needs is what AWS Lambda
+/// and some other consumers can't read. Its builder is this run, as with docker/build-push-action.
+fn attests(inputs: &Inputs, run: Option<&WorkflowRun>) -> Vec<Attest> {
+    let provenance = "provenance";
+    let mut attests: Vec<Attest> = [&inputs.provenance, &inputs.sbom]
+        .into_iter()
+        .flatten()
+        .cloned()
+        .collect();
+    let settled = |kind: &str| attests.iter().any(|attest| attest.kind == kind);
+    let others: Vec<Attest> = inputs
+        .attests
+        .iter()
+        .filter(|attest| !settled(&attest.kind))
+        .cloned()
+        .collect();
+    attests.extend(others);
+    // Only provenance is on by default in buildx.
+    attests.retain(|attest| attest.kind == provenance || attest.is_on());
+    if !attests.iter().any(|attest| attest.kind == provenance) {
+        attests.splice(0..0, Attest::of(provenance, "disabled=true"));
     }
-}
-
-fn sbom(wanted: &Attestation) -> Option<String> {
-    match wanted {
-        Attestation::Off => None,
-        Attestation::On => Some("type=sbom".to_owned()),
-        Attestation::With(attributes) => Some(format!("type=sbom,{attributes}")),
+    if let Some(id) = run.and_then(WorkflowRun::run_url) {
+        let on = |attest: &&mut Attest| attest.kind == provenance && attest.is_on();
+        for attest in attests.iter_mut().filter(on) {
+            attest.set_default("builder-id", &id);
+        }
     }
+    attests
 }
 
 struct Argv(Vec<String>);
@@ -108,6 +133,12 @@ impl Argv {
     fn pair(&mut self, flag: &str, value: impl Into<String>) {
         self.0.push(flag.to_owned());
         self.0.push(value.into());
+    }
+
+    fn option(&mut self, flag: &str, value: Option<&String>) {
+        if let Some(value) = value {
+            self.pair(flag, value);
+        }
     }
 
     fn each(&mut self, flag: &str, values: &[String]) {

@@ -1,5 +1,7 @@
 //! Which builder, and its options.
 
+use std::path::PathBuf;
+
 use serde::Serialize;
 
 use super::{Place, Remarks};
@@ -34,6 +36,10 @@ pub(crate) struct BuilderPlan {
     pub name: String,
     /// Driver options, each name once.
     pub options: Vec<(String, String)>,
+    /// Flags of BuildKit's daemon, for a builder that has one of its own.
+    pub buildkitd_flags: Option<String>,
+    /// The daemon's configuration, which we write from an input.
+    pub buildkitd_config: Option<PathBuf>,
     /// Address of the Engine.
     pub engine: String,
     /// The Engine's own platform.
@@ -42,6 +48,12 @@ pub(crate) struct BuilderPlan {
 
 /// Prefix of the names of builders that we make.
 pub(crate) const PREFIX: &str = "fast-ecr-push-";
+
+/// What docker/setup-buildx-action allows its builders by default
+/// (<https://github.com/docker/setup-buildx-action/blob/37fe631/action.yml>): every step still has
+/// to be allowed by the build itself.
+const BUILDKITD_FLAGS: &str =
+    "--allow-insecure-entitlement security.insecure --allow-insecure-entitlement network.host";
 
 /// buildx's name of the builder that is the Engine of `DOCKER_HOST`.
 const ENGINE_BUILDER: &str = "default";
@@ -102,16 +114,44 @@ impl BuilderPlan {
         place: &Place,
         remarks: &mut Remarks,
     ) -> Self {
+        // The Engine's own BuildKit pushes under tags only (`toSolveOpt` in buildx's `build/opt.go`).
+        let by_digest = inputs.call.is_none()
+            && inputs.outputs.iter().any(|output| {
+                output.is_by_digest() && (output.pushes() || inputs.push == Some(true))
+            });
         let driver = match (inputs.driver, engine.store) {
-            (inputs::Driver::Docker, _)
-            | (inputs::Driver::Auto | inputs::Driver::Local, ImageStore::Containerd) => {
+            (inputs::Driver::Docker, _) => {
+                if by_digest {
+                    remarks.wrong(
+                        "driver",
+                        "docker",
+                        "`docker-container` or `auto`: `docker` can't push by digest",
+                    );
+                }
                 Driver::Docker
             }
-            (inputs::Driver::DockerContainer, _)
-            | (inputs::Driver::Auto | inputs::Driver::Local, ImageStore::Classic) => {
-                Driver::DockerContainer
+            (inputs::Driver::Auto | inputs::Driver::Local, ImageStore::Containerd)
+                if !by_digest =>
+            {
+                Driver::Docker
             }
+            _ => Driver::DockerContainer,
         };
+        let own_daemon = driver == Driver::DockerContainer;
+        let given = [
+            ("buildkitd-flags", inputs.buildkitd_flags.is_some()),
+            (
+                "buildkitd-config-inline",
+                inputs.buildkitd_config_inline.is_some(),
+            ),
+        ];
+        for (name, _) in given.iter().filter(|(_, given)| *given && !own_daemon) {
+            remarks.notices.push(format!(
+                "`{name}` is ignored by `docker`, whose BuildKit is the Engine's own"
+            ));
+        }
+        let flags = inputs.buildkitd_flags.as_deref().unwrap_or(BUILDKITD_FLAGS);
+        let config = inputs.buildkitd_config_inline.as_ref();
         Self {
             driver,
             name: match driver {
@@ -119,6 +159,10 @@ impl BuilderPlan {
                 Driver::DockerContainer => format!("{PREFIX}{}", place.id),
             },
             options: options(&inputs.driver_opts, driver, remarks),
+            buildkitd_flags: own_daemon.then(|| flags.to_owned()),
+            buildkitd_config: config
+                .filter(|_| own_daemon)
+                .map(|_| place.buildkitd_config_file()),
             engine: engine.host.clone(),
             platform: engine.platform.clone(),
         }

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
+use super::Remarks;
 use crate::github::workflow::WorkflowRun;
 use crate::inputs::Inputs;
 
@@ -36,23 +37,21 @@ impl Context {
     /// The context that was asked for. Without a word it is docker/build-push-action's default,
     /// the commit of this run; outside of a workflow the current folder. A context may begin with
     /// `{{defaultContext}}`, as there.
-    pub(super) fn choose(inputs: &Inputs, run: Option<&WorkflowRun>) -> Self {
+    pub(super) fn choose(
+        inputs: &Inputs,
+        run: Option<&WorkflowRun>,
+        remarks: &mut Remarks,
+    ) -> Self {
         let default = run.map(WorkflowRun::git_context);
         let given = inputs.context.as_deref();
         let text = match (given, &default) {
-            (Some(given), Some(default)) => given
-                .replace("{{defaultContext}}", default)
-                .replace("{{ defaultContext }}", default),
-            (Some(given), None) => given.to_owned(),
+            (Some(given), _) => expand("context", given, default.as_deref(), remarks),
             (None, Some(default)) => default.clone(),
             (None, None) => ".".to_owned(),
         };
         if default.is_some_and(|default| text.starts_with(&default)) {
             Self::ThisCommit { url: text }
-        } else if REMOTE_PREFIXES
-            .iter()
-            .any(|prefix| text.starts_with(prefix))
-        {
+        } else if is_remote(&text) {
             Self::Remote { url: text }
         } else {
             let path = PathBuf::from(&text);
@@ -62,6 +61,16 @@ impl Context {
                 .map_or_else(|| path.join("Dockerfile"), PathBuf::from);
             Self::Folder { path, dockerfile }
         }
+    }
+
+    /// The Dockerfile's path in the repository of this workflow run.
+    pub(crate) fn dockerfile_in_repository(&self, file: Option<&str>) -> Option<PathBuf> {
+        let Self::ThisCommit { url } = self else {
+            return None;
+        };
+        let (_, fragment) = url.split_once('#').unwrap_or_default();
+        let (_, folder) = fragment.split_once(':').unwrap_or_default();
+        Some(Path::new(folder).join(file.unwrap_or("Dockerfile")))
     }
 
     /// Whether it is the default context, which the run's token may read.
@@ -84,4 +93,74 @@ impl Context {
             Self::ThisCommit { .. } | Self::Remote { .. } => None,
         }
     }
+}
+
+/// A further context under a name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct NamedContext {
+    pub name: String,
+    pub value: String,
+}
+
+impl NamedContext {
+    /// The contexts of `build-contexts`.
+    pub(super) fn choose(
+        inputs: &Inputs,
+        run: Option<&WorkflowRun>,
+        remarks: &mut Remarks,
+    ) -> Vec<Self> {
+        let default = run.map(WorkflowRun::git_context);
+        let contexts = inputs.build_contexts.iter();
+        contexts
+            .map(|(name, value)| Self {
+                name: name.clone(),
+                value: expand("build-contexts", value, default.as_deref(), remarks),
+            })
+            .collect()
+    }
+
+    /// The folder or file on this machine, when it is one.
+    pub(crate) fn path(&self) -> Option<&Path> {
+        let elsewhere = is_remote(&self.value)
+            || ["target:", "input:"]
+                .iter()
+                .any(|prefix| self.value.starts_with(prefix));
+        (!elsewhere).then(|| Path::new(&self.value))
+    }
+}
+
+fn is_remote(text: &str) -> bool {
+    REMOTE_PREFIXES
+        .iter()
+        .any(|prefix| text.starts_with(prefix))
+}
+
+/// Puts the default context where `{{defaultContext}}` stands, in two or three braces, with or
+/// without blanks, as handlebars reads it.
+fn expand(input: &'static str, text: &str, default: Option<&str>, remarks: &mut Remarks) -> String {
+    let mut expanded = String::new();
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once("{{") {
+        let Some((inside, behind)) = after.split_once("}}") else {
+            break;
+        };
+        let (inside, behind) = match (inside.strip_prefix('{'), behind.strip_prefix('}')) {
+            (Some(inside), Some(behind)) => (inside, behind),
+            _ => (inside, behind),
+        };
+        let value = default.filter(|_| inside.trim() == "defaultContext");
+        let Some(value) = value else {
+            remarks.wrong(
+                input,
+                text,
+                "no expression but `{{defaultContext}}`, which a workflow run has",
+            );
+            return text.to_owned();
+        };
+        expanded.push_str(before);
+        expanded.push_str(value);
+        rest = behind;
+    }
+    expanded.push_str(rest);
+    expanded
 }

@@ -7,16 +7,24 @@
 
 use super::{BuilderPlan, Driver, Remarks};
 use crate::facts::{Engine, ImageStore};
+use crate::inputs::attest::Attest;
 use crate::inputs::output_spec::OutputSpec;
-use crate::inputs::{Compression, Inputs};
+use crate::inputs::{Call, Compression, Inputs};
 
-/// The outputs of a build.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Export {
-    pub outputs: Vec<OutputSpec>,
-    pub push: bool,
-    /// Whether an output that pushes names its image by itself.
-    pub named: bool,
+/// A call makes nothing that could be put anywhere.
+pub(super) fn nothing(inputs: &Inputs, call: &Call, remarks: &mut Remarks) -> Vec<OutputSpec> {
+    let expected =
+        |what: &str| format!("{what} beside `call: {}`, which builds nothing", call.text);
+    if inputs.push == Some(true) {
+        remarks.wrong("push", "true", expected("`false` or nothing"));
+    }
+    if inputs.load {
+        remarks.wrong("load", "true", expected("`false` or nothing"));
+    }
+    for output in &inputs.outputs {
+        remarks.wrong("outputs", output.to_string(), expected("nothing"));
+    }
+    Vec::new()
 }
 
 /// Decides on the outputs. `push` is true unless `load` or `outputs` say otherwise.
@@ -25,7 +33,7 @@ pub(super) fn choose(
     builder: &BuilderPlan,
     engine: &Engine,
     remarks: &mut Remarks,
-) -> Export {
+) -> Vec<OutputSpec> {
     let push = inputs
         .push
         .unwrap_or(!inputs.load && inputs.outputs.is_empty());
@@ -69,19 +77,44 @@ pub(super) fn choose(
             attributes: Vec::new(),
         });
     }
-    if inputs.load && inputs.platforms.len() > 1 && engine.store == ImageStore::Classic {
+    check_lists(inputs, engine, remarks);
+    outputs
+}
+
+/// An image of several manifests (platforms, or one with its attestations) can be loaded only into
+/// containerd's image store, and not into a file as `docker load` reads it
+/// (<https://github.com/docker/buildx/blob/461836ba0/build/opt.go>, `toSolveOpt`).
+fn check_lists(inputs: &Inputs, engine: &Engine, remarks: &mut Remarks) {
+    let several = inputs.platforms.len() > 1;
+    let attested = [&inputs.provenance, &inputs.sbom]
+        .into_iter()
+        .flatten()
+        .chain(&inputs.attests)
+        .any(Attest::is_on);
+    let classic = engine.store == ImageStore::Classic;
+    let given = if several {
+        "one platform"
+    } else {
+        "no attestation"
+    };
+    if inputs.load && (several || attested) && classic {
         remarks.wrong(
             "load",
             "true",
-            "one platform only: the Engine's image store holds no image of several (containerd's does)",
+            format!(
+                "{given} only: the Engine's classic image store holds one manifest (containerd's holds several)"
+            ),
         );
     }
-    Export {
-        push: outputs.iter().any(OutputSpec::pushes),
-        named: outputs
-            .iter()
-            .any(|output| output.pushes() && output.attribute("name").is_some()),
-        outputs,
+    for output in &inputs.outputs {
+        let file = output.attribute("dest").is_some();
+        if output.exporter == "docker" && (several || attested) && (file || classic) {
+            remarks.wrong(
+                "outputs",
+                output.to_string(),
+                format!("{given} with `type=docker`; `type=oci` takes several manifests"),
+            );
+        }
     }
 }
 

@@ -9,6 +9,7 @@ mod builder;
 mod context;
 mod export;
 mod names;
+mod secrets;
 mod text;
 
 use std::fmt;
@@ -20,12 +21,14 @@ use thiserror::Error;
 use crate::facts::{Facts, OLDEST_BUILDX};
 use crate::github::workflow::WorkflowRun;
 use crate::image::{ImageRef, Registry};
+pub(crate) use crate::inputs::LARGEST_SECRET;
 use crate::inputs::output_spec::OutputSpec;
-use crate::inputs::{InputError, Inputs};
+use crate::inputs::{Call, InputError, Inputs};
 
 pub(crate) use builder::{BuilderPlan, Driver, PREFIX as BUILDER_PREFIX};
-pub(crate) use context::Context;
+pub(crate) use context::{Context, NamedContext};
 use names::Names;
+pub(crate) use secrets::{PlannedSecret, SecretSource};
 
 /// Where a run keeps its own files, and what it calls its own things.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,6 +68,16 @@ impl Place {
     pub(crate) fn git_token_file(&self) -> PathBuf {
         self.folder.join("git-token")
     }
+
+    /// The value of a secret, counted from 0 in the order of the input.
+    pub(crate) fn secret_file(&self, index: usize) -> PathBuf {
+        self.folder.join(format!("secret-{index}"))
+    }
+
+    /// The configuration of BuildKit's daemon.
+    pub(crate) fn buildkitd_config_file(&self) -> PathBuf {
+        self.folder.join("buildkitd.toml")
+    }
 }
 
 /// Everything that will be done.
@@ -85,6 +98,9 @@ pub(crate) struct ImagePlan {
     /// The exact buildx command line, program first.
     pub argv: Vec<String>,
     pub context: Context,
+    pub build_contexts: Vec<NamedContext>,
+    /// The input `file`.
+    pub file: Option<String>,
     pub tags: Vec<String>,
     pub labels: Vec<String>,
     /// The most important tag, without image name.
@@ -96,14 +112,38 @@ pub(crate) struct ImagePlan {
     pub cache_to: Vec<String>,
     pub outputs: Vec<OutputSpec>,
     pub platforms: Vec<String>,
+    pub secrets: Vec<PlannedSecret>,
+    pub ssh: Vec<String>,
+    /// What is asked of the build's frontend, instead of building.
+    #[serde(serialize_with = "call_text")]
+    pub call: Option<Call>,
     /// Whether the image goes to a registry.
     pub push: bool,
-    /// Whether the token has to be written to [`Place::git_token_file`].
-    pub git_token: bool,
     /// Whether buildx writes an image id: not for outputs that are files.
     pub image_id: bool,
+    /// The image under all its names; without tag where it is pushed by digest.
     #[serde(skip)]
     pub references: Vec<ImageRef>,
+}
+
+fn call_text<S: serde::Serializer>(call: &Option<Call>, to: S) -> Result<S::Ok, S::Error> {
+    call.as_ref().map(|call| &call.text).serialize(to)
+}
+
+#[cfg(test)]
+impl ImagePlan {
+    /// The plan for a context, with nothing else asked for.
+    pub(crate) fn example(context: Context) -> Self {
+        let facts = Facts::example(crate::facts::ImageStore::Containerd);
+        let place = Place::at(Path::new("/run"));
+        let inputs = Inputs {
+            push: Some(false),
+            ..Inputs::default()
+        };
+        let plan = Plan::new(&inputs, None, &facts, &place).expect("nothing speaks against it");
+        let image = plan.images.into_iter().next().expect("one image");
+        Self { context, ..image }
+    }
 }
 
 impl ImagePlan {
@@ -198,38 +238,53 @@ impl Plan {
             .as_ref()
             .map_err(|reason| PlanError::NoEngine(reason.clone()))?;
         let builder = BuilderPlan::choose(inputs, engine, place, &mut remarks);
-        let names = Names::choose(inputs, run, facts, &mut remarks);
-        let context = Context::choose(inputs, run);
-        let export = export::choose(inputs, &builder, engine, &mut remarks);
-        if export.push && names.references.is_empty() && !export.named && remarks.errors.is_empty()
-        {
-            let mut expected = "at least one tag, since the image is to be pushed".to_owned();
-            for reason in &names.unfired {
-                expected.push_str("\n  ");
-                expected.push_str(reason);
-            }
-            remarks.wrong("tags", "", expected);
-        }
+        let context = Context::choose(inputs, run, &mut remarks);
+        let (mut names, mut outputs) = match &inputs.call {
+            Some(call) => (
+                Names::default(),
+                export::nothing(inputs, call, &mut remarks),
+            ),
+            None => (
+                Names::choose(inputs, run, facts, &mut remarks),
+                export::choose(inputs, &builder, engine, &mut remarks),
+            ),
+        };
+        let tags = names.references.iter().map(names::printed).collect();
+        names.join(inputs, &mut outputs, &mut remarks);
         let mut image = ImagePlan {
             argv: Vec::new(),
-            git_token: context.is_this_commit() && inputs.github_token.is_some() && run.is_some(),
-            context,
-            tags: names.references.iter().map(names::printed).collect(),
+            build_contexts: NamedContext::choose(inputs, run, &mut remarks),
+            file: inputs.file.clone(),
+            tags,
             labels: names.labels,
             version: names.version,
             json: names.json,
-            annotations: Vec::new(),
+            annotations: inputs.annotations.clone(),
             cache_from: inputs.cache_from.clone(),
-            cache_to: inputs.cache_to.clone(),
-            image_id: export
-                .outputs
-                .iter()
-                .all(|output| !matches!(output.exporter.as_str(), "local" | "tar")),
-            outputs: export.outputs,
+            cache_to: match &inputs.call {
+                Some(_) => Vec::new(),
+                None => inputs.cache_to.clone(),
+            },
+            image_id: inputs.call.is_none()
+                && outputs
+                    .iter()
+                    .all(|output| !matches!(output.exporter.as_str(), "local" | "tar")),
+            push: outputs.iter().any(OutputSpec::pushes),
+            outputs,
             platforms: inputs.platforms.clone(),
-            push: export.push,
+            secrets: secrets::choose(inputs, &context, run, place, &mut remarks),
+            ssh: inputs.ssh.clone(),
+            call: inputs.call.clone(),
+            context,
             references: names.references,
         };
+        if inputs.no_cache && !inputs.no_cache_filters.is_empty() {
+            remarks.wrong(
+                "no-cache-filters",
+                inputs.no_cache_filters.join(","),
+                "nothing beside `no-cache: true`, which builds every stage anew",
+            );
+        }
         if !remarks.errors.is_empty() {
             return Err(PlanError::Inputs(remarks.errors));
         }
@@ -245,5 +300,9 @@ impl Plan {
     }
 }
 
+#[cfg(test)]
+mod build_push_action;
+#[cfg(test)]
+mod contradictions;
 #[cfg(test)]
 mod tests;

@@ -4,6 +4,7 @@ use super::Remarks;
 use crate::facts::Facts;
 use crate::github::workflow::WorkflowRun;
 use crate::image::ImageRef;
+use crate::inputs::output_spec::OutputSpec;
 use crate::inputs::{InputError, Inputs};
 use crate::tags::event::{GithubValues, Settings, WorkflowRun as Event};
 use crate::tags::generate::Generated;
@@ -11,7 +12,10 @@ use crate::tags::generate::Generated;
 /// What an image is called, and how it is labelled.
 #[derive(Debug, Default)]
 pub(super) struct Names {
+    /// The image under all its names.
     pub references: Vec<ImageRef>,
+    /// `registry/repository`, when the input `repository` is given.
+    image: Option<String>,
     pub labels: Vec<String>,
     /// docker/metadata-action's outputs.
     pub version: String,
@@ -51,6 +55,7 @@ impl Names {
         let labels = inputs.labels.render(&event, &generated.version, facts.now);
         Self {
             references: references(&generated.tags, remarks),
+            image: images.into_iter().next(),
             // Strings and lists of our own always serialize.
             json: serde_json::to_value(generated.json(&labels, &[])).unwrap_or_default(),
             labels,
@@ -58,6 +63,78 @@ impl Names {
             unfired: generated.unfired.iter().map(ToString::to_string).collect(),
         }
     }
+}
+
+impl Names {
+    /// Brings together the names of tags and those that outputs give: tags replace the others, as
+    /// in buildx; what is pushed by its digest has no tag.
+    pub(super) fn join(
+        &mut self,
+        inputs: &Inputs,
+        outputs: &mut [OutputSpec],
+        remarks: &mut Remarks,
+    ) {
+        let by_digest = outputs.iter().any(OutputSpec::is_by_digest);
+        if by_digest && !inputs.tags.is_empty() {
+            let tags: Vec<String> = self.references.iter().map(printed).collect();
+            remarks.wrong(
+                "tags",
+                tags.join(", "),
+                "nothing beside `push-by-digest=true`: what is pushed by its digest has no tag, \
+                 its name stands in `repository` or in the output's `name=`",
+            );
+            return;
+        }
+        if !self.references.is_empty() {
+            return;
+        }
+        let mut unnamed = false;
+        for output in outputs.iter_mut().filter(|output| output.pushes()) {
+            if let (true, Some(image)) = (output.is_by_digest(), &self.image)
+                && output.names().is_empty()
+            {
+                output.set("name", image);
+            }
+            unnamed |= output.names().is_empty();
+            self.references.extend(named(output, remarks));
+        }
+        if !unnamed || !remarks.errors.is_empty() {
+            return;
+        }
+        if by_digest {
+            remarks.wrong(
+                "repository",
+                "",
+                "the repository to push to by digest, or full names in the output's `name=`",
+            );
+            return;
+        }
+        let mut expected = "at least one tag, since the image is to be pushed".to_owned();
+        for reason in &self.unfired {
+            expected.push_str("\n  ");
+            expected.push_str(reason);
+        }
+        remarks.wrong("tags", "", expected);
+    }
+}
+
+/// The names that an output gives.
+fn named(output: &OutputSpec, remarks: &mut Remarks) -> Vec<ImageRef> {
+    let mut references = Vec::new();
+    for name in output.names() {
+        match name.parse::<ImageRef>() {
+            Ok(reference) if output.is_by_digest() && reference.tag.is_some() => remarks.wrong(
+                "outputs",
+                name,
+                "a name without tag beside `push-by-digest=true`",
+            ),
+            Ok(reference) => references.push(reference),
+            Err(error) => remarks
+                .errors
+                .push(InputError::caused("outputs", &error, None)),
+        }
+    }
+    references
 }
 
 fn event(run: Option<&WorkflowRun>, remarks: &mut Remarks) -> Event {

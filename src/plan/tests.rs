@@ -1,26 +1,13 @@
 //! Inputs → plan, a named row per case.
 
 use super::*;
-use crate::facts::{Buildx, Engine, ImageStore};
+use crate::facts::ImageStore;
 use crate::inputs::Given;
 
 type Pairs<'a> = &'a [(&'static str, &'a str)];
 
 fn facts(store: ImageStore) -> Facts {
-    Facts {
-        buildx: Buildx {
-            program: PathBuf::from("buildx"),
-            version: semver::Version::new(0, 37, 1),
-        },
-        engine: Ok(Engine {
-            host: "unix:///var/run/docker.sock".to_owned(),
-            version: "28.5.2".to_owned(),
-            store,
-            platform: "linux/amd64".to_owned(),
-        }),
-        registry: Some("123456789012.dkr.ecr.eu-west-1.amazonaws.com".to_owned()),
-        now: "2026-11-23T12:00:00Z".parse().unwrap(),
-    }
+    Facts::example(store)
 }
 
 fn plan_with(
@@ -479,7 +466,7 @@ fn the_token_is_given_to_no_other_context() {
             ("context", context),
         ];
         let plan = plan_with(pairs, &facts(ImageStore::Containerd), Some(&workflow())).unwrap();
-        assert!(!plan.images[0].git_token, "{context}");
+        assert!(plan.images[0].secrets.is_empty(), "{context}");
     }
 }
 

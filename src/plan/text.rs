@@ -25,6 +25,12 @@ impl fmt::Display for Plan {
             row(formatter, "tag", &image.tags)?;
             row(formatter, "label", &image.labels)?;
             row(formatter, "platform", &image.platforms)?;
+            let secrets: Vec<String> = image
+                .secrets
+                .iter()
+                .map(|secret| secret.id.clone())
+                .collect();
+            row(formatter, "secret", &secrets)?;
             row(formatter, "import", &image.cache_from)?;
             row(formatter, "export", &image.cache_to)?;
             let outputs: Vec<String> = image.outputs.iter().map(ToString::to_string).collect();

@@ -3,6 +3,7 @@
 //! In: an [`Outcome`]. Out: the runner's files where there is a runner, else lines on standard
 //! output. Rendering is pure; [`write()`] is the only effect.
 
+mod checks;
 mod markdown;
 pub(crate) mod outputs;
 mod summary;
@@ -37,6 +38,16 @@ pub(crate) struct Built {
     pub image: Option<PushedImage>,
 }
 
+impl Outcome {
+    /// What buildx says about the build.
+    fn metadata(&self) -> Option<&Metadata> {
+        match &self.result {
+            Ok(built) => Some(&built.metadata),
+            Err(error) => error.metadata(),
+        }
+    }
+}
+
 /// The report could not be written.
 #[derive(Debug, Error)]
 pub(crate) enum ReportError {
@@ -55,6 +66,7 @@ pub(crate) enum ReportError {
 /// # Errors
 /// The first failure.
 pub(crate) fn write(outcome: &Outcome, env: &Env) -> Result<(), ReportError> {
+    checks::annotate(outcome, env);
     let parts = [
         write_outputs(outcome, env),
         write_summary(outcome, env),

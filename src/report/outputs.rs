@@ -93,12 +93,14 @@ pub(super) fn outputs(outcome: &Outcome) -> Vec<(&'static str, String)> {
         match name {
             "digest" => built?.metadata.digest.as_ref().map(ToString::to_string),
             "imageid" => built?.metadata.image_id.clone(),
-            "metadata" => serde_json::to_string_pretty(&built?.metadata.json).ok(),
+            "metadata" => serde_json::to_string_pretty(&outcome.metadata()?.json).ok(),
             "image" => Some(pushed?.reference.clone()),
             "tags" => Some(image?.tags.join("\n")).filter(|tags| !tags.is_empty()),
             "version" => Some(image?.version.clone()).filter(|version| !version.is_empty()),
             "labels" => Some(image?.labels.join("\n")).filter(|labels| !labels.is_empty()),
-            "json" => Some(image?.json.to_string()),
+            "json" => Some(&image?.json)
+                .filter(|json| !json.is_null())
+                .map(ToString::to_string),
             "registry" => Some(pushed?.registry.clone()),
             "driver" => Some(plan.builder.driver.name().to_owned()),
             "builder" => Some(plan.builder.name.clone()),

@@ -7,6 +7,7 @@ use std::fmt::Write as _;
 
 use super::markdown::{block, code, plain};
 use super::{Outcome, units};
+use crate::build::{BuildError, checks};
 use crate::error::Error;
 use crate::push::Layer;
 use crate::timings::{BuildTimings, Phase};
@@ -52,11 +53,19 @@ fn headline(outcome: &Outcome) -> String {
     } = outcome;
     let image = plan.images.first();
     let name = image
-        .and_then(|image| image.tags.first())
-        .map_or_else(|| "the build".to_owned(), |tag| code(tag));
+        .and_then(|image| match image.tags.first() {
+            Some(tag) => Some(tag.clone()),
+            None => image.references.first().map(ToString::to_string),
+        })
+        .map_or_else(|| "the build".to_owned(), |name| code(&name));
     let total = units::duration(timings.total);
     let pushed = result.as_ref().ok().and_then(|built| built.image.as_ref());
+    let call = image.and_then(|image| image.call.as_ref());
     let mut text = match result {
+        Ok(_) | Err(Error::Build(BuildError::Checks { .. })) if call.is_some() => {
+            let call = call.map(|call| code(&call.text)).unwrap_or_default();
+            format!("### Called {call} in {total}; nothing was built or pushed\n\n")
+        }
         Ok(_) if pushed.is_some() => format!("### Pushed {name} in {total}\n\n"),
         Ok(_) => format!("### Built {name} in {total}\n\n"),
         Err(error) if error.is_cancelled() => {
@@ -74,6 +83,15 @@ fn headline(outcome: &Outcome) -> String {
         facts.push(format!(
             "{} of {} steps cached",
             timings.cached_steps, timings.total_steps
+        ));
+    }
+    let findings = outcome
+        .metadata()
+        .map_or(0, |metadata| checks::findings(metadata).len());
+    if findings > 0 {
+        facts.push(format!(
+            "the build checks found {}",
+            checks::count(findings)
         ));
     }
     text.push_str(&facts.join(" · "));

@@ -138,7 +138,6 @@ impl Tags {
     }
 
     /// Whether there is neither rule nor tag nor reference.
-    #[cfg(test)]
     pub(crate) fn is_empty(&self) -> bool {
         self.rules.is_empty() && self.references.is_empty()
     }

@@ -209,27 +209,3 @@ fn a_laptop_run_prints_its_outputs_and_leaves_the_log_to_standard_error() {
     );
     assert!(ran.stderr.contains("== Build"), "{}", ran.stderr);
 }
-
-#[test]
-fn the_workflow_of_the_readme_can_be_planned() {
-    let readme = include_str!("../../README.md");
-    let (_, rest) = readme.split_once("```yaml\n").unwrap();
-    let (workflow, _) = rest.split_once("```").unwrap();
-    assert!(workflow.lines().count() <= 15, "{workflow}");
-    let (_, step) = workflow.split_once("org/fast-ecr-push@v1\n").unwrap();
-    let inputs = step.trim().strip_prefix("with: {").unwrap();
-    let inputs = inputs.strip_suffix('}').unwrap();
-    let mut runner = plan(&[&FACTS[..], &["--fact", "registry=registry.test"]].concat())
-        .variable("GITHUB_REPOSITORY", "octo/app")
-        .variable("GITHUB_SHA", "0123abc4567");
-    for pair in inputs.split(", ") {
-        let (name, value) = pair.split_once(": ").unwrap();
-        runner = runner.input(name, value);
-    }
-    let ran = runner.run().exits(0);
-    let plan: serde_json::Value = serde_json::from_str(&ran.log).unwrap();
-    assert_eq!(
-        plan["images"][0]["tags"],
-        serde_json::json!(["registry.test/team/app:sha-0123abc"])
-    );
-}

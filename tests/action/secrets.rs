@@ -118,5 +118,57 @@ fn a_plan_shows_no_token() {
         .exits(0);
     assert_eq!(leaks(&ran.everything, GITHUB_TOKEN), [""; 0]);
     let plan: serde_json::Value = serde_json::from_str(&ran.log).unwrap();
-    assert_eq!(plan["images"][0]["git_token"], true);
+    assert_eq!(
+        plan["images"][0]["secrets"][0]["id"],
+        "GIT_AUTH_TOKEN.github.com"
+    );
+}
+
+#[test]
+fn a_secret_of_the_build_is_masked_first_and_stands_nowhere() {
+    const CANARY: &str = "canary-of-the-build";
+    for (case, code) in [("cold-push", 0), ("failing-run", 1)] {
+        let ran = Runner::new()
+            .variable("RUNNER_DEBUG", "1")
+            .input(
+                "secrets",
+                &format!("A={CANARY}-1\n\"B={CANARY}-2\n{CANARY}-3\""),
+            )
+            .input("github-token", "")
+            .input("provenance", "mode=max")
+            .stream(&recorded(case))
+            .run()
+            .exits(code);
+        let masks = [1, 2, 3].map(|line| format!("::add-mask::{CANARY}-{line}"));
+        assert_eq!(ran.log.lines().take(3).collect::<Vec<_>>(), masks);
+        let left: Vec<&str> = ran
+            .everything
+            .lines()
+            .filter(|line| line.contains(CANARY) && !masks.iter().any(|mask| mask == line))
+            .collect();
+        assert_eq!(left, [""; 0]);
+        assert!(
+            ran.calls[1].contains("--secret id=B,src=[ROOT]/temp/fast-ecr-push-[ID]/secret-1"),
+            "{}",
+            ran.calls[1]
+        );
+        assert!(
+            !ran.build_environment.contains("INPUT_"),
+            "{}",
+            ran.build_environment
+        );
+    }
+}
+
+#[test]
+fn a_secret_in_an_input_that_can_not_be_read_is_masked_all_the_same() {
+    const CANARY: &str = "canary-of-the-build";
+    for text in [format!("A=b\n{CANARY}"), format!("\"A={CANARY}")] {
+        let ran = Runner::new().input("secrets", &text).run().exits(2);
+        let shown = ran
+            .everything
+            .lines()
+            .find(|line| line.contains(CANARY) && !line.starts_with("::add-mask::"));
+        assert_eq!(shown, None);
+    }
 }

@@ -1,0 +1,145 @@
+//! One attestation, as `--attest` takes it: `type=sbom,generator=image`.
+//!
+//! A lone boolean among the attributes means `disabled`, as docker/build-push-action has it
+//! (<https://github.com/docker/actions-toolkit/blob/3d440be/src/buildx/build.ts>,
+//! `resolveAttestationAttrs`). buildx: `util/buildflags/attests.go`.
+
+use std::fmt;
+
+use super::attributes;
+
+/// An attestation that is asked for, or switched off.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Attest {
+    /// `provenance`, `sbom`, or another that the builder knows.
+    pub kind: String,
+    /// `name=value` each, `type` among them.
+    fields: Vec<String>,
+}
+
+impl Attest {
+    /// What buildx expects of an item.
+    pub(crate) const EXPECTED: &'static str =
+        "`type=<name>[,name=value…]`, as `type=sbom,generator=image`";
+
+    /// Reads one item; `None` when buildx would refuse it.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let mut kind = None;
+        let mut fields = Vec::new();
+        for field in attributes::split(text)? {
+            let field = match attributes::boolean(field.trim()) {
+                Some(on) => format!("disabled={}", !on),
+                None => field.trim().to_owned(),
+            };
+            let (name, value) = field.split_once('=')?;
+            match name.trim().to_lowercase().as_str() {
+                "type" => kind = Some(value.to_owned()),
+                "disabled" => {
+                    attributes::boolean(value)?;
+                }
+                _ => {}
+            }
+            fields.push(field);
+        }
+        let kind = kind.filter(|kind| !kind.is_empty())?;
+        Some(Self { kind, fields })
+    }
+
+    /// Reads an input that is a boolean or attributes: `provenance`, `sbom`.
+    pub(crate) fn of(kind: &str, text: &str) -> Option<Self> {
+        Self::parse(&format!("type={kind},{text}"))
+    }
+
+    /// Whether it is asked for.
+    pub(crate) fn is_on(&self) -> bool {
+        self.attribute("disabled").and_then(attributes::boolean) != Some(true)
+    }
+
+    /// Adds an attribute unless it is there.
+    pub(crate) fn set_default(&mut self, name: &str, value: &str) {
+        if self.attribute(name).is_none() {
+            self.fields.push(format!("{name}={value}"));
+        }
+    }
+
+    fn attribute(&self, name: &str) -> Option<&str> {
+        self.fields.iter().find_map(|field| {
+            let (key, value) = field.split_once('=')?;
+            key.trim().eq_ignore_ascii_case(name).then_some(value)
+        })
+    }
+}
+
+impl fmt::Display for Attest {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&attributes::join(&self.fields))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_what_docker_build_push_action_passes_on() {
+        let cases = [
+            (
+                "attributes",
+                "type=sbom,generator=a",
+                "type=sbom,generator=a",
+                true,
+            ),
+            (
+                "a boolean is `disabled`",
+                "type=sbom,false",
+                "type=sbom,disabled=true",
+                false,
+            ),
+            (
+                "or its opposite",
+                "type=provenance,1",
+                "type=provenance,disabled=false",
+                true,
+            ),
+            ("quotes", "type=sbom,\"x=a,b\"", "type=sbom,\"x=a,b\"", true),
+            (
+                "blanks",
+                "type=provenance, mode=max",
+                "type=provenance,mode=max",
+                true,
+            ),
+        ];
+        for (name, text, printed, on) in cases {
+            let attest = Attest::parse(text).unwrap();
+            assert_eq!(
+                (attest.to_string().as_str(), attest.is_on()),
+                (printed, on),
+                "{name}"
+            );
+        }
+    }
+
+    #[test]
+    fn refuses_what_buildx_refuses() {
+        for text in [
+            "",
+            "mode=max",
+            "type=",
+            "type=sbom,generator",
+            "type=sbom,disabled=x",
+        ] {
+            assert_eq!(Attest::parse(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_default_does_not_replace_what_was_given() {
+        let mut attest = Attest::of("provenance", "builder-id=mine").unwrap();
+        attest.set_default("builder-id", "ours");
+        attest.set_default("mode", "max");
+        assert_eq!(
+            attest.to_string(),
+            "type=provenance,builder-id=mine,mode=max"
+        );
+    }
+}

@@ -1,0 +1,277 @@
+//! What single items have to look like: exactly what buildx takes, and in words what that is.
+//!
+//! Sources, at <https://github.com/docker/buildx/tree/461836ba0>: `build/utils.go` (hosts),
+//! `util/buildflags` (entitlements, annotations, contexts, calls), and docker/go-units, which it
+//! vendors (`ulimit.go`, `size.go`).
+
+use std::net::IpAddr;
+
+use super::attributes;
+
+/// A rule for the items of one input.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Rule {
+    pub holds: fn(&str) -> bool,
+    pub expected: &'static str,
+}
+
+pub(super) const ADD_HOST: Rule = Rule {
+    holds: is_add_host,
+    expected: "`host:address`, as `db:10.0.0.1` or `db:host-gateway`",
+};
+
+pub(super) const ENTITLEMENT: Rule = Rule {
+    holds: is_entitlement,
+    expected: "one of `network.host`, `security.insecure`, `device[=name]`, `buildx.local.delete`",
+};
+
+pub(super) const ANNOTATION: Rule = Rule {
+    holds: is_annotation,
+    expected: "`[type[platform]:]name=value`, the type one of `manifest`, `index`, `manifest-descriptor`, `index-descriptor`",
+};
+
+pub(super) const NAMED_CONTEXT: Rule = Rule {
+    holds: |text| {
+        text.split_once('=')
+            .is_some_and(|(name, value)| !name.trim().is_empty() && !value.trim().is_empty())
+    },
+    expected: "`name=context`, as `src=../src` or `base=docker-image://alpine:3.20`",
+};
+
+pub(super) const ULIMIT: Rule = Rule {
+    holds: is_ulimit,
+    expected: "`type=soft[:hard]`, as `nofile=1024:2048`, soft not above hard, -1 for unlimited",
+};
+
+pub(super) const SHM_SIZE: Rule = Rule {
+    holds: is_size,
+    expected: "a number of bytes, or one with a unit, as `2g` or `512m`",
+};
+
+fn is_add_host(text: &str) -> bool {
+    let Some((host, addresses)) = text.split_once('=').or_else(|| text.split_once(':')) else {
+        return false;
+    };
+    let bare = |address: &str| {
+        let inner = address
+            .strip_prefix('[')
+            .and_then(|rest| rest.strip_suffix(']'));
+        inner.unwrap_or(address).parse::<IpAddr>().is_ok()
+    };
+    !host.is_empty() && (addresses == "host-gateway" || addresses.split(',').all(bare))
+}
+
+fn is_entitlement(text: &str) -> bool {
+    match text.split_once('=') {
+        None => matches!(
+            text,
+            "network.host" | "security.insecure" | "device" | "buildx.local.delete"
+        ),
+        Some(("device", device)) => device.is_empty() || attributes::split(device).is_some(),
+        Some(_) => false,
+    }
+}
+
+fn is_annotation(text: &str) -> bool {
+    let Some((name, _)) = text.split_once('=') else {
+        return false;
+    };
+    let Some((types, _)) = name.split_once(':') else {
+        return true;
+    };
+    types.split(',').all(|kind| {
+        let (kind, platform) = match kind.split_once('[') {
+            Some((kind, rest)) => match rest.strip_suffix(']') {
+                Some(platform) if !platform.is_empty() => (kind, platform),
+                _ => return false,
+            },
+            None => (kind, ""),
+        };
+        matches!(
+            kind,
+            "manifest" | "index" | "manifest-descriptor" | "index-descriptor"
+        ) && platform
+            .chars()
+            .all(|character| character.is_ascii_alphanumeric() || "_/-".contains(character))
+    })
+}
+
+const ULIMITS: &[&str] = &[
+    "core",
+    "cpu",
+    "data",
+    "fsize",
+    "locks",
+    "memlock",
+    "msgqueue",
+    "nice",
+    "nofile",
+    "nproc",
+    "rss",
+    "rtprio",
+    "rttime",
+    "sigpending",
+    "stack",
+];
+
+fn is_ulimit(text: &str) -> bool {
+    let Some((kind, limits)) = text.split_once('=') else {
+        return false;
+    };
+    let (soft, hard) = limits.split_once(':').unwrap_or((limits, limits));
+    let (Ok(soft), Ok(hard)) = (soft.parse::<i64>(), hard.parse::<i64>()) else {
+        return false;
+    };
+    ULIMITS.contains(&kind) && (hard == -1 || (soft != -1 && soft <= hard))
+}
+
+/// docker/go-units' `RAMInBytes`: a number that is not negative, perhaps a blank, perhaps a unit.
+fn is_size(text: &str) -> bool {
+    let Some(end) =
+        text.rfind(|character: char| character.is_ascii_digit() || ". ".contains(character))
+    else {
+        return false;
+    };
+    let (number, unit) = text.split_at(end + 1);
+    let number = number.strip_suffix(' ').unwrap_or(number);
+    let unit = unit.to_ascii_lowercase();
+    let scaled = |unit: &str| {
+        let mut characters = unit.chars();
+        matches!(characters.next(), Some('k' | 'm' | 'g' | 't' | 'p'))
+            && matches!(characters.as_str(), "" | "b" | "ib")
+    };
+    number.parse::<f64>().is_ok_and(|number| number >= 0.0)
+        && (unit.is_empty() || unit == "b" || scaled(&unit))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn check(rule: Rule, taken: &[&str], refused: &[&str]) {
+        for text in taken {
+            assert!((rule.holds)(text), "{text}: {}", rule.expected);
+        }
+        for text in refused {
+            assert!(!(rule.holds)(text), "{text}: {}", rule.expected);
+        }
+    }
+
+    #[test]
+    fn hosts_have_an_address() {
+        check(
+            ADD_HOST,
+            &[
+                "docker:10.180.0.1",
+                "a=10.0.0.1",
+                "a:host-gateway",
+                "a:::1",
+                "a=[::1]",
+                "a=::1",
+                "a=1.1.1.1,::1",
+            ],
+            &[
+                "docker",
+                "docker:",
+                ":10.0.0.1",
+                "a:b",
+                "a:10.0.0",
+                "a=[::1",
+                "a:10.0.0.1/8",
+            ],
+        );
+    }
+
+    #[test]
+    fn entitlements_are_a_closed_set() {
+        check(
+            ENTITLEMENT,
+            &[
+                "network.host",
+                "security.insecure",
+                "device",
+                "device=vendor.com/gpu",
+                "buildx.local.delete",
+            ],
+            &[
+                "network",
+                "network.host=true",
+                "security.insecure=1",
+                "buildx.local.delete=1",
+                "Network.Host",
+            ],
+        );
+    }
+
+    #[test]
+    fn annotations_may_name_their_level() {
+        check(
+            ANNOTATION,
+            &[
+                "a=b",
+                "index:a=b",
+                "manifest-descriptor[linux/amd64]:a=b",
+                "index,manifest:a=b",
+                "a=b:c=d",
+            ],
+            &[
+                "a",
+                "image:a=b",
+                "index[:a=b",
+                "index[]:a=b",
+                "index[linux amd64]:a=b",
+            ],
+        );
+    }
+
+    #[test]
+    fn ulimits_have_a_type_and_limits() {
+        check(
+            ULIMIT,
+            &[
+                "nofile=1024:1024",
+                "nproc=3",
+                "core=-1",
+                "nofile=5:-1",
+                "core=0",
+            ],
+            &[
+                "nofile",
+                "files=3",
+                "nofile=2:1",
+                "nofile=-1:3",
+                "nofile=1:2:3",
+                "nofile=a",
+                "nofile=",
+            ],
+        );
+    }
+
+    #[test]
+    fn sizes_have_docker_s_units() {
+        check(
+            SHM_SIZE,
+            &["2g", "64", "512m", "1.5GiB", "1 kb", "100b", "10KB", "0"],
+            &["", "g", "2x", "-1", "2gg", "2bb", "1  g", "lots", "2gbi"],
+        );
+    }
+
+    #[test]
+    fn named_contexts_have_a_name_and_a_value() {
+        check(
+            NAMED_CONTEXT,
+            &["a=b", "a=docker-image://x:1"],
+            &["a", "=b", "a="],
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn survives_any_text(text in "[a-z0-9=:,.\\[\\] éß-]{0,30}") {
+            for rule in [ADD_HOST, ENTITLEMENT, ANNOTATION, NAMED_CONTEXT, ULIMIT, SHM_SIZE] {
+                let _ = (rule.holds)(&text);
+            }
+        }
+    }
+}

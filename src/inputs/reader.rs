@@ -1,0 +1,325 @@
+//! Reads inputs one by one, each as its kind in the table says, and keeps what is wrong.
+//!
+//! In: the texts. Out: values; an input that is wrong has its kind's empty value and an error.
+
+use std::fmt;
+
+use super::attest::Attest;
+use super::grammar::Rule;
+use super::output_spec::OutputSpec;
+use super::secret::{self, Secret};
+use super::spec::{self, Kind};
+use super::{Call, Given, InputError, Inputs, grammar, list};
+use crate::tags::Tags;
+use crate::tags::flavor::Flavor;
+use crate::tags::labels::Labels;
+
+/// The inputs and what is wrong with them.
+pub(super) struct Reader<'a> {
+    given: &'a Given,
+    errors: Vec<InputError>,
+}
+
+impl<'a> Reader<'a> {
+    pub(super) fn new(given: &'a Given) -> Self {
+        Self {
+            given,
+            errors: Vec::new(),
+        }
+    }
+
+    /// The inputs, if nothing was wrong.
+    pub(super) fn finish(self, inputs: Inputs) -> Result<Inputs, Vec<InputError>> {
+        if self.errors.is_empty() {
+            Ok(inputs)
+        } else {
+            Err(self.errors)
+        }
+    }
+
+    fn wrong(&mut self, input: &'static str, given: &str, expected: impl fmt::Display) {
+        self.errors.push(InputError::new(input, given, expected));
+    }
+
+    pub(super) fn text(&mut self, name: &'static str) -> Option<String> {
+        self.checked(name, "text on one line", |text| {
+            !text.contains(['\n', '\r', '\0'])
+        })
+    }
+
+    fn checked(
+        &mut self,
+        name: &'static str,
+        expected: &str,
+        holds: impl Fn(&str) -> bool,
+    ) -> Option<String> {
+        let text = self.given.text(name)?;
+        if holds(text) {
+            return Some(text.to_owned());
+        }
+        self.wrong(name, text, expected);
+        None
+    }
+
+    pub(super) fn boolean(&mut self, name: &'static str) -> Option<bool> {
+        let text = self.given.text(name)?;
+        let value = boolean(text);
+        if value.is_none() {
+            self.wrong(name, text, "`true` or `false`");
+        }
+        value
+    }
+
+    pub(super) fn integer(&mut self, name: &'static str) -> Option<i64> {
+        let text = self.given.text(name)?;
+        let Some(Kind::Integer { least, most }) = spec::find(name).map(|spec| spec.kind) else {
+            return None;
+        };
+        let value = text
+            .parse()
+            .ok()
+            .filter(|value| (least..=most).contains(value));
+        if value.is_none() {
+            self.wrong(name, text, format!("a whole number from {least} to {most}"));
+        }
+        value
+    }
+
+    pub(super) fn list(&mut self, name: &'static str) -> Vec<String> {
+        let Some(text) = self.given.raw(name) else {
+            return Vec::new();
+        };
+        let grammar = match spec::find(name).map(|spec| spec.kind) {
+            Some(Kind::Lines) => list::Grammar::Lines,
+            Some(Kind::QuotedLines) => list::Grammar::QuotedLines,
+            Some(Kind::Secrets) => list::Grammar::Secrets,
+            _ => list::Grammar::Commas,
+        };
+        list::parse(text, grammar).unwrap_or_else(|error| {
+            let hidden = name.starts_with("secret");
+            let shown = if hidden { "…" } else { text.trim() };
+            self.wrong(name, shown, format!("a list ({error}; {})", error.hint()));
+            Vec::new()
+        })
+    }
+
+    /// One of the names that the table lists.
+    pub(super) fn one_of(&mut self, name: &'static str) -> Option<&'static str> {
+        let text = self.given.text(name)?;
+        let Some(Kind::Choice(names)) = spec::find(name).map(|spec| spec.kind) else {
+            return None;
+        };
+        let found = names.iter().find(|candidate| **candidate == text).copied();
+        if found.is_none() {
+            let known: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
+            self.wrong(name, text, format!("one of {}", known.join(", ")));
+        }
+        found
+    }
+
+    /// The value that stands where the name stands in the table's list.
+    pub(super) fn choice<T: Copy + Default>(&mut self, name: &'static str, values: &[T]) -> T {
+        let Some(Kind::Choice(names)) = spec::find(name).map(|spec| spec.kind) else {
+            return T::default();
+        };
+        self.one_of(name)
+            .and_then(|text| names.iter().position(|candidate| *candidate == text))
+            .and_then(|index| values.get(index).copied())
+            .unwrap_or_default()
+    }
+
+    /// Text that keeps a rule.
+    pub(super) fn item(&mut self, name: &'static str, rule: Rule) -> Option<String> {
+        self.checked(name, rule.expected, rule.holds)
+    }
+
+    /// A list whose items keep a rule.
+    pub(super) fn items(&mut self, name: &'static str, rule: Rule) -> Vec<String> {
+        let mut items = self.list(name);
+        items.retain(|item| {
+            let holds = (rule.holds)(item);
+            if !holds {
+                self.errors.push(InputError::new(name, item, rule.expected));
+            }
+            holds
+        });
+        items
+    }
+
+    pub(super) fn region(&mut self, name: &'static str) -> Option<String> {
+        self.checked(name, "a region, as `eu-west-1`", is_region)
+    }
+
+    pub(super) fn build_contexts(&mut self) -> Vec<(String, String)> {
+        let items = self.items("build-contexts", grammar::NAMED_CONTEXT);
+        items.iter().filter_map(|item| pair(item)).collect()
+    }
+
+    /// `default` or an id, with the paths of a socket or of keys; each id once.
+    pub(super) fn ssh(&mut self) -> Vec<String> {
+        let items = self.list("ssh");
+        let mut ids = Vec::new();
+        for item in &items {
+            let id = item.split('=').next().filter(|id| !id.is_empty());
+            let id = id.unwrap_or("default");
+            if ids.contains(&id) {
+                self.errors.push(InputError::new(
+                    "ssh",
+                    item,
+                    format!("`default` or an id, each once, but `{id}` stands here twice"),
+                ));
+            }
+            ids.push(id);
+        }
+        items
+    }
+
+    pub(super) fn secrets(&mut self) -> Vec<Secret> {
+        let items = self.list("secrets");
+        self.keep(secret::secrets(items))
+    }
+
+    pub(super) fn named_secrets(
+        &mut self,
+        name: &'static str,
+        expected: &str,
+    ) -> Vec<(String, String)> {
+        let items = self.list(name);
+        self.keep(secret::named(name, items, expected))
+    }
+
+    fn keep<T: Default>(&mut self, read: Result<T, InputError>) -> T {
+        read.unwrap_or_else(|error| {
+            self.errors.push(error);
+            T::default()
+        })
+    }
+
+    pub(super) fn call(&mut self) -> Option<Call> {
+        let text = self.text("call")?;
+        Call::parse(&text).unwrap_or_else(|expected| {
+            self.wrong("call", &text, expected);
+            None
+        })
+    }
+
+    /// A boolean, or attributes.
+    pub(super) fn attestation(&mut self, name: &'static str) -> Option<Attest> {
+        let text = self.text(name)?;
+        let attest = match boolean(&text) {
+            Some(true) => Attest::parse(&format!("type={name}")),
+            Some(false) => Attest::of(name, "disabled=true"),
+            None => Attest::of(name, &text),
+        };
+        if attest.is_none() {
+            self.wrong(name, &text, "a boolean, or attributes as `name=value,…`");
+        }
+        attest
+    }
+
+    pub(super) fn attests(&mut self) -> Vec<Attest> {
+        let mut attests = Vec::new();
+        for text in self.list("attests") {
+            match Attest::parse(&text) {
+                Some(attest) => attests.push(attest),
+                None => self.wrong("attests", &text, Attest::EXPECTED),
+            }
+        }
+        attests
+    }
+
+    pub(super) fn tags(&mut self) -> Tags {
+        Tags::parse(self.given.text("tags").unwrap_or_default()).unwrap_or_else(|errors| {
+            let errors = errors.iter();
+            self.errors
+                .extend(errors.map(|error| InputError::caused("tags", error, error.hint())));
+            Tags::default()
+        })
+    }
+
+    pub(super) fn flavor(&mut self) -> Flavor {
+        Flavor::parse(self.given.text("flavor").unwrap_or_default()).unwrap_or_else(|error| {
+            self.errors.push(InputError::caused("flavor", &error, None));
+            Flavor::default()
+        })
+    }
+
+    pub(super) fn labels(&mut self, name: &'static str) -> Labels {
+        Labels::parse(self.given.text(name).unwrap_or_default()).unwrap_or_else(|error| {
+            self.errors.push(InputError::caused(name, &error, None));
+            Labels::default()
+        })
+    }
+
+    pub(super) fn platforms(&mut self) -> Vec<String> {
+        let platforms = self.list("platforms");
+        for platform in &platforms {
+            if !is_platform(platform) {
+                self.wrong(
+                    "platforms",
+                    platform,
+                    "`os/architecture[/variant]`, as `linux/arm64`",
+                );
+            }
+        }
+        platforms
+    }
+
+    pub(super) fn outputs(&mut self) -> Vec<OutputSpec> {
+        let mut specs = Vec::new();
+        for text in self.list("outputs") {
+            match OutputSpec::parse(&text) {
+                Ok(spec) => specs.push(spec),
+                Err(expected) => self.wrong("outputs", &text, expected),
+            }
+        }
+        specs
+    }
+
+    pub(super) fn driver_opts(&mut self) -> Vec<(String, String)> {
+        let mut options = Vec::new();
+        for text in self.list("driver-opts") {
+            match pair(&text) {
+                Some(option) => options.push(option),
+                None => self.wrong("driver-opts", &text, "`name=value` on each line"),
+            }
+        }
+        options
+    }
+}
+
+fn pair(text: &str) -> Option<(String, String)> {
+    let (name, value) = text.split_once('=')?;
+    let name = name.trim();
+    (!name.is_empty()).then(|| (name.to_owned(), value.trim().to_owned()))
+}
+
+/// YAML 1.2 core schema booleans, which are all that GitHub's toolkit takes:
+/// <https://github.com/actions/toolkit/blob/main/packages/core/src/core.ts> (`getBooleanInput`).
+fn boolean(text: &str) -> Option<bool> {
+    match text {
+        "true" | "True" | "TRUE" => Some(true),
+        "false" | "False" | "FALSE" => Some(false),
+        _ => None,
+    }
+}
+
+fn is_region(text: &str) -> bool {
+    text.len() <= 32
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
+}
+
+/// `os/architecture[/variant]`, or a lone operating system or architecture, as containerd's
+/// platform parser takes them (<https://github.com/containerd/platforms>).
+fn is_platform(text: &str) -> bool {
+    let parts: Vec<&str> = text.split('/').collect();
+    parts.len() <= 3
+        && parts.iter().all(|part| {
+            !part.is_empty()
+                && part.chars().all(|character| {
+                    character.is_ascii_alphanumeric() || "_-.()".contains(character)
+                })
+        })
+}

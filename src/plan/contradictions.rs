@@ -1,0 +1,221 @@
+//! Inputs that contradict each other, and what the plan makes of those that build-push-action's
+//! table does not show.
+
+use super::*;
+use crate::facts::ImageStore;
+use crate::inputs::Given;
+
+type Pairs<'a> = &'a [(&'static str, &'a str)];
+
+fn plan_with(
+    pairs: Pairs<'_>,
+    store: ImageStore,
+    run: Option<&WorkflowRun>,
+) -> Result<Plan, PlanError> {
+    let mut given = Given::default();
+    for (name, text) in pairs {
+        given.set(name, (*text).to_owned());
+    }
+    let inputs = Inputs::parse(&given).unwrap();
+    Plan::new(
+        &inputs,
+        run,
+        &Facts::example(store),
+        &Place::at(Path::new("/run")),
+    )
+}
+
+fn plan(pairs: Pairs<'_>) -> Plan {
+    plan_with(pairs, ImageStore::Containerd, None).unwrap()
+}
+
+#[test]
+fn contradictions_are_refused_by_name() {
+    let cases: &[(&str, Pairs<'_>, &[&str])] = &[
+        (
+            "a call that pushes",
+            &[("call", "check"), ("push", "true"), ("load", "true")],
+            &[
+                "input `push`: `true` given, expected `false` or nothing beside `call: check`",
+                "input `load`: `true` given, expected `false` or nothing beside `call: check`",
+            ],
+        ),
+        (
+            "a call with an output",
+            &[("call", "outline"), ("outputs", "type=local,dest=out")],
+            &[
+                "input `outputs`: `type=local,dest=out` given, expected nothing beside `call: outline`",
+            ],
+        ),
+        (
+            "a tag beside a push by digest",
+            &[
+                ("tags", "r.example/a:1"),
+                ("outputs", "type=image,push=true,push-by-digest=true"),
+            ],
+            &["input `tags`: `r.example/a:1` given, expected nothing beside `push-by-digest=true`"],
+        ),
+        (
+            "a push by digest to nowhere",
+            &[("outputs", "type=image,push=true,push-by-digest=true")],
+            &["input `repository`: nothing given, expected the repository to push to by digest"],
+        ),
+        (
+            "a push by digest to a tag",
+            &[(
+                "outputs",
+                "type=image,push=true,push-by-digest=true,name=r.example/a:1",
+            )],
+            &["input `outputs`: `r.example/a:1` given, expected a name without tag"],
+        ),
+        (
+            "a push by digest by the Engine",
+            &[
+                ("driver", "docker"),
+                (
+                    "outputs",
+                    "type=image,push=true,push-by-digest=true,name=r.example/a",
+                ),
+            ],
+            &["input `driver`: `docker` given, expected `docker-container` or `auto`"],
+        ),
+        (
+            "an output without name",
+            &[(
+                "outputs",
+                "type=image,push=true,name=r.example/a\ntype=registry",
+            )],
+            &["input `tags`: nothing given, expected at least one tag"],
+        ),
+        (
+            "a file as `docker load` reads it has one platform",
+            &[
+                ("platforms", "linux/amd64,linux/arm64"),
+                ("outputs", "type=docker,dest=a.tar"),
+            ],
+            &["input `outputs`: `type=docker,dest=a.tar` given, expected one platform"],
+        ),
+        (
+            "everything anew and some anew",
+            &[
+                ("push", "false"),
+                ("no-cache", "true"),
+                ("no-cache-filters", "base"),
+            ],
+            &["input `no-cache-filters`: `base` given, expected nothing beside `no-cache: true`"],
+        ),
+        (
+            "an expression that is none",
+            &[("push", "false"), ("context", "{{default}}:a")],
+            &[
+                "input `context`: `{{default}}:a` given, expected no expression but `{{defaultContext}}`",
+            ],
+        ),
+    ];
+    for (name, pairs, expected) in cases {
+        let Err(PlanError::Inputs(errors)) = plan_with(pairs, ImageStore::Containerd, None) else {
+            panic!("{name}");
+        };
+        let texts: Vec<String> = errors.iter().map(ToString::to_string).collect();
+        assert_eq!(texts.len(), expected.len(), "{name}: {texts:?}");
+        for (text, beginning) in texts.iter().zip(*expected) {
+            assert!(text.starts_with(beginning), "{name}: {text}");
+        }
+    }
+}
+
+#[test]
+fn the_classic_image_store_loads_one_manifest() {
+    let load = [("tags", "r.example/a:1"), ("load", "true")];
+    for (more, expected) in [
+        (
+            ("platforms", "linux/amd64,linux/arm64"),
+            "one platform only",
+        ),
+        (("provenance", "true"), "no attestation only"),
+    ] {
+        let pairs = [load.as_slice(), &[more]].concat();
+        let text = plan_with(&pairs, ImageStore::Classic, None)
+            .unwrap_err()
+            .to_string();
+        assert!(
+            text.starts_with(&format!("input `load`: `true` given, expected {expected}")),
+            "{text}"
+        );
+    }
+    assert!(plan_with(&load, ImageStore::Classic, None).is_ok());
+}
+
+#[test]
+fn a_push_by_digest_gets_a_builder_that_can_do_it() {
+    let plan = plan(&[(
+        "outputs",
+        "type=image,push=true,push-by-digest=true,name=r.example/a",
+    )]);
+    assert_eq!(plan.builder.driver, Driver::DockerContainer);
+    assert_eq!(plan.images[0].tags, [""; 0]);
+    assert_eq!(plan.images[0].references[0].to_string(), "r.example/a");
+}
+
+#[test]
+fn a_builder_of_its_own_takes_the_daemons_settings() {
+    let settings = [
+        ("tags", "r.example/a:1"),
+        ("buildkitd-flags", "--debug"),
+        ("buildkitd-config-inline", "debug = true\ntrace = true"),
+    ];
+    let own = plan(&[settings.as_slice(), &[("driver", "docker-container")]].concat());
+    assert_eq!(own.builder.buildkitd_flags.as_deref(), Some("--debug"));
+    let file = PathBuf::from("/run/buildkitd.toml");
+    assert_eq!(own.builder.buildkitd_config, Some(file));
+    let engine = plan(&settings);
+    assert_eq!(engine.builder.buildkitd_flags, None);
+    assert_eq!(engine.builder.buildkitd_config, None);
+    assert_eq!(engine.notices.len(), 2, "{:?}", engine.notices);
+    let default = plan(&[("tags", "r.example/a:1"), ("driver", "docker-container")]);
+    let flags = default.builder.buildkitd_flags.unwrap();
+    assert!(flags.contains("security.insecure") && flags.contains("network.host"));
+}
+
+#[test]
+fn a_secret_given_twice_is_said() {
+    let plan = plan(&[
+        ("tags", "r.example/a:1"),
+        ("secrets", "A=b"),
+        ("secret-files", "A=c"),
+    ]);
+    assert_eq!(
+        plan.notices,
+        ["the secret `A` is given more than once: the last one counts"]
+    );
+}
+
+#[test]
+fn a_plan_holds_no_secret() {
+    let run = WorkflowRun {
+        server_url: "https://github.com".to_owned(),
+        repository: "octo/app".to_owned(),
+        ..WorkflowRun::default()
+    };
+    let pairs: Pairs<'_> = &[
+        ("push", "false"),
+        ("secrets", "A=hidden"),
+        ("github-token", "hidden"),
+    ];
+    let plan = plan_with(pairs, ImageStore::Containerd, Some(&run)).unwrap();
+    let json = serde_json::to_string(&plan).unwrap();
+    assert!(json.contains("/run/secret-0") && json.contains("GIT_AUTH_TOKEN.github.com"));
+    assert!(!format!("{json} {plan} {plan:?}").contains("hidden"));
+}
+
+#[test]
+fn a_call_pushes_nothing_and_a_name_in_an_output_counts() {
+    let tag = ("tags", "r.example/a:1");
+    assert!(plan(&[tag]).images[0].push);
+    let called = plan(&[tag, ("call", "outline")]);
+    assert!(!called.images[0].push && !called.images[0].image_id);
+    assert_eq!(called.registries(), []);
+    let named = plan(&[("outputs", "type=image,push=true,name=r.example/a:1")]);
+    assert_eq!(named.registries().len(), 1);
+    assert_eq!(named.images[0].references[0].to_string(), "r.example/a:1");
+}

@@ -1,0 +1,194 @@
+//! What the build checks found, as annotations beside the Dockerfile's lines.
+//!
+//! In: an [`Outcome`]. Out: at most [`MOST`] warnings on the run's page, where the Dockerfile is a
+//! file of the repository; the rest is counted in one line. docker/build-push-action does the same
+//! (<https://github.com/docker/actions-toolkit/blob/3d440be/src/buildx/buildx.ts>,
+//! `convertWarningsToGitHubAnnotations`) and has the same switch.
+
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+use super::Outcome;
+use crate::build::checks::{self, Finding};
+use crate::env::Env;
+use crate::github::command::{Annotation, Level};
+use crate::plan::{Context, ImagePlan};
+
+/// The runner keeps at most so many annotations of a kind from a step
+/// (<https://docs.github.com/rest/checks/runs> has the platform's own limits).
+const MOST: usize = 10;
+
+/// Longest title (characters) that GitHub keeps.
+const LONGEST_TITLE: usize = 255;
+
+/// Prints the findings.
+pub(super) fn annotate(outcome: &Outcome, env: &Env) {
+    let findings = outcome.metadata().map(checks::findings).unwrap_or_default();
+    let Some(image) = outcome.plan.images.first().filter(|_| !findings.is_empty()) else {
+        return;
+    };
+    let dockerfile = dockerfile(image, env.path("GITHUB_WORKSPACE"));
+    let wanted = !matches!(
+        env.get("DOCKER_BUILD_CHECKS_ANNOTATIONS"),
+        Some("false" | "False" | "FALSE" | "f" | "F" | "0")
+    );
+    let shown = match dockerfile.filter(|_| wanted) {
+        Some(path) if env.is_true("GITHUB_ACTIONS") => lines(&findings, &path),
+        _ => Vec::new(),
+    };
+    let mut out = io::stdout().lock();
+    for line in &shown {
+        // A reader that went away has seen enough.
+        let _ = writeln!(out, "{line}");
+    }
+    drop(out);
+    let rest = findings.len() - shown.len();
+    if rest > 0 {
+        let more = if shown.is_empty() { "" } else { "more " };
+        tracing::info!(
+            "{more}build checks with findings: {rest}; the output `metadata` has them all"
+        );
+    }
+}
+
+/// The annotations for findings in this Dockerfile.
+fn lines(findings: &[Finding], dockerfile: &Path) -> Vec<String> {
+    let path = dockerfile.to_string_lossy();
+    let is_here = |finding: &&Finding| {
+        let name = finding
+            .file
+            .as_ref()
+            .and_then(|file| Path::new(file).file_name());
+        name.is_some() && name == dockerfile.file_name()
+    };
+    let annotation = |finding: &Finding| {
+        let title: String = finding.title.chars().take(LONGEST_TITLE).collect();
+        let annotation = Annotation {
+            level: Level::Warning,
+            title: &title,
+            message: &finding.message,
+            place: finding.line.map(|line| (&*path, line)),
+        };
+        annotation.line()
+    };
+    findings
+        .iter()
+        .filter(is_here)
+        .filter(|finding| finding.line.is_some())
+        .take(MOST)
+        .map(annotation)
+        .collect()
+}
+
+/// The Dockerfile's path in the repository; none when it is no file of it.
+fn dockerfile(image: &ImagePlan, workspace: Option<&Path>) -> Option<PathBuf> {
+    match &image.context {
+        Context::Folder { dockerfile, .. } => {
+            let file = std::fs::canonicalize(dockerfile).ok()?;
+            let workspace = std::fs::canonicalize(workspace?).ok()?;
+            file.strip_prefix(workspace).ok().map(Path::to_path_buf)
+        }
+        Context::ThisCommit { .. } => image
+            .context
+            .dockerfile_in_repository(image.file.as_deref()),
+        Context::Remote { .. } => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn finding(file: Option<&str>, line: Option<u32>) -> Finding {
+        Finding {
+            file: file.map(str::to_owned),
+            line,
+            title: "t".repeat(400),
+            message: "m".repeat(9000),
+        }
+    }
+
+    #[test]
+    fn stand_beside_the_line_and_are_cut() {
+        let lines = lines(
+            &[finding(Some("Dockerfile"), Some(3))],
+            Path::new("app/Dockerfile"),
+        );
+        let [line] = lines.as_slice() else {
+            panic!("{lines:?}");
+        };
+        assert!(
+            line.starts_with("::warning file=app/Dockerfile,line=3,title=ttt"),
+            "{line}"
+        );
+        assert_eq!(line.matches('m').count(), 4096);
+        assert_eq!(
+            line.matches('t').count() - "title".matches('t').count(),
+            255
+        );
+    }
+
+    #[test]
+    fn are_ten_at_most_and_only_of_this_dockerfile() {
+        let mut findings = vec![
+            finding(Some("Dockerfile.other"), Some(1)),
+            finding(None, Some(1)),
+            finding(Some("Dockerfile"), None),
+        ];
+        assert!(lines(&findings, Path::new("Dockerfile")).is_empty());
+        findings.extend((1..=12).map(|line| finding(Some("Dockerfile"), Some(line))));
+        let shown = lines(&findings, Path::new("Dockerfile"));
+        assert_eq!(shown.len(), 10);
+        assert!(shown[9].starts_with("::warning file=Dockerfile,line=10,"));
+    }
+
+    #[test]
+    fn a_dockerfile_outside_of_the_workspace_has_no_place() {
+        let root = tempfile::tempdir().unwrap();
+        let workspace = root.path().join("workspace");
+        std::fs::create_dir_all(workspace.join("app")).unwrap();
+        for path in [
+            workspace.join("app/Dockerfile"),
+            root.path().join("Dockerfile"),
+        ] {
+            std::fs::write(path, "FROM scratch").unwrap();
+        }
+        let place = |path: PathBuf, workspace| {
+            let image = ImagePlan::example(Context::Folder {
+                path: PathBuf::from("."),
+                dockerfile: path,
+            });
+            dockerfile(&image, workspace)
+        };
+        assert_eq!(
+            place(workspace.join("app/Dockerfile"), Some(&*workspace)),
+            Some(PathBuf::from("app/Dockerfile"))
+        );
+        assert_eq!(
+            place(root.path().join("Dockerfile"), Some(&*workspace)),
+            None
+        );
+        assert_eq!(place(workspace.join("app/Dockerfile"), None), None);
+    }
+
+    #[test]
+    fn of_a_git_context_they_stand_in_the_repository() {
+        let place = |url: &str, file: Option<&str>| {
+            let mut image = ImagePlan::example(Context::ThisCommit {
+                url: url.to_owned(),
+            });
+            image.file = file.map(str::to_owned);
+            dockerfile(&image, None).map(|path| path.display().to_string())
+        };
+        let url = "https://github.com/octo/app.git#0123abc";
+        assert_eq!(place(url, None).as_deref(), Some("Dockerfile"));
+        assert_eq!(
+            place(&format!("{url}:docker"), Some("prod.Dockerfile")).as_deref(),
+            Some("docker/prod.Dockerfile")
+        );
+        let image = ImagePlan::example(Context::Remote {
+            url: "https://example.org/x.git".to_owned(),
+        });
+        assert_eq!(dockerfile(&image, None), None);
+    }
+}
