@@ -35,6 +35,8 @@ mod github;
 mod image;
 mod inputs;
 mod log;
+#[cfg(test)]
+mod other_actions;
 mod plan;
 mod post;
 mod process;
