@@ -12,6 +12,7 @@
 
 mod builders;
 mod failures;
+mod inputs;
 mod main_job;
 mod registry;
 mod rig;

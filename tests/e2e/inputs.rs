@@ -1,0 +1,418 @@
+//! Every input of docker/build-push-action, really built with: the Dockerfile itself looks whether
+//! the input arrived, or the registry and the log show it.
+
+use std::process::Command;
+
+use crate::registry::{get, manifest};
+use crate::rig::{Action, busybox, registry};
+
+/// A run that pushes what these lines make of busybox.
+fn action(lines: &str, repository: &str) -> Action {
+    Action::new(&format!("FROM {} AS base\n{lines}\n", busybox()))
+        .input("tags", &format!("{}/inputs/{repository}:1", registry()))
+}
+
+fn in_a_container(action: Action) -> Action {
+    let options = format!("image={}/rig/buildkit:latest\nnetwork=host", registry());
+    action
+        .input("driver", "docker-container")
+        .input("driver-opts", &options)
+}
+
+/// A name, the Dockerfile's lines after FROM, and the inputs.
+type Row = (
+    &'static str,
+    &'static str,
+    &'static [(&'static str, &'static str)],
+);
+
+const ROWS: &[Row] = &[
+    (
+        "hosts, by comma and by line",
+        r"RUN grep -q '10.180.0.1.*db' /etc/hosts && grep -q '10.0.0.2.*web' /etc/hosts",
+        &[("add-hosts", "db:10.180.0.1,other:10.0.0.1\nweb=10.0.0.2")],
+    ),
+    (
+        "rights",
+        "RUN --network=host [ $(ip link | grep -c '^[0-9]') -gt 2 ]",
+        &[("allow", "network.host,security.insecure")],
+    ),
+    (
+        "build arguments, one of several lines",
+        "ARG ONE\nARG MULTILINE\nRUN [ \"$ONE\" = a,b ] && [ $(echo \"$MULTILINE\" | wc -l) = 3 ]",
+        &[("build-args", "ONE=a,b\n\"MULTILINE=aaaa\nbbbb\nccc\"")],
+    ),
+    (
+        "a named context",
+        "COPY --from=other Dockerfile /there\nRUN [ -s /there ]",
+        &[("build-contexts", "other=.")],
+    ),
+    (
+        "a parent cgroup",
+        "RUN true",
+        &[("cgroup-parent", "docker")],
+    ),
+    (
+        "labels with commas and quotes",
+        "RUN true",
+        &[("labels", "a.title=x, y\na.description=operation \"top\"")],
+    ),
+    (
+        "no network",
+        "RUN [ $(ip link | grep -c '^[0-9]') = 1 ]",
+        &[("network", "none")],
+    ),
+    (
+        "the network of the host",
+        "RUN [ $(ip link | grep -c '^[0-9]') -gt 2 ]",
+        &[("network", "host")],
+    ),
+    (
+        "shared memory and limits",
+        "RUN df -k /dev/shm | grep -q 12288 && [ $(ulimit -n) = 77 ] && [ $(ulimit -H -n) = 88 ]",
+        &[("shm-size", "12m"), ("ulimit", "nofile=77:88\ncore=0")],
+    ),
+    (
+        "secrets, one of several lines with blanks",
+        "RUN --mount=type=secret,id=A [ \"$(cat /run/secrets/A)\" = 'b=c,d' ]\n\
+         RUN --mount=type=secret,id=KEY [ $(wc -l </run/secrets/KEY) = 3 ] && grep -q '^  indented ' /run/secrets/KEY",
+        &[("secrets", "A=b=c,d\n\"KEY=first\n\n  indented \n\"")],
+    ),
+    (
+        "secrets from variables",
+        "RUN --mount=type=secret,id=A [ \"$(cat /run/secrets/A)\" = from-a-variable ]\n\
+         RUN --mount=type=secret,id=B [ \"$(cat /run/secrets/B)\" = from-a-variable ]",
+        &[("secret-envs", "A=CANARY,B=CANARY")],
+    ),
+    (
+        "a secret from a file",
+        "RUN --mount=type=secret,id=A grep -q FROM /run/secrets/A",
+        &[("secret-files", "A=Dockerfile")],
+    ),
+    (
+        "a key for SSH",
+        "RUN --mount=type=ssh [ -S \"$SSH_AUTH_SOCK\" ]\nRUN --mount=type=ssh,id=other [ -S \"$SSH_AUTH_SOCK\" ]",
+        &[("ssh", "default=key,other=key")],
+    ),
+    (
+        "a target",
+        "RUN touch /base\nFROM base AS failing\nRUN false\nFROM base AS wanted\nRUN [ -e /base ]",
+        &[("target", "wanted")],
+    ),
+    (
+        "stages without cache, and newer base images",
+        "RUN true",
+        &[("no-cache-filters", "base"), ("pull", "true")],
+    ),
+    ("everything anew", "RUN true", &[("no-cache", "true")]),
+    (
+        "no attestation",
+        "RUN true",
+        &[("attests", "type=provenance,false"), ("sbom", "false")],
+    ),
+    (
+        "a name for the Dockerfile",
+        "RUN true",
+        &[("file", "./Dockerfile")],
+    ),
+    (
+        "caches, out and in",
+        "RUN true",
+        &[
+            ("cache-from", "type=registry,ref=REGISTRY/inputs/cache:1"),
+            ("cache-to", "type=inline"),
+        ],
+    ),
+    ("a platform", "RUN true", &[("platforms", "linux/amd64")]),
+];
+
+#[test]
+fn each_input_arrives_in_the_build() {
+    for (index, (name, lines, inputs)) in ROWS.iter().enumerate() {
+        let mut run = action(lines, &format!("row{index}")).variable("CANARY", "from-a-variable");
+        for (input, text) in *inputs {
+            run = run.input(input, &text.replace("REGISTRY", &registry()));
+        }
+        if inputs.iter().any(|(input, _)| *input == "ssh") {
+            let status = Command::new("ssh-keygen")
+                .args(["-q", "-t", "ed25519", "-N", "", "-f"])
+                .arg(run.workspace().join("key"))
+                .status()
+                .expect("ssh-keygen is there");
+            assert!(status.success());
+        }
+        let ended = run.run();
+        assert_eq!(ended.code, 0, "{name}: {}", ended.log);
+        manifest(&format!("inputs/row{index}"), ended.output("digest"));
+    }
+}
+
+#[test]
+fn a_stage_without_cache_runs_again() {
+    let run = action("RUN date +%s%N > /time", "filters");
+    let first = run.run().succeeded();
+    assert_eq!(
+        run.run().succeeded().output("digest"),
+        first.output("digest")
+    );
+    let again = run.input("no-cache-filters", "base").run().succeeded();
+    assert_ne!(again.output("digest"), first.output("digest"));
+}
+
+#[test]
+fn annotations_and_attestations_are_in_the_registry() {
+    let run = action("RUN true", "annotated")
+        .input("annotations", "a.b=c, d\nindex:e.f=g")
+        .input("attests", "type=provenance,mode=max")
+        .run()
+        .succeeded();
+    let index = manifest("inputs/annotated", run.output("digest"));
+    assert_eq!(index["annotations"]["e.f"], "g");
+    let manifests = index["manifests"].as_array().unwrap();
+    assert_eq!(manifests.len(), 2);
+    assert_eq!(
+        manifests[1]["annotations"]["vnd.docker.reference.type"],
+        "attestation-manifest"
+    );
+    let image = manifest("inputs/annotated", manifests[0]["digest"].as_str().unwrap());
+    assert_eq!(image["annotations"]["a.b"], "c, d");
+}
+
+#[test]
+fn several_outputs_are_all_written() {
+    let run = action("RUN touch /made", "several").input(
+        "outputs",
+        "type=local,dest=out\ntype=image,push=true\ntype=oci,dest=image.tar",
+    );
+    let ended = run.run().succeeded();
+    assert!(run.workspace().join("out/made").exists());
+    assert!(run.workspace().join("image.tar").exists());
+    manifest("inputs/several", "1");
+    assert!(
+        ended.outputs.contains_key("digest"),
+        "{:?}",
+        ended.outputs.keys()
+    );
+}
+
+#[test]
+fn a_call_prints_its_result_and_pushes_nothing() {
+    let lines = "ENV A 1\nFROM base as second";
+    for (call, code, printed) in [
+        ("check", 1, "LegacyKeyValueFormat"),
+        ("outline", 0, "TARGET: second"),
+        ("targets", 0, "second (default)"),
+        (
+            "check,format=json",
+            1,
+            "\"ruleName\": \"LegacyKeyValueFormat\"",
+        ),
+        ("check,ignorestatus=true", 0, "LegacyKeyValueFormat"),
+    ] {
+        let run = action(lines, "called").input("call", call).run();
+        assert_eq!(run.code, code, "{call}: {}", run.log);
+        assert!(run.log.contains(printed), "{call}: {}", run.log);
+        assert!(
+            run.summary.starts_with(&format!("### Called `{call}`")),
+            "{}",
+            run.summary
+        );
+        assert!(run.output("metadata").contains("result.json"), "{call}");
+        assert!(!run.outputs.contains_key("image"));
+        if call.starts_with("check") {
+            assert!(
+                run.summary.contains("the build checks found 2 warnings"),
+                "{}",
+                run.summary
+            );
+            assert!(
+                run.log.contains("::warning file=Dockerfile,line=2,title="),
+                "{}",
+                run.log
+            );
+        }
+        if code == 1 {
+            assert!(
+                run.log
+                    .contains(&format!("`call: {call}` found 2 warnings")),
+                "{}",
+                run.log
+            );
+        }
+    }
+    assert_eq!(get("/v2/inputs/called/tags/list").0, 404);
+    let clean = action("RUN true", "called")
+        .input("call", "check")
+        .run()
+        .succeeded();
+    assert!(
+        clean.log.contains("Check complete, no warnings found."),
+        "{}",
+        clean.log
+    );
+}
+
+#[test]
+fn build_checks_become_annotations_on_the_dockerfile() {
+    let lines = "ENV A 1\n".repeat(12);
+    let run = action("RUN true", "checks")
+        .file("app.Dockerfile", &format!("FROM {}\n{lines}", busybox()));
+    let run = run.input("file", "app.Dockerfile");
+    let ended = run.run().succeeded();
+    let annotations: Vec<&str> = ended
+        .log
+        .lines()
+        .filter(|line| line.starts_with("::warning file=app.Dockerfile,line="))
+        .collect();
+    assert_eq!(annotations.len(), 10, "{}", ended.log);
+    assert!(
+        annotations[0].contains("line=2,title=Legacy key/value format"),
+        "{}",
+        annotations[0]
+    );
+    assert!(
+        annotations[0].contains("LegacyKeyValueFormat: "),
+        "{}",
+        annotations[0]
+    );
+    assert!(
+        ended.log.contains("more build checks with findings: 2"),
+        "{}",
+        ended.log
+    );
+    assert!(
+        ended.summary.contains("the build checks found 12 warnings"),
+        "{}",
+        ended.summary
+    );
+    let silent = run
+        .variable("DOCKER_BUILD_CHECKS_ANNOTATIONS", "false")
+        .run()
+        .succeeded();
+    assert!(!silent.log.contains("::warning file="), "{}", silent.log);
+    assert!(
+        silent.log.contains("build checks with findings: 12"),
+        "{}",
+        silent.log
+    );
+}
+
+#[test]
+fn a_secret_stands_nowhere_but_behind_its_masks() {
+    let lines = "RUN --mount=type=secret,id=KEY test -s /run/secrets/KEY";
+    for (case, lines, code) in [
+        ("built", lines.to_owned(), 0),
+        ("failed", format!("{lines} && false"), 1),
+    ] {
+        let run = action(&lines, "secret")
+            .input("secrets", "\"KEY=canary-first\ncanary-second\"")
+            .input("provenance", "mode=max")
+            .variable("RUNNER_DEBUG", "1")
+            .run();
+        assert_eq!(run.code, code, "{case}: {}", run.log);
+        let masks = ["::add-mask::canary-first", "::add-mask::canary-second"];
+        let mut log: Vec<&str> = run.log.lines().collect();
+        assert_eq!(log.drain(..2).collect::<Vec<_>>(), masks, "{case}");
+        let everything = format!("{log:?} {:?} {}", run.outputs, run.summary);
+        assert!(!everything.contains("canary"), "{case}: {everything}");
+    }
+}
+
+#[test]
+fn what_buildkit_refuses_has_a_hint() {
+    for (lines, input, text, hint) in [
+        (
+            "RUN --network=host true",
+            "allow",
+            "security.insecure",
+            "hint: a step asks for this right: grant it with `allow: network.host`",
+        ),
+        (
+            "RUN true",
+            "annotations",
+            "index:a=b",
+            "hint: `index:` annotations need an index",
+        ),
+    ] {
+        let run = action(lines, "hints").input(input, text).run();
+        assert_eq!(run.code, 1, "{}", run.log);
+        assert!(run.log.contains(hint), "{}", run.log);
+    }
+}
+
+/// One test for what makes builders, as in [`crate::builders`].
+#[test]
+fn a_builder_of_its_own_pushes_by_digest_and_has_its_settings() {
+    let settings = "[worker.oci]\n  max-parallelism = 2\n";
+    let run = in_a_container(Action::new(&format!("FROM {}\nCOPY . .\n", busybox())))
+        .input("registry", &registry())
+        .input("repository", "inputs/by-digest")
+        .input(
+            "outputs",
+            "type=image,push-by-digest=true,name-canonical=true,push=true",
+        )
+        .input("buildkitd-flags", "--debug")
+        .input("buildkitd-config-inline", settings)
+        .run()
+        .succeeded();
+    let digest = run.output("digest");
+    manifest("inputs/by-digest", digest);
+    assert_eq!(
+        run.output("image"),
+        format!("{}/inputs/by-digest@{digest}", registry())
+    );
+    assert!(!run.outputs.contains_key("tags"));
+    let (_, tags) = get("/v2/inputs/by-digest/tags/list");
+    let tags: serde_json::Value = serde_json::from_slice(&tags).unwrap();
+    assert!(tags["tags"].as_array().is_none_or(Vec::is_empty), "{tags}");
+
+    let run = in_a_container(action("RUN true", "settings"))
+        .input("buildkitd-config-inline", "no [ toml")
+        .run();
+    assert_eq!(run.code, 3, "{}", run.log);
+    assert!(
+        run.log.contains("could not start the builder"),
+        "{}",
+        run.log
+    );
+}
+
+#[test]
+fn what_contradicts_itself_is_refused_before_anything_starts() {
+    let cases: &[(&[(&str, &str)], &str)] = &[
+        (
+            &[("secrets", "A=")],
+            "input `secrets`: `A=` given, expected a value",
+        ),
+        (
+            &[("secret-files", "A=missing")],
+            "input `secret-files`: no file for the secret `A`",
+        ),
+        (
+            &[("secret-envs", "A=MISSING")],
+            "input `secret-envs`: no value for the secret `A`",
+        ),
+        (
+            &[("ssh", "default")],
+            "input `ssh`: `default` given, expected an SSH agent",
+        ),
+        (
+            &[("call", "check"), ("push", "true")],
+            "input `push`: `true` given",
+        ),
+        (&[("network", "bridge")], "input `network`: `bridge` given"),
+        (
+            &[("build-contexts", "a=missing")],
+            "input `build-contexts`: `missing` given",
+        ),
+    ];
+    for (inputs, expected) in cases {
+        let mut run = action("RUN true", "refused");
+        for (input, text) in *inputs {
+            run = run.input(input, text);
+        }
+        let run = run.run();
+        assert_eq!(run.code, 2, "{expected}: {}", run.log);
+        assert!(run.log.contains(expected), "{}", run.log);
+    }
+}
