@@ -28,6 +28,7 @@ pub(crate) struct WorkflowRun {
     /// docker/metadata-action's settings, as their variables have them.
     pub short_sha_length: Option<String>,
     pub pull_request_head: Option<String>,
+    pub annotation_levels: Option<String>,
 }
 
 impl WorkflowRun {
@@ -47,6 +48,7 @@ impl WorkflowRun {
                 .map_or(Value::Null, files::event_payload),
             short_sha_length: owned("DOCKER_METADATA_SHORT_SHA_LENGTH"),
             pull_request_head: owned("DOCKER_METADATA_PR_HEAD_SHA"),
+            annotation_levels: owned("DOCKER_METADATA_ANNOTATIONS_LEVELS"),
         })
     }
 

@@ -244,6 +244,16 @@ impl<'a> Reader<'a> {
         })
     }
 
+    /// Lines as buildx takes them, unless a line `auto` asks for those of the labels.
+    pub(super) fn annotations(&mut self) -> Labels {
+        let before = self.errors.len();
+        let annotations = self.labels("annotations");
+        if matches!(annotations, Labels::Lines(_)) && self.errors.len() == before {
+            self.items("annotations", grammar::ANNOTATION);
+        }
+        annotations
+    }
+
     pub(super) fn labels(&mut self, name: &'static str) -> Labels {
         Labels::parse(self.given.text(name).unwrap_or_default()).unwrap_or_else(|error| {
             self.errors.push(InputError::caused(name, &error, None));

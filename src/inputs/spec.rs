@@ -152,7 +152,7 @@ pub(crate) const SPECS: &[Spec] = &[
         "annotations",
         Kind::Lines,
         "",
-        "Annotations of the image, `name=value` or `index:name=value`",
+        "Annotations of the image, `name=value` or `index:name=value`; a line `auto` adds the labels' eight",
     ),
     spec(
         "platforms",

@@ -259,7 +259,7 @@ impl Plan {
             labels: names.labels,
             version: names.version,
             json: names.json,
-            annotations: inputs.annotations.clone(),
+            annotations: names.annotations,
             cache_from: inputs.cache_from.clone(),
             cache_to: match &inputs.call {
                 Some(_) => Vec::new(),

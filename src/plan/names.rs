@@ -8,6 +8,7 @@ use crate::inputs::output_spec::OutputSpec;
 use crate::inputs::{InputError, Inputs};
 use crate::tags::event::{GithubValues, Settings, WorkflowRun as Event};
 use crate::tags::generate::Generated;
+use crate::tags::labels::{self, Labels};
 
 /// What an image is called, and how it is labelled.
 #[derive(Debug, Default)]
@@ -17,6 +18,7 @@ pub(super) struct Names {
     /// `registry/repository`, when the input `repository` is given.
     image: Option<String>,
     pub labels: Vec<String>,
+    pub annotations: Vec<String>,
     /// docker/metadata-action's outputs.
     pub version: String,
     pub json: serde_json::Value,
@@ -45,7 +47,7 @@ impl Names {
             });
         let warnings = generated.warnings.iter().map(ToString::to_string);
         remarks.warnings.extend(warnings);
-        if inputs.labels.tells_the_clock(&event) {
+        if inputs.labels.tells_the_clock(&event) || inputs.annotations.tells_the_clock(&event) {
             remarks.notices.push(
                 "the commit's time is not in this event: the label `created` has the current time, \
                  so that another run makes another digest"
@@ -53,12 +55,14 @@ impl Names {
             );
         }
         let labels = inputs.labels.render(&event, &generated.version, facts.now);
+        let annotations = annotations(inputs, run, &event, &generated.version, facts, remarks);
         Self {
             references: references(&generated.tags, remarks),
             image: images.into_iter().next(),
             // Strings and lists of our own always serialize.
-            json: serde_json::to_value(generated.json(&labels, &[])).unwrap_or_default(),
+            json: serde_json::to_value(generated.json(&labels, &annotations)).unwrap_or_default(),
             labels,
+            annotations,
             version: generated.version,
             unfired: generated.unfired.iter().map(ToString::to_string).collect(),
         }
@@ -135,6 +139,31 @@ fn named(output: &OutputSpec, remarks: &mut Remarks) -> Vec<ImageRef> {
         }
     }
     references
+}
+
+/// Annotations as they stand, or the labels' at the levels that docker/metadata-action's variable
+/// names.
+fn annotations(
+    inputs: &Inputs,
+    run: Option<&WorkflowRun>,
+    event: &Event,
+    version: &str,
+    facts: &Facts,
+    remarks: &mut Remarks,
+) -> Vec<String> {
+    let rendered = inputs.annotations.render(event, version, facts.now);
+    if matches!(inputs.annotations, Labels::Lines(_)) {
+        return rendered;
+    }
+    let given = run.and_then(|run| run.annotation_levels.as_deref());
+    match labels::levels(given.unwrap_or_default()) {
+        Ok(levels) => labels::at_levels(&rendered, &levels),
+        Err(error) => {
+            let error = InputError::caused("annotations", &error, None);
+            remarks.errors.push(error);
+            Vec::new()
+        }
+    }
 }
 
 fn event(run: Option<&WorkflowRun>, remarks: &mut Remarks) -> Event {

@@ -438,6 +438,28 @@ fn rules_make_tags_and_labels_from_the_run() {
 }
 
 #[test]
+fn annotations_stand_as_given_or_at_the_levels_that_the_variable_names() {
+    let run = WorkflowRun {
+        git_ref: Some("refs/heads/main".to_owned()),
+        annotation_levels: Some("manifest,index".to_owned()),
+        ..workflow()
+    };
+    let annotations = |lines| {
+        let pairs: Pairs<'_> = &[("tags", "r.example/a:1"), ("annotations", lines)];
+        let plan = plan_with(pairs, &facts(ImageStore::Containerd), Some(&run)).unwrap();
+        plan.images[0].annotations.clone()
+    };
+    assert_eq!(annotations("index:a=b\nc=d"), ["index:a=b", "c=d"]);
+    let auto = annotations("auto\nteam=a");
+    assert_eq!(auto.len(), 18, "{auto:?}");
+    for level in ["manifest", "index"] {
+        assert!(auto.contains(&format!("{level}:team=a")), "{auto:?}");
+        let revision = format!("{level}:org.opencontainers.image.revision=0123abc");
+        assert!(auto.contains(&revision), "{auto:?}");
+    }
+}
+
+#[test]
 fn when_no_rule_gives_a_tag_every_one_says_why() {
     let pairs: Pairs<'_> = &[
         ("repository", "app"),

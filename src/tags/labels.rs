@@ -121,10 +121,6 @@ impl Labels {
 }
 
 /// Reads the levels that annotations are made for, separated by commas (`DOCKER_METADATA_ANNOTATIONS_LEVELS`).
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "for the input `annotations`, which comes next")
-)]
 pub(crate) fn levels(text: &str) -> Result<Vec<String>, LabelsError> {
     let mut levels = Vec::new();
     for level in text.split(',').map(trim).filter(|level| !level.is_empty()) {
@@ -151,10 +147,6 @@ pub(crate) fn levels(text: &str) -> Result<Vec<String>, LabelsError> {
 }
 
 /// Every label at every level, as buildx's `--annotation` takes them: `manifest:key=value`.
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "for the input `annotations`, which comes next")
-)]
 pub(crate) fn at_levels(labels: &[String], levels: &[String]) -> Vec<String> {
     let at = |level: &String| {
         let level = level.clone();
