@@ -1,31 +1,9 @@
 //! Tags as docker/metadata-action makes them: the input `tags` (rules, plain tags and full references, mixed), `flavor`
 //! and a [`WorkflowRun`](event::WorkflowRun) in; tags, version and the reasons of the rules that gave none out. No IO, no clock.
 //!
-//! Compared with the real one (`tests/fixtures/tags`); where this crate means to answer otherwise:
+//! Compared with the real one (`tests/fixtures/tags`); where this crate means to answer otherwise stands in the user's page:
 //!
-//! | matter | there | here |
-//! |---|---|---|
-//! | a line with neither `=` nor `{{` | raw rule | plain tags or full references, commas between them, as in build-push-action; a tag that is none is an error |
-//! | no `tags` at all | four default rules | nothing: a build that pushes must say what |
-//! | unknown attribute, priority that is no number, `group` that is no whole number | ignored or a warning | error |
-//! | attribute of another type of rule | ignored | ignored, with a warning |
-//! | empty field (`type=raw,value=a,`) | empties the value | ignored |
-//! | unknown expression, block, comment, path, unknown time zone | empty text or the wrong zone | error |
-//! | mistake in a rule that does not fire | unseen | error |
-//! | look-around, back-references and what else [`pattern`] names | JavaScript's | error; patterns run in linear time |
-//! | `match=` without a group | crash | error |
-//! | tag longer than 128 characters | as it is | cut, a hash of the whole at its end, with a warning |
-//! | tag that begins with `.` or `-` | as it is | these characters go; if nothing is left, the rule gives no tag |
-//! | same tag twice, `latest` among them | listed twice | once |
-//! | no tag left but `latest` | `latest` | no tag |
-//! | expression in a flavor's prefix with `onlatest=true` | its letters | its value |
-//! | `=` in a flavor's value | cuts it | part of it |
-//! | `onlatest=` alone | ignored | error |
-//! | `org.opencontainers.image.created` | now | the commit's time, so that a commit has one digest |
-//! | order of labels | by locale | by bytes |
-//! | label without `=` or without a key | dropped or kept | error |
-//! | repository's data | asked of the API | from the event's payload |
-//! | inputs `images`, `context`, `sep-*`, `bake-*` | | not here: image names are the caller's |
+#![doc = include_str!("../../docs/tags.md")]
 
 pub(crate) mod event;
 pub(crate) mod fire;

@@ -31,3 +31,4 @@ mod ran;
 mod report;
 mod runner;
 mod secrets;
+mod tags;
