@@ -18,30 +18,21 @@ fn container_action(dockerfile: &str, tag: &str) -> Action {
         )
 }
 
-fn builders_left() -> String {
-    let listed = Command::new(variable("RIG_DOCKER"))
-        .args([
-            "ps",
-            "--all",
-            "--filter",
-            "name=buildx_buildkit_fast-ecr-push",
-            "--format",
-            "{{.Names}}",
-        ])
-        .output()
-        .unwrap();
-    let volumes = Command::new(variable("RIG_DOCKER"))
-        .args([
-            "volume",
-            "ls",
-            "--filter",
-            "name=buildx_buildkit_fast-ecr-push",
-            "--format",
-            "{{.Name}}",
-        ])
-        .output()
-        .unwrap();
-    String::from_utf8([listed.stdout, volumes.stdout].concat()).unwrap()
+/// The builder of a run is nowhere: neither its container nor its volume.
+fn is_gone(run: &Ended) {
+    let name = format!("name=buildx_buildkit_{}", run.output("builder"));
+    for args in [
+        &["ps", "--all", "--quiet"][..],
+        &["volume", "ls", "--quiet"],
+    ] {
+        let listed = Command::new(variable("RIG_DOCKER"))
+            .args(args)
+            .args(["--filter", &name])
+            .output()
+            .unwrap();
+        assert!(listed.status.success(), "{listed:?}");
+        assert_eq!(String::from_utf8_lossy(&listed.stdout), "", "{name}");
+    }
 }
 
 fn booted_and_gone(run: &Ended) {
@@ -50,7 +41,6 @@ fn booted_and_gone(run: &Ended) {
     assert!(run.number("builder-seconds") > 0.0);
 }
 
-/// One test for what makes builders, so that none sees another's.
 #[test]
 fn a_builder_in_a_container_builds_and_leaves_nothing() {
     let built = format!("FROM {}\nCOPY . .\n", busybox());
@@ -65,12 +55,12 @@ fn a_builder_in_a_container_builds_and_leaves_nothing() {
         run.log
     );
     manifest("builders/container", run.output("digest"));
-    assert_eq!(builders_left(), "");
+    is_gone(&run);
 
     let failing = format!("FROM {}\nCOPY missing .\n", busybox());
     let run = container_action(&failing, "builders/container:2").run();
     assert_eq!(run.code, 1, "{}", run.log);
-    assert_eq!(builders_left(), "");
+    is_gone(&run);
 
     let run = container_action(&built, "builders/container:3")
         .input(
@@ -84,7 +74,7 @@ fn a_builder_in_a_container_builds_and_leaves_nothing() {
         "{}",
         run.log
     );
-    assert_eq!(builders_left(), "");
+    is_gone(&run);
 }
 
 #[test]
