@@ -10,8 +10,11 @@
     reason = "a test starts processes and reads the rig's variables; a panic is its failure"
 )]
 
+mod action;
 mod builders;
 mod failures;
+mod image;
 mod main_job;
 mod registry;
 mod rig;
+mod runner;
