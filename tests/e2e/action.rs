@@ -7,8 +7,8 @@ use crate::registry::manifest;
 use crate::rig::{busybox, registry};
 use crate::runner::{Runner, below};
 
-/// From the start of the CLI to our first line; a debug build on the rig needs about half of it.
-const FIRST_LINE: Duration = Duration::from_millis(1000);
+/// From the start of the CLI to our first line. It takes 0.3 s on an idle machine; tests run beside others.
+const FIRST_LINE: Duration = Duration::from_secs(5);
 
 #[test]
 fn a_step_pushes_to_a_registry_on_localhost_and_later_steps_read_its_outputs() {

@@ -15,6 +15,7 @@ mod builders;
 mod failures;
 mod image;
 mod main_job;
+mod paths;
 mod registry;
 mod rig;
 mod runner;
