@@ -24,7 +24,7 @@ use crate::host;
 use crate::image::{EcrRegistry, Registry};
 use crate::inputs::{Given, Inputs};
 use crate::log::{self, Group};
-use crate::mounts;
+use crate::mounts::{self, Mounts};
 use crate::owner;
 use crate::plan::{Place, Plan};
 use crate::post;
@@ -199,7 +199,9 @@ impl Run {
         let begin = Timestamp::now();
         let result = match built {
             Ok(metadata) => {
-                let image = push::confirm(image, &metadata, &builder, &tool, &self.cancel).await;
+                let isolated = Mounts::of(&self.env).is_some();
+                let image =
+                    push::confirm(image, &metadata, &builder, &tool, isolated, &self.cancel).await;
                 recorder.add(stage("read the manifest back", Phase::Setup, begin));
                 Ok(Built { metadata, image })
             }

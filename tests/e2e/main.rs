@@ -12,6 +12,7 @@
 
 mod action;
 mod builders;
+mod cancel;
 mod failures;
 mod image;
 mod main_job;

@@ -125,7 +125,7 @@ impl Runner {
         Step {
             runner: self,
             inputs: BTreeMap::new(),
-            cancel: None,
+            stop: None,
         }
     }
 
@@ -182,7 +182,25 @@ pub(crate) fn below(path: &Path) -> Vec<PathBuf> {
 pub(crate) struct Step<'a> {
     runner: &'a Runner,
     inputs: BTreeMap<String, String>,
-    cancel: Option<Box<dyn Fn(&str) -> bool + 'a>>,
+    stop: Option<Stop>,
+}
+
+/// When and how a run is stopped.
+struct Stop {
+    /// Part of a line; empty for the start of the CLI.
+    line: String,
+    /// Which of the lines that hold it, counted from 1.
+    number: AtomicU32,
+    delay: Duration,
+    /// Whether the container is killed at once, as when the machine goes away.
+    kill: bool,
+}
+
+impl Stop {
+    fn seen_in(&self, line: &str) -> bool {
+        let seen = !self.line.is_empty() && line.contains(&self.line);
+        seen && self.number.fetch_sub(1, Ordering::Relaxed) == 1
+    }
 }
 
 /// What a stage of a step left.
@@ -193,7 +211,7 @@ pub(crate) struct Ended {
     pub values: Values,
     /// From the start of the CLI to the first line.
     pub first_line: Option<Duration>,
-    /// From the first signal to the end; none when it ended by itself.
+    /// From the first signal to the end; none when none was sent.
     pub cancelled: Option<Duration>,
 }
 
@@ -203,9 +221,27 @@ impl Step<'_> {
         self
     }
 
-    /// Cancels the run as soon as a line of its log is as wanted.
-    pub(crate) fn cancelled_at(mut self, wanted: impl Fn(&str) -> bool + 'static) -> Self {
-        self.cancel = Some(Box::new(wanted));
+    /// Cancels the run a while after the given occurrence of a line; an empty line is the start of the CLI.
+    pub(crate) fn cancelled_at(mut self, line: &str, number: u32, delay: Duration) -> Self {
+        let (line, number) = (line.to_owned(), AtomicU32::new(number));
+        self.stop = Some(Stop {
+            line,
+            number,
+            delay,
+            kill: false,
+        });
+        self
+    }
+
+    /// Kills the container a while after a line.
+    pub(crate) fn killed_at(mut self, line: &str, delay: Duration) -> Self {
+        let (line, number) = (line.to_owned(), AtomicU32::new(1));
+        self.stop = Some(Stop {
+            line,
+            number,
+            delay,
+            kill: true,
+        });
         self
     }
 
@@ -231,11 +267,7 @@ impl Step<'_> {
                 value,
             );
         }
-        let main = self.stage(
-            &manifest.runs.entrypoint,
-            &environment,
-            self.cancel.as_deref(),
-        );
+        let main = self.stage(&manifest.runs.entrypoint, &environment, self.stop.as_ref());
         for name in main.values.outputs.keys() {
             assert!(
                 manifest.outputs.contains_key(name),
@@ -253,7 +285,7 @@ impl Step<'_> {
         &self,
         entrypoint: &str,
         environment: &BTreeMap<String, String>,
-        cancel: Option<&dyn Fn(&str) -> bool>,
+        stop: Option<&Stop>,
     ) -> Ended {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let host = &self.runner.host;
@@ -284,7 +316,7 @@ impl Step<'_> {
             .stderr(Stdio::piped())
             .spawn()
             .expect("the CLI starts");
-        let mut ended = follow(child, started, host, cancel);
+        let mut ended = follow(child, started, host, &suffix, stop);
         ended.values = files.process();
         // What masks hide is dropped from the job's outputs (`JobExtension.cs`:812): a mistake of the action's.
         for (name, value) in &ended.values.outputs {
@@ -297,19 +329,20 @@ impl Step<'_> {
         ended.values.summary = ended.log.masked(&ended.values.summary);
         assert_eq!(ended.values.refused, Vec::<String>::new());
         assert_eq!(ended.log.unexpected, Vec::<String>::new());
-        if ended.code.is_some() {
+        if ended.cancelled.is_none() {
             assert_eq!(ended.log.open, 0, "an open group: {}", ended.log());
         }
         ended
     }
 }
 
-/// Reads the log to the end, and cancels on the way.
+/// Reads the log to the end, and stops the run on the way.
 fn follow(
     mut child: Child,
     started: Instant,
     host: &Host,
-    cancel: Option<&dyn Fn(&str) -> bool>,
+    container: &str,
+    stop: Option<&Stop>,
 ) -> Ended {
     let (sender, lines) = mpsc::channel();
     read(child.stdout.take(), sender.clone());
@@ -322,47 +355,54 @@ fn follow(
         cancelled: None,
     };
     let mut signals = PATIENCE.iter();
-    let mut signalled: Option<Instant> = None;
-    let mut deadline = started + LONGEST;
-    let mut signal = |child: &Child| {
-        let (signal, patience) = signals.next()?;
-        kill_process(Pid::from_child(child), *signal).unwrap();
-        Some(Instant::now() + *patience)
-    };
-    // An empty line first: a run may be cancelled before it says anything.
-    if cancel.is_some_and(|wanted| wanted("")) {
-        signalled = Some(Instant::now());
-        deadline = signal(&child).unwrap();
-    }
+    let mut stopped: Option<Instant> = None;
+    // A run may be stopped before it says anything.
+    let mut due = stop
+        .filter(|stop| stop.line.is_empty())
+        .map(|stop| started + stop.delay);
+    let mut next = started + LONGEST;
     loop {
-        match lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+        let wait = due
+            .map_or(next, |due| due.min(next))
+            .saturating_duration_since(Instant::now());
+        match lines.recv_timeout(wait) {
             Ok(line) => {
                 ended.first_line.get_or_insert_with(|| started.elapsed());
                 ended.log.take(&line, host);
-                if signalled.is_none() && cancel.is_some_and(|wanted| wanted(&line)) {
-                    signalled = Some(Instant::now());
-                    deadline = signal(&child).unwrap();
+                if let Some(stop) =
+                    stop.filter(|stop| stop.seen_in(&line) && due.is_none() && stopped.is_none())
+                {
+                    due = Some(Instant::now() + stop.delay);
                 }
             }
             Err(RecvTimeoutError::Disconnected) => break,
+            Err(RecvTimeoutError::Timeout) if due.is_some() => {
+                due = None;
+                stopped = Some(Instant::now());
+                next = Instant::now();
+                if stop.is_some_and(|stop| stop.kill) {
+                    docker(&["kill", "--signal", "KILL", container]);
+                    next += LONGEST;
+                }
+            }
             Err(RecvTimeoutError::Timeout) => {
                 assert!(
-                    signalled.is_some(),
+                    stopped.is_some(),
                     "no end after {LONGEST:?}: {}",
                     ended.log()
                 );
-                match signal(&child) {
-                    Some(next) => deadline = next,
-                    None => {
-                        child.kill().unwrap();
-                        break;
-                    }
-                }
+                let Some((signal, patience)) = signals.next() else {
+                    // What it started may go on, and its container, too.
+                    child.kill().unwrap();
+                    break;
+                };
+                kill_process(Pid::from_child(&child), *signal).unwrap();
+                next = Instant::now() + *patience;
             }
         }
     }
     ended.code = child.wait().unwrap().code();
-    ended.cancelled = signalled.map(|signalled| signalled.elapsed());
+    ended.cancelled = stopped.map(|stopped| stopped.elapsed());
     ended
 }
 
