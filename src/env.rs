@@ -49,6 +49,12 @@ impl Env {
         )
     }
 
+    /// The same with other values for some variables.
+    pub(crate) fn with(mut self, values: impl IntoIterator<Item = (String, String)>) -> Self {
+        self.0.extend(values);
+        self
+    }
+
     /// The variable's value. An empty variable counts as unset, as the runner passes
     /// inputs that were not given as empty strings.
     pub(crate) fn get(&self, name: &str) -> Option<&str> {

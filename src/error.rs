@@ -14,6 +14,7 @@ use crate::check::CheckError;
 use crate::credentials::CredentialsError;
 use crate::facts::FactsError;
 use crate::inputs::InputError;
+use crate::mounts::Unseen;
 use crate::plan::{PlanError, list};
 use crate::report::ReportError;
 
@@ -24,6 +25,8 @@ pub(crate) enum Error {
     Inputs(Vec<InputError>),
     #[error(transparent)]
     Check(#[from] CheckError),
+    #[error(transparent)]
+    Unseen(#[from] Unseen),
     #[error(transparent)]
     Plan(#[from] PlanError),
     #[error(transparent)]
@@ -55,6 +58,7 @@ impl Error {
             Self::Build(_) => 1,
             Self::Inputs(_)
             | Self::Check(_)
+            | Self::Unseen(_)
             | Self::Plan(PlanError::Inputs(_))
             | Self::Facts(FactsError::BadFact { .. }) => 2,
             Self::Plan(_)
@@ -82,6 +86,7 @@ impl Error {
         match self {
             Self::Inputs(_) | Self::Folder(_) | Self::Report(_) | Self::Cancelled => None,
             Self::Check(error) => error.hint(),
+            Self::Unseen(error) => Some(error.hint()),
             Self::Plan(error) => error.hint(),
             Self::Facts(error) => error.hint(),
             Self::Credentials(error) => error.hint(),

@@ -15,6 +15,7 @@
 //! - [`timings`]: where the time went, pure; [`report`]: outputs, summary, timings file
 //! - [`github`], [`log`]: the runner's formats; [`error`]: how a run fails; [`post`]: the post step;
 //!   [`folder`]: the run's own
+//! - [`host`], [`mounts`], [`owner`]: the machine around: what it is, what is seen of it, whose files are whose
 //! - [`image`]: names, digests, registries; [`tags`]: docker/metadata-action's rules
 //!
 //! BuildKit's words: a *vertex* is a step of the build graph, a *status* a piece of work inside of
@@ -32,11 +33,14 @@ mod error;
 mod facts;
 mod folder;
 mod github;
+mod host;
 mod image;
 mod inputs;
 mod log;
+mod mounts;
 #[cfg(test)]
 mod other_actions;
+mod owner;
 mod plan;
 mod post;
 mod process;
@@ -61,7 +65,7 @@ use run::Run;
 
 fn main() -> ExitCode {
     let started = Timestamp::now();
-    let env = Env::from_process();
+    let env = mounts::translated(Env::from_process());
     let arguments: Vec<String> = std::env::args_os()
         .map(|argument| argument.to_string_lossy().into_owned())
         .collect();

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::build::metadata::Metadata;
 use crate::builder::{Builder, Tool};
-use crate::image::{Digest, ImageRef};
+use crate::image::{Digest, ImageRef, is_loopback};
 use crate::plan::ImagePlan;
 
 /// At most so many platforms of an index are looked at.
@@ -42,12 +42,14 @@ pub(crate) struct Layer {
     pub platform: Option<String>,
 }
 
-/// Looks at what was pushed; `None` when nothing was.
+/// Looks at what was pushed; `None` when nothing was. From a container of our own (`isolated`) a
+/// registry on the Engine's loopback is not asked: `localhost` is another machine here.
 pub(crate) async fn confirm(
     image: &ImagePlan,
     metadata: &Metadata,
     builder: &Builder,
     tool: &Tool,
+    isolated: bool,
     cancel: &CancellationToken,
 ) -> Option<PushedImage> {
     let digest = metadata.digest.as_ref()?;
@@ -58,7 +60,12 @@ pub(crate) async fn confirm(
         tool,
         cancel,
     };
-    let contents = reader.image(&reference).await;
+    let contents = if isolated && is_loopback(&first.host) {
+        tracing::debug!("`{}` can't be reached from this container", first.host);
+        None
+    } else {
+        reader.image(&reference).await
+    };
     if contents.is_none() {
         tracing::debug!("could not read the manifest of `{reference}` back");
     }

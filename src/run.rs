@@ -20,9 +20,12 @@ use crate::facts::{self, GivenFacts};
 use crate::folder;
 use crate::github::command::{Annotation, Level, masks};
 use crate::github::workflow::WorkflowRun;
+use crate::host;
 use crate::image::{EcrRegistry, Registry};
 use crate::inputs::{Given, Inputs};
 use crate::log::{self, Group};
+use crate::mounts::{self, Mounts};
+use crate::owner;
 use crate::plan::{Place, Plan, SecretSource};
 use crate::post;
 use crate::push;
@@ -67,11 +70,17 @@ impl Run {
     }
 
     async fn build_and_report(&self, flags: &Flags) -> Result<(), Error> {
-        let inputs = self.inputs(flags)?;
+        let inputs = self.inputs(flags);
+        // Behind the masks that reading the inputs prints.
+        for line in host::lines(&self.env) {
+            tracing::info!("{line}");
+        }
+        let inputs = inputs?;
         let folder = folder::create(&self.env).map_err(Error::Folder)?;
         let place = Place::at(folder.path());
         let (plan, authorization) = self.settle(&inputs, &GivenFacts::default(), &place).await?;
         show(&plan);
+        mounts::check(&plan, &self.env)?;
         check::files(&plan, &self.env)?;
         if inputs.dry_run {
             return Ok(());
@@ -81,6 +90,14 @@ impl Run {
         let result = self
             .execute(&inputs, &plan, &place, authorization, &mut recorder)
             .await;
+        for (_, path) in mounts::written(&plan) {
+            if let Err(error) = owner::give_back(&path) {
+                tracing::warn!(
+                    "could not give `{}` to the owner of its folder: {error}",
+                    path.display()
+                );
+            }
+        }
         let outcome = Outcome {
             plan,
             timings: recorder.finish(Timestamp::now()),
@@ -181,7 +198,9 @@ impl Run {
         let begin = Timestamp::now();
         let result = match built {
             Ok(metadata) => {
-                let image = push::confirm(image, &metadata, &builder, &tool, &self.cancel).await;
+                let isolated = Mounts::of(&self.env).is_some();
+                let image =
+                    push::confirm(image, &metadata, &builder, &tool, isolated, &self.cancel).await;
                 recorder.add(stage("read the manifest back", Phase::Setup, begin));
                 Ok(Built { metadata, image })
             }

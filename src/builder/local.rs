@@ -14,6 +14,7 @@ pub(super) async fn boot(
     tool: &Tool,
     cancel: &CancellationToken,
 ) -> Result<(), BuilderError> {
+    tracing::info!("starting the builder `{}`", plan.name);
     let options: Vec<String> = plan
         .options
         .iter()

@@ -14,7 +14,7 @@ use std::io;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{Pid, Signal, WaitOptions, kill_process_group, waitpgid};
 use thiserror::Error;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -149,6 +149,11 @@ impl Command {
                 }
             }
         }
+        if deadline.is_some() {
+            // Whoever closed its output and went on.
+            group.signal(Signal::KILL);
+        }
+        group.reap();
         match status {
             Some(status) if deadline.is_none() => Ok(status),
             _ => Err(ProcessError::Cancelled { program: program() }),
@@ -198,6 +203,14 @@ impl Group {
         if let Some(group) = self.0 {
             // Fails only when nobody of the group is left.
             let _ = kill_process_group(group, signal);
+        }
+    }
+
+    /// Fetches the ends of the group's processes whose parent has ended: as PID 1 of a container we
+    /// have become their parent, and nobody else would.
+    fn reap(&self) {
+        if let Some(group) = self.0 {
+            while let Ok(Some(_)) = waitpgid(group, WaitOptions::NOHANG) {}
         }
     }
 }
@@ -346,6 +359,22 @@ mod tests {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         panic!("the child's child is still running");
+    }
+
+    #[tokio::test]
+    async fn the_ends_of_orphans_are_fetched_where_we_become_their_parent() {
+        rustix::process::set_child_subreaper(Some(rustix::process::getpid())).unwrap();
+        let mut group = None;
+        shell("echo $$; (true &); (sleep 0.1 &); sleep 0.3")
+            .stream(&CancellationToken::new(), |event| {
+                if let Event::Stdout(line) = event {
+                    group = Pid::from_raw(String::from_utf8_lossy(line).parse().unwrap());
+                }
+            })
+            .await
+            .unwrap();
+        let left = waitpgid(group.unwrap(), WaitOptions::NOHANG);
+        assert_eq!(left.unwrap_err(), rustix::io::Errno::CHILD);
     }
 
     #[test]

@@ -10,7 +10,7 @@ mod summary;
 mod units;
 
 use std::io::{self, Write as _};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use thiserror::Error;
 
@@ -18,6 +18,7 @@ use crate::build::metadata::Metadata;
 use crate::env::Env;
 use crate::error::Error;
 use crate::github::files::{self, FileCommandError, LARGEST_SUMMARY};
+use crate::owner;
 use crate::plan::Plan;
 use crate::push::PushedImage;
 use crate::timings::BuildTimings;
@@ -112,7 +113,7 @@ fn write_timings(outcome: &Outcome) -> Result<(), ReportError> {
     let text = serde_json::to_vec_pretty(&timings_file(outcome)).map_err(io::Error::other);
     text.and_then(|text| std::fs::write(path, text))
         .map_err(error)?;
-    give_to_owner_of_folder(path).map_err(error)
+    owner::give_back(path).map_err(error)
 }
 
 /// The timings of all images of the run.
@@ -123,20 +124,4 @@ fn timings_file(outcome: &Outcome) -> TimingsFile {
         .ok()
         .and_then(|built| Some(built.image.as_ref()?.reference.clone()));
     TimingsFile::new([(image, &outcome.timings)])
-}
-
-/// A container runs as root; a file it leaves in the workspace must not be root's, or the next
-/// checkout on a self-hosted runner fails.
-fn give_to_owner_of_folder(path: &Path) -> io::Result<()> {
-    use std::os::unix::fs::{MetadataExt as _, chown};
-    let folder = match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    };
-    let folder = std::fs::metadata(folder)?;
-    let file = std::fs::metadata(path)?;
-    if (file.uid(), file.gid()) == (folder.uid(), folder.gid()) || file.uid() != 0 {
-        return Ok(());
-    }
-    chown(path, Some(folder.uid()), Some(folder.gid()))
 }

@@ -32,6 +32,10 @@ const MAY_USE: &[(&str, &[&str])] = &[
         &["facts", "github", "image", "inputs", "process", "tags"],
     ),
     ("check", &["env", "plan"]),
+    // The machine around.
+    ("mounts", &["env", "inputs", "plan"]),
+    ("host", &["env", "mounts"]),
+    ("owner", &[]),
     // The work. `build` and `push` call buildx as the builder's `Tool`.
     ("credentials", &["env", "image"]),
     ("builder", &["plan", "process"]),
@@ -48,13 +52,16 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "credentials",
             "facts",
             "inputs",
+            "mounts",
             "plan",
             "report",
         ],
     ),
     (
         "report",
-        &["build", "env", "error", "github", "plan", "push", "timings"],
+        &[
+            "build", "env", "error", "github", "owner", "plan", "push", "timings",
+        ],
     ),
     (
         "post",
@@ -89,6 +96,7 @@ const EFFECTS: &[(&str, &[&str])] = &[
         &[
             "env.rs",
             "main.rs",            // the arguments
+            "host.rs",            // the machine's architecture, a constant
             "folder.rs",          // the system's folder for temporary files
             "credentials/mod.rs", // our own program, to link the helper to
         ],

@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use crate::registry::manifest;
-use crate::rig::{Action, Ended, busybox, registry, variable};
+use crate::rig::{Action, BUILDERS, Ended, busybox, registry, variable};
 
 fn container_action(dockerfile: &str, tag: &str) -> Action {
     Action::new(dockerfile)
@@ -43,6 +43,7 @@ fn booted_and_gone(run: &Ended) {
 
 #[test]
 fn a_builder_in_a_container_builds_and_leaves_nothing() {
+    let _alone = BUILDERS.lock();
     let built = format!("FROM {}\nCOPY . .\n", busybox());
     let run = container_action(&built, "builders/container:1")
         .run()

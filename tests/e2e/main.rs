@@ -10,9 +10,14 @@
     reason = "a test starts processes and reads the rig's variables; a panic is its failure"
 )]
 
+mod action;
 mod builders;
+mod cancel;
 mod failures;
+mod image;
 mod inputs;
 mod main_job;
+mod paths;
 mod registry;
 mod rig;
+mod runner;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Mutex;
 
 use tempfile::TempDir;
 
@@ -22,6 +23,9 @@ pub(crate) fn registry() -> String {
 pub(crate) fn busybox() -> String {
     format!("{}/rig/busybox:latest", registry())
 }
+
+/// Held by tests that make builders on the Engine, so that none counts another's.
+pub(crate) static BUILDERS: Mutex<()> = Mutex::new(());
 
 /// A run of the action as the runner would start it.
 pub(crate) struct Action {

@@ -1,0 +1,446 @@
+//! The runner's stand-in: starts the built image as the real runner does and takes what it hands back.
+//!
+//! A [`Runner`] is a machine with the folders of one job, a [`Step`] a `uses:` with its inputs. Main and post each get
+//! a container of their own; a cancelled step gets SIGINT, after 7.5 s SIGTERM, after 2.5 s more the CLI is killed
+//! (`ProcessInvoker.cs`:32). Not imitated: job containers, container hooks, problem matchers.
+
+pub(crate) mod commands;
+mod container;
+mod files;
+mod manifest;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{BufRead as _, BufReader, Read};
+use std::os::unix::fs::chown;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+use crate::image;
+use crate::rig::variable;
+use commands::Log;
+use container::{Container, Host};
+use files::{Files, Values};
+use manifest::Manifest;
+
+/// How long a cancelled step may take after SIGINT, and then after SIGTERM.
+const PATIENCE: [(Signal, Duration); 2] = [
+    (Signal::INT, Duration::from_millis(7500)),
+    (Signal::TERM, Duration::from_millis(2500)),
+];
+/// The user that runner and checkout are on GitHub's machines and in ARC's image.
+const USER: u32 = 1001;
+/// No step of a test takes longer.
+const LONGEST: Duration = Duration::from_secs(240);
+
+/// A machine with one job.
+#[derive(Debug)]
+pub(crate) struct Runner {
+    _folder: TempDir,
+    host: Host,
+    /// The label that this runner's containers bear (`DockerInstanceLabel`).
+    label: String,
+    token: String,
+    environment: BTreeMap<String, String>,
+    network: Option<String>,
+}
+
+impl Runner {
+    /// A machine with an empty workspace that belongs to the runner's user.
+    pub(crate) fn new() -> Self {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let folder = tempfile::tempdir().unwrap();
+        let socket = variable("DOCKER_HOST");
+        let host = Host {
+            work: folder.path().join("_work"),
+            socket: socket
+                .strip_prefix("unix://")
+                .expect("an Engine on a socket")
+                .into(),
+        };
+        for path in [
+            host.home(),
+            host.workflow(),
+            host.file_commands(),
+            host.workspace(),
+        ] {
+            fs::create_dir_all(path).unwrap();
+        }
+        fs::write(host.workflow().join("event.json"), "{}").unwrap();
+        for path in below(&host.work) {
+            chown(path, Some(USER), Some(USER)).unwrap();
+        }
+        Self {
+            host,
+            label: format!("e2e-{}-{number}", std::process::id()),
+            token: "token-of-the-job".to_owned(),
+            environment: BTreeMap::new(),
+            network: None,
+            _folder: folder,
+        }
+    }
+
+    /// Sets a variable for all steps, as `env:` of a job does; over what the runner sets.
+    pub(crate) fn variable(mut self, name: &str, value: &str) -> Self {
+        self.environment.insert(name.to_owned(), value.to_owned());
+        self
+    }
+
+    /// Gives the steps a network other than the default one.
+    pub(crate) fn network(mut self, name: &str) -> Self {
+        self.network = Some(name.to_owned());
+        self
+    }
+
+    /// Puts a file into the workspace, as a checkout does.
+    pub(crate) fn file(self, path: &str, content: impl AsRef<[u8]>) -> Self {
+        let path = self.workspace().join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, content).unwrap();
+        for path in below(&self.workspace()) {
+            chown(path, Some(USER), Some(USER)).unwrap();
+        }
+        self
+    }
+
+    /// The workspace on the host, `${{ github.workspace }}`.
+    pub(crate) fn workspace(&self) -> PathBuf {
+        self.host.workspace()
+    }
+
+    /// `${{ runner.temp }}`.
+    pub(crate) fn temp(&self) -> PathBuf {
+        self.host.temp()
+    }
+
+    /// A step that uses the action.
+    pub(crate) fn step(&self) -> Step<'_> {
+        Step {
+            runner: self,
+            inputs: BTreeMap::new(),
+            stop: None,
+        }
+    }
+
+    /// Everything in the job's folders that is not the user's, with what the runner makes itself left out.
+    pub(crate) fn leftovers(&self) -> Vec<PathBuf> {
+        let own = [
+            self.temp(),
+            self.host.home(),
+            self.host.workflow(),
+            self.host.file_commands(),
+        ];
+        let event = self.host.workflow().join("event.json");
+        let all = below(&self.temp());
+        all.into_iter()
+            .filter(|path| !own.contains(path) && *path != event)
+            .collect()
+    }
+
+    /// Names of containers that run or stay, by a filter of `docker ps`.
+    pub(crate) fn containers(&self) -> String {
+        docker(&[
+            "ps",
+            "--all",
+            "--filter",
+            &format!("label={}", self.label),
+            "--format",
+            "{{.Names}}",
+        ])
+    }
+}
+
+/// Prints what `docker` prints.
+pub(crate) fn docker(arguments: &[&str]) -> String {
+    let output = Command::new(variable("RIG_DOCKER"))
+        .args(arguments)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
+
+/// A folder and everything in it.
+pub(crate) fn below(path: &Path) -> Vec<PathBuf> {
+    let mut all = vec![path.to_owned()];
+    if fs::symlink_metadata(path).unwrap().is_dir() {
+        for entry in fs::read_dir(path).unwrap() {
+            all.extend(below(&entry.unwrap().path()));
+        }
+    }
+    all
+}
+
+/// A `uses:` of the action.
+pub(crate) struct Step<'a> {
+    runner: &'a Runner,
+    inputs: BTreeMap<String, String>,
+    stop: Option<Stop>,
+}
+
+/// When and how a run is stopped.
+struct Stop {
+    /// Part of a line; empty for the start of the CLI.
+    line: String,
+    /// Which of the lines that hold it, counted from 1.
+    number: AtomicU32,
+    delay: Duration,
+    /// Whether the container is killed at once, as when the machine goes away.
+    kill: bool,
+}
+
+impl Stop {
+    fn seen_in(&self, line: &str) -> bool {
+        let seen = !self.line.is_empty() && line.contains(&self.line);
+        seen && self.number.fetch_sub(1, Ordering::Relaxed) == 1
+    }
+}
+
+/// What a stage of a step left.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    pub code: Option<i32>,
+    pub log: Log,
+    pub values: Values,
+    /// From the start of the CLI to the first line.
+    pub first_line: Option<Duration>,
+    /// From the first signal to the end; none when none was sent.
+    pub cancelled: Option<Duration>,
+}
+
+impl Step<'_> {
+    pub(crate) fn input(mut self, name: &str, value: &str) -> Self {
+        self.inputs.insert(name.to_owned(), value.to_owned());
+        self
+    }
+
+    /// Cancels the run a while after the given occurrence of a line; an empty line is the start of the CLI.
+    pub(crate) fn cancelled_at(mut self, line: &str, number: u32, delay: Duration) -> Self {
+        let (line, number) = (line.to_owned(), AtomicU32::new(number));
+        self.stop = Some(Stop {
+            line,
+            number,
+            delay,
+            kill: false,
+        });
+        self
+    }
+
+    /// Kills the container a while after a line.
+    pub(crate) fn killed_at(mut self, line: &str, delay: Duration) -> Self {
+        let (line, number) = (line.to_owned(), AtomicU32::new(1));
+        self.stop = Some(Stop {
+            line,
+            number,
+            delay,
+            kill: true,
+        });
+        self
+    }
+
+    /// Runs main and then post, which has nothing to do after a run that ended by itself.
+    pub(crate) fn run(self) -> Ended {
+        let (main, post) = self.main_and_post();
+        assert_eq!(post.code, Some(0), "{}", post.log());
+        main
+    }
+
+    /// Runs main, and post whatever became of it.
+    pub(crate) fn main_and_post(self) -> (Ended, Ended) {
+        let manifest = Manifest::read();
+        assert_eq!(
+            (manifest.runs.using.as_str(), manifest.runs.image.as_str()),
+            ("docker", "Dockerfile")
+        );
+        let mut environment = container::contexts(&self.runner.host);
+        environment.extend(self.runner.environment.clone());
+        for (name, value) in manifest.inputs(&self.inputs, &self.runner.token) {
+            environment.insert(
+                format!("INPUT_{}", name.replace(' ', "_").to_uppercase()),
+                value,
+            );
+        }
+        let main = self.stage(&manifest.runs.entrypoint, &environment, self.stop.as_ref());
+        for name in main.values.outputs.keys() {
+            assert!(
+                manifest.outputs.contains_key(name),
+                "undeclared output `{name}`"
+            );
+        }
+        for (name, value) in &main.values.state {
+            environment.insert(format!("STATE_{name}"), value.clone());
+        }
+        let post = self.stage(&manifest.runs.post_entrypoint, &environment, None);
+        (main, post)
+    }
+
+    fn stage(
+        &self,
+        entrypoint: &str,
+        environment: &BTreeMap<String, String>,
+        stop: Option<&Stop>,
+    ) -> Ended {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let host = &self.runner.host;
+        let suffix = format!(
+            "{}-{}",
+            self.runner.label,
+            NUMBER.fetch_add(1, Ordering::Relaxed)
+        );
+        let files = Files::create(&host.file_commands(), &suffix);
+        let mut environment = environment.clone();
+        environment.extend(files.variables());
+        let container = Container {
+            host,
+            name: &suffix,
+            label: &self.runner.label,
+            image: image::built(),
+            entrypoint,
+            network: self.runner.network.as_deref(),
+            environment: &environment,
+        };
+        let started = Instant::now();
+        let child = Command::new(variable("RIG_DOCKER"))
+            .args(container.argv())
+            .current_dir(host.workspace())
+            .envs(container.variables())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the CLI starts");
+        let mut ended = follow(child, started, host, &suffix, stop);
+        ended.values = files.process();
+        // What masks hide is dropped from the job's outputs (`JobExtension.cs`:812): a mistake of the action's.
+        for (name, value) in &ended.values.outputs {
+            assert_eq!(
+                ended.log.masked(value),
+                *value,
+                "output `{name}` may contain secret"
+            );
+        }
+        ended.values.summary = ended.log.masked(&ended.values.summary);
+        assert_eq!(ended.values.refused, Vec::<String>::new());
+        assert_eq!(ended.log.unexpected, Vec::<String>::new());
+        if ended.cancelled.is_none() {
+            assert_eq!(ended.log.open, 0, "an open group: {}", ended.log());
+        }
+        ended
+    }
+}
+
+/// Reads the log to the end, and stops the run on the way.
+fn follow(
+    mut child: Child,
+    started: Instant,
+    host: &Host,
+    container: &str,
+    stop: Option<&Stop>,
+) -> Ended {
+    let (sender, lines) = mpsc::channel();
+    read(child.stdout.take(), sender.clone());
+    read(child.stderr.take(), sender);
+    let mut ended = Ended {
+        code: None,
+        log: Log::default(),
+        values: Values::default(),
+        first_line: None,
+        cancelled: None,
+    };
+    let mut signals = PATIENCE.iter();
+    let mut stopped: Option<Instant> = None;
+    // A run may be stopped before it says anything.
+    let mut due = stop
+        .filter(|stop| stop.line.is_empty())
+        .map(|stop| started + stop.delay);
+    let mut next = started + LONGEST;
+    loop {
+        let wait = due
+            .map_or(next, |due| due.min(next))
+            .saturating_duration_since(Instant::now());
+        match lines.recv_timeout(wait) {
+            Ok(line) => {
+                ended.first_line.get_or_insert_with(|| started.elapsed());
+                ended.log.take(&line, host);
+                if let Some(stop) =
+                    stop.filter(|stop| stop.seen_in(&line) && due.is_none() && stopped.is_none())
+                {
+                    due = Some(Instant::now() + stop.delay);
+                }
+            }
+            Err(RecvTimeoutError::Disconnected) => break,
+            Err(RecvTimeoutError::Timeout) if due.is_some() => {
+                due = None;
+                stopped = Some(Instant::now());
+                next = Instant::now();
+                if stop.is_some_and(|stop| stop.kill) {
+                    docker(&["kill", "--signal", "KILL", container]);
+                    next += LONGEST;
+                }
+            }
+            Err(RecvTimeoutError::Timeout) => {
+                assert!(
+                    stopped.is_some(),
+                    "no end after {LONGEST:?}: {}",
+                    ended.log()
+                );
+                let Some((signal, patience)) = signals.next() else {
+                    // What it started may go on, and its container, too.
+                    child.kill().unwrap();
+                    break;
+                };
+                kill_process(Pid::from_child(&child), *signal).unwrap();
+                next = Instant::now() + *patience;
+            }
+        }
+    }
+    ended.code = child.wait().unwrap().code();
+    ended.cancelled = stopped.map(|stopped| stopped.elapsed());
+    ended
+}
+
+/// Sends lines as .NET's `ReadLine` cuts them: at `\r`, `\n` or both.
+fn read(stream: Option<impl Read + Send + 'static>, sender: Sender<String>) {
+    let mut stream = BufReader::new(stream.expect("piped"));
+    std::thread::spawn(move || {
+        let mut bytes = Vec::new();
+        while stream
+            .read_until(b'\n', &mut bytes)
+            .is_ok_and(|read| read > 0)
+        {
+            let text = String::from_utf8_lossy(&bytes);
+            let text = text.strip_suffix('\n').unwrap_or(&text);
+            for line in text.strip_suffix('\r').unwrap_or(text).split('\r') {
+                let _ = sender.send(line.to_owned());
+            }
+            bytes.clear();
+        }
+    });
+}
+
+impl Ended {
+    /// The log as shown.
+    pub(crate) fn log(&self) -> String {
+        self.log.lines.join("\n")
+    }
+
+    /// The run, which has to have succeeded.
+    pub(crate) fn succeeded(self) -> Self {
+        assert_eq!(self.code, Some(0), "{}", self.log());
+        self
+    }
+
+    pub(crate) fn output(&self, name: &str) -> &str {
+        let outputs = &self.values.outputs;
+        outputs
+            .get(name)
+            .unwrap_or_else(|| panic!("no output `{name}`: {:?}", outputs.keys()))
+    }
+}
