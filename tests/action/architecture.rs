@@ -107,7 +107,9 @@ const EFFECTS: &[(&str, &[&str])] = &[
 /// What pure modules do without: files, processes, network, clock.
 const IMPURE: &[&str] = &[
     "std::fs",
-    "std::net",
+    "TcpStream",
+    "UdpSocket",
+    "ToSocketAddrs",
     "std::process",
     "std::env",
     "std::io",
