@@ -8,6 +8,7 @@ use std::error::Error as _;
 use thiserror::Error;
 
 use crate::build::BuildError;
+use crate::build::failure::Failure;
 use crate::build::metadata::Metadata;
 use crate::builder::BuilderError;
 use crate::check::CheckError;
@@ -43,6 +44,17 @@ pub(crate) enum Error {
     Report(#[from] ReportError),
     #[error("the run was cancelled")]
     Cancelled,
+    /// An error that GitHub's care for secrets explains.
+    #[error(transparent)]
+    WithoutSecrets(#[from] WithoutSecrets),
+}
+
+/// A refusal in a run that GitHub gives no secrets, and why it has none.
+#[derive(Debug, Error)]
+#[error("{error}")]
+pub(crate) struct WithoutSecrets {
+    error: Box<Error>,
+    reason: String,
 }
 
 impl Error {
@@ -55,6 +67,7 @@ impl Error {
                 .code()
                 .and_then(|code| u8::try_from(code).ok())
                 .unwrap_or(1),
+            Self::WithoutSecrets(refused) => refused.error.exit_code(),
             Self::Build(_) => 1,
             Self::Inputs(_)
             | Self::Check(_)
@@ -68,6 +81,22 @@ impl Error {
             | Self::Builder(_)
             | Self::Report(_)
             | Self::Cancelled => 3,
+        }
+    }
+
+    /// The error, explained by a reason why the run has no secrets, if it is about rights.
+    pub(crate) fn explained(self, without_secrets: impl FnOnce() -> Option<String>) -> Self {
+        let about_rights = match &self {
+            Self::Credentials(_) => true,
+            Self::Build(_) => self.failure().is_some_and(Failure::is_refusal),
+            _ => false,
+        };
+        match about_rights.then(without_secrets).flatten() {
+            Some(reason) => Self::WithoutSecrets(WithoutSecrets {
+                error: Box::new(self),
+                reason,
+            }),
+            None => self,
         }
     }
 
@@ -87,6 +116,7 @@ impl Error {
             Self::Inputs(_) | Self::Folder(_) | Self::Report(_) | Self::Cancelled => None,
             Self::Check(error) => error.hint(),
             Self::Unseen(error) => Some(error.hint()),
+            Self::WithoutSecrets(refused) => Some(refused.reason.clone()),
             Self::Plan(error) => error.hint(),
             Self::Facts(error) => error.hint(),
             Self::Credentials(error) => error.hint(),
@@ -98,7 +128,10 @@ impl Error {
     /// The error, its causes and the hint, a line each.
     pub(crate) fn lines(&self) -> Vec<String> {
         let mut lines: Vec<String> = self.to_string().lines().map(str::to_owned).collect();
-        let mut source = self.source();
+        let mut source = match self {
+            Self::WithoutSecrets(refused) => refused.error.source(),
+            _ => self.source(),
+        };
         while let Some(cause) = source {
             lines.push(format!("caused by: {cause}"));
             source = cause.source();
@@ -116,9 +149,10 @@ impl Error {
     }
 
     /// The failed step's last lines and its place in the Dockerfile.
-    pub(crate) fn failure(&self) -> Option<&crate::build::failure::Failure> {
+    pub(crate) fn failure(&self) -> Option<&Failure> {
         match self {
             Self::Build(BuildError::Failed { failure, .. }) => Some(failure),
+            Self::WithoutSecrets(refused) => refused.error.failure(),
             _ => None,
         }
     }

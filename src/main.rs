@@ -15,7 +15,7 @@
 //! - [`timings`]: where the time went, pure; [`report`]: outputs, summary, timings file
 //! - [`github`], [`log`]: the runner's formats; [`error`]: how a run fails; [`post`]: the post step;
 //!   [`folder`]: the run's own
-//! - [`host`], [`mounts`], [`owner`]: the machine around: what it is, what is seen of it, whose files are whose
+//! - [`host`], [`mounts`], [`owner`], [`proxy`]: the machine around: what it is, what is seen of it, whose files are whose
 //! - [`image`]: names, digests, registries; [`tags`]: docker/metadata-action's rules
 //!
 //! BuildKit's words: a *vertex* is a step of the build graph, a *status* a piece of work inside of
@@ -44,6 +44,7 @@ mod owner;
 mod plan;
 mod post;
 mod process;
+mod proxy;
 mod push;
 mod report;
 mod run;

@@ -39,15 +39,15 @@ pub(crate) struct Mounts {
     names: Vec<(String, String)>,
 }
 
-/// An input names a path that is not mounted.
+/// An input or a variable names a path that is not mounted.
 #[derive(Debug, Error)]
 #[error(
-    "input `{input}`: `{}` given, expected a path below {}, the folders that are visible here",
+    "{subject}: `{}` given, expected a path below {}, the folders that are visible here",
     path.display(),
     list(roots)
 )]
 pub(crate) struct Unseen {
-    input: &'static str,
+    subject: String,
     path: PathBuf,
     roots: Vec<PathBuf>,
 }
@@ -121,12 +121,32 @@ pub(crate) fn check(plan: &Plan, env: &Env) -> Result<(), Unseen> {
         .find(|(_, path)| !mounts.sees(path))
     {
         Some((input, path)) => Err(Unseen {
-            input,
+            subject: format!("input `{input}`"),
             path,
             roots: mounts.roots,
         }),
         None => Ok(()),
     }
+}
+
+/// Looks for the certificates that the environment names: every client here and buildx would trust nobody without them.
+///
+/// # Errors
+/// When they are named and not there.
+pub(crate) fn check_certificates(env: &Env) -> Result<(), Unseen> {
+    let Some(mounts) = Mounts::of(env) else {
+        return Ok(());
+    };
+    for variable in ["SSL_CERT_FILE", "SSL_CERT_DIR"] {
+        if let Some(path) = env.path(variable).filter(|path| !path.exists()) {
+            return Err(Unseen {
+                subject: format!("variable `{variable}`"),
+                path: path.to_owned(),
+                roots: mounts.roots,
+            });
+        }
+    }
+    Ok(())
 }
 
 /// The files and folders that a run writes for others, with the inputs that name them.

@@ -19,6 +19,7 @@ use crate::error::Error;
 use crate::facts::{self, GivenFacts};
 use crate::folder;
 use crate::github::command::{Annotation, Level, masks};
+use crate::github::trust;
 use crate::github::workflow::WorkflowRun;
 use crate::host;
 use crate::image::{EcrRegistry, Registry};
@@ -28,6 +29,7 @@ use crate::mounts::{self, Mounts};
 use crate::owner;
 use crate::plan::{Place, Plan, SecretSource};
 use crate::post;
+use crate::proxy;
 use crate::push;
 use crate::report::{self, Built, Outcome};
 use crate::timings::{Phase, Recorder, Stage};
@@ -76,9 +78,11 @@ impl Run {
             tracing::info!("{line}");
         }
         let inputs = inputs?;
+        mounts::check_certificates(&self.env)?;
         let folder = folder::create(&self.env).map_err(Error::Folder)?;
         let place = Place::at(folder.path());
-        let (plan, authorization) = self.settle(&inputs, &GivenFacts::default(), &place).await?;
+        let settled = self.settle(&inputs, &GivenFacts::default(), &place).await;
+        let (plan, authorization) = settled.map_err(|error| self.explained(error))?;
         show(&plan);
         mounts::check(&plan, &self.env)?;
         check::files(&plan, &self.env)?;
@@ -89,7 +93,8 @@ impl Run {
         let mut recorder = Recorder::new(self.started);
         let result = self
             .execute(&inputs, &plan, &place, authorization, &mut recorder)
-            .await;
+            .await
+            .map_err(|error| self.explained(error));
         for (_, path) in mounts::written(&plan) {
             if let Err(error) = owner::give_back(&path) {
                 tracing::warn!(
@@ -159,8 +164,13 @@ impl Run {
             facts.registry = Some(authorization.host.clone());
         }
         let workflow = WorkflowRun::from_env(&self.env);
-        let plan = Plan::new(inputs, workflow.as_ref(), &facts, place)?;
+        let mut plan = Plan::new(inputs, workflow.as_ref(), &facts, place)?;
+        proxy::hand_on(&mut plan, &self.env);
         Ok((plan, authorization))
+    }
+
+    fn explained(&self, error: Error) -> Error {
+        error.explained(|| trust::without_secrets(&self.env))
     }
 
     async fn execute(

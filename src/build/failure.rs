@@ -55,7 +55,22 @@ impl Failure {
             .find(|(words, _)| words.iter().all(|word| message.contains(word)))
             .map(|(_, hint)| (*hint).to_owned())
     }
+
+    /// Whether a registry refused for want of rights.
+    pub(crate) fn is_refusal(&self) -> bool {
+        let message = self.message.to_lowercase();
+        REFUSALS.iter().any(|words| message.contains(words))
+    }
 }
+
+/// Words of registries that want a login, another one, or one with more rights.
+const REFUSALS: &[&str] = &[
+    "401 unauthorized",
+    "403 forbidden",
+    "authorization failed",
+    "denied",
+    "no basic auth credentials",
+];
 
 /// Words of registries and BuildKit, all of which have to occur, and what helps. ECR's wording:
 /// <https://docs.aws.amazon.com/AmazonECR/latest/userguide/troubleshooting.html> and the reports in

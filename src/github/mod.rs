@@ -6,4 +6,5 @@
 
 pub(crate) mod command;
 pub(crate) mod files;
+pub(crate) mod trust;
 pub(crate) mod workflow;

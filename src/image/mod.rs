@@ -20,7 +20,7 @@ pub(crate) fn is_loopback(host: &str) -> bool {
         || name.ends_with(".localhost")
         || name
             .parse()
-            .is_ok_and(|address: std::net::IpAddr| address.is_loopback())
+            .is_ok_and(|address: core::net::IpAddr| address.is_loopback())
 }
 
 #[cfg(test)]

@@ -36,6 +36,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("mounts", &["env", "inputs", "plan"]),
     ("host", &["env", "mounts"]),
     ("owner", &[]),
+    ("proxy", &["env", "plan"]),
     // The work. `build` and `push` call buildx as the builder's `Tool`.
     ("credentials", &["env", "image"]),
     ("builder", &["plan", "process"]),

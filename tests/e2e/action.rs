@@ -50,3 +50,59 @@ fn a_step_pushes_to_a_registry_on_localhost_and_later_steps_read_its_outputs() {
         assert_eq!(path.metadata().unwrap().uid(), 1001, "{}", path.display());
     }
 }
+
+#[test]
+fn a_push_from_a_fork_that_can_not_be_authorised_says_so_in_words() {
+    let payload = r#"{"pull_request":{"head":{"repo":{"full_name":"eve/app"}}}}"#;
+    let runner = Runner::new()
+        .file("Dockerfile", "FROM scratch\nCOPY . .\n")
+        .event("pull_request", payload)
+        .variable("AWS_EC2_METADATA_DISABLED", "true");
+    let run = runner
+        .step()
+        .input("context", ".")
+        .input(
+            "tags",
+            "123456789012.dkr.ecr.eu-west-1.amazonaws.com/team/app:1",
+        )
+        .run();
+    assert_eq!(run.code, Some(3), "{}", run.log());
+    let [error] = run.log.annotations.as_slice() else {
+        panic!("{}", run.log());
+    };
+    for words in [
+        "could not get an ECR token",
+        "comes from the fork `eve/app`",
+        "build without pushing",
+    ] {
+        assert!(error.message.contains(words), "{}", error.message);
+    }
+    assert!(
+        !error.message.contains("configure-aws-credentials"),
+        "{}",
+        error.message
+    );
+    assert!(
+        run.values.summary.contains("comes from the fork"),
+        "{}",
+        run.values.summary
+    );
+}
+
+#[test]
+fn certificates_that_only_the_runner_has_are_named() {
+    let runner = Runner::new()
+        .file("Dockerfile", "FROM scratch\n")
+        .variable("SSL_CERT_FILE", "/etc/ssl/company.pem");
+    let run = runner
+        .step()
+        .input("context", ".")
+        .input("push", "false")
+        .run();
+    assert_eq!(run.code, Some(2), "{}", run.log());
+    let message = &run.log.annotations[0].message;
+    assert!(
+        message.contains("variable `SSL_CERT_FILE`: `/etc/ssl/company.pem` given"),
+        "{message}"
+    );
+}

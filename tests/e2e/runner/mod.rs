@@ -93,6 +93,12 @@ impl Runner {
         self
     }
 
+    /// The event that started the workflow run.
+    pub(crate) fn event(self, name: &str, payload: &str) -> Self {
+        fs::write(self.host.workflow().join("event.json"), payload).unwrap();
+        self.variable("GITHUB_EVENT_NAME", name)
+    }
+
     /// Gives the steps a network other than the default one.
     pub(crate) fn network(mut self, name: &str) -> Self {
         self.network = Some(name.to_owned());
