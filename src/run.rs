@@ -10,13 +10,14 @@ use secrecy::ExposeSecret as _;
 use tokio_util::sync::CancellationToken;
 
 use crate::build;
-use crate::builder::{self, Tool};
+use crate::builder::{self, Builder, Tool};
 use crate::check;
 use crate::cli::Flags;
+use crate::credentials::kubeconfig::Access;
 use crate::credentials::{Credentials, ecr, write_private};
 use crate::env::Env;
 use crate::error::Error;
-use crate::facts::{self, GivenFacts};
+use crate::facts::{self, Facts, GivenFacts, cluster};
 use crate::folder;
 use crate::github::command::{Annotation, Level, masks};
 use crate::github::workflow::WorkflowRun;
@@ -37,6 +38,14 @@ pub(crate) struct Run {
     pub cancel: CancellationToken,
 }
 
+/// The plan, and what it was made from.
+#[derive(Debug)]
+struct Settled {
+    plan: Plan,
+    facts: Facts,
+    authorization: Option<ecr::Authorization>,
+}
+
 impl Run {
     /// Runs the action: from inputs to report.
     pub(crate) async fn action(&self, flags: &Flags) -> ExitCode {
@@ -52,8 +61,7 @@ impl Run {
         let plan = async {
             let inputs = self.inputs(flags)?;
             let given = GivenFacts::parse(facts.iter().map(String::as_str))?;
-            let (plan, _) = self.settle(&inputs, &given, &place).await?;
-            Ok(plan)
+            Ok(Box::pin(self.settle(&inputs, &given, &place)).await?.plan)
         };
         match plan.await {
             Ok(plan) => {
@@ -70,17 +78,30 @@ impl Run {
         let inputs = self.inputs(flags)?;
         let folder = folder::create(&self.env).map_err(Error::Folder)?;
         let place = Place::at(folder.path());
-        let (plan, authorization) = self.settle(&inputs, &GivenFacts::default(), &place).await?;
-        show(&plan);
-        check::files(&plan, &self.env)?;
+        let mut settled = Box::pin(self.settle(&inputs, &GivenFacts::default(), &place)).await?;
+        show(&settled.plan);
+        check::files(&settled.plan, &self.env)?;
         if inputs.dry_run {
             return Ok(());
         }
-        post::note(&plan, &place, &self.env).map_err(report::ReportError::from)?;
+        post::note(&settled.plan, &place, &self.env).map_err(report::ReportError::from)?;
         let mut recorder = Recorder::new(self.started);
-        let result = self
-            .execute(&inputs, &plan, &place, authorization, &mut recorder)
-            .await;
+        let mut result = Box::pin(self.execute(&inputs, &settled, &place, &mut recorder)).await;
+        if let Err(first) = &mut result
+            && settled.plan.falls_back(first)
+            && !self.cancel.is_cancelled()
+        {
+            let first = std::mem::replace(first, Error::Inputs(Vec::new()));
+            result = match self.fall_back(&inputs, &mut settled, &place, &first) {
+                Ok(()) => Box::pin(self.execute(&inputs, &settled, &place, &mut recorder)).await,
+                Err(error) => Err(error),
+            };
+            result = result.map_err(|second| Error::Fallback {
+                first: Box::new(first),
+                second: Box::new(second),
+            });
+        }
+        let plan = settled.plan;
         let outcome = Outcome {
             plan,
             timings: recorder.finish(Timestamp::now()),
@@ -116,6 +137,51 @@ impl Run {
         Ok(inputs)
     }
 
+    /// Plans anew without the cluster, which could not build.
+    fn fall_back(
+        &self,
+        inputs: &Inputs,
+        settled: &mut Settled,
+        place: &Place,
+        first: &Error,
+    ) -> Result<(), Error> {
+        tracing::warn!(
+            "the cluster can't build, this machine does: {}",
+            first.lines().join("\n")
+        );
+        settled.facts.cluster = None;
+        let workflow = WorkflowRun::from_env(&self.env);
+        settled.plan = Plan::new(inputs, workflow.as_ref(), &settled.facts, place)?;
+        // Left in place, it would tell the post step of a builder in the cluster.
+        let _ = std::fs::remove_file(place.kubeconfig_file());
+        show(&settled.plan);
+        Ok(())
+    }
+
+    /// The way into the cluster, if one is to build.
+    async fn cluster(&self, inputs: &Inputs) -> Result<Option<Access>, Error> {
+        if !inputs.wants_cluster() {
+            return Ok(None);
+        }
+        match cluster::find(inputs, &self.env).await {
+            Ok(access) => {
+                for secret in access.secrets() {
+                    self.mask(&secret);
+                }
+                Ok(Some(access))
+            }
+            Err(error) if inputs.falls_back() && !error.is_input() => {
+                let error = Error::from(error);
+                tracing::warn!(
+                    "the cluster can't build, this machine does: {}",
+                    error.lines().join("\n")
+                );
+                Ok(None)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
     /// Probes facts and settles the plan; the token that telling the account's own registry took
     /// is kept for later.
     async fn settle(
@@ -123,7 +189,7 @@ impl Run {
         inputs: &Inputs,
         given: &GivenFacts,
         place: &Place,
-    ) -> Result<(Plan, Option<ecr::Authorization>), Error> {
+    ) -> Result<Settled, Error> {
         let asks =
             inputs.repository.is_some() && inputs.registry.is_none() && given.registry().is_none();
         let authorization = async {
@@ -135,27 +201,39 @@ impl Run {
                 .map(Some)
                 .map_err(|error| Error::Credentials(error.into()))
         };
-        let (facts, authorization) =
-            tokio::join!(facts::probe(given, &self.env, &self.cancel), authorization);
+        let (facts, authorization, cluster) = tokio::join!(
+            facts::probe(given, &self.env, &self.cancel),
+            authorization,
+            self.cluster(inputs)
+        );
         let (mut facts, authorization) = (facts?, authorization?);
+        facts.cluster = cluster?;
         if let Some(authorization) = &authorization {
             self.mask(authorization.token.password.expose_secret());
             facts.registry = Some(authorization.host.clone());
         }
         let workflow = WorkflowRun::from_env(&self.env);
         let plan = Plan::new(inputs, workflow.as_ref(), &facts, place)?;
-        Ok((plan, authorization))
+        Ok(Settled {
+            plan,
+            facts,
+            authorization,
+        })
     }
 
     async fn execute(
         &self,
         inputs: &Inputs,
-        plan: &Plan,
+        settled: &Settled,
         place: &Place,
-        authorization: Option<ecr::Authorization>,
         recorder: &mut Recorder,
     ) -> Result<Built, Error> {
+        let plan = &settled.plan;
         let registries = plan.registries();
+        if let Some(kubernetes) = &plan.builder.kubernetes {
+            let kubeconfig = kubernetes.kubeconfig.0.expose_secret();
+            write_private(&place.kubeconfig_file(), kubeconfig.as_bytes())?;
+        }
         let credentials = Credentials::prepare(&place.folder, &registries, &self.env)?;
         let Some(image) = plan.images.first() else {
             return Ok(Built::default());
@@ -170,17 +248,21 @@ impl Run {
         recorder.add(stage("inputs, facts, plan", Phase::Setup, self.started));
         let begin = Timestamp::now();
         let (logins, builder) = tokio::join!(
-            self.log_in(&registries, authorization, &credentials),
+            self.log_in(&registries, settled.authorization.as_ref(), &credentials),
             builder::start(&plan.builder, &image.platforms, tool.clone(), &self.cancel)
         );
         recorder.add(stage("builder", Phase::Builder, begin));
         let builder = builder?;
+        for stage in builder.stages() {
+            recorder.add(stage.clone());
+        }
+        let cancel = self.cancel.child_token();
         let built = async {
             logins?;
             let _group = Group::open("Build");
-            Ok(build::run(image, place, &tool, recorder, &self.cancel).await?)
+            Ok(build::run(image, place, &tool, recorder, &cancel).await?)
         };
-        let built: Result<_, Error> = built.await;
+        let built = while_it_lives(built, &builder, &cancel).await;
         let begin = Timestamp::now();
         let result = match built {
             Ok(metadata) => {
@@ -200,14 +282,14 @@ impl Run {
     async fn log_in(
         &self,
         registries: &[Registry],
-        authorization: Option<ecr::Authorization>,
+        authorization: Option<&ecr::Authorization>,
         credentials: &Credentials,
     ) -> Result<(), Error> {
         for registry in registries {
             let Registry::Ecr(registry) = registry else {
                 continue;
             };
-            let token = self.token(registry, authorization.as_ref()).await?;
+            let token = self.token(registry, authorization).await?;
             credentials.keep(registry, &token)?;
         }
         Ok(())
@@ -263,6 +345,22 @@ impl Run {
         tracing::error!("{}", lines.join("\n"));
         ExitCode::from(error.exit_code())
     }
+}
+
+/// A build, ended when its builder is lost.
+async fn while_it_lives<T>(
+    built: impl Future<Output = Result<T, Error>>,
+    builder: &Builder,
+    cancel: &CancellationToken,
+) -> Result<T, Error> {
+    let mut built = std::pin::pin!(built);
+    let lost = tokio::select! {
+        built = &mut built => return built,
+        lost = builder.lost() => lost,
+    };
+    cancel.cancel();
+    // It may just have been done.
+    built.await.map_err(|_| lost.into())
 }
 
 fn show(plan: &Plan) {

@@ -5,12 +5,14 @@
 //! not matter. The Engine's API: <https://docs.docker.com/reference/api/engine/>.
 
 mod buildx;
+pub(crate) mod cluster;
 mod engine;
 
 use semver::Version;
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 
+use crate::credentials::kubeconfig::Access;
 use crate::env::Env;
 use crate::process::ProcessError;
 
@@ -21,13 +23,15 @@ pub(crate) use engine::{Engine, ImageStore};
 pub(crate) const OLDEST_BUILDX: Version = Version::new(0, 13, 0);
 
 /// What the plan may know of the world.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(crate) struct Facts {
     pub buildx: Buildx,
     /// The Docker Engine, or why there is none.
     pub engine: Result<Engine, String>,
     /// Registry host of the AWS account, when the inputs don't name one.
     pub registry: Option<String>,
+    /// The way into the cluster that is to build. None where another builder takes over.
+    pub cluster: Option<Access>,
 }
 
 /// A fact could not be found out, or one given by hand makes no sense.
@@ -150,6 +154,7 @@ pub(crate) async fn probe(
         buildx: buildx?,
         engine,
         registry: given.registry.clone(),
+        cluster: None,
     })
 }
 

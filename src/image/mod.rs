@@ -8,4 +8,4 @@ mod registry;
 
 pub(crate) use digest::Digest;
 pub(crate) use reference::{ImageRef, is_tag};
-pub(crate) use registry::{EcrRegistry, Registry};
+pub(crate) use registry::{EcrRegistry, Partition, Registry};

@@ -180,7 +180,8 @@ impl Partition {
         prefixes.iter().any(|prefix| region.starts_with(prefix))
     }
 
-    fn dns_suffix(self) -> &'static str {
+    /// What the names of its AWS hosts end with.
+    pub(crate) fn dns_suffix(self) -> &'static str {
         match self {
             Self::Aws | Self::GovCloud => "amazonaws.com",
             Self::China => "amazonaws.com.cn",

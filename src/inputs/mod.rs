@@ -66,6 +66,15 @@ pub(crate) struct Inputs {
     pub outputs: Vec<OutputSpec>,
     pub driver: Driver,
     pub driver_opts: Vec<(String, String)>,
+    pub kubeconfig: Option<SecretString>,
+    pub kube_context: Option<String>,
+    pub eks_cluster: Option<String>,
+    pub namespace: Option<String>,
+    pub allow_exec: bool,
+    /// Seconds.
+    pub builder_timeout: Option<i64>,
+    /// None when the driver decides.
+    pub fallback: Option<Fallback>,
     pub cache_from: Vec<String>,
     pub cache_to: Vec<String>,
     pub compression: Compression,
@@ -88,6 +97,16 @@ pub(crate) enum Driver {
     Local,
     Docker,
     DockerContainer,
+    /// In a cluster.
+    Kubernetes,
+}
+
+/// What to do when the cluster can't build.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fallback {
+    /// Build on this machine.
+    Local,
+    Fail,
 }
 
 /// The compression that was asked for.
@@ -199,9 +218,17 @@ impl Inputs {
                     Driver::Local,
                     Driver::Docker,
                     Driver::DockerContainer,
+                    Driver::Kubernetes,
                 ],
             ),
             driver_opts: reader.driver_opts(),
+            kubeconfig: given.text("kubeconfig").map(SecretString::from),
+            kube_context: reader.text("kube-context"),
+            eks_cluster: reader.checked("eks-cluster", "a cluster's name", is_cluster),
+            namespace: reader.checked("namespace", "a namespace's name, as `buildx`", is_namespace),
+            allow_exec: reader.boolean("allow-exec").unwrap_or(false),
+            builder_timeout: reader.integer("builder-timeout"),
+            fallback: reader.choice("fallback", &[Some(Fallback::Local), Some(Fallback::Fail)]),
             cache_from: reader.list("cache-from"),
             cache_to: reader.list("cache-to"),
             compression: reader.choice(
@@ -226,6 +253,25 @@ impl Inputs {
             Ok(inputs)
         } else {
             Err(reader.errors)
+        }
+    }
+}
+
+impl Inputs {
+    /// Whether a cluster is to build: when it is asked for, or a way into one is given.
+    pub(crate) fn wants_cluster(&self) -> bool {
+        match self.driver {
+            Driver::Kubernetes => true,
+            Driver::Auto => self.kubeconfig.is_some() || self.eks_cluster.is_some(),
+            Driver::Local | Driver::Docker | Driver::DockerContainer => false,
+        }
+    }
+
+    /// Whether another builder takes over when the cluster can't build.
+    pub(crate) fn falls_back(&self) -> bool {
+        match self.fallback {
+            Some(fallback) => fallback == Fallback::Local,
+            None => self.driver == Driver::Auto,
         }
     }
 }
@@ -379,6 +425,25 @@ fn boolean(text: &str) -> Option<bool> {
 
 fn is_region(text: &str) -> bool {
     text.len() <= 32
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
+}
+
+/// <https://docs.aws.amazon.com/eks/latest/APIReference/API_CreateCluster.html>
+fn is_cluster(text: &str) -> bool {
+    text.len() <= 100
+        && text.starts_with(|first: char| first.is_ascii_alphanumeric())
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
+}
+
+/// A DNS label (RFC 1123).
+fn is_namespace(text: &str) -> bool {
+    text.len() <= 63
+        && !text.starts_with('-')
+        && !text.ends_with('-')
         && text
             .bytes()
             .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')

@@ -8,6 +8,7 @@ mod argv;
 mod builder;
 mod context;
 mod export;
+mod kubernetes;
 mod names;
 mod text;
 
@@ -16,7 +17,9 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use thiserror::Error;
 
-use crate::facts::{Facts, OLDEST_BUILDX};
+use crate::credentials::KUBECONFIG_FILE;
+use crate::error::Error;
+use crate::facts::{Engine, Facts, OLDEST_BUILDX};
 use crate::github::workflow::WorkflowRun;
 use crate::image::{ImageRef, Registry};
 use crate::inputs::output_spec::OutputSpec;
@@ -24,6 +27,9 @@ use crate::inputs::{InputError, Inputs};
 
 pub(crate) use builder::{BuilderPlan, Driver, PREFIX as BUILDER_PREFIX};
 pub(crate) use context::Context;
+#[cfg(test)]
+pub(crate) use kubernetes::{Hidden, Toleration};
+pub(crate) use kubernetes::{KubernetesPlan, Node};
 
 /// Where a run keeps its own files, and what it calls its own things.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,6 +63,11 @@ impl Place {
     /// buildx writes the image's id here.
     pub(crate) fn image_id_file(&self) -> PathBuf {
         self.folder.join("image-id")
+    }
+
+    /// The way into the cluster, for buildx and for the post step.
+    pub(crate) fn kubeconfig_file(&self) -> PathBuf {
+        self.folder.join(KUBECONFIG_FILE)
     }
 
     /// The token for a private Git context.
@@ -108,6 +119,14 @@ impl ImagePlan {
 }
 
 impl Plan {
+    /// Whether another builder is to be tried after this failure: one of the cluster, not of the
+    /// build.
+    pub(crate) fn falls_back(&self, error: &Error) -> bool {
+        let kubernetes = self.builder.kubernetes.as_ref();
+        kubernetes.is_some_and(|kubernetes| kubernetes.fallback)
+            && matches!(error, Error::Builder(error) if !error.is_lost())
+    }
+
     /// The registries that tags name, each once.
     pub(crate) fn registries(&self) -> Vec<Registry> {
         let mut registries: Vec<Registry> = Vec::new();
@@ -192,11 +211,21 @@ impl Plan {
             });
         }
         let mut remarks = Remarks::default();
-        let engine = facts
-            .engine
-            .as_ref()
-            .map_err(|reason| PlanError::NoEngine(reason.clone()))?;
-        let builder = BuilderPlan::choose(inputs, engine, place, &mut remarks);
+        let nobody = Engine::none();
+        let (engine, builder) = match (&facts.cluster, &facts.engine) {
+            (Some(access), engine) => {
+                let builder = BuilderPlan::in_cluster(inputs, access, run, place, &mut remarks);
+                if inputs.load && engine.is_err() {
+                    remarks.wrong("load", "true", "a Docker Engine to load the image into");
+                }
+                (engine.as_ref().unwrap_or(&nobody), builder)
+            }
+            (None, Ok(engine)) => {
+                let builder = BuilderPlan::choose(inputs, engine, place, &mut remarks);
+                (engine, builder)
+            }
+            (None, Err(reason)) => return Err(PlanError::NoEngine(reason.clone())),
+        };
         let references = names::references(inputs, facts.registry.as_deref(), &mut remarks);
         let context = Context::choose(inputs, run);
         let export = export::choose(inputs, &builder, engine, &mut remarks);

@@ -19,6 +19,7 @@ fn facts(store: ImageStore) -> Facts {
             platform: "linux/amd64".to_owned(),
         }),
         registry: Some("123456789012.dkr.ecr.eu-west-1.amazonaws.com".to_owned()),
+        cluster: None,
     }
 }
 

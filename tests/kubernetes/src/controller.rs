@@ -141,7 +141,12 @@ async fn run_pod(store: &Store, workload: &Key, object: &Value, replica: u64, sc
 
 /// When the readiness probe finds the container ready: at its first run after it is.
 fn probed(template: &Value, ready_ms: u64) -> Duration {
-    let probe = &template["spec"]["containers"][0]["readinessProbe"];
+    let container = &template["spec"]["containers"][0];
+    // With a startup probe and no other, a container is ready as soon as it has started.
+    let probe = match &container["startupProbe"] {
+        Value::Null => &container["readinessProbe"],
+        startup => startup,
+    };
     let initial = probe["initialDelaySeconds"].as_u64().unwrap_or(0) * 1000;
     let period = probe["periodSeconds"].as_u64().unwrap_or(10).max(1) * 1000;
     let late = ready_ms.saturating_sub(initial).div_ceil(period) * period;
