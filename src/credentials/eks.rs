@@ -159,7 +159,7 @@ fn reason(error: &dyn std::error::Error) -> String {
         }
         source = cause.source();
     }
-    text
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// The token: a presigned URL in disguise.

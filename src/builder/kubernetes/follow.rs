@@ -151,7 +151,8 @@ impl<'a> Follower<'a> {
     fn later(&self, error: ApiError) -> Result<(), KubernetesError> {
         match error {
             ApiError::Unreachable { .. } => tracing::debug!("{error}, asking again"),
-            ApiError::Refused { code, .. } if code >= 500 || code == 429 => {
+            // 410: the list is too old to be watched from.
+            ApiError::Refused { code, .. } if code >= 500 || matches!(code, 410 | 429) => {
                 tracing::debug!("{error}, asking again");
             }
             _ => return Err(error.into()),

@@ -1,5 +1,6 @@
 //! The API: routes to the store, rights, faults, and a record of every call.
 
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -18,7 +19,7 @@ use tokio::sync::watch;
 use crate::answer::{self, Body, Refusal};
 use crate::route::Route;
 use crate::script::Script;
-use crate::store::{Change, Key, Store};
+use crate::store::{Change, Key, Store, in_seconds};
 use crate::{auth, controller, exec, protobuf, valid};
 
 /// The longest body that is read.
@@ -32,8 +33,8 @@ pub(crate) struct Cluster {
     /// Sockets of Docker Engines, which pods take in turn.
     pub buildkits: Vec<PathBuf>,
     pub next_buildkit: AtomicUsize,
-    /// Calls answered with each of the script's faults.
-    faults: Mutex<Vec<usize>>,
+    /// Calls that were answered with a fault, by call and code.
+    faults: Mutex<BTreeMap<(String, u16), usize>>,
     started: Timestamp,
 }
 
@@ -175,10 +176,11 @@ impl Cluster {
 
     fn fault(&self, script: &Script, call: &str) -> Option<u16> {
         let mut answered = self.faults.lock().unwrap_or_else(PoisonError::into_inner);
-        let length = script.faults.len().max(answered.len());
-        answered.resize(length, 0);
-        for (fault, count) in script.faults.iter().zip(answered.iter_mut()) {
-            if fault.call == call && *count < fault.times {
+        for fault in script.faults.iter().filter(|fault| fault.call == call) {
+            let count = answered
+                .entry((fault.call.clone(), fault.code))
+                .or_default();
+            if *count < fault.times {
                 *count += 1;
                 return Some(fault.code);
             }
@@ -228,11 +230,15 @@ impl Cluster {
             return Err(Refusal::new(404, "NotFound", &text));
         }
         let key = Key::new(&route.resource, &route.namespace, &name);
-        let Some(object) = self.store.create(&key, object) else {
+        let Some(object) = self
+            .store
+            .create_at(&key, object, in_seconds(script.seconds_ahead))
+        else {
             let text = format!("{} \"{name}\" already exists", route.resource);
             return Err(Refusal::new(409, "AlreadyExists", &text));
         };
         if matches!(route.resource.as_str(), "deployments" | "statefulsets") {
+            self.note("workloads.jsonl", &object.to_string());
             controller::start(&self.store, &key, &object, script);
         }
         Ok(answer::json(201, &object))

@@ -234,12 +234,12 @@ impl Stage<'_> {
         });
     }
 
-    fn container(&self, state: &Value, ready: bool, restarts: u64) {
+    fn container(&self, state: &Value, ready: bool) {
         self.store.update(self.pod, |pod| {
             let container = &pod["spec"]["containers"][0];
             pod["status"]["containerStatuses"] = json!([{
                 "name": container["name"], "image": container["image"], "imageID": "",
-                "ready": ready, "restartCount": restarts, "state": state,
+                "ready": ready, "restartCount": 0, "state": state,
             }]);
         });
     }
@@ -249,27 +249,26 @@ impl Stage<'_> {
         if !message.is_empty() {
             waiting["message"] = json!(message);
         }
-        self.container(&json!({ "waiting": waiting }), false, 0);
+        self.container(&json!({ "waiting": waiting }), false);
     }
 
     fn running(&self, ready: bool) {
         self.store
             .update(self.pod, |pod| pod["status"]["phase"] = json!("Running"));
-        self.container(&json!({ "running": { "startedAt": now() } }), ready, 0);
+        self.container(&json!({ "running": { "startedAt": now() } }), ready);
     }
 
     fn crashed(&self) {
         let message = "back-off 10s restarting failed container=buildkitd";
-        self.store
-            .update(self.pod, |pod| pod["status"]["phase"] = json!("Running"));
-        self.container(
-            &json!({ "waiting": { "reason": "CrashLoopBackOff", "message": message } }),
-            false,
-            2,
-        );
+        let waiting = json!({ "reason": "CrashLoopBackOff", "message": message });
         self.store.update(self.pod, |pod| {
-            pod["status"]["containerStatuses"][0]["lastState"] =
-                json!({ "terminated": { "exitCode": 1, "reason": "Error" } });
+            let container = &pod["spec"]["containers"][0];
+            pod["status"]["containerStatuses"] = json!([{
+                "name": container["name"], "image": container["image"], "imageID": "",
+                "ready": false, "restartCount": 2, "state": { "waiting": waiting },
+                "lastState": { "terminated": { "exitCode": 1, "reason": "Error" } },
+            }]);
+            pod["status"]["phase"] = json!("Running");
         });
     }
 

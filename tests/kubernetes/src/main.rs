@@ -5,7 +5,7 @@
 //! `kubeconfig-eks` into the folder, prints `ready`, runs until standard input ends. Sockets are
 //! those of Docker Engines. The folder's `script.json` says what the cluster does ([`script`]);
 //! `requests.jsonl` and `execs.jsonl` are its record. A call that it does not know stands in
-//! `strikes`, and the exit code is then 1.
+//! `strikes`, and the exit code is then 1; `left` lists the objects that are there at the end.
 #![expect(
     clippy::print_stdout,
     clippy::print_stderr,
@@ -96,6 +96,8 @@ async fn run(folder: PathBuf, buildkits: Vec<PathBuf>) -> Result<usize> {
         _ = tokio::signal::ctrl_c() => Ok(()),
     };
     result?;
+    let left = cluster.store.names().join("\n");
+    std::fs::write(folder.join("left"), left).context("writing what is left")?;
     let strikes = std::fs::read_to_string(folder.join("strikes")).unwrap_or_default();
     for strike in strikes.lines() {
         eprintln!("strike: {strike}");

@@ -20,6 +20,8 @@ pub(crate) struct Script {
     pub namespaces: Vec<String>,
     /// An answer that the first calls of a kind get.
     pub faults: Vec<Fault>,
+    /// How far the server's clock is ahead of the machine's.
+    pub seconds_ahead: i64,
     /// How an exec connection ends after that many bytes from the client.
     pub cut_exec_after_bytes: Option<u64>,
 }
@@ -59,6 +61,7 @@ impl Default for Script {
             denied: Vec::new(),
             namespaces: vec!["default".to_owned(), "buildx".to_owned()],
             faults: Vec::new(),
+            seconds_ahead: 0,
             cut_exec_after_bytes: None,
         }
     }

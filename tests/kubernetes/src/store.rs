@@ -85,6 +85,14 @@ impl Store {
             .collect()
     }
 
+    /// All objects but events.
+    pub(crate) fn names(&self) -> Vec<String> {
+        let inner = self.lock();
+        let keys = inner.objects.keys().filter(|key| key.resource != "events");
+        keys.map(|key| format!("{}/{}/{}", key.resource, key.namespace, key.name))
+            .collect()
+    }
+
     pub(crate) fn since(&self, version: u64) -> Vec<Change> {
         let inner = self.lock();
         let from = inner
@@ -94,7 +102,12 @@ impl Store {
     }
 
     /// Creates an object; none when there is one of that name.
-    pub(crate) fn create(&self, key: &Key, mut object: Value) -> Option<Value> {
+    pub(crate) fn create(&self, key: &Key, object: Value) -> Option<Value> {
+        self.create_at(key, object, now())
+    }
+
+    /// Creates an object that says to have been created at that time.
+    pub(crate) fn create_at(&self, key: &Key, mut object: Value, time: String) -> Option<Value> {
         let mut inner = self.lock();
         if inner.objects.contains_key(key) {
             return None;
@@ -104,7 +117,7 @@ impl Store {
         metadata["name"] = json!(key.name);
         metadata["namespace"] = json!(key.namespace);
         metadata["uid"] = json!(uid);
-        metadata["creationTimestamp"] = json!(now());
+        metadata["creationTimestamp"] = Value::String(time);
         Some(inner.put(key, object, "ADDED", &self.latest))
     }
 
@@ -149,6 +162,11 @@ impl Inner {
 
 /// The time as Kubernetes writes it: whole seconds.
 pub(crate) fn now() -> String {
-    let now = jiff::Timestamp::now();
-    now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+    in_seconds(0)
+}
+
+/// The time so many seconds from now.
+pub(crate) fn in_seconds(seconds: i64) -> String {
+    let time = jiff::Timestamp::now() + jiff::SignedDuration::from_secs(seconds);
+    time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
