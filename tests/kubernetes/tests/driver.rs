@@ -124,7 +124,7 @@ fn what_keeps_a_pod_is_said_at_once() {
 fn buildxs_own_rights_are_enough() {
     let cluster = Cluster::start();
     cluster.script(
-        r#"{"scheduled_ms":1500,"ready_ms":2500,"denied":["watch pods","list events","get pods/log","patch deployments","list deployments"]}"#,
+        r#"{"scheduled_ms":200,"pulled_ms":2500,"ready_ms":2500,"denied":["watch pods","list events","get pods/log","patch deployments","list deployments"]}"#,
     );
     let run = cluster.run(&[("namespace", "buildx")]);
     run.succeeded();
