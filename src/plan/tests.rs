@@ -589,3 +589,37 @@ fn an_option_that_is_misspelled_or_of_another_driver_is_said() {
         ["`driver-opts` of another driver are ignored by `kubernetes`: `network`"]
     );
 }
+
+#[test]
+fn each_architecture_has_a_node_of_its_own_kind() {
+    let shape = |pairs: Pairs<'_>| -> Vec<String> {
+        let plan = in_cluster(pairs).unwrap();
+        let nodes = &kubernetes(&plan).nodes;
+        nodes
+            .iter()
+            .map(|node| {
+                let selector = node.node_selector.get("kubernetes.io/arch");
+                let selector = selector.map_or("-", String::as_str);
+                format!("{} {selector} {}", node.name, node.platforms.join(","))
+            })
+            .collect()
+    };
+    assert_eq!(shape(&[]), ["fast-ecr-push-x1 - "]);
+    assert_eq!(
+        shape(&[("platforms", "linux/arm64")]),
+        ["fast-ecr-push-x1 arm64 linux/arm64"]
+    );
+    assert_eq!(
+        shape(&[(
+            "platforms",
+            "linux/amd64,linux/arm64,linux/arm/v7,linux/amd64"
+        )]),
+        [
+            "fast-ecr-push-x1-amd64 amd64 linux/amd64",
+            "fast-ecr-push-x1-arm64 arm64 linux/arm64,linux/arm/v7"
+        ]
+    );
+    let both = ("platforms", "linux/amd64,linux/arm64");
+    let emulated = ("driver-opts", "qemu.install=true");
+    assert_eq!(shape(&[both, emulated]), ["fast-ecr-push-x1 - "]);
+}

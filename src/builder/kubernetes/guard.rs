@@ -19,26 +19,16 @@ use super::reap::RENEWED_EVERY;
 /// How often the pods are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(4);
 
-/// A task that ends with this value.
+/// The task that looks after one node. It ends when this value is dropped.
 #[derive(Debug)]
 pub(super) struct Guard {
-    task: Option<AbortHandle>,
+    task: AbortHandle,
     name: String,
     pods: watch::Sender<Vec<Pod>>,
     lost: watch::Receiver<Option<Trouble>>,
 }
 
 impl Guard {
-    /// Nothing to guard yet.
-    pub(super) fn none() -> Self {
-        Self {
-            task: None,
-            name: String::new(),
-            pods: watch::Sender::new(Vec::new()),
-            lost: watch::Sender::new(None).subscribe(),
-        }
-    }
-
     /// Begins to renew the heartbeat of a Deployment.
     pub(super) fn start(
         cluster: Cluster,
@@ -57,7 +47,7 @@ impl Guard {
             pods: pods.subscribe(),
         };
         Self {
-            task: Some(tokio::spawn(work.run(tell)).abort_handle()),
+            task: tokio::spawn(work.run(tell)).abort_handle(),
             name: name.to_owned(),
             pods,
             lost,
@@ -81,9 +71,7 @@ impl Guard {
     }
 
     pub(super) fn stop(&self) {
-        if let Some(task) = &self.task {
-            task.abort();
-        }
+        self.task.abort();
     }
 }
 

@@ -7,17 +7,19 @@
 
 mod boot;
 mod client;
+mod error;
 mod follow;
 mod guard;
 mod manifest;
 mod reap;
+mod register;
 mod rights;
 
 use std::path::Path;
 use std::time::Duration;
 
+use futures_util::future::{select_all, try_join_all};
 use jiff::{SignedDuration, Timestamp};
-use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 
 use super::{BuilderError, Tool};
@@ -25,81 +27,29 @@ use crate::log;
 use crate::plan::{BuilderPlan, KubernetesPlan, Node};
 use crate::timings::{Phase, Stage};
 use boot::Milestone;
-pub(crate) use client::ApiError;
-use client::Cluster;
+use client::{ApiError, Cluster};
+pub(crate) use error::KubernetesError;
 use follow::{Follower, Way};
 use guard::Guard;
-
-/// The builder in the cluster could not be had.
-#[derive(Debug, Error)]
-pub(crate) enum KubernetesError {
-    #[error(transparent)]
-    Api(#[from] ApiError),
-    #[error("this identity lacks rights in the namespace `{namespace}`: {}", missing.join(", "))]
-    Rights {
-        namespace: String,
-        missing: Vec<String>,
-    },
-    #[error("the builder `{name}` in the namespace `{namespace}` {}: {why}", late(.seconds))]
-    NotReady {
-        name: String,
-        namespace: String,
-        /// None when waiting was given up.
-        seconds: Option<u64>,
-        why: String,
-        hint: Option<String>,
-    },
-    #[error("somebody deleted the builder `{name}` while it started")]
-    Gone { name: String },
-    #[error("the builder `{name}` was lost during the build: {why}")]
-    Lost {
-        name: String,
-        why: String,
-        hint: String,
-    },
-    #[error("the run was cancelled while the builder started")]
-    Cancelled,
-}
-
-fn late(seconds: &Option<u64>) -> String {
-    match seconds {
-        Some(seconds) => format!("was not ready within {seconds} s"),
-        None => "can't start".to_owned(),
-    }
-}
-
-impl KubernetesError {
-    pub(crate) fn hint(&self) -> Option<String> {
-        match self {
-            Self::Api(error) => error.hint(),
-            Self::Rights { .. } => Some(format!(
-                "apply this Role and bind it to the identity of this step:\n{}",
-                rights::ROLE
-            )),
-            Self::NotReady { hint, seconds, .. } => match (hint, seconds) {
-                (Some(hint), _) => Some(hint.clone()),
-                (None, Some(_)) => Some(
-                    "a slow pull or a new node may need more: raise `builder-timeout`".to_owned(),
-                ),
-                (None, None) => None,
-            },
-            Self::Lost { hint, .. } => Some(hint.clone()),
-            Self::Gone { .. } | Self::Cancelled => None,
-        }
-    }
-}
 
 /// A builder whose pods are ready.
 #[derive(Debug)]
 pub(crate) struct Running {
     cluster: Cluster,
-    nodes: Vec<(String, Option<String>)>,
-    guard: Guard,
+    nodes: Vec<RunningNode>,
     /// What its start consisted of.
     pub stages: Vec<Stage>,
 }
 
+#[derive(Debug)]
+struct RunningNode {
+    name: String,
+    made: Made,
+    guard: Guard,
+}
+
 /// What is known of a Deployment that was made.
+#[derive(Debug)]
 struct Made {
     /// None when buildx makes it.
     uid: Option<String>,
@@ -120,86 +70,91 @@ pub(super) async fn start(
     let cluster = cluster.map_err(KubernetesError::from)?;
     let may_renew = rights::review(&cluster).await?;
     let mut running = Running {
-        cluster: cluster.clone(),
+        cluster,
         nodes: Vec::new(),
-        guard: Guard::none(),
         stages: Vec::new(),
     };
-    for node in &kubernetes.nodes {
-        // Noted before it is made, so that whatever fails from here on is cleaned up.
-        running.nodes.push((node.name.clone(), None));
-        let done = Box::pin(start_node(
-            plan,
-            kubernetes,
-            node,
-            may_renew,
-            &mut running,
-            tool,
-            cancel,
-        ))
-        .await;
-        match done {
-            Ok(way) => running.stages.extend(stages(&way, begun)),
-            Err(error) => {
-                running.stop(&plan.name, tool).await;
-                return Err(error);
+    let ready = async {
+        for node in &kubernetes.nodes {
+            running.make(kubernetes, node, may_renew).await?;
+        }
+        running
+            .ready(plan, kubernetes, may_renew, tool, cancel)
+            .await
+    };
+    match Box::pin(ready).await {
+        Ok(ways) => {
+            for (way, node) in ways.iter().zip(&kubernetes.nodes) {
+                let of = (kubernetes.nodes.len() > 1).then_some(node);
+                running.stages.extend(stages(way, begun, of));
             }
+            let calls = running.cluster.calls();
+            tracing::debug!("{calls} calls to the Kubernetes API until ready");
+            Ok(running)
+        }
+        Err(error) => {
+            running.stop(&plan.name, tool).await;
+            Err(error)
         }
     }
-    tracing::debug!(
-        "{} calls to the Kubernetes API until ready",
-        cluster.calls()
-    );
-    Ok(running)
 }
 
-async fn start_node(
-    plan: &BuilderPlan,
-    kubernetes: &KubernetesPlan,
-    node: &Node,
-    may_renew: bool,
-    running: &mut Running,
-    tool: &Tool,
-    cancel: &CancellationToken,
-) -> Result<Way, BuilderError> {
-    let cluster = running.cluster.clone();
-    let made = make(&cluster, kubernetes, node, may_renew).await?;
-    if let Some(last) = running.nodes.last_mut() {
-        last.1.clone_from(&made.uid);
+impl Running {
+    async fn make(
+        &mut self,
+        kubernetes: &KubernetesPlan,
+        node: &Node,
+        may_renew: bool,
+    ) -> Result<(), KubernetesError> {
+        let made = make(&self.cluster, kubernetes, node, may_renew).await?;
+        self.nodes.push(RunningNode {
+            guard: Guard::start(self.cluster.clone(), &node.name, made.skew, may_renew),
+            name: node.name.clone(),
+            made,
+        });
+        Ok(())
     }
-    let begun = Timestamp::now();
-    running.guard = Guard::start(cluster.clone(), &node.name, made.skew, may_renew);
-    let timeout = Duration::from_secs(kubernetes.timeout_seconds);
-    let follow = async {
-        let follower = Follower::new(&cluster, &node.name, node.replicas);
-        follower
-            .ready(timeout, cancel)
-            .await
-            .map_err(BuilderError::from)
-    };
-    let register = async {
-        let by_driver = made.uid.is_none();
-        register(plan, node, by_driver, tool, cancel).await?;
-        check_owner(&cluster, node, made.uid.as_deref()).await;
-        Ok(())
-    };
-    let reap = async {
-        if may_renew {
-            reap::others(&cluster, &node.name, made.skew).await;
+
+    /// Waits for all nodes at once. Meanwhile buildx is told of them, and what other runs left is
+    /// removed.
+    async fn ready(
+        &self,
+        plan: &BuilderPlan,
+        kubernetes: &KubernetesPlan,
+        may_renew: bool,
+        tool: &Tool,
+        cancel: &CancellationToken,
+    ) -> Result<Vec<Way>, BuilderError> {
+        let timeout = Duration::from_secs(kubernetes.timeout_seconds);
+        let follow = try_join_all(kubernetes.nodes.iter().map(|node| {
+            let follower = Follower::new(&self.cluster, &node.name, node.replicas);
+            follower.ready(timeout, cancel)
+        }));
+        let follow = async { Ok(follow.await?) };
+        let register = async {
+            for (node, running) in kubernetes.nodes.iter().zip(&self.nodes) {
+                let uid = running.made.uid.as_deref();
+                register::node(plan, node, uid.is_none(), tool, cancel).await?;
+                register::check_owner(&self.cluster, node, uid).await;
+            }
+            Ok::<_, BuilderError>(())
+        };
+        let reap = async {
+            if let (true, Some(first)) = (may_renew, self.nodes.first()) {
+                let own: Vec<&str> = self.nodes.iter().map(|node| node.name.as_str()).collect();
+                reap::others(&self.cluster, &own, first.made.skew).await;
+            }
+            Ok(())
+        };
+        let (ways, (), ()) = tokio::try_join!(follow, register, reap)?;
+        for (running, way) in self.nodes.iter().zip(&ways) {
+            let pods = self.cluster.pods(&format!("app={}", running.name)).await;
+            running.guard.watch(pods.map_err(KubernetesError::from)?.0);
+            let node = way.node.as_deref().unwrap_or("a node");
+            tracing::info!("builder `{}` is up on {node}", running.name);
         }
-        Ok(())
-    };
-    let (way, (), ()) = tokio::try_join!(follow, register, reap)?;
-    let pods = cluster.pods(&format!("app={}", node.name)).await;
-    let (pods, _) = pods.map_err(KubernetesError::from)?;
-    running.guard.watch(pods);
-    tracing::info!(
-        "builder `{}` is up on {} in {:.1} s",
-        node.name,
-        way.node.as_deref().unwrap_or("a node"),
-        Timestamp::now().duration_since(begun).as_secs_f64()
-    );
-    Ok(way)
+        Ok(ways)
+    }
 }
 
 async fn make(
@@ -252,57 +207,8 @@ async fn make(
     }
 }
 
-/// Tells buildx of the builder. With our Deployment there it only looks whether it runs.
-async fn register(
-    plan: &BuilderPlan,
-    node: &Node,
-    by_driver: bool,
-    tool: &Tool,
-    cancel: &CancellationToken,
-) -> Result<(), BuilderError> {
-    let flags = node.buildkitd_flags.join(" ");
-    let mut args = vec!["create", "--name", &plan.name, "--node", &node.name];
-    args.extend(["--driver", plan.driver.name(), "--buildkitd-flags", &flags]);
-    let options: Vec<String> = plan.options.iter().map(option).collect();
-    for option in &options {
-        args.extend(["--driver-opt", option]);
-    }
-    if by_driver {
-        args.push("--bootstrap");
-    }
-    let created = tool.command(&args).output(cancel).await;
-    created.map_err(|source| BuilderError::Boot {
-        name: plan.name.clone(),
-        source,
-    })?;
-    Ok(())
-}
-
-/// `--driver-opt` is read as comma-separated values.
-fn option((name, value): &(String, String)) -> String {
-    let option = format!("{name}={value}");
-    if option.contains([',', '"']) {
-        format!("\"{}\"", option.replace('"', "\"\""))
-    } else {
-        option
-    }
-}
-
-/// Whether the Deployment that buildx found is ours.
-async fn check_owner(cluster: &Cluster, node: &Node, uid: Option<&str>) {
-    let (Some(uid), Ok(Some(found))) = (uid, cluster.deployment(&node.name).await) else {
-        return;
-    };
-    if found.metadata.uid.as_deref() != Some(uid) {
-        tracing::info!(
-            target: log::NOTICE,
-            "the Deployment `{}` was replaced: buildx's own manifest is used",
-            node.name
-        );
-    }
-}
-
-fn stages(way: &Way, begun: Timestamp) -> Vec<Stage> {
+/// The stages of a node; named, where there are several.
+fn stages(way: &Way, begun: Timestamp, node: Option<&Node>) -> Vec<Stage> {
     let mut from = begun;
     let mut stages = Vec::new();
     for (milestone, at) in &way.reached {
@@ -314,7 +220,10 @@ fn stages(way: &Way, begun: Timestamp) -> Vec<Stage> {
             Milestone::Ready => "wait for BuildKit",
         };
         stages.push(Stage {
-            name: name.to_owned(),
+            name: match node {
+                Some(node) => format!("{name} ({})", node.platforms.join(", ")),
+                None => name.to_owned(),
+            },
             phase: Phase::Builder,
             started: from,
             ended: *at,
@@ -325,9 +234,10 @@ fn stages(way: &Way, begun: Timestamp) -> Vec<Stage> {
 }
 
 impl Running {
-    /// Ends when the builder is lost, with what happened.
+    /// Ends when a node of the builder is lost, with what happened.
     pub(super) async fn lost(&self) -> KubernetesError {
-        let (name, trouble) = self.guard.lost().await;
+        let guards = self.nodes.iter().map(|node| Box::pin(node.guard.lost()));
+        let ((name, trouble), ..) = select_all(guards).await;
         KubernetesError::Lost {
             name,
             why: trouble.text,
@@ -338,12 +248,12 @@ impl Running {
     /// Removes the Deployment with its pods, and buildx's knowledge of it. Also after a
     /// cancellation: what we made does not stay behind.
     pub(super) async fn stop(&self, builder: &str, tool: &Tool) {
-        self.guard.stop();
         let forget = tool.command(&["rm", "--force", "--keep-daemon", builder]);
         let never = CancellationToken::new();
         let delete = async {
-            for (name, uid) in &self.nodes {
-                if let Err(error) = self.cluster.delete(name, uid.as_deref()).await {
+            for RunningNode { name, made, guard } in &self.nodes {
+                guard.stop();
+                if let Err(error) = self.cluster.delete(name, made.uid.as_deref()).await {
                     tracing::warn!("could not remove the builder `{name}`: {error}");
                 }
             }
@@ -362,23 +272,23 @@ impl Running {
 /// Removes a builder that a killed run left, by the kubeconfig in its folder.
 pub(super) async fn remove(name: &str, kubeconfig: &Path) -> Result<(), ApiError> {
     let cluster = Cluster::open(kubeconfig).await?;
+    let selector = reap::ours();
+    for deployment in cluster.list(&selector).await.unwrap_or_default() {
+        let other = deployment.metadata.name.unwrap_or_default();
+        // Nodes of a builder bear its name and their architecture.
+        if other
+            .strip_prefix(name)
+            .is_some_and(|rest| rest.starts_with('-'))
+        {
+            cluster.delete(&other, None).await?;
+        }
+    }
     cluster.delete(name, None).await
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn options_with_commas_stay_in_one_piece() {
-        let option = |name: &str, value: &str| option(&(name.to_owned(), value.to_owned()));
-        assert_eq!(option("replicas", "1"), "replicas=1");
-        assert_eq!(
-            option("nodeselector", "a=b,c=d"),
-            "\"nodeselector=a=b,c=d\""
-        );
-        assert_eq!(option("labels", "a=\"b\""), "\"labels=a=\"\"b\"\"\"");
-    }
 
     #[test]
     fn each_stage_begins_where_the_one_before_ended() {
@@ -391,24 +301,11 @@ mod tests {
             ],
             node: None,
         };
-        let stages = stages(&way, at(10));
+        let stages = stages(&way, at(10), None);
         let times: Vec<(i64, i64)> = stages
             .iter()
             .map(|stage| (stage.started.as_second(), stage.ended.as_second()))
             .collect();
         assert_eq!(times, [(10, 11), (11, 15), (15, 20)]);
-    }
-
-    #[test]
-    fn missing_rights_come_with_the_role_that_grants_them() {
-        let error = KubernetesError::Rights {
-            namespace: "buildx".to_owned(),
-            missing: vec!["create pods/exec".to_owned()],
-        };
-        assert_eq!(
-            error.to_string(),
-            "this identity lacks rights in the namespace `buildx`: create pods/exec"
-        );
-        assert!(error.hint().unwrap().contains("kind: Role"));
     }
 }

@@ -21,9 +21,8 @@ const DEAD_AFTER: SignedDuration = SignedDuration::from_mins(5);
 pub(super) const LONGEST_RUN: SignedDuration = SignedDuration::from_hours(6);
 
 /// Removes what other runs left. Says so; never fails this run.
-pub(super) async fn others(cluster: &Cluster, own: &str, skew: SignedDuration) {
-    let selector = format!("{}={},{}={}", MANAGED.0, MANAGED.1, LIFETIME.0, LIFETIME.1);
-    let found = match cluster.list(&selector).await {
+pub(super) async fn others(cluster: &Cluster, own: &[&str], skew: SignedDuration) {
+    let found = match cluster.list(&ours()).await {
         Ok(found) => found,
         Err(error) => {
             tracing::debug!("{error}");
@@ -35,7 +34,7 @@ pub(super) async fn others(cluster: &Cluster, own: &str, skew: SignedDuration) {
         let Some(name) = deployment.metadata.name.as_deref() else {
             continue;
         };
-        if name == own || !is_dead(&deployment, now) {
+        if own.contains(&name) || !is_dead(&deployment, now) {
             continue;
         }
         // By uid: if its run comes to life and makes it anew, that one stays.
@@ -47,6 +46,11 @@ pub(super) async fn others(cluster: &Cluster, own: &str, skew: SignedDuration) {
             Err(error) => tracing::debug!("{error}"),
         }
     }
+}
+
+/// Selects the builders that end with their runs.
+pub(super) fn ours() -> String {
+    format!("{}={},{}={}", MANAGED.0, MANAGED.1, LIFETIME.0, LIFETIME.1)
 }
 
 /// Whether the heartbeat stopped. Without a heartbeat that can be read it is nobody's to judge.

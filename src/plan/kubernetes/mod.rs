@@ -66,6 +66,9 @@ impl Eq for Hidden {}
 pub(crate) struct Node {
     /// Name of the Deployment, and buildx's name of the node.
     pub name: String,
+    /// What it builds for; none for whatever machine takes it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub platforms: Vec<String>,
     pub image: String,
     pub replicas: u32,
     /// Resource and quantity.
@@ -149,7 +152,7 @@ impl KubernetesPlan {
             namespace,
             timeout_seconds: timeout.or(read.timeout_seconds).unwrap_or(TIMEOUT),
             fallback: inputs.falls_back(),
-            nodes: vec![node],
+            nodes: nodes(&node, &inputs.platforms),
             run: run.and_then(WorkflowRun::run_url),
         }
     }
@@ -166,6 +169,60 @@ impl KubernetesPlan {
             .collect();
         options.extend(ours.map(|(name, value)| (name.to_owned(), value)));
         options
+    }
+}
+
+/// The label of machines that names their architecture
+/// (<https://kubernetes.io/docs/reference/labels-annotations-taints/#kubernetes-io-arch>).
+const ARCHITECTURE: &str = "kubernetes.io/arch";
+
+/// One node for each architecture that is built for, each on a machine of that kind: native, where
+/// emulation is ten times slower. With emulators asked for, one for all.
+fn nodes(node: &Node, platforms: &[String]) -> Vec<Node> {
+    if node.qemu.is_some() || node.node_selector.contains_key(ARCHITECTURE) {
+        return vec![node.clone()];
+    }
+    let mut nodes: Vec<Node> = Vec::new();
+    for platform in platforms {
+        let Some(architecture) = architecture(platform) else {
+            return vec![node.clone()];
+        };
+        let known = nodes
+            .iter_mut()
+            .find(|other| other.node_selector[ARCHITECTURE] == architecture);
+        match known {
+            Some(known) if known.platforms.contains(platform) => {}
+            Some(known) => known.platforms.push(platform.clone()),
+            None => {
+                let mut new = node.clone();
+                new.platforms.push(platform.clone());
+                let selector = (ARCHITECTURE.to_owned(), architecture.to_owned());
+                new.node_selector.extend([selector]);
+                nodes.push(new);
+            }
+        }
+    }
+    if nodes.len() > 1 {
+        for node in &mut nodes {
+            node.name = format!("{}-{}", node.name, node.node_selector[ARCHITECTURE]);
+        }
+    }
+    if nodes.is_empty() {
+        nodes.push(node.clone());
+    }
+    nodes
+}
+
+/// The machines that run a Linux platform natively, under Kubernetes' name for them.
+fn architecture(platform: &str) -> Option<&str> {
+    let mut parts = platform.split('/');
+    let (first, second) = (parts.next()?, parts.next());
+    match (first, second) {
+        // Machines of today run their 32-bit ancestors' programs.
+        ("linux", Some("amd64" | "386")) => Some("amd64"),
+        ("linux", Some("arm64" | "arm")) => Some("arm64"),
+        ("linux", Some(other)) => Some(other),
+        _ => None,
     }
 }
 

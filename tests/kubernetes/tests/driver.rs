@@ -227,6 +227,42 @@ fn an_evicted_pod_ends_the_build_within_ten_seconds() {
 }
 
 #[test]
+fn two_platforms_have_two_native_nodes() {
+    let cluster = Cluster::start();
+    cluster.dockerfile("FROM scratch\nARG TARGETARCH\nCOPY Dockerfile /$TARGETARCH\n");
+    let platforms = ("platforms", "linux/amd64,linux/arm64");
+    let run = cluster.run(&[("namespace", "buildx"), platforms]);
+    run.succeeded();
+    let selectors: Vec<_> = cluster
+        .record("workloads")
+        .iter()
+        .map(|workload| workload["spec"]["template"]["spec"]["nodeSelector"].to_string())
+        .collect();
+    assert_eq!(
+        selectors,
+        [
+            r#"{"kubernetes.io/arch":"amd64"}"#,
+            r#"{"kubernetes.io/arch":"arm64"}"#
+        ]
+    );
+    // Each node was built on.
+    let mut pods: Vec<_> = cluster
+        .record("execs")
+        .iter()
+        .map(|exec| exec["pod"].to_string())
+        .collect();
+    pods.sort();
+    pods.dedup();
+    assert_eq!(pods.len(), 2, "{}", run.log);
+    let seconds: f64 = run.output("builder-seconds").parse().unwrap();
+    assert!(
+        seconds < 2.0 * POD.as_secs_f64(),
+        "one after the other: {seconds} s"
+    );
+    assert_eq!(cluster.stop(), [""; 0]);
+}
+
+#[test]
 fn with_auto_this_machine_takes_over() {
     let cluster = Cluster::start();
     cluster.script(r#"{"trouble":"quota"}"#);

@@ -72,6 +72,11 @@ impl Cluster {
         Self { child, folder }
     }
 
+    /// What is built from now on.
+    pub(crate) fn dockerfile(&self, text: &str) {
+        std::fs::write(self.folder.join("context/Dockerfile"), text).unwrap();
+    }
+
     /// What the cluster does from now on.
     pub(crate) fn script(&self, json: &str) {
         std::fs::write(self.folder.join("script.json"), json).unwrap();
