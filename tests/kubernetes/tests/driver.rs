@@ -228,7 +228,7 @@ fn an_evicted_pod_ends_the_build_within_ten_seconds() {
 
 #[test]
 fn two_platforms_have_two_native_nodes() {
-    let cluster = Cluster::start();
+    let cluster = Cluster::start_with_two_buildkits();
     cluster.dockerfile("FROM scratch\nARG TARGETARCH\nCOPY Dockerfile /$TARGETARCH\n");
     let platforms = ("platforms", "linux/amd64,linux/arm64");
     let run = cluster.run(&[("namespace", "buildx"), platforms]);

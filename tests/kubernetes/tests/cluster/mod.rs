@@ -1,14 +1,19 @@
 //! The stand-in as a process of a test, and runs of the action against it.
 
+mod engine;
+
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant, SystemTime};
 
+use engine::Engine;
 use serde_json::Value;
 
 pub(crate) struct Cluster {
     child: Child,
+    /// Beside the rig's own.
+    engine: Option<Engine>,
     folder: PathBuf,
 }
 
@@ -44,7 +49,17 @@ fn program(name: &str) -> PathBuf {
 }
 
 impl Cluster {
+    /// All pods are the rig's one BuildKit.
     pub(crate) fn start() -> Self {
+        Self::start_with(false)
+    }
+
+    /// Pods are two BuildKits in turn.
+    pub(crate) fn start_with_two_buildkits() -> Self {
+        Self::start_with(true)
+    }
+
+    fn start_with(second: bool) -> Self {
         let socket = variable("DOCKER_HOST").replace("unix://", "");
         let nanos = SystemTime::UNIX_EPOCH.elapsed().unwrap().as_nanos();
         let folder = std::env::temp_dir().join(format!("kubernetes-stand-in-{nanos}"));
@@ -52,7 +67,9 @@ impl Cluster {
         std::fs::create_dir_all(folder.join("bin")).unwrap();
         std::fs::create_dir_all(folder.join("temp")).unwrap();
         let buildx = folder.join("bin/buildx");
-        std::os::unix::fs::symlink(variable("RIG_BUILDX"), buildx).unwrap();
+        let original = PathBuf::from(variable("RIG_BUILDX"));
+        std::os::unix::fs::symlink(&original, buildx).unwrap();
+        let engine = second.then(|| Engine::start(&folder, &original));
         let image = format!("{}/rig/busybox:latest", variable("RIG_REGISTRY"));
         let dockerfile = format!(
             "FROM {image}\nARG SECONDS=0\nRUN echo {nanos} && sleep $SECONDS && head -c 1000000 /dev/urandom > /x\n"
@@ -61,6 +78,7 @@ impl Cluster {
         let mut child = Command::new(program("kubernetes-stand-in"))
             .arg(&folder)
             .arg(socket)
+            .args(engine.iter().map(|engine| &engine.socket))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -69,7 +87,11 @@ impl Cluster {
         let output = child.stdout.take().unwrap();
         BufReader::new(output).read_line(&mut line).unwrap();
         assert!(line.starts_with("ready "), "{line}");
-        Self { child, folder }
+        Self {
+            child,
+            engine,
+            folder,
+        }
     }
 
     /// What is built from now on.
@@ -224,6 +246,7 @@ impl Drop for Cluster {
         // Gone already after a good end.
         let _ = self.child.kill();
         let _ = self.child.wait();
+        drop(self.engine.take());
         let _ = std::fs::remove_dir_all(&self.folder);
     }
 }
