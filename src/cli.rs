@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use clap::builder::PossibleValuesParser;
 use clap::{Arg, ArgAction, ArgMatches};
 
+use crate::credentials::eks::{self, TokenRequest};
 use crate::inputs::Given;
 use crate::inputs::spec::{Kind, SPECS, Spec};
 
@@ -22,6 +23,8 @@ pub(crate) enum Command {
     Post,
     /// Answer as a Docker credential helper.
     Credential(Vec<String>),
+    /// Answer as an exec credential plugin for Amazon EKS.
+    EksToken(TokenRequest),
 }
 
 /// Inputs given as flags.
@@ -54,6 +57,13 @@ pub(crate) fn parse(arguments: &[String]) -> Result<Command, clap::Error> {
         },
         Some(("post", _)) => Command::Post,
         Some(("docker-credential", matches)) => Command::Credential(all(matches, "verb")),
+        Some((eks::SUBCOMMAND, matches)) => Command::EksToken(TokenRequest {
+            cluster: one(matches, "cluster").unwrap_or_default(),
+            region: one(matches, "region"),
+            role: one(matches, "role"),
+            external_id: one(matches, "external-id"),
+            profile: one(matches, "profile"),
+        }),
         _ => Command::Run(flags(&matches)),
     })
 }
@@ -83,6 +93,15 @@ fn command() -> clap::Command {
             clap::Command::new("docker-credential")
                 .about("Answers as a Docker credential helper for Amazon ECR")
                 .arg(Arg::new("verb").num_args(0..).action(ArgAction::Append)),
+        )
+        .subcommand(
+            clap::Command::new(eks::SUBCOMMAND)
+                .about("Prints a token for an Amazon EKS cluster, as an exec credential plugin")
+                .arg(Arg::new("cluster").long("cluster").required(true))
+                .args(
+                    ["region", "role", "external-id", "profile"]
+                        .map(|name| Arg::new(name).long(name)),
+                ),
         )
 }
 
@@ -129,6 +148,10 @@ fn flags(matches: &ArgMatches) -> Flags {
         }
     }
     flags
+}
+
+fn one(matches: &ArgMatches, name: &str) -> Option<String> {
+    matches.get_one::<String>(name).cloned()
 }
 
 fn all(matches: &ArgMatches, name: &str) -> Vec<String> {

@@ -14,6 +14,7 @@ use crate::builder::BuilderError;
 use crate::check::CheckError;
 use crate::credentials::CredentialsError;
 use crate::facts::FactsError;
+use crate::facts::cluster::ClusterError;
 use crate::inputs::InputError;
 use crate::mounts::Unseen;
 use crate::plan::{PlanError, list};
@@ -37,7 +38,15 @@ pub(crate) enum Error {
     #[error(transparent)]
     Credentials(#[from] CredentialsError),
     #[error(transparent)]
+    Cluster(#[from] ClusterError),
+    #[error(transparent)]
     Builder(#[from] BuilderError),
+    #[error("{second}, after the cluster could not build: {first}")]
+    Fallback {
+        first: Box<Error>,
+        #[source]
+        second: Box<Error>,
+    },
     #[error(transparent)]
     Build(#[from] BuildError),
     #[error(transparent)]
@@ -74,10 +83,13 @@ impl Error {
             | Self::Unseen(_)
             | Self::Plan(PlanError::Inputs(_))
             | Self::Facts(FactsError::BadFact { .. }) => 2,
+            Self::Cluster(error) if error.is_input() => 2,
+            Self::Fallback { second, .. } => second.exit_code(),
             Self::Plan(_)
             | Self::Facts(_)
             | Self::Folder(_)
             | Self::Credentials(_)
+            | Self::Cluster(_)
             | Self::Builder(_)
             | Self::Report(_)
             | Self::Cancelled => 3,
@@ -120,7 +132,9 @@ impl Error {
             Self::Plan(error) => error.hint(),
             Self::Facts(error) => error.hint(),
             Self::Credentials(error) => error.hint(),
+            Self::Cluster(error) => error.hint(),
             Self::Builder(error) => error.hint(),
+            Self::Fallback { second, .. } => second.hint(),
             Self::Build(error) => error.hint(),
         }
     }

@@ -60,7 +60,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use cli::Command;
-use credentials::{HELPER_PROGRAM, helper};
+use credentials::{HELPER_PROGRAM, eks, helper};
 use env::Env;
 use run::Run;
 
@@ -98,6 +98,9 @@ async fn dispatch(arguments: &[String], env: Env, started: Timestamp) -> ExitCod
     if let Command::Credential(verb) = &command {
         return helper::run(verb, &env).await;
     }
+    if let Command::EksToken(request) = &command {
+        return eks::run(request, &env).await;
+    }
     log::install(&env);
     let run = Run {
         env,
@@ -111,7 +114,7 @@ async fn dispatch(arguments: &[String], env: Env, started: Timestamp) -> ExitCod
             post::run(&run.env).await;
             ExitCode::SUCCESS
         }
-        Command::Credential(_) => ExitCode::SUCCESS,
+        Command::Credential(_) | Command::EksToken(_) => ExitCode::SUCCESS,
     }
 }
 

@@ -6,7 +6,7 @@
 use std::io;
 
 use crate::builder::{self, Tool};
-use crate::credentials::Credentials;
+use crate::credentials::{Credentials, KUBECONFIG_FILE};
 use crate::env::Env;
 use crate::facts::Buildx;
 use crate::folder;
@@ -31,7 +31,7 @@ pub(crate) fn note(plan: &Plan, place: &Place, env: &Env) -> Result<(), FileComm
     };
     let folder = place.folder.to_string_lossy();
     let mut state = vec![(FOLDER, &*folder)];
-    if plan.builder.driver == Driver::DockerContainer {
+    if plan.builder.driver != Driver::Docker {
         state.push((BUILDER, &plan.builder.name));
     }
     files::append_values(path, state)
@@ -57,8 +57,13 @@ pub(crate) async fn run(env: &Env) {
             program,
             env: Credentials::variables(path, env),
         };
-        builder::remove(name, &tool, builder::PATIENCE).await;
-        tracing::info!("removed the builder `{name}` of the run that was stopped");
+        let kubeconfig = path.join(KUBECONFIG_FILE);
+        if kubeconfig.is_file() {
+            builder::remove_from_cluster(name, &kubeconfig).await;
+        } else {
+            builder::remove(name, &tool, builder::PATIENCE).await;
+            tracing::info!("removed the builder `{name}` of the run that was stopped");
+        }
     }
     match std::fs::remove_dir_all(path) {
         Ok(()) => tracing::info!("removed the credentials of the run that was stopped"),

@@ -10,13 +10,14 @@ use secrecy::ExposeSecret as _;
 use tokio_util::sync::CancellationToken;
 
 use crate::build;
-use crate::builder::{self, Tool};
+use crate::builder::{self, Builder, Tool};
 use crate::check;
 use crate::cli::Flags;
+use crate::credentials::kubeconfig::Access;
 use crate::credentials::{Credentials, CredentialsError, ecr, write_private};
 use crate::env::Env;
 use crate::error::Error;
-use crate::facts::{self, GivenFacts};
+use crate::facts::{self, Facts, GivenFacts, cluster};
 use crate::folder;
 use crate::github::command::{Annotation, Level, masks};
 use crate::github::trust;
@@ -42,6 +43,14 @@ pub(crate) struct Run {
     pub cancel: CancellationToken,
 }
 
+/// The plan, and what it was made from.
+#[derive(Debug)]
+struct Settled {
+    plan: Plan,
+    facts: Facts,
+    authorization: Option<ecr::Authorization>,
+}
+
 impl Run {
     /// Runs the action: from inputs to report.
     pub(crate) async fn action(&self, flags: &Flags) -> ExitCode {
@@ -57,8 +66,7 @@ impl Run {
         let plan = async {
             let inputs = self.inputs(flags)?;
             let given = GivenFacts::parse(facts.iter().map(String::as_str))?;
-            let (plan, _) = self.settle(&inputs, &given, &place).await?;
-            Ok(plan)
+            Ok(Box::pin(self.settle(&inputs, &given, &place)).await?.plan)
         };
         match Box::pin(plan).await {
             Ok(plan) => {
@@ -81,20 +89,21 @@ impl Run {
         mounts::check_certificates(&self.env)?;
         let folder = folder::create(&self.env).map_err(Error::Folder)?;
         let place = Place::at(folder.path());
-        let settled = self.settle(&inputs, &GivenFacts::default(), &place).await;
-        let (plan, authorization) = settled.map_err(|error| self.explained(error))?;
-        show(&plan);
-        mounts::check(&plan, &self.env)?;
-        check::files(&plan, &self.env)?;
+        let settled = Box::pin(self.settle(&inputs, &GivenFacts::default(), &place)).await;
+        let mut settled = settled.map_err(|error| self.explained(error))?;
+        show(&settled.plan);
+        mounts::check(&settled.plan, &self.env)?;
+        check::files(&settled.plan, &self.env)?;
         if inputs.dry_run {
             return Ok(());
         }
-        post::note(&plan, &place, &self.env).map_err(report::ReportError::from)?;
+        post::note(&settled.plan, &place, &self.env).map_err(report::ReportError::from)?;
         let mut recorder = Recorder::new(self.started);
-        let result = self
-            .execute(&inputs, &plan, &place, authorization, &mut recorder)
+        let result = self.execute_or_fall_back(&inputs, &mut settled, &place, &mut recorder);
+        let result = Box::pin(result)
             .await
             .map_err(|error| self.explained(error));
+        let plan = settled.plan;
         for (_, path) in mounts::written(&plan) {
             if let Err(error) = owner::give_back(&path) {
                 tracing::warn!(
@@ -137,6 +146,73 @@ impl Run {
         Inputs::parse(&given).map_err(Error::Inputs)
     }
 
+    /// Executes the plan; where the cluster can't build and another builder may, that one's.
+    async fn execute_or_fall_back(
+        &self,
+        inputs: &Inputs,
+        settled: &mut Settled,
+        place: &Place,
+        recorder: &mut Recorder,
+    ) -> Result<Built, Error> {
+        let first = match self.execute(inputs, settled, place, recorder).await {
+            Err(error) if falls_back(&settled.plan, &error) && !self.cancel.is_cancelled() => error,
+            ended => return ended,
+        };
+        let second = match self.fall_back(inputs, settled, place, &first) {
+            Ok(()) => self.execute(inputs, settled, place, recorder).await,
+            Err(error) => Err(error),
+        };
+        second.map_err(|second| Error::Fallback {
+            first: Box::new(first),
+            second: Box::new(second),
+        })
+    }
+
+    /// Plans anew without the cluster, which could not build.
+    fn fall_back(
+        &self,
+        inputs: &Inputs,
+        settled: &mut Settled,
+        place: &Place,
+        first: &Error,
+    ) -> Result<(), Error> {
+        tracing::warn!(
+            "the cluster can't build, this machine does: {}",
+            first.lines().join("\n")
+        );
+        settled.facts.cluster = None;
+        let workflow = WorkflowRun::from_env(&self.env);
+        settled.plan = Plan::new(inputs, workflow.as_ref(), &settled.facts, place)?;
+        // Left in place, it would tell the post step of a builder in the cluster.
+        let _ = std::fs::remove_file(place.kubeconfig_file());
+        show(&settled.plan);
+        Ok(())
+    }
+
+    /// The way into the cluster, if one is to build.
+    async fn cluster(&self, inputs: &Inputs) -> Result<Option<Access>, Error> {
+        if !inputs.wants_cluster() {
+            return Ok(None);
+        }
+        match cluster::find(inputs, &self.env).await {
+            Ok(access) => {
+                for secret in access.secrets() {
+                    self.mask(&secret);
+                }
+                Ok(Some(access))
+            }
+            Err(error) if inputs.falls_back() && !error.is_input() => {
+                let error = Error::from(error);
+                tracing::warn!(
+                    "the cluster can't build, this machine does: {}",
+                    error.lines().join("\n")
+                );
+                Ok(None)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
     /// Probes facts and settles the plan; the token that telling the account's own registry took
     /// is kept for later.
     async fn settle(
@@ -144,7 +220,7 @@ impl Run {
         inputs: &Inputs,
         given: &GivenFacts,
         place: &Place,
-    ) -> Result<(Plan, Option<ecr::Authorization>), Error> {
+    ) -> Result<Settled, Error> {
         let asks = inputs.repository.is_some()
             && inputs.registry.is_none()
             && inputs.call.is_none()
@@ -156,9 +232,13 @@ impl Run {
             let answer = Box::pin(ecr::own_registry(inputs.aws_region.as_deref()));
             self.unless_cancelled(answer).await.map(Some)
         };
-        let (facts, authorization) =
-            tokio::join!(facts::probe(given, &self.env, &self.cancel), authorization);
+        let (facts, authorization, cluster) = tokio::join!(
+            facts::probe(given, &self.env, &self.cancel),
+            authorization,
+            self.cluster(inputs)
+        );
         let (mut facts, authorization) = (facts?, authorization?);
+        facts.cluster = cluster?;
         if let Some(authorization) = &authorization {
             self.mask(authorization.token.password.expose_secret());
             facts.registry = Some(authorization.host.clone());
@@ -166,7 +246,11 @@ impl Run {
         let workflow = WorkflowRun::from_env(&self.env);
         let mut plan = Plan::new(inputs, workflow.as_ref(), &facts, place)?;
         proxy::hand_on(&mut plan, &self.env);
-        Ok((plan, authorization))
+        Ok(Settled {
+            plan,
+            facts,
+            authorization,
+        })
     }
 
     fn explained(&self, error: Error) -> Error {
@@ -176,12 +260,16 @@ impl Run {
     async fn execute(
         &self,
         inputs: &Inputs,
-        plan: &Plan,
+        settled: &Settled,
         place: &Place,
-        authorization: Option<ecr::Authorization>,
         recorder: &mut Recorder,
     ) -> Result<Built, Error> {
+        let plan = &settled.plan;
         let registries = plan.registries();
+        if let Some(kubernetes) = &plan.builder.kubernetes {
+            let kubeconfig = kubernetes.kubeconfig.0.expose_secret();
+            write_private(&place.kubeconfig_file(), kubeconfig.as_bytes())?;
+        }
         let credentials = Credentials::prepare(&place.folder, &registries, &self.env)?;
         let Some(image) = plan.images.first() else {
             return Ok(Built::default());
@@ -194,17 +282,21 @@ impl Run {
         recorder.add(stage("inputs, facts, plan", Phase::Setup, self.started));
         let begin = Timestamp::now();
         let (logins, builder) = tokio::join!(
-            self.log_in(&registries, authorization, &credentials),
+            self.log_in(&registries, settled.authorization.as_ref(), &credentials),
             builder::start(&plan.builder, &image.platforms, tool.clone(), &self.cancel)
         );
         recorder.add(stage("builder", Phase::Builder, begin));
         let builder = builder?;
+        for stage in builder.stages() {
+            recorder.add(stage.clone());
+        }
+        let cancel = self.cancel.child_token();
         let built = async {
             logins?;
             let _group = Group::open("Build");
-            Ok(build::run(image, place, &tool, recorder, &self.cancel).await?)
+            Ok(build::run(image, place, &tool, recorder, &cancel).await?)
         };
-        let built: Result<_, Error> = built.await;
+        let built = while_it_lives(built, &builder, &cancel).await;
         let begin = Timestamp::now();
         let result = match built {
             Ok(metadata) => {
@@ -226,14 +318,14 @@ impl Run {
     async fn log_in(
         &self,
         registries: &[Registry],
-        authorization: Option<ecr::Authorization>,
+        authorization: Option<&ecr::Authorization>,
         credentials: &Credentials,
     ) -> Result<(), Error> {
         for registry in registries {
             let Registry::Ecr(registry) = registry else {
                 continue;
             };
-            let token = self.token(registry, authorization.as_ref()).await?;
+            let token = self.token(registry, authorization).await?;
             credentials.keep(registry, &token)?;
         }
         Ok(())
@@ -300,6 +392,29 @@ impl Run {
         tracing::error!("{}", lines.join("\n"));
         ExitCode::from(error.exit_code())
     }
+}
+
+/// Whether another builder is to be tried after this failure: one of the cluster, not of the build.
+fn falls_back(plan: &Plan, error: &Error) -> bool {
+    let kubernetes = plan.builder.kubernetes.as_ref();
+    kubernetes.is_some_and(|kubernetes| kubernetes.fallback)
+        && matches!(error, Error::Builder(error) if !error.is_lost())
+}
+
+/// A build, ended when its builder is lost.
+async fn while_it_lives<T>(
+    built: impl Future<Output = Result<T, Error>>,
+    builder: &Builder,
+    cancel: &CancellationToken,
+) -> Result<T, Error> {
+    let mut built = std::pin::pin!(built);
+    let lost = tokio::select! {
+        built = &mut built => return built,
+        lost = builder.lost() => lost,
+    };
+    cancel.cancel();
+    // It may just have been done.
+    built.await.map_err(|_| lost.into())
 }
 
 fn show(plan: &Plan) {

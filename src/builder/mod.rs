@@ -2,13 +2,14 @@
 //!
 //! In: the plan's choice. Out: a [`Builder`]. The Engine's own BuildKit has nothing to boot; a
 //! docker-container builder is created and booted here, so that its time and its failure are its
-//! own and not the build's.
+//! own and not the build's; so is one in a cluster.
 
+pub(crate) mod kubernetes;
 mod local;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub(crate) use local::remove;
@@ -17,6 +18,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::plan::{BUILDER_PREFIX, BuilderPlan, Driver};
 use crate::process::{Command, ProcessError};
+use crate::timings::Stage;
+pub(crate) use kubernetes::KubernetesError;
+use kubernetes::Running;
 
 /// How long removing a builder may take: its disk may be large.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
@@ -28,9 +32,19 @@ const CANCELLED_PATIENCE: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub(crate) struct Builder {
     pub name: String,
-    /// Whether it is ours to remove.
-    ours: bool,
+    kind: Kind,
     tool: Tool,
+}
+
+/// What it is, and what there is to remove.
+#[derive(Debug)]
+enum Kind {
+    /// The Engine's own BuildKit.
+    Engine,
+    /// A container beside the Engine.
+    Container,
+    /// Pods in a cluster.
+    Cluster(Box<Running>),
 }
 
 /// How buildx is called.
@@ -58,6 +72,8 @@ pub(crate) enum BuilderError {
         #[source]
         source: ProcessError,
     },
+    #[error(transparent)]
+    Kubernetes(#[from] KubernetesError),
     #[error("could not ask the builder `{name}` for its platforms")]
     Inspect {
         name: String,
@@ -79,8 +95,14 @@ impl BuilderError {
                     .to_owned(),
             ),
             Self::Boot { source, .. } => local::boot_hint(&source.to_string()),
+            Self::Kubernetes(error) => error.hint(),
             Self::Inspect { .. } => None,
         }
+    }
+
+    /// Whether it was there, and the build had begun.
+    pub(crate) fn is_lost(&self) -> bool {
+        matches!(self, Self::Kubernetes(KubernetesError::Lost { .. }))
     }
 
     /// Whether it ended because the run was cancelled.
@@ -93,7 +115,7 @@ impl BuilderError {
             } | Self::Inspect {
                 source: ProcessError::Cancelled { .. },
                 ..
-            }
+            } | Self::Kubernetes(KubernetesError::Cancelled)
         )
     }
 }
@@ -114,13 +136,21 @@ pub(crate) async fn start(
     tool: Tool,
     cancel: &CancellationToken,
 ) -> Result<Builder, BuilderError> {
+    let kind = match (&plan.kubernetes, plan.driver) {
+        (Some(kubernetes), _) => {
+            let running = Box::pin(kubernetes::start(plan, kubernetes, &tool, cancel)).await?;
+            Kind::Cluster(Box::new(running))
+        }
+        (None, Driver::DockerContainer) => Kind::Container,
+        (None, _) => Kind::Engine,
+    };
     let builder = Builder {
         name: plan.name.clone(),
-        ours: plan.driver == Driver::DockerContainer,
+        kind,
         tool,
     };
     let ready = async {
-        if builder.ours {
+        if matches!(builder.kind, Kind::Container) {
             local::boot(plan, &builder.tool, cancel).await?;
         }
         local::check_platforms(plan, platforms, &builder.tool, cancel).await
@@ -134,17 +164,43 @@ pub(crate) async fn start(
     }
 }
 
+/// Removes what a killed run left in the cluster that its kubeconfig names.
+pub(crate) async fn remove_from_cluster(name: &str, kubeconfig: &Path) {
+    match kubernetes::remove(name, kubeconfig).await {
+        Ok(()) => tracing::info!("removed the builder `{name}` of the run that was stopped"),
+        Err(error) => tracing::warn!("could not remove the builder `{name}`: {error}"),
+    }
+}
+
 impl Builder {
     /// Removes the builder if it is ours. A failure is a warning: it must not hide how the build
     /// ended.
     pub(crate) async fn stop(&self, cancel: &CancellationToken) {
-        if self.ours {
-            let patience = if cancel.is_cancelled() {
-                CANCELLED_PATIENCE
-            } else {
-                PATIENCE
-            };
-            remove(&self.name, &self.tool, patience).await;
+        let patience = if cancel.is_cancelled() {
+            CANCELLED_PATIENCE
+        } else {
+            PATIENCE
+        };
+        match &self.kind {
+            Kind::Engine => {}
+            Kind::Container => remove(&self.name, &self.tool, patience).await,
+            Kind::Cluster(running) => running.stop(&self.name, &self.tool).await,
+        }
+    }
+
+    /// What its start consisted of, beyond its beginning and end.
+    pub(crate) fn stages(&self) -> &[Stage] {
+        match &self.kind {
+            Kind::Cluster(running) => &running.stages,
+            Kind::Engine | Kind::Container => &[],
+        }
+    }
+
+    /// Ends when the builder is gone in the middle of its work, which buildx may not notice.
+    pub(crate) async fn lost(&self) -> BuilderError {
+        match &self.kind {
+            Kind::Cluster(running) => running.lost().await.into(),
+            Kind::Engine | Kind::Container => std::future::pending().await,
         }
     }
 }

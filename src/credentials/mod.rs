@@ -9,7 +9,9 @@
 
 mod docker_config;
 pub(crate) mod ecr;
+pub(crate) mod eks;
 pub(crate) mod helper;
+pub(crate) mod kubeconfig;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -27,6 +29,8 @@ use crate::image::{EcrRegistry, Registry};
 const HELPER: &str = "fast-ecr-push";
 /// Name under which our binary is the helper.
 pub(crate) const HELPER_PROGRAM: &str = "docker-credential-fast-ecr-push";
+/// Name of the kubeconfig in the run's folder.
+pub(crate) const KUBECONFIG_FILE: &str = "kubeconfig";
 /// Names the folder of tokens to the helper.
 pub(crate) const TOKENS_VARIABLE: &str = "FAST_ECR_PUSH_TOKENS";
 
@@ -101,7 +105,11 @@ impl Credentials {
         docker_config::write_node_id(&docker, env)?;
         let program = bin.join(HELPER_PROGRAM);
         std::env::current_exe()
-            .and_then(|this| symlink(this, &program))
+            .and_then(|this| match symlink(this, &program) {
+                // A second builder of this run, after the first could not be had.
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+                other => other,
+            })
             .map_err(|source| CredentialsError::Write {
                 path: program,
                 source,
@@ -119,7 +127,7 @@ impl Credentials {
             Some(path) => format!("{}:{path}", bin.display()),
             None => bin.display().to_string(),
         };
-        BTreeMap::from([
+        let mut variables = BTreeMap::from([
             (
                 "DOCKER_CONFIG".to_owned(),
                 folder.join("docker").into_os_string(),
@@ -129,7 +137,12 @@ impl Credentials {
                 TOKENS_VARIABLE.to_owned(),
                 folder.join("tokens").into_os_string(),
             ),
-        ])
+        ]);
+        let kubeconfig = folder.join(KUBECONFIG_FILE);
+        if kubeconfig.is_file() {
+            variables.insert("KUBECONFIG".to_owned(), kubeconfig.into_os_string());
+        }
+        variables
     }
 
     /// Gives the helper a token for a registry, so that it need not fetch it again.

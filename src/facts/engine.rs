@@ -36,6 +36,16 @@ pub(crate) enum ImageStore {
 }
 
 impl Engine {
+    /// No Engine, for a builder that needs none.
+    pub(crate) fn none() -> Self {
+        Self {
+            host: String::new(),
+            version: String::new(),
+            store: ImageStore::Containerd,
+            platform: String::new(),
+        }
+    }
+
     /// Asks the Engine; an error says why it could not be asked.
     pub(super) async fn ask(env: &Env) -> Result<Self, String> {
         let host = host(env);

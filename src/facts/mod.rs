@@ -5,6 +5,7 @@
 //! not matter. The Engine's API: <https://docs.docker.com/reference/api/engine/>.
 
 mod buildx;
+pub(crate) mod cluster;
 mod engine;
 
 use jiff::Timestamp;
@@ -12,6 +13,7 @@ use semver::Version;
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 
+use crate::credentials::kubeconfig::Access;
 use crate::env::Env;
 use crate::process::ProcessError;
 
@@ -22,7 +24,7 @@ pub(crate) use engine::{Engine, ImageStore};
 pub(crate) const OLDEST_BUILDX: Version = Version::new(0, 13, 0);
 
 /// What the plan may know of the world.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(crate) struct Facts {
     pub buildx: Buildx,
     /// The Docker Engine, or why there is none.
@@ -31,6 +33,8 @@ pub(crate) struct Facts {
     pub registry: Option<String>,
     /// The time that `{{date}}` prints.
     pub now: Timestamp,
+    /// The way into the cluster that is to build. None where another builder takes over.
+    pub cluster: Option<Access>,
 }
 
 #[cfg(test)]
@@ -50,6 +54,7 @@ impl Facts {
             }),
             registry: Some("123456789012.dkr.ecr.eu-west-1.amazonaws.com".to_owned()),
             now: "2026-11-23T12:00:00Z".parse().expect("a time"),
+            cluster: None,
         }
     }
 }
@@ -185,6 +190,7 @@ pub(crate) async fn probe(
         buildx: buildx?,
         engine,
         registry: given.registry.clone(),
+        cluster: None,
     })
 }
 

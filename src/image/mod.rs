@@ -8,7 +8,7 @@ mod registry;
 
 pub(crate) use digest::Digest;
 pub(crate) use reference::{ImageRef, ImageRefError, is_tag};
-pub(crate) use registry::{EcrRegistry, Registry};
+pub(crate) use registry::{EcrRegistry, Partition, Registry};
 
 /// Whether a registry's host is a machine's own loopback: in a container another one than the Engine's.
 pub(crate) fn is_loopback(host: &str) -> bool {

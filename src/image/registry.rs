@@ -157,7 +157,6 @@ impl Partition {
     }
 
     /// The partition of a region; a region not known yet is taken for one of the commercial partition.
-    #[cfg(test)]
     pub(crate) fn of_region(region: &str) -> Self {
         Self::ALL
             .into_iter()
@@ -183,7 +182,8 @@ impl Partition {
         prefixes.iter().any(|prefix| region.starts_with(prefix))
     }
 
-    fn dns_suffix(self) -> &'static str {
+    /// What the names of its AWS hosts end with.
+    pub(crate) fn dns_suffix(self) -> &'static str {
         match self {
             Self::Aws | Self::GovCloud => "amazonaws.com",
             Self::China => "amazonaws.com.cn",

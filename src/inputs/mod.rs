@@ -132,6 +132,15 @@ pub(crate) struct Inputs {
     pub driver_opts: Vec<(String, String)>,
     pub buildkitd_flags: Option<String>,
     pub buildkitd_config_inline: Option<String>,
+    pub kubeconfig: Option<SecretString>,
+    pub kube_context: Option<String>,
+    pub eks_cluster: Option<String>,
+    pub namespace: Option<String>,
+    pub allow_exec: bool,
+    /// Seconds.
+    pub builder_timeout: Option<i64>,
+    /// None when the driver decides.
+    pub fallback: Option<Fallback>,
     pub cache_from: Vec<String>,
     pub cache_to: Vec<String>,
     pub compression: Compression,
@@ -156,6 +165,16 @@ pub(crate) enum Driver {
     Local,
     Docker,
     DockerContainer,
+    /// In a cluster.
+    Kubernetes,
+}
+
+/// What to do when the cluster can't build.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fallback {
+    /// Build on this machine.
+    Local,
+    Fail,
 }
 
 /// The compression that was asked for.
@@ -264,11 +283,19 @@ impl Inputs {
                     Driver::Local,
                     Driver::Docker,
                     Driver::DockerContainer,
+                    Driver::Kubernetes,
                 ],
             ),
             driver_opts: reader.driver_opts(),
             buildkitd_flags: reader.text("buildkitd-flags"),
             buildkitd_config_inline: given.text("buildkitd-config-inline").map(str::to_owned),
+            kubeconfig: given.text("kubeconfig").map(SecretString::from),
+            kube_context: reader.text("kube-context"),
+            eks_cluster: reader.cluster("eks-cluster"),
+            namespace: reader.namespace("namespace"),
+            allow_exec: reader.boolean("allow-exec").unwrap_or(false),
+            builder_timeout: reader.integer("builder-timeout"),
+            fallback: reader.choice("fallback", &[Some(Fallback::Local), Some(Fallback::Fail)]),
             cache_from: reader.list("cache-from"),
             cache_to: reader.list("cache-to"),
             compression: reader.choice(
@@ -291,6 +318,25 @@ impl Inputs {
             github_token: given.text("github-token").map(SecretString::from),
         };
         reader.finish(inputs)
+    }
+}
+
+impl Inputs {
+    /// Whether a cluster is to build: when it is asked for, or a way into one is given.
+    pub(crate) fn wants_cluster(&self) -> bool {
+        match self.driver {
+            Driver::Kubernetes => true,
+            Driver::Auto => self.kubeconfig.is_some() || self.eks_cluster.is_some(),
+            Driver::Local | Driver::Docker | Driver::DockerContainer => false,
+        }
+    }
+
+    /// Whether another builder takes over when the cluster can't build.
+    pub(crate) fn falls_back(&self) -> bool {
+        match self.fallback {
+            Some(fallback) => fallback == Fallback::Local,
+            None => self.driver == Driver::Auto,
+        }
     }
 }
 

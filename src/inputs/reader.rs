@@ -146,6 +146,14 @@ impl<'a> Reader<'a> {
         items
     }
 
+    pub(super) fn cluster(&mut self, name: &'static str) -> Option<String> {
+        self.checked(name, "a cluster's name", is_cluster)
+    }
+
+    pub(super) fn namespace(&mut self, name: &'static str) -> Option<String> {
+        self.checked(name, "a namespace's name, as `buildx`", is_namespace)
+    }
+
     pub(super) fn region(&mut self, name: &'static str) -> Option<String> {
         self.checked(name, "a region, as `eu-west-1`", is_region)
     }
@@ -312,6 +320,25 @@ fn boolean(text: &str) -> Option<bool> {
         "false" | "False" | "FALSE" => Some(false),
         _ => None,
     }
+}
+
+/// <https://docs.aws.amazon.com/eks/latest/APIReference/API_CreateCluster.html>
+fn is_cluster(text: &str) -> bool {
+    text.len() <= 100
+        && text.starts_with(|first: char| first.is_ascii_alphanumeric())
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
+}
+
+/// A DNS label (RFC 1123).
+fn is_namespace(text: &str) -> bool {
+    text.len() <= 63
+        && !text.starts_with('-')
+        && !text.ends_with('-')
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
 }
 
 fn is_region(text: &str) -> bool {

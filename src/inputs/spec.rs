@@ -53,7 +53,10 @@ const fn spec(name: &'static str, kind: Kind, default: &'static str, help: &'sta
 }
 
 /// Builders that can be asked for by name.
-pub(crate) const DRIVERS: &[&str] = &["auto", "local", "docker", "docker-container"];
+pub(crate) const DRIVERS: &[&str] = &["auto", "local", "docker", "docker-container", "kubernetes"];
+
+/// Who takes over when the cluster can't.
+pub(crate) const FALLBACKS: &[&str] = &["local", "fail"];
 
 /// Layer compressions. `auto` is decided by the plan.
 pub(crate) const COMPRESSIONS: &[&str] = &["auto", "gzip", "zstd", "estargz", "uncompressed"];
@@ -232,7 +235,7 @@ pub(crate) const SPECS: &[Spec] = &[
         "driver",
         Kind::Choice(DRIVERS),
         "auto",
-        "Who builds: `auto`, `local`, or `docker` / `docker-container` to force that one",
+        "Who builds: `auto`, `local`, `kubernetes`, or `docker` / `docker-container` to force that one",
     ),
     spec(
         "driver-opts",
@@ -251,6 +254,51 @@ pub(crate) const SPECS: &[Spec] = &[
         Kind::Block,
         "",
         "Configuration of BuildKit's daemon, as TOML, for `docker-container`",
+    ),
+    spec(
+        "kubeconfig",
+        Kind::Secret,
+        "",
+        "Content of a kubeconfig, plain or in base64, for `driver: kubernetes`",
+    ),
+    spec(
+        "kube-context",
+        Kind::Text,
+        "",
+        "Context of the kubeconfig (default: its current one)",
+    ),
+    spec(
+        "eks-cluster",
+        Kind::Text,
+        "",
+        "Name of the Amazon EKS cluster that builds; needs no kubeconfig",
+    ),
+    spec(
+        "namespace",
+        Kind::Text,
+        "",
+        "Kubernetes namespace of the builder (default: from `driver-opts`, else from the kubeconfig)",
+    ),
+    spec(
+        "allow-exec",
+        Kind::Boolean,
+        "false",
+        "Run commands that the kubeconfig names for its credentials (those for Amazon EKS need no leave)",
+    ),
+    spec(
+        "builder-timeout",
+        Kind::Integer {
+            least: 1,
+            most: 86_400,
+        },
+        "",
+        "Seconds until a Kubernetes builder has to be ready (default: 300)",
+    ),
+    spec(
+        "fallback",
+        Kind::Choice(FALLBACKS),
+        "",
+        "When the cluster can't build: `local` or `fail` (default: `local` with `driver: auto`, else `fail`)",
     ),
     spec(
         "cache-from",

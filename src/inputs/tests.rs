@@ -77,7 +77,7 @@ fn reports_all_wrong_inputs_together() {
     let texts: Vec<String> = errors.iter().map(ToString::to_string).collect();
     assert_eq!(
         texts[6],
-        "input `driver`: `podman` given, expected one of `auto`, `local`, `docker`, `docker-container`"
+        "input `driver`: `podman` given, expected one of `auto`, `local`, `docker`, `docker-container`, `kubernetes`"
     );
     assert_eq!(
         texts[8],
@@ -105,6 +105,7 @@ fn every_choice_of_the_table_has_a_value() {
         Driver::Local,
         Driver::Docker,
         Driver::DockerContainer,
+        Driver::Kubernetes,
     ];
     for (name, expected) in spec::DRIVERS.iter().zip(drivers) {
         assert_eq!(parse([("driver", name)]).unwrap().driver, expected);
@@ -247,4 +248,30 @@ fn everything_secret_is_masked_also_where_it_can_not_be_read() {
     assert_eq!(masked("secrets", "A=b\n\"C=d\n\ne\""), "b|d\n\ne");
     assert_eq!(masked("secrets", "\"A=b\nc"), "\"A=b\nc");
     assert_eq!(masked("target", "abc"), "");
+}
+
+#[test]
+fn a_cluster_builds_when_asked_for_or_given() {
+    for (pairs, wanted, falls_back) in [
+        (&[][..], false, true),
+        (&[("driver", "kubernetes")], true, false),
+        (&[("eks-cluster", "c")], true, true),
+        (&[("kubeconfig", "x: y")], true, true),
+        (&[("kubeconfig", "x: y"), ("driver", "local")], false, false),
+        (&[("eks-cluster", "c"), ("fallback", "fail")], true, false),
+        (
+            &[("driver", "kubernetes"), ("fallback", "local")],
+            true,
+            true,
+        ),
+    ] {
+        let mut given = Given::default();
+        for (name, text) in pairs {
+            given.set(name, (*text).to_owned());
+        }
+        let inputs = Inputs::parse(&given).unwrap();
+        assert_eq!(inputs.wants_cluster(), wanted, "{pairs:?}");
+        assert_eq!(inputs.falls_back(), falls_back, "{pairs:?}");
+        assert!(!format!("{inputs:?}").contains("x: y"));
+    }
 }

@@ -4,8 +4,10 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use super::{Place, Remarks};
+use super::{KubernetesPlan, Place, Remarks};
+use crate::credentials::kubeconfig::Access;
 use crate::facts::{Engine, ImageStore};
+use crate::github::workflow::WorkflowRun;
 use crate::inputs::{self, Inputs};
 
 /// The driver that builds, under buildx's name for it.
@@ -16,6 +18,8 @@ pub(crate) enum Driver {
     Docker,
     /// BuildKit in a container beside the Engine.
     DockerContainer,
+    /// BuildKit in pods of a cluster.
+    Kubernetes,
 }
 
 impl Driver {
@@ -24,6 +28,7 @@ impl Driver {
         match self {
             Self::Docker => "docker",
             Self::DockerContainer => "docker-container",
+            Self::Kubernetes => "kubernetes",
         }
     }
 }
@@ -44,6 +49,9 @@ pub(crate) struct BuilderPlan {
     pub engine: String,
     /// The Engine's own platform.
     pub platform: String,
+    /// What runs in the cluster.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kubernetes: Option<KubernetesPlan>,
 }
 
 /// Prefix of the names of builders that we make.
@@ -106,7 +114,7 @@ const KUBERNETES_OPTIONS: &[&str] = &[
 ];
 
 impl BuilderPlan {
-    /// `auto` and `local` take the Engine's own BuildKit where its image store lets it push and
+    /// `auto` and `local`, and `kubernetes` where the cluster can't, take the Engine's own BuildKit where its image store lets it push and
     /// cache by itself, else BuildKit in a container.
     pub(super) fn choose(
         inputs: &Inputs,
@@ -156,7 +164,7 @@ impl BuilderPlan {
             driver,
             name: match driver {
                 Driver::Docker => ENGINE_BUILDER.to_owned(),
-                Driver::DockerContainer => format!("{PREFIX}{}", place.id),
+                Driver::DockerContainer | Driver::Kubernetes => format!("{PREFIX}{}", place.id),
             },
             options: options(&inputs.driver_opts, driver, remarks),
             buildkitd_flags: own_daemon.then(|| flags.to_owned()),
@@ -165,6 +173,36 @@ impl BuilderPlan {
                 .map(|_| place.buildkitd_config_file()),
             engine: engine.host.clone(),
             platform: engine.platform.clone(),
+            kubernetes: None,
+        }
+    }
+
+    /// A builder in the cluster.
+    pub(super) fn in_cluster(
+        inputs: &Inputs,
+        access: &Access,
+        run: Option<&WorkflowRun>,
+        place: &Place,
+        remarks: &mut Remarks,
+    ) -> Self {
+        let given = options(&inputs.driver_opts, Driver::Kubernetes, remarks);
+        let kubernetes = KubernetesPlan::new(inputs, &given, access, run, place, remarks);
+        if inputs.buildkitd_config_inline.is_some() {
+            remarks
+                .notices
+                .push("`buildkitd-config-inline` is ignored by `kubernetes` for now".to_owned());
+        }
+        Self {
+            driver: Driver::Kubernetes,
+            name: format!("{PREFIX}{}", place.id),
+            options: kubernetes.driver_options(given),
+            // Every node has its own.
+            buildkitd_flags: None,
+            buildkitd_config: None,
+            engine: String::new(),
+            // That of whichever node takes the pod.
+            platform: String::new(),
+            kubernetes: Some(kubernetes),
         }
     }
 }
@@ -177,6 +215,7 @@ fn options(
     let known: &[&str] = match driver {
         Driver::Docker => &[],
         Driver::DockerContainer => CONTAINER_OPTIONS,
+        Driver::Kubernetes => KUBERNETES_OPTIONS,
     };
     let mut options: Vec<(String, String)> = Vec::new();
     let mut repeated = Vec::new();

@@ -128,7 +128,7 @@ fn layers(
     remarks: &mut Remarks,
 ) -> Vec<(String, String)> {
     let classic = builder.driver == Driver::Docker && engine.store == ImageStore::Classic;
-    let loads_from_container = builder.driver == Driver::DockerContainer && inputs.load;
+    let loads_from_container = builder.driver != Driver::Docker && inputs.load;
     let compression = match inputs.compression {
         Compression::Auto if classic || loads_from_container => {
             if push {

@@ -8,6 +8,7 @@ mod argv;
 mod builder;
 mod context;
 mod export;
+mod kubernetes;
 mod names;
 mod secrets;
 mod text;
@@ -18,7 +19,8 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use thiserror::Error;
 
-use crate::facts::{Facts, OLDEST_BUILDX};
+use crate::credentials::KUBECONFIG_FILE;
+use crate::facts::{Engine, Facts, OLDEST_BUILDX};
 use crate::github::workflow::WorkflowRun;
 use crate::image::{ImageRef, Registry};
 pub(crate) use crate::inputs::LARGEST_SECRET;
@@ -27,6 +29,9 @@ use crate::inputs::{Call, InputError, Inputs};
 
 pub(crate) use builder::{BuilderPlan, Driver, PREFIX as BUILDER_PREFIX};
 pub(crate) use context::{Context, NamedContext};
+#[cfg(test)]
+pub(crate) use kubernetes::{Hidden, Toleration};
+pub(crate) use kubernetes::{KubernetesPlan, Node};
 use names::Names;
 pub(crate) use secrets::{PlannedSecret, SecretSource};
 
@@ -62,6 +67,11 @@ impl Place {
     /// buildx writes the image's id here.
     pub(crate) fn image_id_file(&self) -> PathBuf {
         self.folder.join("image-id")
+    }
+
+    /// The way into the cluster, for buildx and for the post step.
+    pub(crate) fn kubeconfig_file(&self) -> PathBuf {
+        self.folder.join(KUBECONFIG_FILE)
     }
 
     /// The token for a private Git context.
@@ -233,11 +243,21 @@ impl Plan {
             });
         }
         let mut remarks = Remarks::default();
-        let engine = facts
-            .engine
-            .as_ref()
-            .map_err(|reason| PlanError::NoEngine(reason.clone()))?;
-        let builder = BuilderPlan::choose(inputs, engine, place, &mut remarks);
+        let nobody = Engine::none();
+        let (engine, builder) = match (&facts.cluster, &facts.engine) {
+            (Some(access), engine) => {
+                let builder = BuilderPlan::in_cluster(inputs, access, run, place, &mut remarks);
+                if inputs.load && engine.is_err() {
+                    remarks.wrong("load", "true", "a Docker Engine to load the image into");
+                }
+                (engine.as_ref().unwrap_or(&nobody), builder)
+            }
+            (None, Ok(engine)) => {
+                let builder = BuilderPlan::choose(inputs, engine, place, &mut remarks);
+                (engine, builder)
+            }
+            (None, Err(reason)) => return Err(PlanError::NoEngine(reason.clone())),
+        };
         let context = Context::choose(inputs, run, &mut remarks);
         let (mut names, mut outputs) = match &inputs.call {
             Some(call) => (

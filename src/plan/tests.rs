@@ -1,6 +1,7 @@
 //! Inputs → plan, a named row per case.
 
 use super::*;
+use crate::credentials::kubeconfig::{Access, Terms};
 use crate::facts::ImageStore;
 use crate::inputs::Given;
 
@@ -535,4 +536,156 @@ fn the_same_inputs_give_the_same_plan_as_json() {
         assert!(json["images"][0][key].is_array(), "{key}");
     }
     assert!(json["warnings"].is_array());
+}
+
+const KUBECONFIG: &str = "{current-context: ci, clusters: [{name: c, cluster: {server: 'https://k'}}], \
+    contexts: [{name: ci, context: {cluster: c, user: u, namespace: team}}], \
+    users: [{name: u, user: {token: hidden}}]}";
+
+fn in_cluster(pairs: Pairs<'_>) -> Result<Plan, PlanError> {
+    let terms = Terms {
+        context: None,
+        allow_exec: false,
+        file: None,
+        program: Path::new("/fast-ecr-push"),
+    };
+    let mut facts = facts(ImageStore::Containerd);
+    facts.cluster = Some(Access::read(KUBECONFIG, &terms).unwrap());
+    facts.engine = Err("no Engine here".to_owned());
+    let mut all = vec![("driver", "kubernetes"), ("tags", "r.example/a:1")];
+    all.extend(pairs);
+    plan_with(&all, &facts, Some(&workflow()))
+}
+
+fn kubernetes(plan: &Plan) -> &KubernetesPlan {
+    plan.builder.kubernetes.as_ref().unwrap()
+}
+
+#[test]
+fn the_block_of_a_setup_buildx_workflow_is_taken_as_it_is() {
+    let block = "replicas=1\nnamespace=buildx\nrequests.cpu=2\nrequests.memory=7Gi\nlimits.cpu=2\n\
+                 requests.memory=7Gi\n";
+    let plan = in_cluster(&[("driver-opts", block)]).unwrap();
+    assert_eq!(
+        plan.notices,
+        ["`driver-opts` names `requests.memory` more than once: the last one counts"]
+    );
+    let kubernetes = kubernetes(&plan);
+    assert_eq!(kubernetes.namespace, "buildx");
+    assert_eq!(kubernetes.timeout_seconds, 300);
+    assert_eq!(kubernetes.nodes.len(), 1);
+    let node = &kubernetes.nodes[0];
+    assert_eq!(node.requests["memory"], "7Gi");
+    assert_eq!(node.limits["cpu"], "2");
+    assert_eq!(plan.builder.name, node.name);
+    let shown = serde_json::to_string(&plan).unwrap() + &format!("{plan:?}{plan}");
+    assert!(!shown.contains("hidden"));
+    assert_eq!(
+        kubernetes.run.as_deref(),
+        Some("https://github.com/octo/app/actions/runs/7")
+    );
+}
+
+#[test]
+fn a_cluster_needs_no_engine_but_loading_does() {
+    let plan = in_cluster(&[]).unwrap();
+    assert_eq!(plan.builder.driver, Driver::Kubernetes);
+    assert_eq!(
+        outputs(&plan),
+        ["type=image,push=true,compression=zstd,oci-mediatypes=true"]
+    );
+    let Err(PlanError::Inputs(errors)) = in_cluster(&[("load", "true")]) else {
+        panic!("loads into nothing");
+    };
+    assert_eq!(
+        errors[0].to_string(),
+        "input `load`: `true` given, expected a Docker Engine to load the image into"
+    );
+}
+
+#[test]
+fn the_namespace_and_the_timeout_come_from_the_nearest_that_says_so() {
+    for (pairs, namespace, timeout) in [
+        (&[][..], "team", 300),
+        (&[("driver-opts", "namespace=a\ntimeout=2m")], "a", 120),
+        (&[("namespace", "b")], "b", 300),
+        (
+            &[
+                ("driver-opts", "namespace=a\ntimeout=2m"),
+                ("namespace", "a"),
+                ("builder-timeout", "9"),
+            ],
+            "a",
+            9,
+        ),
+    ] {
+        let plan = in_cluster(pairs).unwrap();
+        let kubernetes = kubernetes(&plan);
+        assert_eq!(kubernetes.namespace, namespace, "{pairs:?}");
+        assert_eq!(kubernetes.timeout_seconds, timeout, "{pairs:?}");
+        let option = |name: &str| {
+            let found = plan
+                .builder
+                .options
+                .iter()
+                .filter(|(other, _)| other == name);
+            let values: Vec<&str> = found.map(|(_, value)| value.as_str()).collect();
+            values.join(" ")
+        };
+        assert_eq!(option("namespace"), namespace);
+        assert_eq!(option("timeout"), format!("{timeout}s"));
+    }
+    let two = [("driver-opts", "namespace=a"), ("namespace", "b")];
+    assert!(matches!(in_cluster(&two), Err(PlanError::Inputs(_))));
+}
+
+#[test]
+fn an_option_that_is_misspelled_or_of_another_driver_is_said() {
+    let Err(PlanError::Inputs(errors)) = in_cluster(&[("driver-opts", "request.cpu=2")]) else {
+        panic!("taken");
+    };
+    assert!(
+        errors[0]
+            .to_string()
+            .contains("did you mean `requests.cpu`?")
+    );
+    let plan = in_cluster(&[("driver-opts", "network=host")]).unwrap();
+    assert_eq!(
+        plan.notices,
+        ["`driver-opts` of another driver are ignored by `kubernetes`: `network`"]
+    );
+}
+
+#[test]
+fn each_architecture_has_a_node_of_its_own_kind() {
+    let shape = |pairs: Pairs<'_>| -> Vec<String> {
+        let plan = in_cluster(pairs).unwrap();
+        let nodes = &kubernetes(&plan).nodes;
+        nodes
+            .iter()
+            .map(|node| {
+                let selector = node.node_selector.get("kubernetes.io/arch");
+                let selector = selector.map_or("-", String::as_str);
+                format!("{} {selector} {}", node.name, node.platforms.join(","))
+            })
+            .collect()
+    };
+    assert_eq!(shape(&[]), ["fast-ecr-push-x1 - "]);
+    assert_eq!(
+        shape(&[("platforms", "linux/arm64")]),
+        ["fast-ecr-push-x1 arm64 linux/arm64"]
+    );
+    assert_eq!(
+        shape(&[(
+            "platforms",
+            "linux/amd64,linux/arm64,linux/arm/v7,linux/amd64"
+        )]),
+        [
+            "fast-ecr-push-x1-amd64 amd64 linux/amd64",
+            "fast-ecr-push-x1-arm64 arm64 linux/arm64,linux/arm/v7"
+        ]
+    );
+    let both = ("platforms", "linux/amd64,linux/arm64");
+    let emulated = ("driver-opts", "qemu.install=true");
+    assert_eq!(shape(&[both, emulated]), ["fast-ecr-push-x1 - "]);
 }

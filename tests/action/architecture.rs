@@ -24,12 +24,23 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("inputs::list", &[]),
     ("tags", &["image", "inputs::list"]),
     ("inputs", &["env", "tags"]),
-    ("cli", &["inputs"]),
-    ("facts", &["env", "process"]),
+    // What gives access: it knows registries and clusters, not the plan.
+    ("credentials", &["env", "image"]),
+    ("cli", &["credentials", "inputs"]),
+    // The way into a cluster is a fact, too.
+    ("facts", &["credentials", "env", "inputs", "process"]),
     // `process` is how a command line is printed.
     (
         "plan",
-        &["facts", "github", "image", "inputs", "process", "tags"],
+        &[
+            "credentials",
+            "facts",
+            "github",
+            "image",
+            "inputs",
+            "process",
+            "tags",
+        ],
     ),
     ("check", &["env", "plan"]),
     // The machine around.
@@ -38,9 +49,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("owner", &[]),
     ("proxy", &["env", "plan"]),
     // The work. `build` and `push` call buildx as the builder's `Tool`.
-    ("credentials", &["env", "image"]),
-    ("builder", &["plan", "process"]),
     ("timings", &["build::rawjson"]),
+    ("builder", &["log", "plan", "process", "timings"]),
     ("build", &["builder", "image", "plan", "process", "timings"]),
     ("push", &["build", "builder", "image", "plan"]),
     // The end.
@@ -100,6 +110,7 @@ const EFFECTS: &[(&str, &[&str])] = &[
             "host.rs",            // the machine's architecture, a constant
             "folder.rs",          // the system's folder for temporary files
             "credentials/mod.rs", // our own program, to link the helper to
+            "facts/cluster.rs",   // our own program, to name it in a kubeconfig
         ],
     ),
     ("std::process::exit", &[]),
@@ -141,7 +152,20 @@ const LONGEST: usize = 400;
 /// Longer files, with the reason.
 const LONGER: &[(&str, &str)] = &[
     ("src/build/progress.rs", "a good part of it are its tests"),
+    (
+        "src/builder/kubernetes/boot.rs",
+        "what a pod goes through until it is ready, with its cases",
+    ),
+    (
+        "src/builder/kubernetes/client.rs",
+        "every call to the cluster, with its error",
+    ),
+    (
+        "src/credentials/kubeconfig/mod.rs",
+        "a kubeconfig read, checked and rewritten",
+    ),
     ("src/plan/tests.rs", "tables of cases"),
+    ("src/run.rs", "the order of all stages"),
 ];
 
 /// Files that are tests as a whole.

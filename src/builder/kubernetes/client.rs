@@ -1,0 +1,422 @@
+//! The calls that we make to the API server, and what their failures mean.
+//!
+//! In: the run's kubeconfig. Out: typed answers, or an [`ApiError`] in words with a hint. Every call
+//! ends within [`TIMEOUT`]; calls that only tell us more ([`Cluster::events`], logs) may be forbidden.
+
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use futures_util::stream::BoxStream;
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::authorization::v1::{
+    ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec,
+};
+use k8s_openapi::api::core::v1::{Event, Pod};
+use kube::api::{
+    Api, DeleteParams, ListParams, LogParams, Patch, PatchParams, PostParams, Preconditions,
+    WatchParams,
+};
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::core::WatchEvent;
+use kube::{Client, Config};
+use serde_json::{Value, json};
+use thiserror::Error;
+
+/// How long a call may take. An API server answers within milliseconds.
+const TIMEOUT: Duration = Duration::from_secs(10);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What the server allows a watch to take (seconds); it is begun anew after that.
+const WATCH_SECONDS: u32 = 290;
+
+/// A cluster's API, in one namespace.
+#[derive(Clone)]
+pub(super) struct Cluster {
+    client: Client,
+    pub server: String,
+    pub namespace: String,
+    calls: Arc<AtomicUsize>,
+}
+
+impl fmt::Debug for Cluster {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            server, namespace, ..
+        } = self;
+        write!(formatter, "Cluster({server}, {namespace})")
+    }
+}
+
+/// A call failed.
+#[derive(Debug, Error)]
+pub(crate) enum ApiError {
+    #[error("could not read the kubeconfig that was written for this run")]
+    Kubeconfig(#[source] Box<kube::config::KubeconfigError>),
+    #[error("could not set up a connection to {server}: {reason}")]
+    Setup { server: String, reason: String },
+    #[error("could not get credentials for {server}: {reason}")]
+    Credentials { server: String, reason: String },
+    #[error("could not reach the Kubernetes API at {server}: {reason}")]
+    Unreachable { server: String, reason: String },
+    #[error("the Kubernetes API at {server} refuses the credentials (401)")]
+    Unauthorized { server: String },
+    #[error("may not {call}: {reason}")]
+    Forbidden { call: String, reason: String },
+    #[error("could not {call}: {reason}")]
+    NoNamespace { call: String, reason: String },
+    #[error("could not {call}: {reason} ({code})")]
+    Refused {
+        call: String,
+        code: u16,
+        reason: String,
+    },
+}
+
+impl ApiError {
+    pub(crate) fn hint(&self) -> Option<String> {
+        let hint = match self {
+            Self::Kubeconfig(_) | Self::Setup { .. } => return None,
+            Self::Credentials { .. } => {
+                "are there AWS credentials that may use this cluster? Run \
+                 aws-actions/configure-aws-credentials before this step"
+            }
+            Self::Unreachable { .. } => {
+                "is the address right, and is the API open to this machine? An EKS cluster may limit \
+                 it to its VPC or to address ranges (`publicAccessCidrs`)"
+            }
+            Self::Unauthorized { .. } => {
+                "does the cluster know this identity? On EKS: `aws eks create-access-entry \
+                 --principal-arn ROLE`, with the role that this step runs as"
+            }
+            Self::Forbidden { .. } => {
+                "give the identity a Role with the verbs that README lists under Kubernetes, in this \
+                 namespace, and a RoleBinding"
+            }
+            Self::NoNamespace { .. } => {
+                "create the namespace (`kubectl create namespace NAME`), or set the input `namespace`"
+            }
+            Self::Refused { reason, .. } if reason.contains("PodSecurity") => {
+                "BuildKit needs a privileged pod: label the namespace \
+                 `pod-security.kubernetes.io/enforce=privileged`, or try `driver-opts: rootless=true`"
+            }
+            Self::Refused { reason, .. } if reason.contains("exceeded quota") => QUOTA_HINT,
+            Self::Refused { .. } => return None,
+        };
+        Some(hint.to_owned())
+    }
+
+    pub(super) fn is_forbidden(&self) -> bool {
+        matches!(self, Self::Forbidden { .. })
+    }
+}
+
+pub(super) const QUOTA_HINT: &str =
+    "lower `requests` and `limits` in `driver-opts`, or raise the namespace's ResourceQuota";
+
+impl Cluster {
+    /// Reads the kubeconfig of the run. Nothing is sent yet.
+    pub(super) async fn open(kubeconfig: &Path) -> Result<Self, ApiError> {
+        let setup = |error| ApiError::Kubeconfig(Box::new(error));
+        let kubeconfig = Kubeconfig::read_from(kubeconfig).map_err(setup)?;
+        let options = KubeConfigOptions::default();
+        let mut config = Config::from_custom_kubeconfig(kubeconfig, &options)
+            .await
+            .map_err(setup)?;
+        config.connect_timeout = Some(CONNECT_TIMEOUT);
+        let server = config.cluster_url.to_string();
+        let server = server.trim_end_matches('/').to_owned();
+        let namespace = config.default_namespace.clone();
+        let client = Client::try_from(config).map_err(|error| match &error {
+            kube::Error::Auth(cause) => ApiError::Credentials {
+                server: server.clone(),
+                reason: credentials_reason(cause),
+            },
+            _ => ApiError::Setup {
+                server: server.clone(),
+                reason: chain(&error),
+            },
+        })?;
+        Ok(Self {
+            client,
+            server,
+            namespace,
+            calls: Arc::default(),
+        })
+    }
+
+    /// How many calls were made so far.
+    pub(super) fn calls(&self) -> usize {
+        self.calls.load(Ordering::Relaxed)
+    }
+
+    pub(super) async fn create(&self, manifest: Value) -> Result<Deployment, ApiError> {
+        let what = "create a Deployment";
+        let typed: Deployment =
+            serde_json::from_value(manifest).map_err(|error| ApiError::Refused {
+                call: what.to_owned(),
+                code: 0,
+                reason: error.to_string(),
+            })?;
+        let parameters = PostParams::default();
+        self.call(what, self.deployments().create(&parameters, &typed))
+            .await
+    }
+
+    pub(super) async fn deployment(&self, name: &str) -> Result<Option<Deployment>, ApiError> {
+        self.call("get the Deployment", self.deployments().get_opt(name))
+            .await
+    }
+
+    /// Deployments that runs of ours made.
+    pub(super) async fn list(&self, selector: &str) -> Result<Vec<Deployment>, ApiError> {
+        let parameters = ListParams::default().labels(selector);
+        let deployments = self.deployments();
+        let list = self.call("list Deployments", deployments.list(&parameters));
+        Ok(list.await?.items)
+    }
+
+    /// Sets an annotation of a Deployment.
+    pub(super) async fn annotate(
+        &self,
+        name: &str,
+        key: &str,
+        value: &str,
+    ) -> Result<(), ApiError> {
+        let patch = Patch::Merge(json!({ "metadata": { "annotations": { key: value } } }));
+        let parameters = PatchParams::default();
+        let deployments = self.deployments();
+        self.call(
+            "patch the Deployment",
+            deployments.patch(name, &parameters, &patch),
+        )
+        .await?;
+        Ok(())
+    }
+
+    /// Deletes a Deployment with its pods, if it is still the one of this uid.
+    pub(super) async fn delete(&self, name: &str, uid: Option<&str>) -> Result<(), ApiError> {
+        let mut parameters = DeleteParams::background();
+        if let Some(uid) = uid {
+            parameters = parameters.preconditions(Preconditions {
+                uid: Some(uid.to_owned()),
+                resource_version: None,
+            });
+        }
+        let deleted = self
+            .call(
+                "delete the Deployment",
+                self.deployments().delete(name, &parameters),
+            )
+            .await;
+        match deleted {
+            // Gone, or another one by now.
+            Err(
+                ApiError::Refused {
+                    code: 404 | 409, ..
+                }
+                | ApiError::NoNamespace { .. },
+            ) => Ok(()),
+            other => other.map(drop),
+        }
+    }
+
+    pub(super) async fn pods(&self, selector: &str) -> Result<(Vec<Pod>, String), ApiError> {
+        let parameters = ListParams::default().labels(selector);
+        let list = self
+            .call("list pods", self.pod_api().list(&parameters))
+            .await?;
+        let version = list.metadata.resource_version.unwrap_or_default();
+        Ok((list.items, version))
+    }
+
+    /// Changes of pods after a version.
+    pub(super) async fn watch(
+        &self,
+        selector: &str,
+        version: &str,
+    ) -> Result<BoxStream<'static, kube::Result<WatchEvent<Pod>>>, ApiError> {
+        let parameters = WatchParams::default()
+            .labels(selector)
+            .timeout(WATCH_SECONDS);
+        let api = self.pod_api();
+        let stream = self
+            .call("watch pods", api.watch(&parameters, version))
+            .await?;
+        Ok(stream.boxed())
+    }
+
+    /// What the cluster said about a pod, oldest first.
+    pub(super) async fn events(&self, pod: &str) -> Result<Vec<Event>, ApiError> {
+        let parameters = ListParams::default().fields(&format!("involvedObject.name={pod}"));
+        let api: Api<Event> = Api::namespaced(self.client.clone(), &self.namespace);
+        let list = self.call("list events", api.list(&parameters)).await?;
+        let mut events = list.items;
+        events.sort_by_key(|event| {
+            let time = event
+                .last_timestamp
+                .as_ref()
+                .or(event.first_timestamp.as_ref());
+            (
+                time.map(|time| time.0),
+                event.metadata.resource_version.clone(),
+            )
+        });
+        Ok(events)
+    }
+
+    /// The last lines of BuildKit's log.
+    pub(super) async fn log(&self, pod: &str, lines: i64) -> Result<String, ApiError> {
+        let parameters = LogParams {
+            container: Some("buildkitd".to_owned()),
+            tail_lines: Some(lines),
+            limit_bytes: Some(64 * 1024),
+            ..LogParams::default()
+        };
+        let api = self.pod_api();
+        self.call("read the pod's log", api.logs(pod, &parameters))
+            .await
+    }
+
+    /// Whether a call is allowed; also yes when that can't be found out.
+    pub(super) async fn may(&self, right: &Right) -> Result<bool, ApiError> {
+        let review = SelfSubjectAccessReview {
+            spec: SelfSubjectAccessReviewSpec {
+                resource_attributes: Some(ResourceAttributes {
+                    namespace: Some(self.namespace.clone()),
+                    verb: Some(right.verb.to_owned()),
+                    group: Some(right.group.to_owned()),
+                    resource: Some(right.resource.to_owned()),
+                    subresource: right.subresource.map(str::to_owned),
+                    ..ResourceAttributes::default()
+                }),
+                ..SelfSubjectAccessReviewSpec::default()
+            },
+            ..SelfSubjectAccessReview::default()
+        };
+        let api: Api<SelfSubjectAccessReview> = Api::all(self.client.clone());
+        let parameters = PostParams::default();
+        match self
+            .call("ask for our rights", api.create(&parameters, &review))
+            .await
+        {
+            Ok(review) => Ok(review.status.is_none_or(|status| status.allowed)),
+            Err(ApiError::Forbidden { .. } | ApiError::Refused { .. }) => Ok(true),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn deployments(&self) -> Api<Deployment> {
+        Api::namespaced(self.client.clone(), &self.namespace)
+    }
+
+    fn pod_api(&self) -> Api<Pod> {
+        Api::namespaced(self.client.clone(), &self.namespace)
+    }
+
+    async fn call<T>(
+        &self,
+        what: &str,
+        call: impl Future<Output = kube::Result<T>>,
+    ) -> Result<T, ApiError> {
+        self.calls.fetch_add(1, Ordering::Relaxed);
+        match tokio::time::timeout(TIMEOUT, call).await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(error)) => Err(self.meaning(what, &error)),
+            Err(_) => Err(ApiError::Unreachable {
+                server: self.server.clone(),
+                reason: format!("no answer within {} s", TIMEOUT.as_secs()),
+            }),
+        }
+    }
+
+    fn meaning(&self, what: &str, error: &kube::Error) -> ApiError {
+        let server = self.server.clone();
+        let call = format!("{what} in the namespace `{}`", self.namespace);
+        match error {
+            kube::Error::Api(status) => {
+                let reason = status.message.clone();
+                match status.code {
+                    401 => ApiError::Unauthorized { server },
+                    // A quota and an admission hook answer 403, too.
+                    403 if !reason.contains("exceeded quota")
+                        && !reason.contains("PodSecurity")
+                        && reason.contains(" cannot ") =>
+                    {
+                        ApiError::Forbidden { call, reason }
+                    }
+                    404 if reason.starts_with("namespaces ") => {
+                        ApiError::NoNamespace { call, reason }
+                    }
+                    code => ApiError::Refused { call, code, reason },
+                }
+            }
+            kube::Error::Auth(error) => ApiError::Credentials {
+                server,
+                reason: credentials_reason(error),
+            },
+            other => match credentials_error(other) {
+                Some(error) => ApiError::Credentials {
+                    server,
+                    reason: credentials_reason(error),
+                },
+                None => ApiError::Unreachable {
+                    server,
+                    reason: chain(other),
+                },
+            },
+        }
+    }
+}
+
+/// An error of the exec plugin comes wrapped in one of the transport.
+fn credentials_error(error: &kube::Error) -> Option<&kube::client::AuthError> {
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        if let Some(found) = cause.downcast_ref() {
+            return Some(found);
+        }
+        source = cause.source();
+    }
+    None
+}
+
+/// What the credentials' program said, which is more than that it failed.
+fn credentials_reason(error: &kube::client::AuthError) -> String {
+    match error {
+        kube::client::AuthError::AuthExecRun { out, .. } => {
+            let said = String::from_utf8_lossy(&out.stderr);
+            let last = said.lines().rfind(|line| !line.trim().is_empty());
+            last.unwrap_or("its program failed without a word")
+                .trim_start_matches("fast-ecr-push: ")
+                .to_owned()
+        }
+        other => chain(other),
+    }
+}
+
+/// An error with its causes on one line, each said once.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let said = cause.to_string();
+        if !text.contains(&said) {
+            text = format!("{text}: {said}");
+        }
+        source = cause.source();
+    }
+    text
+}
+
+/// A right that a Role grants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Right {
+    pub verb: &'static str,
+    pub group: &'static str,
+    pub resource: &'static str,
+    pub subresource: Option<&'static str>,
+}

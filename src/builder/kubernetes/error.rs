@@ -1,0 +1,83 @@
+//! Why there is no builder in the cluster, in words and with what to do.
+
+use thiserror::Error;
+
+use super::client::ApiError;
+use super::rights;
+
+/// The builder in the cluster could not be had.
+#[derive(Debug, Error)]
+pub(crate) enum KubernetesError {
+    #[error(transparent)]
+    Api(#[from] ApiError),
+    #[error("this identity lacks rights in the namespace `{namespace}`: {}", missing.join(", "))]
+    Rights {
+        namespace: String,
+        missing: Vec<String>,
+    },
+    #[error("the builder `{name}` in the namespace `{namespace}` {}: {why}", late(.seconds))]
+    NotReady {
+        name: String,
+        namespace: String,
+        /// None when waiting was given up.
+        seconds: Option<u64>,
+        why: String,
+        hint: Option<String>,
+    },
+    #[error("somebody deleted the builder `{name}` while it started")]
+    Gone { name: String },
+    #[error("the builder `{name}` was lost during the build: {why}")]
+    Lost {
+        name: String,
+        why: String,
+        hint: String,
+    },
+    #[error("the run was cancelled while the builder started")]
+    Cancelled,
+}
+
+fn late(seconds: &Option<u64>) -> String {
+    match seconds {
+        Some(seconds) => format!("was not ready within {seconds} s"),
+        None => "can't start".to_owned(),
+    }
+}
+
+impl KubernetesError {
+    pub(crate) fn hint(&self) -> Option<String> {
+        match self {
+            Self::Api(error) => error.hint(),
+            Self::Rights { .. } => Some(format!(
+                "apply this Role and bind it to the identity of this step:\n{}",
+                rights::ROLE
+            )),
+            Self::NotReady { hint, seconds, .. } => match (hint, seconds) {
+                (Some(hint), _) => Some(hint.clone()),
+                (None, Some(_)) => Some(
+                    "a slow pull or a new node may need more: raise `builder-timeout`".to_owned(),
+                ),
+                (None, None) => None,
+            },
+            Self::Lost { hint, .. } => Some(hint.clone()),
+            Self::Gone { .. } | Self::Cancelled => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn missing_rights_come_with_the_role_that_grants_them() {
+        let error = KubernetesError::Rights {
+            namespace: "buildx".to_owned(),
+            missing: vec!["create pods/exec".to_owned()],
+        };
+        assert_eq!(
+            error.to_string(),
+            "this identity lacks rights in the namespace `buildx`: create pods/exec"
+        );
+        assert!(error.hint().unwrap().contains("kind: Role"));
+    }
+}

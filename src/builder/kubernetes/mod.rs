@@ -1,0 +1,311 @@
+//! BuildKit in the user's cluster: ours under the name where buildx's driver looks for its own.
+//!
+//! In: the plan and a kubeconfig. Out: a [`Running`] builder. The Deployment is created, followed
+//! and deleted by us; buildx is told of it meanwhile and only connects. If the cluster will not
+//! have our manifest, the driver makes its own. A heartbeat tells later runs that this one lives
+//! ([`reap`]); what happens to the pod during the build is watched ([`guard`]).
+
+mod boot;
+mod client;
+mod error;
+mod follow;
+mod guard;
+mod manifest;
+mod reap;
+mod register;
+mod rights;
+
+use std::path::Path;
+use std::time::Duration;
+
+use futures_util::future::{select_all, try_join_all};
+use jiff::{SignedDuration, Timestamp};
+use tokio_util::sync::CancellationToken;
+
+use super::{BuilderError, Tool};
+use crate::log;
+use crate::plan::{BuilderPlan, KubernetesPlan, Node};
+use crate::timings::{Phase, Stage};
+use boot::Milestone;
+use client::{ApiError, Cluster};
+pub(crate) use error::KubernetesError;
+use follow::{Follower, Way};
+use guard::Guard;
+
+/// A builder whose pods are ready.
+#[derive(Debug)]
+pub(crate) struct Running {
+    cluster: Cluster,
+    nodes: Vec<RunningNode>,
+    /// What its start consisted of.
+    pub stages: Vec<Stage>,
+}
+
+#[derive(Debug)]
+struct RunningNode {
+    name: String,
+    made: Made,
+    guard: Guard,
+}
+
+/// What is known of a Deployment that was made.
+#[derive(Debug)]
+struct Made {
+    /// None when buildx makes it.
+    uid: Option<String>,
+    /// The API server's clock minus ours.
+    skew: SignedDuration,
+}
+
+/// Makes the builder and waits until it is ready.
+pub(super) async fn start(
+    plan: &BuilderPlan,
+    kubernetes: &KubernetesPlan,
+    tool: &Tool,
+    cancel: &CancellationToken,
+) -> Result<Running, BuilderError> {
+    let begun = Timestamp::now();
+    let kubeconfig = tool.env.get("KUBECONFIG").map(Path::new);
+    let cluster = Cluster::open(kubeconfig.unwrap_or(Path::new(""))).await;
+    let cluster = cluster.map_err(KubernetesError::from)?;
+    let may_renew = rights::review(&cluster).await?;
+    let mut running = Running {
+        cluster,
+        nodes: Vec::new(),
+        stages: Vec::new(),
+    };
+    let ready = async {
+        for node in &kubernetes.nodes {
+            running.make(kubernetes, node, may_renew).await?;
+        }
+        running
+            .ready(plan, kubernetes, may_renew, tool, cancel)
+            .await
+    };
+    match Box::pin(ready).await {
+        Ok(ways) => {
+            for (way, node) in ways.iter().zip(&kubernetes.nodes) {
+                let of = (kubernetes.nodes.len() > 1).then_some(node);
+                running.stages.extend(stages(way, begun, of));
+            }
+            let calls = running.cluster.calls();
+            tracing::debug!("{calls} calls to the Kubernetes API until ready");
+            Ok(running)
+        }
+        Err(error) => {
+            running.stop(&plan.name, tool).await;
+            Err(error)
+        }
+    }
+}
+
+impl Running {
+    async fn make(
+        &mut self,
+        kubernetes: &KubernetesPlan,
+        node: &Node,
+        may_renew: bool,
+    ) -> Result<(), KubernetesError> {
+        let made = make(&self.cluster, kubernetes, node, may_renew).await?;
+        self.nodes.push(RunningNode {
+            guard: Guard::start(self.cluster.clone(), &node.name, made.skew, may_renew),
+            name: node.name.clone(),
+            made,
+        });
+        Ok(())
+    }
+
+    /// Waits for all nodes at once. Meanwhile buildx is told of them, and what other runs left is
+    /// removed.
+    async fn ready(
+        &self,
+        plan: &BuilderPlan,
+        kubernetes: &KubernetesPlan,
+        may_renew: bool,
+        tool: &Tool,
+        cancel: &CancellationToken,
+    ) -> Result<Vec<Way>, BuilderError> {
+        let timeout = Duration::from_secs(kubernetes.timeout_seconds);
+        let follow = try_join_all(kubernetes.nodes.iter().map(|node| {
+            let follower = Follower::new(&self.cluster, &node.name, node.replicas);
+            follower.ready(timeout, cancel)
+        }));
+        let follow = async { Ok(follow.await?) };
+        let register = async {
+            for (node, running) in kubernetes.nodes.iter().zip(&self.nodes) {
+                let uid = running.made.uid.as_deref();
+                register::node(plan, node, uid.is_none(), tool, cancel).await?;
+                register::check_owner(&self.cluster, node, uid).await;
+            }
+            Ok::<_, BuilderError>(())
+        };
+        let reap = async {
+            if let (true, Some(first)) = (may_renew, self.nodes.first()) {
+                let own: Vec<&str> = self.nodes.iter().map(|node| node.name.as_str()).collect();
+                reap::others(&self.cluster, &own, first.made.skew).await;
+            }
+            Ok(())
+        };
+        let (ways, (), ()) = tokio::try_join!(follow, register, reap)?;
+        for (running, way) in self.nodes.iter().zip(&ways) {
+            let pods = self.cluster.pods(&format!("app={}", running.name)).await;
+            running.guard.watch(pods.map_err(KubernetesError::from)?.0);
+            let node = way.node.as_deref().unwrap_or("a node");
+            tracing::info!("builder `{}` is up on {node}", running.name);
+        }
+        Ok(ways)
+    }
+}
+
+async fn make(
+    cluster: &Cluster,
+    kubernetes: &KubernetesPlan,
+    node: &Node,
+    may_renew: bool,
+) -> Result<Made, KubernetesError> {
+    let before = Timestamp::now();
+    let heartbeat = if may_renew {
+        before
+    } else {
+        before.saturating_add(reap::LONGEST_RUN).unwrap_or(before)
+    };
+    let made = cluster
+        .create(manifest::deployment(kubernetes, node, heartbeat))
+        .await;
+    match made {
+        Ok(deployment) => {
+            // Whole seconds are enough to tell minutes.
+            let created = deployment.metadata.creation_timestamp.as_ref();
+            let skew = created
+                .and_then(|time| Timestamp::from_second(time.0.as_second()).ok())
+                .map_or(SignedDuration::ZERO, |time| time.duration_since(before));
+            Ok(Made {
+                uid: deployment.metadata.uid,
+                skew: if skew.abs() > SignedDuration::from_secs(2) {
+                    skew
+                } else {
+                    SignedDuration::ZERO
+                },
+            })
+        }
+        // A cluster with rules or a version that our manifest does not suit.
+        Err(ApiError::Refused {
+            code: code @ (400 | 422),
+            reason,
+            ..
+        }) => {
+            tracing::info!(
+                target: log::NOTICE,
+                "the cluster refuses our manifest ({code}: {reason}): buildx's own is used"
+            );
+            Ok(Made {
+                uid: None,
+                skew: SignedDuration::ZERO,
+            })
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The stages of a node; named, where there are several.
+fn stages(way: &Way, begun: Timestamp, node: Option<&Node>) -> Vec<Stage> {
+    let mut from = begun;
+    let mut stages = Vec::new();
+    for (milestone, at) in &way.reached {
+        let name = match milestone {
+            Milestone::Created => "ask the cluster for a builder",
+            Milestone::Scheduled => "wait for a node",
+            Milestone::Pulling => "prepare the pod",
+            Milestone::Started => "pull the builder's image, start its container",
+            Milestone::Ready => "wait for BuildKit",
+        };
+        stages.push(Stage {
+            name: match node {
+                Some(node) => format!("{name} ({})", node.platforms.join(", ")),
+                None => name.to_owned(),
+            },
+            phase: Phase::Builder,
+            started: from,
+            ended: *at,
+        });
+        from = *at;
+    }
+    stages
+}
+
+impl Running {
+    /// Ends when a node of the builder is lost, with what happened.
+    pub(super) async fn lost(&self) -> KubernetesError {
+        let guards = self.nodes.iter().map(|node| Box::pin(node.guard.lost()));
+        let ((name, trouble), ..) = select_all(guards).await;
+        KubernetesError::Lost {
+            name,
+            why: trouble.text,
+            hint: trouble.hint,
+        }
+    }
+
+    /// Removes the Deployment with its pods, and buildx's knowledge of it. Also after a
+    /// cancellation: what we made does not stay behind.
+    pub(super) async fn stop(&self, builder: &str, tool: &Tool) {
+        let forget = tool.command(&["rm", "--force", "--keep-daemon", builder]);
+        let never = CancellationToken::new();
+        let delete = async {
+            for RunningNode { name, made, guard } in &self.nodes {
+                guard.stop();
+                if let Err(error) = self.cluster.delete(name, made.uid.as_deref()).await {
+                    tracing::warn!("could not remove the builder `{name}`: {error}");
+                }
+            }
+        };
+        let (forgotten, ()) = tokio::join!(forget.output(&never), delete);
+        if let Err(error) = forgotten {
+            tracing::debug!("{error}");
+        }
+        tracing::debug!(
+            "{} calls to the Kubernetes API in all",
+            self.cluster.calls()
+        );
+    }
+}
+
+/// Removes a builder that a killed run left, by the kubeconfig in its folder.
+pub(super) async fn remove(name: &str, kubeconfig: &Path) -> Result<(), ApiError> {
+    let cluster = Cluster::open(kubeconfig).await?;
+    let selector = reap::ours();
+    for deployment in cluster.list(&selector).await.unwrap_or_default() {
+        let other = deployment.metadata.name.unwrap_or_default();
+        // Nodes of a builder bear its name and their architecture.
+        if other
+            .strip_prefix(name)
+            .is_some_and(|rest| rest.starts_with('-'))
+        {
+            cluster.delete(&other, None).await?;
+        }
+    }
+    cluster.delete(name, None).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_stage_begins_where_the_one_before_ended() {
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let way = Way {
+            reached: vec![
+                (Milestone::Created, at(11)),
+                (Milestone::Scheduled, at(15)),
+                (Milestone::Ready, at(20)),
+            ],
+            node: None,
+        };
+        let stages = stages(&way, at(10), None);
+        let times: Vec<(i64, i64)> = stages
+            .iter()
+            .map(|stage| (stage.started.as_second(), stage.ended.as_second()))
+            .collect();
+        assert_eq!(times, [(10, 11), (11, 15), (15, 20)]);
+    }
+}

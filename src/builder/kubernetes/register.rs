@@ -1,0 +1,85 @@
+//! Telling buildx of the nodes.
+//!
+//! `buildx create` looks whether a Deployment of the node's name is there; it makes its own only
+//! when it boots one and finds none.
+
+use tokio_util::sync::CancellationToken;
+
+use super::client::Cluster;
+use crate::builder::{BuilderError, Tool};
+use crate::log;
+use crate::plan::{BuilderPlan, Node};
+
+/// Tells buildx of the builder. With our Deployment there it only looks whether it runs.
+pub(super) async fn node(
+    plan: &BuilderPlan,
+    node: &Node,
+    by_driver: bool,
+    tool: &Tool,
+    cancel: &CancellationToken,
+) -> Result<(), BuilderError> {
+    let flags = node.buildkitd_flags.join(" ");
+    let mut args = vec!["create", "--name", &plan.name, "--node", &node.name];
+    args.extend(["--driver", plan.driver.name(), "--buildkitd-flags", &flags]);
+    let first = plan.kubernetes.as_ref().and_then(|plan| plan.nodes.first());
+    if first.is_some_and(|first| first.name != node.name) {
+        args.push("--append");
+    }
+    let platforms = node.platforms.join(",");
+    if !platforms.is_empty() {
+        args.extend(["--platform", &platforms]);
+    }
+    let options: Vec<String> = plan.options.iter().map(option).collect();
+    for option in &options {
+        args.extend(["--driver-opt", option]);
+    }
+    if by_driver {
+        args.push("--bootstrap");
+    }
+    let created = tool.command(&args).output(cancel).await;
+    created.map_err(|source| BuilderError::Boot {
+        name: plan.name.clone(),
+        source,
+    })?;
+    Ok(())
+}
+
+/// `--driver-opt` is read as comma-separated values.
+fn option((name, value): &(String, String)) -> String {
+    let option = format!("{name}={value}");
+    if option.contains([',', '"']) {
+        format!("\"{}\"", option.replace('"', "\"\""))
+    } else {
+        option
+    }
+}
+
+/// Whether the Deployment that buildx found is ours.
+pub(super) async fn check_owner(cluster: &Cluster, node: &Node, uid: Option<&str>) {
+    let (Some(uid), Ok(Some(found))) = (uid, cluster.deployment(&node.name).await) else {
+        return;
+    };
+    if found.metadata.uid.as_deref() != Some(uid) {
+        tracing::info!(
+            target: log::NOTICE,
+            "the Deployment `{}` was replaced: buildx's own manifest is used",
+            node.name
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_with_commas_stay_in_one_piece() {
+        let option = |name: &str, value: &str| option(&(name.to_owned(), value.to_owned()));
+        assert_eq!(option("replicas", "1"), "replicas=1");
+        assert_eq!(
+            option("nodeselector", "a=b,c=d"),
+            "\"nodeselector=a=b,c=d\""
+        );
+        assert_eq!(option("labels", "a=\"b\""), "\"labels=a=\"\"b\"\"\"");
+    }
+}

@@ -1,0 +1,121 @@
+//! What this identity may do in the namespace, asked before anything is made.
+//!
+//! By SelfSubjectAccessReview, which everybody who is known may create
+//! (<https://kubernetes.io/docs/reference/access-authn-authz/authorization/#checking-api-access>).
+//! Where the cluster does not answer it, the calls themselves will tell.
+
+use futures_util::future::try_join_all;
+
+use super::KubernetesError;
+use super::client::{Cluster, Right};
+
+const fn right(verb: &'static str, group: &'static str, resource: &'static str) -> Right {
+    Right {
+        verb,
+        group,
+        resource,
+        subresource: None,
+    }
+}
+
+/// Without these there is no builder; buildx's driver needs them, too.
+const NEEDED: &[Right] = &[
+    right("get", "apps", "deployments"),
+    right("create", "apps", "deployments"),
+    right("delete", "apps", "deployments"),
+    right("list", "", "pods"),
+    Right {
+        verb: "create",
+        group: "",
+        resource: "pods",
+        subresource: Some("exec"),
+    },
+];
+
+/// With these a run shows that it lives, and removes what others left.
+const FOR_HEARTBEATS: &[Right] = &[
+    right("patch", "apps", "deployments"),
+    right("list", "apps", "deployments"),
+];
+
+/// The Role with all that is made use of.
+pub(super) const ROLE: &str = "apiVersion: rbac.authorization.k8s.io/v1
+kind: Role
+metadata:
+  name: fast-ecr-push
+rules:
+- apiGroups: [apps]
+  resources: [deployments, statefulsets]
+  verbs: [get, create, delete, list, patch]
+- apiGroups: ['']
+  resources: [configmaps]
+  verbs: [create, update, delete]
+- apiGroups: ['']
+  resources: [pods]
+  verbs: [get, list, watch]
+- apiGroups: ['']
+  resources: [pods/exec]
+  verbs: [create]
+- apiGroups: ['']
+  resources: [pods/log]
+  verbs: [get]
+- apiGroups: ['']
+  resources: [events]
+  verbs: [list]";
+
+/// Whether heartbeats can be given and read.
+///
+/// # Errors
+/// When a right is missing without which there is no builder.
+pub(super) async fn review(cluster: &Cluster) -> Result<bool, KubernetesError> {
+    let all = NEEDED.iter().chain(FOR_HEARTBEATS);
+    let answers = try_join_all(all.clone().map(|right| cluster.may(right))).await?;
+    let denied: Vec<&Right> = all
+        .zip(answers)
+        .filter(|(_, allowed)| !allowed)
+        .map(|(right, _)| right)
+        .collect();
+    let missing: Vec<String> = denied
+        .iter()
+        .filter(|right| NEEDED.contains(right))
+        .map(|right| name(right))
+        .collect();
+    if missing.is_empty() {
+        return Ok(denied.is_empty());
+    }
+    Err(KubernetesError::Rights {
+        namespace: cluster.namespace.clone(),
+        missing,
+    })
+}
+
+fn name(right: &Right) -> String {
+    match right.subresource {
+        Some(subresource) => format!("{} {}/{subresource}", right.verb, right.resource),
+        None => format!("{} {}", right.verb, right.resource),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_role_grants_every_right_that_is_asked_for() {
+        for right in NEEDED.iter().chain(FOR_HEARTBEATS) {
+            let resource = name(right);
+            let resource = resource.split(' ').next_back().unwrap();
+            let rule = ROLE
+                .split("- apiGroups")
+                .find(|rule| {
+                    let resources = rule.lines().find(|line| line.contains("resources:"));
+                    resources.is_some_and(|line| {
+                        line.split(['[', ']', ',', ' '])
+                            .any(|word| word == resource)
+                    })
+                })
+                .unwrap_or_else(|| panic!("{resource}"));
+            assert!(rule.contains(right.verb), "{} {resource}", right.verb);
+        }
+    }
+}

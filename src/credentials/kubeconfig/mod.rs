@@ -1,0 +1,436 @@
+//! A kubeconfig, made fit for this run: one context, credentials that last, nothing that points
+//! out of it.
+//!
+//! In: its text, plain or base64, and where it comes from. Out: an [`Access`], which is written into
+//! the run's folder for buildx and for our own client, or a [`KubeconfigError`]. The text may come
+//! from a secret: no error repeats any of it but names. Format:
+//! <https://kubernetes.io/docs/reference/config-api/kubeconfig.v1/>.
+
+mod exec;
+
+use std::path::{Path, PathBuf};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use kube::config::{
+    AuthInfo, Cluster, Context, ExecConfig, ExecInteractiveMode, Kubeconfig, NamedAuthInfo,
+    NamedCluster, NamedContext,
+};
+use secrecy::{ExposeSecret as _, SecretString};
+use thiserror::Error;
+
+use super::eks::TokenRequest;
+use exec::Exec;
+
+/// The one cluster, context and user of what we write.
+const NAME: &str = "fast-ecr-push";
+
+/// The longest kubeconfig that is read; one with dozens of clusters has some 100 KiB.
+const LONGEST: usize = 1 << 20;
+
+/// A way into a cluster.
+#[derive(Debug, Clone)]
+pub(crate) struct Access {
+    config: Kubeconfig,
+    /// The API server's address.
+    pub server: String,
+    /// Name of the context that was chosen.
+    pub context: String,
+    /// The context's namespace.
+    pub namespace: Option<String>,
+    /// Who can reach the server, when not everybody can.
+    pub restriction: Option<String>,
+    pub warnings: Vec<String>,
+}
+
+/// What is taken from a kubeconfig, and how far it is trusted.
+#[derive(Debug, Clone)]
+pub(crate) struct Terms<'a> {
+    /// The context to use instead of the current one.
+    pub context: Option<&'a str>,
+    /// Whether commands that we don't know may be run.
+    pub allow_exec: bool,
+    /// The file it comes from, for those that it names relative to itself. None for the content
+    /// of an input, which must not name files: they lie where it was made.
+    pub file: Option<&'a Path>,
+    /// Our own program.
+    pub program: &'a Path,
+}
+
+/// A kubeconfig can't be used.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub(crate) enum KubeconfigError {
+    #[error("the kubeconfig is longer than 1 MiB")]
+    Long,
+    #[error("the kubeconfig is neither YAML nor base64")]
+    Encoding,
+    #[error("the kubeconfig can't be read as YAML{}", at(.0))]
+    Yaml(Option<(u64, u64)>),
+    #[error("the kubeconfig has no current context")]
+    NoCurrentContext { known: Vec<String> },
+    #[error("the kubeconfig has no context `{name}`")]
+    NoContext { name: String, known: Vec<String> },
+    #[error("the kubeconfig's context `{context}` names the {kind} `{name}`, which is not in it")]
+    Missing {
+        context: String,
+        kind: &'static str,
+        name: String,
+    },
+    #[error("the kubeconfig's cluster has no usable address: `{server}`")]
+    Server { server: String },
+    #[error("the kubeconfig names a file as `{field}`")]
+    File { field: &'static str },
+    #[error("the kubeconfig names the file `{}` as `{field}`, which is not there", path.display())]
+    NoFile { field: &'static str, path: PathBuf },
+    #[error("the kubeconfig runs the command `{command}` for its credentials")]
+    Exec { command: String },
+    #[error("the kubeconfig runs `{program}` with `{argument}`, which can't be done without it")]
+    AwsArgument { program: String, argument: String },
+    #[error("the kubeconfig uses the auth provider `{name}`, which Kubernetes has dropped")]
+    AuthProvider { name: String },
+    #[error("the kubeconfig's `certificate-authority-data` is not base64")]
+    Authority,
+}
+
+fn at(place: &Option<(u64, u64)>) -> String {
+    place.map_or(String::new(), |(line, column)| {
+        format!(" (line {line}, column {column})")
+    })
+}
+
+impl KubeconfigError {
+    pub(crate) fn hint(&self) -> String {
+        let contexts = |known: &[String]| match known {
+            [] => "it has no contexts at all: is it the whole file?".to_owned(),
+            known => format!(
+                "set the input `kube-context` to one of: {}",
+                known.join(", ")
+            ),
+        };
+        match self {
+            Self::Long | Self::Encoding | Self::Yaml(_) | Self::Missing { .. } => {
+                "store the output of `kubectl config view --raw --flatten --minify` as the secret, \
+                 plain or through `base64`"
+                    .to_owned()
+            }
+            Self::NoCurrentContext { known } | Self::NoContext { known, .. } => contexts(known),
+            Self::Server { .. } => {
+                "`server` has to be an `https://` URL: over `http://` buildx sends no credentials"
+                    .to_owned()
+            }
+            Self::File { .. } => {
+                "files don't travel with a secret: `kubectl config view --raw --flatten --minify` \
+                 puts their content into it"
+                    .to_owned()
+            }
+            Self::NoFile { .. } => "is the kubeconfig up to date?".to_owned(),
+            Self::Exec { .. } => {
+                "for Amazon EKS use `eks-cluster`, or a kubeconfig of `aws eks update-kubeconfig`; \
+                 set `allow-exec: true` if the command is in PATH and may be run"
+                    .to_owned()
+            }
+            Self::AwsArgument { .. } => {
+                "give `eks-cluster` instead of a kubeconfig, or leave the argument out".to_owned()
+            }
+            Self::AuthProvider { .. } => "write the kubeconfig anew with today's tools".to_owned(),
+            Self::Authority => "was it cut or wrapped when it was copied?".to_owned(),
+        }
+    }
+}
+
+impl Access {
+    /// Reads a kubeconfig.
+    ///
+    /// # Errors
+    /// When it can't be read, has no such context, or needs what isn't there.
+    pub(crate) fn read(text: &str, terms: &Terms<'_>) -> Result<Self, KubeconfigError> {
+        let config = parse(text)?;
+        let known = || {
+            config
+                .contexts
+                .iter()
+                .map(|named| named.name.clone())
+                .collect()
+        };
+        let name = terms
+            .context
+            .or(config.current_context.as_deref())
+            .filter(|name| !name.is_empty())
+            .ok_or_else(|| KubeconfigError::NoCurrentContext { known: known() })?;
+        let context = config
+            .contexts
+            .iter()
+            .find(|named| named.name == name)
+            .and_then(|named| named.context.clone())
+            .ok_or_else(|| KubeconfigError::NoContext {
+                name: name.to_owned(),
+                known: known(),
+            })?;
+        let missing = |kind, wanted: &str| KubeconfigError::Missing {
+            context: name.to_owned(),
+            kind,
+            name: wanted.to_owned(),
+        };
+        let cluster = config
+            .clusters
+            .iter()
+            .find(|named| named.name == context.cluster)
+            .and_then(|named| named.cluster.clone())
+            .ok_or_else(|| missing("cluster", &context.cluster))?;
+        let user = match context.user.as_deref().filter(|user| !user.is_empty()) {
+            None => AuthInfo::default(),
+            Some(user) => config
+                .auth_infos
+                .iter()
+                .find(|named| named.name == user)
+                .and_then(|named| named.auth_info.clone())
+                .ok_or_else(|| missing("user", user))?,
+        };
+        Self::assemble(name, context.namespace, cluster, user, terms)
+    }
+
+    /// The access that a cluster's description and our own tokens give.
+    pub(crate) fn eks(
+        server: &str,
+        authority: &str,
+        request: &TokenRequest,
+        program: &Path,
+    ) -> Result<Self, KubeconfigError> {
+        let cluster = Cluster {
+            server: Some(server.trim_end_matches('/').to_owned()),
+            certificate_authority_data: Some(authority.to_owned()),
+            ..Cluster::default()
+        };
+        let user = AuthInfo {
+            exec: Some(plugin(request, program, None)),
+            ..AuthInfo::default()
+        };
+        let terms = Terms {
+            context: None,
+            // Ours, which it is not necessary to look at.
+            allow_exec: true,
+            file: None,
+            program,
+        };
+        Self::assemble(&request.cluster, None, cluster, user, &terms)
+    }
+
+    /// The access of a pod's service account, whose token file is renewed by the kubelet
+    /// (<https://kubernetes.io/docs/tasks/run-application/access-api-from-pod/>).
+    pub(crate) fn in_cluster(
+        folder: &Path,
+        host: &str,
+        port: &str,
+        program: &Path,
+    ) -> Result<Self, KubeconfigError> {
+        let file = |name: &str| Some(folder.join(name).to_string_lossy().into_owned());
+        let host = if host.contains(':') {
+            format!("[{host}]")
+        } else {
+            host.to_owned()
+        };
+        let cluster = Cluster {
+            server: Some(format!("https://{host}:{port}")),
+            certificate_authority: file("ca.crt"),
+            ..Cluster::default()
+        };
+        let user = AuthInfo {
+            token_file: file("token"),
+            ..AuthInfo::default()
+        };
+        let namespace = std::fs::read_to_string(folder.join("namespace")).ok();
+        let terms = Terms {
+            context: None,
+            allow_exec: false,
+            file: Some(folder),
+            program,
+        };
+        let namespace = namespace.map(|name| name.trim().to_owned());
+        Self::assemble("service account", namespace, cluster, user, &terms)
+    }
+
+    fn assemble(
+        context: &str,
+        namespace: Option<String>,
+        mut cluster: Cluster,
+        mut user: AuthInfo,
+        terms: &Terms<'_>,
+    ) -> Result<Self, KubeconfigError> {
+        let server = cluster.server.clone().unwrap_or_default();
+        if !server.starts_with("https://") {
+            return Err(KubeconfigError::Server { server });
+        }
+        file(
+            &mut cluster.certificate_authority,
+            "certificate-authority",
+            terms,
+        )?;
+        file(&mut user.client_certificate, "client-certificate", terms)?;
+        file(&mut user.client_key, "client-key", terms)?;
+        file(&mut user.token_file, "tokenFile", terms)?;
+        if let Some(data) = &cluster.certificate_authority_data
+            && STANDARD.decode(data.trim()).is_err()
+        {
+            return Err(KubeconfigError::Authority);
+        }
+        if let Some(provider) = &user.auth_provider {
+            return Err(KubeconfigError::AuthProvider {
+                name: provider.name.clone(),
+            });
+        }
+        if let Some(exec) = user.exec.take() {
+            user.exec = Some(rewrite(exec, terms)?);
+        }
+        let mut warnings = Vec::new();
+        if cluster.insecure_skip_tls_verify == Some(true) {
+            warnings.push(format!(
+                "the kubeconfig says `insecure-skip-tls-verify` for {server}: whoever answers there \
+                 gets the credentials and the build context"
+            ));
+        }
+        cluster.extensions = None;
+        let config = Kubeconfig {
+            api_version: Some("v1".to_owned()),
+            kind: Some("Config".to_owned()),
+            current_context: Some(NAME.to_owned()),
+            clusters: vec![NamedCluster {
+                name: NAME.to_owned(),
+                cluster: Some(cluster),
+                ..NamedCluster::default()
+            }],
+            auth_infos: vec![NamedAuthInfo {
+                name: NAME.to_owned(),
+                auth_info: Some(user),
+                ..NamedAuthInfo::default()
+            }],
+            contexts: vec![NamedContext {
+                name: NAME.to_owned(),
+                context: Some(Context {
+                    cluster: NAME.to_owned(),
+                    user: Some(NAME.to_owned()),
+                    namespace: namespace.clone(),
+                    ..Context::default()
+                }),
+                ..NamedContext::default()
+            }],
+            ..Kubeconfig::default()
+        };
+        Ok(Self {
+            config,
+            server,
+            context: context.to_owned(),
+            namespace: namespace.filter(|name| !name.is_empty()),
+            restriction: None,
+            warnings,
+        })
+    }
+
+    /// What the runner has to hide: credentials that stand in it as they are.
+    pub(crate) fn secrets(&self) -> Vec<String> {
+        let users = self.config.auth_infos.iter();
+        users
+            .filter_map(|named| named.auth_info.as_ref())
+            .flat_map(|user| [&user.token, &user.password, &user.client_key_data])
+            .flatten()
+            .map(|secret| secret.expose_secret().to_owned())
+            .filter(|secret| !secret.is_empty())
+            .collect()
+    }
+
+    /// The kubeconfig as a file's content, with this namespace. JSON is YAML.
+    pub(crate) fn to_file(&self, namespace: &str) -> SecretString {
+        let mut config = self.config.clone();
+        for context in config
+            .contexts
+            .iter_mut()
+            .filter_map(|named| named.context.as_mut())
+        {
+            context.namespace = Some(namespace.to_owned());
+        }
+        // Maps with text as keys always serialize.
+        SecretString::from(serde_json::to_string(&config).unwrap_or_default())
+    }
+}
+
+fn parse(text: &str) -> Result<Kubeconfig, KubeconfigError> {
+    if text.len() > LONGEST {
+        return Err(KubeconfigError::Long);
+    }
+    let decoded;
+    // A colon stands in every kubeconfig and in no base64.
+    let text = if text.contains(':') {
+        text
+    } else {
+        let packed: String = text.split_whitespace().collect();
+        let bytes = STANDARD
+            .decode(packed)
+            .map_err(|_| KubeconfigError::Encoding)?;
+        decoded = String::from_utf8(bytes).map_err(|_| KubeconfigError::Encoding)?;
+        &decoded
+    };
+    let options = serde_saphyr::options! {
+        budget: serde_saphyr::budget! {
+            max_aliases: 100,
+            max_anchors: 100,
+            max_recorded_anchor_events: 10_000,
+            max_recorded_anchor_bytes: LONGEST,
+            max_depth: 32,
+            max_documents: 1,
+            max_nodes: 50_000,
+            max_total_scalar_bytes: 2 * LONGEST,
+        },
+        // An excerpt could show a secret.
+        with_snippet: false,
+    };
+    serde_saphyr::from_str_with_options(text, options).map_err(|error| {
+        let place = error.location();
+        KubeconfigError::Yaml(place.map(|place| (place.line(), place.column())))
+    })
+}
+
+/// A file's name is made absolute, or refused.
+fn file(
+    value: &mut Option<String>,
+    field: &'static str,
+    terms: &Terms<'_>,
+) -> Result<(), KubeconfigError> {
+    let Some(name) = value.as_deref().filter(|name| !name.is_empty()) else {
+        *value = None;
+        return Ok(());
+    };
+    let Some(origin) = terms.file else {
+        return Err(KubeconfigError::File { field });
+    };
+    let path = origin.parent().unwrap_or(Path::new("/")).join(name);
+    if !path.is_file() {
+        return Err(KubeconfigError::NoFile { field, path });
+    }
+    *value = Some(path.to_string_lossy().into_owned());
+    Ok(())
+}
+
+fn rewrite(config: ExecConfig, terms: &Terms<'_>) -> Result<ExecConfig, KubeconfigError> {
+    match exec::read(&config) {
+        Exec::Eks(request) => Ok(plugin(&request, terms.program, Some(config))),
+        Exec::Other(_) | Exec::Unknown { .. } if terms.allow_exec => Ok(config),
+        Exec::Other(command) => Err(KubeconfigError::Exec { command }),
+        Exec::Unknown { program, argument } => {
+            Err(KubeconfigError::AwsArgument { program, argument })
+        }
+    }
+}
+
+/// Our own program as the exec entry, with the variables of the one it replaces.
+fn plugin(request: &TokenRequest, program: &Path, replaced: Option<ExecConfig>) -> ExecConfig {
+    ExecConfig {
+        api_version: Some("client.authentication.k8s.io/v1beta1".to_owned()),
+        command: Some(program.to_string_lossy().into_owned()),
+        args: Some(request.arguments()),
+        env: replaced.and_then(|config| config.env),
+        interactive_mode: Some(ExecInteractiveMode::Never),
+        ..ExecConfig::default()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,304 @@
+//! The way into the Kubernetes cluster, from wherever there is one.
+//!
+//! In: inputs and environment. Out: an [`Access`], from the input `kubeconfig`, else from
+//! `eks-cluster` (by DescribeCluster:
+//! <https://docs.aws.amazon.com/eks/latest/APIReference/API_DescribeCluster.html>), else the user's
+//! own kubeconfig (`KUBECONFIG`, `~/.kube/config`), else this pod's service account.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use aws_config::Region;
+use aws_sdk_eks::error::{DisplayErrorContext, ProvideErrorMetadata as _};
+use aws_sdk_eks::types::{Cluster, ClusterStatus};
+use secrecy::ExposeSecret as _;
+use thiserror::Error;
+
+use crate::credentials::eks::TokenRequest;
+use crate::credentials::kubeconfig::{Access, KubeconfigError, Terms};
+use crate::env::Env;
+use crate::inputs::Inputs;
+
+/// Where a pod finds its service account.
+const SERVICE_ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
+
+/// No way into a cluster.
+#[derive(Debug, Error)]
+pub(crate) enum ClusterError {
+    #[error(transparent)]
+    Kubeconfig(#[from] KubeconfigError),
+    #[error("could not read the kubeconfig `{}`", path.display())]
+    Read {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    #[error("could not describe the EKS cluster `{cluster}`: {reason}")]
+    Describe {
+        cluster: String,
+        code: Option<String>,
+        reason: String,
+    },
+    #[error("could not describe the EKS cluster `{cluster}`: no AWS region is known")]
+    NoRegion { cluster: String },
+    #[error("the EKS cluster `{cluster}` is {status}, it has no API to ask")]
+    NotActive { cluster: String, status: String },
+    #[error("there is no way into a Kubernetes cluster")]
+    None,
+    #[error("could not find our own program, which makes the cluster's tokens")]
+    Program(#[source] io::Error),
+}
+
+impl ClusterError {
+    pub(crate) fn hint(&self) -> Option<String> {
+        let hint = match self {
+            Self::Kubeconfig(error) => return Some(error.hint()),
+            Self::Read { .. } | Self::Program(_) => return None,
+            Self::NoRegion { .. } => "set the input `aws-region`, or AWS_REGION",
+            Self::NotActive { .. } => "wait until it is active",
+            Self::None => {
+                "give the input `kubeconfig` (a secret with its content) or `eks-cluster` (a name)"
+            }
+            Self::Describe { code, .. } => match code.as_deref() {
+                Some("ResourceNotFoundException") => {
+                    "is the name right, and is it in this account and `aws-region`?"
+                }
+                Some("AccessDeniedException") => {
+                    "the role needs `eks:DescribeCluster` on the cluster's ARN"
+                }
+                Some(_) => return None,
+                None => {
+                    "are there AWS credentials? Run aws-actions/configure-aws-credentials before \
+                     this step, with `permissions: id-token: write`"
+                }
+            },
+        };
+        Some(hint.to_owned())
+    }
+
+    /// Whether what the user gave is wrong, which no other builder mends.
+    pub(crate) fn is_input(&self) -> bool {
+        matches!(self, Self::Kubeconfig(_) | Self::None)
+    }
+}
+
+/// Finds a way into the cluster.
+///
+/// # Errors
+/// When there is none, or what was given can't be used.
+pub(crate) async fn find(inputs: &Inputs, env: &Env) -> Result<Access, ClusterError> {
+    let program = std::env::current_exe().map_err(ClusterError::Program)?;
+    let mut terms = Terms {
+        context: inputs.kube_context.as_deref(),
+        allow_exec: inputs.allow_exec,
+        file: None,
+        program: &program,
+    };
+    if let Some(text) = &inputs.kubeconfig {
+        return Ok(Access::read(text.expose_secret(), &terms)?);
+    }
+    if let Some(cluster) = &inputs.eks_cluster {
+        return Box::pin(describe(cluster, inputs.aws_region.as_deref(), &program)).await;
+    }
+    if let Some(path) = own_file(env) {
+        let text = std::fs::read_to_string(&path).map_err(|source| ClusterError::Read {
+            path: path.clone(),
+            source,
+        })?;
+        terms.file = Some(&path);
+        return Ok(Access::read(&text, &terms)?);
+    }
+    let address = env
+        .get("KUBERNETES_SERVICE_HOST")
+        .zip(env.get("KUBERNETES_SERVICE_PORT"));
+    match address {
+        Some((host, port)) => {
+            let folder = Path::new(SERVICE_ACCOUNT);
+            Ok(Access::in_cluster(folder, host, port, &program)?)
+        }
+        None => Err(ClusterError::None),
+    }
+}
+
+/// The first file of `KUBECONFIG`, or kubectl's default where there is one.
+fn own_file(env: &Env) -> Option<PathBuf> {
+    if let Some(list) = env.get("KUBECONFIG") {
+        return list
+            .split(':')
+            .find(|path| !path.is_empty())
+            .map(PathBuf::from);
+    }
+    let path = env.path("HOME")?.join(".kube/config");
+    path.is_file().then_some(path)
+}
+
+async fn describe(
+    name: &str,
+    region: Option<&str>,
+    program: &Path,
+) -> Result<Access, ClusterError> {
+    let mut loader = aws_config::from_env();
+    if let Some(region) = region {
+        loader = loader.region(Region::new(region.to_owned()));
+    }
+    let config = loader.load().await;
+    let cluster = || name.to_owned();
+    let region = config
+        .region()
+        .ok_or_else(|| ClusterError::NoRegion { cluster: cluster() })?
+        .to_string();
+    let answer = aws_sdk_eks::Client::new(&config)
+        .describe_cluster()
+        .name(name)
+        .send()
+        .await
+        .map_err(|error| ClusterError::Describe {
+            cluster: cluster(),
+            code: error.code().map(str::to_owned),
+            reason: DisplayErrorContext(&error).to_string(),
+        })?;
+    let described = answer.cluster.ok_or(ClusterError::Describe {
+        cluster: cluster(),
+        code: None,
+        reason: "the answer is empty".to_owned(),
+    })?;
+    access(name, region, &described, program)
+}
+
+fn access(
+    name: &str,
+    region: String,
+    cluster: &Cluster,
+    program: &Path,
+) -> Result<Access, ClusterError> {
+    let status = cluster.status.as_ref();
+    let authority = cluster
+        .certificate_authority
+        .as_ref()
+        .and_then(|authority| authority.data.as_deref());
+    // A cluster that is being updated answers all the while.
+    let usable = matches!(
+        status,
+        Some(ClusterStatus::Active | ClusterStatus::Updating)
+    );
+    let (true, Some(endpoint), Some(authority)) = (usable, cluster.endpoint.as_deref(), authority)
+    else {
+        return Err(ClusterError::NotActive {
+            cluster: name.to_owned(),
+            status: status.map_or("UNKNOWN", ClusterStatus::as_str).to_owned(),
+        });
+    };
+    let request = TokenRequest {
+        // On Outposts the cluster's id is signed, not its name.
+        cluster: match &cluster.outpost_config {
+            Some(_) => cluster.id.clone().unwrap_or_else(|| name.to_owned()),
+            None => name.to_owned(),
+        },
+        region: Some(region),
+        ..TokenRequest::default()
+    };
+    let mut access = Access::eks(endpoint, authority, &request, program)?;
+    access.restriction = restriction(cluster);
+    Ok(access)
+}
+
+/// Who can reach the API, when not everybody can.
+fn restriction(cluster: &Cluster) -> Option<String> {
+    let network = cluster.resources_vpc_config.as_ref()?;
+    if !network.endpoint_public_access {
+        return Some(
+            "its API endpoint is private: only a runner inside of its VPC (or a network connected \
+             to it) can reach it"
+                .to_owned(),
+        );
+    }
+    let ranges = network.public_access_cidrs();
+    if ranges.is_empty() || ranges.iter().any(|range| range == "0.0.0.0/0") {
+        return None;
+    }
+    Some(format!(
+        "its API endpoint is open to {} only: a runner on GitHub's machines has an address of its own",
+        ranges.join(", ")
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_sdk_eks::types::{Certificate, VpcConfigResponse};
+
+    use super::*;
+
+    fn cluster(status: ClusterStatus, network: VpcConfigResponse) -> Cluster {
+        Cluster::builder()
+            .endpoint("https://abc.gr7.eu-west-1.eks.amazonaws.com")
+            .certificate_authority(Certificate::builder().data("Y2E=").build())
+            .status(status)
+            .resources_vpc_config(network)
+            .build()
+    }
+
+    fn found(cluster: &Cluster) -> Result<Access, ClusterError> {
+        access("builders", "eu-west-1".to_owned(), cluster, Path::new("/p"))
+    }
+
+    #[test]
+    fn a_restricted_endpoint_is_put_into_words() {
+        let network = VpcConfigResponse::builder;
+        let public = network().endpoint_public_access(true);
+        for (network, expected) in [
+            (public.clone().build(), None),
+            (
+                public.clone().public_access_cidrs("0.0.0.0/0").build(),
+                None,
+            ),
+            (
+                public.public_access_cidrs("203.0.113.0/24").build(),
+                Some("open to 203.0.113.0/24 only"),
+            ),
+            (
+                network().endpoint_private_access(true).build(),
+                Some("is private"),
+            ),
+        ] {
+            let access = found(&cluster(ClusterStatus::Active, network)).unwrap();
+            let said = access.restriction.as_deref();
+            assert_eq!(said.is_some(), expected.is_some(), "{said:?}");
+            assert!(
+                said.unwrap_or("").contains(expected.unwrap_or("")),
+                "{said:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_cluster_that_has_no_api_yet_is_refused() {
+        let network = VpcConfigResponse::builder().build();
+        let error = found(&cluster(ClusterStatus::Creating, network)).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "the EKS cluster `builders` is CREATING, it has no API to ask"
+        );
+    }
+
+    #[tokio::test]
+    async fn without_any_way_in_both_inputs_are_named() {
+        let error = find(&Inputs::default(), &Env::default()).await.unwrap_err();
+        assert!(error.hint().unwrap().contains("`eks-cluster`"));
+    }
+
+    #[tokio::test]
+    async fn the_users_own_kubeconfig_is_found() {
+        let home = tempfile::tempdir().unwrap();
+        std::fs::create_dir(home.path().join(".kube")).unwrap();
+        let path = home.path().join(".kube/config");
+        let text = "{clusters: [{name: c, cluster: {server: 'https://k'}}], current-context: x, \
+                    contexts: [{name: x, context: {cluster: c}}]}";
+        std::fs::write(&path, text).unwrap();
+        let home = home.path().to_string_lossy().into_owned();
+        let access = find(&Inputs::default(), &Env::from([("HOME", &*home)])).await;
+        assert_eq!(access.unwrap().server, "https://k");
+        let missing = Env::from([("KUBECONFIG", "/nowhere/config"), ("HOME", &*home)]);
+        let error = find(&Inputs::default(), &missing).await.unwrap_err();
+        assert!(error.to_string().contains("`/nowhere/config`"));
+    }
+}

@@ -1,0 +1,310 @@
+//! Scheduler, kubelet and controllers, by script: a workload's pods go through their stages at the
+//! script's times, and what a workload owns goes with it. They do nothing else.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::time::sleep;
+
+use crate::script::{Script, Trouble};
+use crate::store::{Key, Store, now};
+
+const NODE: &str = "ip-10-0-1-23.eu-west-1.compute.internal";
+const PULL_ERROR: &str = "failed to pull and unpack image \"example.invalid/buildkit:1\": failed to \
+    resolve reference: dial tcp: lookup example.invalid: no such host";
+
+/// Starts what a new Deployment or StatefulSet asks for.
+pub(crate) fn start(store: &Arc<Store>, workload: &Key, object: &Value, script: &Script) {
+    let replicas = object["spec"]["replicas"].as_u64().unwrap_or(1);
+    if script.trouble == Some(Trouble::Quota) {
+        store.update(workload, |object| {
+            object["status"] = json!({ "conditions": [{
+                "type": "ReplicaFailure", "status": "True", "reason": "FailedCreate",
+                "message": format!("pods \"{}-7c9\" is forbidden: exceeded quota: builders, requested: \
+                    requests.cpu=2, used: requests.cpu=7, limited: requests.cpu=8", workload.name),
+            }]});
+        });
+        return;
+    }
+    for replica in 0..replicas {
+        let (store, workload, object, script) = (
+            Arc::clone(store),
+            workload.clone(),
+            object.clone(),
+            script.clone(),
+        );
+        tokio::spawn(async move { run_pod(&store, &workload, &object, replica, &script).await });
+    }
+}
+
+async fn run_pod(store: &Store, workload: &Key, object: &Value, replica: u64, script: &Script) {
+    let stateful = workload.resource == "statefulsets";
+    let name = if stateful {
+        format!("{}-{replica}", workload.name)
+    } else {
+        format!("{}-6d4cf56db6-{:05x}", workload.name, store.version())
+    };
+    if stateful {
+        claim_volumes(store, workload, object, &name);
+    }
+    let template = &object["spec"]["template"];
+    let pod = Key::new("pods", &workload.namespace, &name);
+    let mut metadata = template["metadata"].clone();
+    metadata["ownerReferences"] = json!([{ "uid": object["metadata"]["uid"] }]);
+    let body = json!({
+        "apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"],
+        "status": { "phase": "Pending" },
+    });
+    if store.create(&pod, body).is_none() {
+        return;
+    }
+    let stage = Stage { store, pod: &pod };
+    sleep(Duration::from_millis(script.scheduled_ms)).await;
+    if script.trouble == Some(Trouble::Unschedulable) {
+        let message = "0/5 nodes are available: 2 node(s) had untolerated taint {dedicated: gpu}, 3 \
+            Insufficient cpu. preemption: 0/5 nodes are available: 5 No preemption victims found for \
+            incoming pod.";
+        stage.condition("PodScheduled", "False", "Unschedulable", message);
+        stage.event("Warning", "FailedScheduling", message);
+        return;
+    }
+    stage.condition("PodScheduled", "True", "", "");
+    store.update(&pod, |pod| pod["spec"]["nodeName"] = json!(NODE));
+    let place = format!("{}/{name}", workload.namespace);
+    stage.event(
+        "Normal",
+        "Scheduled",
+        &format!("Successfully assigned {place} to {NODE}"),
+    );
+    stage.waiting("ContainerCreating", "");
+    let image = template["spec"]["containers"][0]["image"]
+        .as_str()
+        .unwrap_or_default();
+    stage.event("Normal", "Pulling", &format!("Pulling image \"{image}\""));
+    sleep(Duration::from_millis(script.pulled_ms)).await;
+    if script.trouble == Some(Trouble::ImagePull) {
+        stage.event(
+            "Warning",
+            "Failed",
+            &format!("Failed to pull image \"{image}\": {PULL_ERROR}"),
+        );
+        stage.waiting("ErrImagePull", PULL_ERROR);
+        sleep(Duration::from_millis(300)).await;
+        stage.waiting(
+            "ImagePullBackOff",
+            &format!("Back-off pulling image \"{image}\": ErrImagePull: {PULL_ERROR}"),
+        );
+        return;
+    }
+    stage.event(
+        "Normal",
+        "Pulled",
+        &format!("Successfully pulled image \"{image}\""),
+    );
+    sleep(Duration::from_millis(script.started_ms)).await;
+    stage.event("Normal", "Started", "Started container buildkitd");
+    if script.trouble == Some(Trouble::CrashLoop) {
+        stage.crashed();
+        stage.event(
+            "Warning",
+            "BackOff",
+            "Back-off restarting failed container buildkitd",
+        );
+        return;
+    }
+    stage.running(false);
+    if script.trouble == Some(Trouble::NeverReady) {
+        stage.event(
+            "Warning",
+            "Unhealthy",
+            "Readiness probe failed: no workers found",
+        );
+        return;
+    }
+    sleep(probed(template, script.ready_ms)).await;
+    if store.get(&pod).is_none() {
+        return;
+    }
+    stage.running(true);
+    stage.condition("Ready", "True", "", "");
+    count_ready(store, workload);
+    if script.trouble == Some(Trouble::Evicted) {
+        sleep(Duration::from_millis(1500)).await;
+        store.update(&pod, |pod| {
+            pod["status"]["phase"] = json!("Failed");
+            pod["status"]["reason"] = json!("Evicted");
+            pod["status"]["message"] = json!("The node was low on resource: ephemeral-storage.");
+        });
+    }
+}
+
+/// When the readiness probe finds the container ready: at its first run after it is.
+fn probed(template: &Value, ready_ms: u64) -> Duration {
+    let container = &template["spec"]["containers"][0];
+    // With a startup probe and no other, a container is ready as soon as it has started.
+    let probe = match &container["startupProbe"] {
+        Value::Null => &container["readinessProbe"],
+        startup => startup,
+    };
+    let initial = probe["initialDelaySeconds"].as_u64().unwrap_or(0) * 1000;
+    let period = probe["periodSeconds"].as_u64().unwrap_or(10).max(1) * 1000;
+    let late = ready_ms.saturating_sub(initial).div_ceil(period) * period;
+    Duration::from_millis(initial + late)
+}
+
+fn claim_volumes(store: &Store, workload: &Key, object: &Value, pod: &str) {
+    for template in object["spec"]["volumeClaimTemplates"]
+        .as_array()
+        .into_iter()
+        .flatten()
+    {
+        let name = template["metadata"]["name"].as_str().unwrap_or_default();
+        let key = Key::new(
+            "persistentvolumeclaims",
+            &workload.namespace,
+            &format!("{name}-{pod}"),
+        );
+        let mut claim = template.clone();
+        claim["metadata"]["labels"] = object["spec"]["selector"]["matchLabels"].clone();
+        store.create(&key, claim);
+    }
+}
+
+fn count_ready(store: &Store, workload: &Key) {
+    let Some(uid) = store
+        .get(workload)
+        .map(|object| object["metadata"]["uid"].clone())
+    else {
+        return;
+    };
+    let ready = store
+        .list("pods", &workload.namespace)
+        .into_iter()
+        .filter(|(_, pod)| pod["metadata"]["ownerReferences"][0]["uid"] == uid)
+        .filter(|(_, pod)| pod["status"]["containerStatuses"][0]["ready"] == true)
+        .count();
+    store.update(workload, |object| {
+        object["status"]["readyReplicas"] = json!(ready);
+    });
+}
+
+/// Removes what belonged to an object that was deleted: pods end, the rest is garbage.
+pub(crate) fn collect(store: &Arc<Store>, namespace: &str, uid: &Value) {
+    for resource in ["pods", "configmaps", "persistentvolumeclaims"] {
+        for (key, object) in store.list(resource, namespace) {
+            let owners = object["metadata"]["ownerReferences"].as_array();
+            if !owners
+                .into_iter()
+                .flatten()
+                .any(|owner| owner["uid"] == *uid)
+            {
+                continue;
+            }
+            store.update(&key, |object| {
+                object["metadata"]["deletionTimestamp"] = json!(now());
+            });
+            let store = Arc::clone(store);
+            tokio::spawn(async move {
+                sleep(Duration::from_millis(100)).await;
+                store.remove(&key);
+            });
+        }
+    }
+}
+
+struct Stage<'a> {
+    store: &'a Store,
+    pod: &'a Key,
+}
+
+impl Stage<'_> {
+    fn condition(&self, kind: &str, status: &str, reason: &str, message: &str) {
+        let mut condition = json!({ "type": kind, "status": status, "lastTransitionTime": now() });
+        if !reason.is_empty() {
+            condition["reason"] = json!(reason);
+            condition["message"] = json!(message);
+        }
+        self.store.update(self.pod, |pod| {
+            let conditions = &mut pod["status"]["conditions"];
+            match conditions.as_array_mut() {
+                Some(all) => all.push(condition),
+                None => *conditions = json!([condition]),
+            }
+        });
+    }
+
+    fn container(&self, state: &Value, ready: bool) {
+        self.store.update(self.pod, |pod| {
+            let container = &pod["spec"]["containers"][0];
+            pod["status"]["containerStatuses"] = json!([{
+                "name": container["name"], "image": container["image"], "imageID": "",
+                "ready": ready, "restartCount": 0, "state": state,
+            }]);
+        });
+    }
+
+    fn waiting(&self, reason: &str, message: &str) {
+        let mut waiting = json!({ "reason": reason });
+        if !message.is_empty() {
+            waiting["message"] = json!(message);
+        }
+        self.container(&json!({ "waiting": waiting }), false);
+    }
+
+    fn running(&self, ready: bool) {
+        self.store
+            .update(self.pod, |pod| pod["status"]["phase"] = json!("Running"));
+        self.container(&json!({ "running": { "startedAt": now() } }), ready);
+    }
+
+    fn crashed(&self) {
+        let message = "back-off 10s restarting failed container=buildkitd";
+        let waiting = json!({ "reason": "CrashLoopBackOff", "message": message });
+        self.store.update(self.pod, |pod| {
+            let container = &pod["spec"]["containers"][0];
+            pod["status"]["containerStatuses"] = json!([{
+                "name": container["name"], "image": container["image"], "imageID": "",
+                "ready": false, "restartCount": 2, "state": { "waiting": waiting },
+                "lastState": { "terminated": { "exitCode": 1, "reason": "Error" } },
+            }]);
+            pod["status"]["phase"] = json!("Running");
+        });
+    }
+
+    fn event(&self, kind: &str, reason: &str, message: &str) {
+        let name = format!("{}.{:x}", self.pod.name, self.store.version());
+        let uid = self
+            .store
+            .get(self.pod)
+            .map(|pod| pod["metadata"]["uid"].clone());
+        let event = json!({
+            "apiVersion": "v1", "kind": "Event", "metadata": {}, "type": kind, "reason": reason,
+            "message": message, "count": 1, "firstTimestamp": now(), "lastTimestamp": now(),
+            "involvedObject": {
+                "kind": "Pod", "name": self.pod.name, "namespace": self.pod.namespace, "uid": uid,
+            },
+        });
+        self.store
+            .create(&Key::new("events", &self.pod.namespace, &name), event);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_probe_finds_out_at_its_next_run() {
+        let template = |initial, period| {
+            json!({ "spec": { "containers": [{ "readinessProbe": {
+                "initialDelaySeconds": initial, "periodSeconds": period,
+            }}]}})
+        };
+        let seconds = |template, ready_ms| probed(&template, ready_ms).as_secs();
+        assert_eq!(seconds(template(0, 1), 200), 1);
+        assert_eq!(seconds(template(0, 1), 2500), 3);
+        assert_eq!(seconds(template(5, 30), 200), 5);
+        assert_eq!(seconds(template(5, 30), 6000), 35);
+    }
+}

@@ -1,0 +1,79 @@
+//! What the cluster does, by script: a JSON file that tests may rewrite at any time.
+
+use std::path::Path;
+
+use anyhow::{Context as _, Result};
+use serde::Deserialize;
+
+/// Delays are milliseconds after the stage before.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Script {
+    pub scheduled_ms: u64,
+    pub pulled_ms: u64,
+    pub started_ms: u64,
+    /// When buildkitd would answer; the readiness probe finds out later.
+    pub ready_ms: u64,
+    pub trouble: Option<Trouble>,
+    /// What the caller may not do, as `watch pods`.
+    pub denied: Vec<String>,
+    pub namespaces: Vec<String>,
+    /// An answer that the first calls of a kind get.
+    pub faults: Vec<Fault>,
+    /// How far the server's clock is ahead of the machine's.
+    pub seconds_ahead: i64,
+    /// How an exec connection ends after that many bytes from the client.
+    pub cut_exec_after_bytes: Option<u64>,
+}
+
+/// What keeps a pod from its work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Trouble {
+    Unschedulable,
+    ImagePull,
+    CrashLoop,
+    Quota,
+    /// The pod runs and is never ready.
+    NeverReady,
+    /// The node goes away once the pod is ready.
+    Evicted,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Fault {
+    /// As `get deployments`.
+    pub call: String,
+    pub code: u16,
+    /// How many calls get it.
+    pub times: usize,
+}
+
+impl Default for Script {
+    fn default() -> Self {
+        Self {
+            scheduled_ms: 50,
+            pulled_ms: 100,
+            started_ms: 100,
+            ready_ms: 200,
+            trouble: None,
+            denied: Vec::new(),
+            namespaces: vec!["default".to_owned(), "buildx".to_owned()],
+            faults: Vec::new(),
+            seconds_ahead: 0,
+            cut_exec_after_bytes: None,
+        }
+    }
+}
+
+impl Script {
+    /// Reads the file; where there is none, everything goes well.
+    pub(crate) fn read(path: &Path) -> Result<Self> {
+        match std::fs::read_to_string(path) {
+            Ok(text) => serde_json::from_str(&text)
+                .with_context(|| format!("reading the script `{}`", path.display())),
+            Err(_) => Ok(Self::default()),
+        }
+    }
+}
