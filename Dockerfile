@@ -20,9 +20,10 @@ WORKDIR /source
 ENV RUSTFLAGS="-C target-feature=+crt-static"
 COPY Cargo.toml Cargo.lock ./
 COPY tests/rig/Cargo.toml tests/rig/
+COPY tests/kubernetes/Cargo.toml tests/kubernetes/
 # Cargo wants a file for every target that a manifest names. With `--target`, flags are not for build scripts and macros.
-RUN mkdir -p src benches tests/action tests/e2e tests/rig/src \
-    && for target in src benches/overhead tests/action tests/e2e tests/rig/src; do \
+RUN mkdir -p src benches tests/action tests/e2e tests/rig/src tests/kubernetes/src \
+    && for target in src benches/overhead tests/action tests/e2e tests/rig/src tests/kubernetes/src; do \
         if [ -d "$target" ]; then target=$target/main; fi; \
         echo 'fn main() {}' >"$target.rs" || exit; \
     done \
