@@ -10,7 +10,7 @@
 //! - [`report`]: outputs, summary, timings file
 //! - [`cancel`]: signals, and what a killed run leaves
 //! - [`credentials`], [`secrets`]: logins, and that nothing secret gets out
-//! - [`network`]: proxies
+//! - [`network`], who goes through a proxy
 //! - [`plan`]: the command line
 //! - [`architecture`]: which module may use which
 #![expect(
