@@ -22,11 +22,11 @@ COPY Cargo.toml Cargo.lock ./
 COPY tests/rig/Cargo.toml tests/rig/
 COPY tests/kubernetes/Cargo.toml tests/kubernetes/
 # Cargo wants a file for every target that a manifest names. With `--target`, flags are not for build scripts and macros.
-RUN mkdir -p src benches tests/action tests/e2e tests/rig/src tests/kubernetes/src \
-    && for target in src benches/overhead tests/action tests/e2e tests/rig/src tests/kubernetes/src; do \
-        if [ -d "$target" ]; then target=$target/main; fi; \
-        echo 'fn main() {}' >"$target.rs" || exit; \
-    done \
+RUN mkdir -p src benches tests/rig/src tests/kubernetes/src \
+    && awk -F '"' '/^\[/ { folder = /test/ ? "tests/" : /bench/ ? "benches/" : "" } \
+        folder && /^name = / { print folder $2 ".rs" }' Cargo.toml >targets \
+    && printf '%s\n' src/main.rs tests/rig/src/main.rs tests/kubernetes/src/main.rs >>targets \
+    && while read -r target; do echo 'fn main() {}' >"$target"; done <targets \
     && cargo build --locked --profile dist --package fast-ecr-push --target "$(rustc --print host-tuple)"
 
 FROM dependencies AS compile

@@ -1,6 +1,6 @@
 //! What a run leaves for its post step, and the post step itself.
 //!
-//! A run that ends by itself has cleaned up; this is for one that was killed. State goes through
+//! A run that ends by itself has cleaned up; this is for one that was killed, or had no time left. State goes through
 //! `GITHUB_STATE` and comes back as `STATE_<name>`. Only what bears our own name is removed.
 
 use std::io;
@@ -35,6 +35,13 @@ pub(crate) fn note(plan: &Plan, place: &Place, env: &Env) -> Result<(), FileComm
         state.push((BUILDER, &plan.builder.name));
     }
     files::append_values(path, state)
+}
+
+/// Whether the run's folder has to stay for the post step: buildx still knows the builder, so that its removal failed
+/// or took too long. buildx keeps a file for each (`$DOCKER_CONFIG/buildx/instances`).
+pub(crate) fn has_to_remove(plan: &Plan, place: &Place, env: &Env) -> bool {
+    let instances = place.folder.join("docker/buildx/instances");
+    env.path("GITHUB_STATE").is_some() && instances.join(&plan.builder.name).exists()
 }
 
 /// Removes what a killed run left. Says what it did; never fails the job.

@@ -121,6 +121,9 @@ impl Run {
         if let Err(error) = &written {
             tracing::warn!("{error}");
         }
+        if post::has_to_remove(&outcome.plan, &place, &self.env) {
+            let _ = folder.keep();
+        }
         match outcome.result {
             Err(error) => Err(error),
             Ok(_) => Ok(written?),

@@ -1,6 +1,5 @@
 //! Builders on this machine: the docker-container driver's boot and removal, and platforms.
 
-use std::pin::pin;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
@@ -100,18 +99,16 @@ fn platforms(printed: &str) -> Vec<String> {
 /// Removes the builder with its container and volume.
 pub(crate) async fn remove(name: &str, tool: &Tool, patience: Duration) {
     // Runs even after a cancellation: what we made does not stay behind.
-    let stop = CancellationToken::new();
+    let never = CancellationToken::new();
     let command = tool.command(&["rm", "--force", name]);
-    let mut removal = pin!(command.output(&stop));
-    let removed = tokio::select! {
-        removed = &mut removal => removed,
-        () = tokio::time::sleep(patience) => {
-            stop.cancel();
-            removal.await
-        }
-    };
-    if let Err(error) = removed {
-        tracing::warn!("could not remove the builder `{name}`: {error}");
+    // Out of patience it is dropped, which kills it: a second grace would be too long.
+    match tokio::time::timeout(patience, command.output(&never)).await {
+        Ok(Ok(_)) => {}
+        Ok(Err(error)) => tracing::warn!("could not remove the builder `{name}`: {error}"),
+        Err(_) => tracing::warn!(
+            "could not remove the builder `{name}` within {} s",
+            patience.as_secs()
+        ),
     }
 }
 

@@ -12,7 +12,7 @@ use rustix::process::{Signal, test_kill_process};
 use crate::ecr::{Answer, Ecr, HOST};
 use crate::engine::Store;
 use crate::ran::values;
-use crate::runner::{Runner, pid, recorded, run_folders};
+use crate::runner::{Runner, keeps_a_builder, pid, recorded, run_folders};
 
 const LONGEST: Duration = Duration::from_secs(7);
 
@@ -110,10 +110,22 @@ fn a_builder_whose_removal_hangs_does_not_hold_up_a_cancelled_run() {
     let mut running = holding()
         .engine(Store::Classic)
         .buildx("rm.hold", "")
+        .buildx("stubborn", "")
         .start();
     running.wait_until_held();
     running.signal(Signal::INT);
-    let ran = running.finish().exits(130);
+    let temp = running.runner.path("temp");
+    let ran = running
+        .finish_and(|| {
+            let mut folders = fs::read_dir(temp)
+                .unwrap()
+                .map(|entry| entry.unwrap().path());
+            assert!(
+                folders.any(|folder| keeps_a_builder(&folder)),
+                "post could not remove it"
+            );
+        })
+        .exits(130);
     assert!(ran.took < LONGEST, "{:?}", ran.took);
     ran.says("could not remove the builder `fast-ecr-push-[ID]`");
     assert!(ran.summary.starts_with("### Cancelled "), "{}", ran.summary);

@@ -10,6 +10,7 @@
 //! - [`report`]: outputs, summary, timings file
 //! - [`cancel`]: signals, and what a killed run leaves
 //! - [`credentials`], [`secrets`]: logins, and that nothing secret gets out
+//! - [`network`], who goes through a proxy
 //! - [`plan`]: the command line
 //! - [`architecture`]: which module may use which
 #![expect(
@@ -26,6 +27,7 @@ mod ecr;
 mod engine;
 mod failure;
 mod inputs;
+mod network;
 mod plan;
 mod ran;
 mod report;

@@ -335,7 +335,9 @@ impl Running {
             std::thread::sleep(Duration::from_millis(5));
         };
         let took = begin.elapsed();
-        let left: Vec<PathBuf> = run_folders(&self.runner);
+        let mut left: Vec<PathBuf> = run_folders(&self.runner);
+        // A builder that is still there is the post step's to remove.
+        left.retain(|folder| !keeps_a_builder(folder));
         assert!(left.is_empty(), "left behind: {left:?}");
         let ran = Ran::collect(&self.runner, status.code(), took);
         look();
@@ -379,6 +381,12 @@ pub(crate) fn run_folders(runner: &Runner) -> Vec<PathBuf> {
         .collect();
     found.sort();
     found
+}
+
+/// Whether buildx knows a builder by this run's folder.
+pub(crate) fn keeps_a_builder(folder: &Path) -> bool {
+    fs::read_dir(folder.join("docker/buildx/instances"))
+        .is_ok_and(|mut names| names.next().is_some())
 }
 
 pub(crate) fn pid(id: u32) -> Pid {

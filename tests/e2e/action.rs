@@ -5,14 +5,20 @@ use std::time::Duration;
 
 use crate::registry::manifest;
 use crate::rig::{busybox, registry};
-use crate::runner::{Runner, below};
+use crate::runner::{Runner, below, docker};
 
 /// From the start of the CLI to our first line. It takes 0.3 s on an idle machine; tests run beside others.
 const FIRST_LINE: Duration = Duration::from_secs(5);
 
 #[test]
 fn a_step_pushes_to_a_registry_on_localhost_and_later_steps_read_its_outputs() {
-    let runner = Runner::new().file("Dockerfile", format!("FROM {}\nCOPY . /app\n", busybox()));
+    // As in a job with services, whose registry's port is on the host's loopback; and after a checkout.
+    let network = format!("e2e-job-{}", std::process::id());
+    docker(&["network", "create", &network]);
+    let runner = Runner::new()
+        .network(&network)
+        .file(".git/HEAD", "ref: refs/heads/main\n")
+        .file("Dockerfile", format!("FROM {}\nCOPY . /app\n", busybox()));
     let tag = format!("{}/action/app:1", registry());
     let run = runner
         .step()
@@ -46,6 +52,7 @@ fn a_step_pushes_to_a_registry_on_localhost_and_later_steps_read_its_outputs() {
     assert!(run.first_line.unwrap() < FIRST_LINE, "{:?}", run.first_line);
     assert_eq!(runner.leftovers(), Vec::<std::path::PathBuf>::new());
     assert_eq!(runner.containers(), "");
+    docker(&["network", "rm", &network]);
     for path in below(&runner.workspace()) {
         assert_eq!(path.metadata().unwrap().uid(), 1001, "{}", path.display());
     }

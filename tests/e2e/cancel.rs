@@ -186,7 +186,6 @@ fn cancelled_everywhere(driver: &str, points: &[Point]) {
         let Some(took) = main.cancelled else {
             panic!("{name}: the run ended before it came: {}", main.log());
         };
-        println!("{driver}: {name}: {:?} after {took:.1?}", main.code);
         assert_eq!(
             work.left(&main),
             Vec::<String>::new(),

@@ -102,13 +102,14 @@ fn pairs(text: &str) -> Result<BTreeMap<String, String>, String> {
         if line.is_empty() {
             continue;
         }
-        let (equals, heredoc) = (line.find('='), line.find("<<"));
-        let (name, value) = match (equals, heredoc) {
-            (Some(equals), heredoc) if heredoc.is_none_or(|heredoc| equals < heredoc) => {
-                (&line[..equals], line[equals + 1..].to_owned())
+        let (plain, heredoc) = (line.split_once('='), line.split_once("<<"));
+        let (name, value) = match (plain, heredoc) {
+            (Some((name, value)), heredoc)
+                if heredoc.is_none_or(|(other, _)| name.len() < other.len()) =>
+            {
+                (name, value.to_owned())
             }
-            (_, Some(heredoc)) if heredoc > 0 && heredoc + 2 < line.len() => {
-                let delimiter = &line[heredoc + 2..];
+            (_, Some((name, delimiter))) if !name.is_empty() && !delimiter.is_empty() => {
                 let mut value = Vec::new();
                 loop {
                     match lines.next() {
@@ -117,7 +118,7 @@ fn pairs(text: &str) -> Result<BTreeMap<String, String>, String> {
                         None => return Err(format!("matching delimiter not found `{delimiter}`")),
                     }
                 }
-                (&line[..heredoc], value.join("\n"))
+                (name, value.join("\n"))
             }
             _ => return Err(format!("invalid format `{line}`")),
         };

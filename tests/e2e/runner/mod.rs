@@ -7,19 +7,17 @@
 pub(crate) mod commands;
 mod container;
 mod files;
+mod follow;
 mod manifest;
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{BufRead as _, BufReader, Read};
 use std::os::unix::fs::chown;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 use crate::image;
@@ -27,18 +25,11 @@ use crate::rig::variable;
 use commands::Log;
 use container::{Container, Host};
 use files::{Files, Values};
+use follow::{Stop, follow};
 use manifest::Manifest;
 
-/// How long a cancelled step may take after SIGINT, and then after SIGTERM.
-const PATIENCE: [(Signal, Duration); 2] = [
-    (Signal::INT, Duration::from_millis(7500)),
-    (Signal::TERM, Duration::from_millis(2500)),
-];
 /// The user that runner and checkout are on GitHub's machines and in ARC's image.
 const USER: u32 = 1001;
-/// No step of a test takes longer.
-const LONGEST: Duration = Duration::from_secs(240);
-
 /// A machine with one job.
 #[derive(Debug)]
 pub(crate) struct Runner {
@@ -191,24 +182,6 @@ pub(crate) struct Step<'a> {
     stop: Option<Stop>,
 }
 
-/// When and how a run is stopped.
-struct Stop {
-    /// Part of a line; empty for the start of the CLI.
-    line: String,
-    /// Which of the lines that hold it, counted from 1.
-    number: AtomicU32,
-    delay: Duration,
-    /// Whether the container is killed at once, as when the machine goes away.
-    kill: bool,
-}
-
-impl Stop {
-    fn seen_in(&self, line: &str) -> bool {
-        let seen = !self.line.is_empty() && line.contains(&self.line);
-        seen && self.number.fetch_sub(1, Ordering::Relaxed) == 1
-    }
-}
-
 /// What a stage of a step left.
 #[derive(Debug)]
 pub(crate) struct Ended {
@@ -335,100 +308,16 @@ impl Step<'_> {
         ended.values.summary = ended.log.masked(&ended.values.summary);
         assert_eq!(ended.values.refused, Vec::<String>::new());
         assert_eq!(ended.log.unexpected, Vec::<String>::new());
+        // The rest of the job goes on as if the action had not been there.
+        assert_eq!(
+            (&ended.values.path, &ended.values.env),
+            (&Vec::new(), &BTreeMap::new())
+        );
         if ended.cancelled.is_none() {
             assert_eq!(ended.log.open, 0, "an open group: {}", ended.log());
         }
         ended
     }
-}
-
-/// Reads the log to the end, and stops the run on the way.
-fn follow(
-    mut child: Child,
-    started: Instant,
-    host: &Host,
-    container: &str,
-    stop: Option<&Stop>,
-) -> Ended {
-    let (sender, lines) = mpsc::channel();
-    read(child.stdout.take(), sender.clone());
-    read(child.stderr.take(), sender);
-    let mut ended = Ended {
-        code: None,
-        log: Log::default(),
-        values: Values::default(),
-        first_line: None,
-        cancelled: None,
-    };
-    let mut signals = PATIENCE.iter();
-    let mut stopped: Option<Instant> = None;
-    // A run may be stopped before it says anything.
-    let mut due = stop
-        .filter(|stop| stop.line.is_empty())
-        .map(|stop| started + stop.delay);
-    let mut next = started + LONGEST;
-    loop {
-        let wait = due
-            .map_or(next, |due| due.min(next))
-            .saturating_duration_since(Instant::now());
-        match lines.recv_timeout(wait) {
-            Ok(line) => {
-                ended.first_line.get_or_insert_with(|| started.elapsed());
-                ended.log.take(&line, host);
-                if let Some(stop) =
-                    stop.filter(|stop| stop.seen_in(&line) && due.is_none() && stopped.is_none())
-                {
-                    due = Some(Instant::now() + stop.delay);
-                }
-            }
-            Err(RecvTimeoutError::Disconnected) => break,
-            Err(RecvTimeoutError::Timeout) if due.is_some() => {
-                due = None;
-                stopped = Some(Instant::now());
-                next = Instant::now();
-                if stop.is_some_and(|stop| stop.kill) {
-                    docker(&["kill", "--signal", "KILL", container]);
-                    next += LONGEST;
-                }
-            }
-            Err(RecvTimeoutError::Timeout) => {
-                assert!(
-                    stopped.is_some(),
-                    "no end after {LONGEST:?}: {}",
-                    ended.log()
-                );
-                let Some((signal, patience)) = signals.next() else {
-                    // What it started may go on, and its container, too.
-                    child.kill().unwrap();
-                    break;
-                };
-                kill_process(Pid::from_child(&child), *signal).unwrap();
-                next = Instant::now() + *patience;
-            }
-        }
-    }
-    ended.code = child.wait().unwrap().code();
-    ended.cancelled = stopped.map(|stopped| stopped.elapsed());
-    ended
-}
-
-/// Sends lines as .NET's `ReadLine` cuts them: at `\r`, `\n` or both.
-fn read(stream: Option<impl Read + Send + 'static>, sender: Sender<String>) {
-    let mut stream = BufReader::new(stream.expect("piped"));
-    std::thread::spawn(move || {
-        let mut bytes = Vec::new();
-        while stream
-            .read_until(b'\n', &mut bytes)
-            .is_ok_and(|read| read > 0)
-        {
-            let text = String::from_utf8_lossy(&bytes);
-            let text = text.strip_suffix('\n').unwrap_or(&text);
-            for line in text.strip_suffix('\r').unwrap_or(text).split('\r') {
-                let _ = sender.send(line.to_owned());
-            }
-            bytes.clear();
-        }
-    });
 }
 
 impl Ended {
