@@ -2,7 +2,8 @@
 
 use serde::Serialize;
 
-use super::{KubernetesPlan, Place, Remarks};
+use super::kubernetes::{self, KubernetesPlan};
+use super::{Place, Remarks};
 use crate::credentials::kubeconfig::Access;
 use crate::facts::{Engine, ImageStore};
 use crate::github::workflow::WorkflowRun;
@@ -86,6 +87,8 @@ const KUBERNETES_OPTIONS: &[&str] = &[
     "limits.memory",
     "limits.ephemeral-storage",
     "persistent-volume-claim.requests.storage",
+    // Ours: EKS has had no default class since Kubernetes 1.30.
+    "persistent-volume-claim.storageclassname",
     "rootless",
     "schedulername",
     "serviceaccount",
@@ -147,7 +150,7 @@ impl BuilderPlan {
         let kubernetes = KubernetesPlan::new(inputs, &given, access, run, place, remarks);
         Self {
             driver: Driver::Kubernetes,
-            name: format!("{PREFIX}{}", place.id),
+            name: kubernetes::name(inputs, place),
             options: kubernetes.driver_options(given),
             engine: String::new(),
             // That of whichever node takes the pod.

@@ -11,18 +11,21 @@ use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use futures_util::stream::BoxStream;
+use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::authorization::v1::{
     ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec,
 };
-use k8s_openapi::api::core::v1::{Event, Pod};
+use k8s_openapi::api::core::v1::{ConfigMap, Event, Pod};
 use kube::api::{
     Api, DeleteParams, ListParams, LogParams, Patch, PatchParams, PostParams, Preconditions,
     WatchParams,
 };
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::core::WatchEvent;
-use kube::{Client, Config};
+use kube::{Client, Config, Resource};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use thiserror::Error;
 
@@ -164,6 +167,36 @@ impl Cluster {
         let parameters = PostParams::default();
         self.call(what, self.deployments().create(&parameters, &typed))
             .await
+    }
+
+    /// Creates an object beside a Deployment; one of that name may be there already.
+    pub(super) async fn create_beside<K>(&self, what: &str, manifest: Value) -> Result<(), ApiError>
+    where
+        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
+        K: Clone + fmt::Debug + Serialize + DeserializeOwned,
+    {
+        let typed: K = serde_json::from_value(manifest).map_err(|error| ApiError::Refused {
+            call: what.to_owned(),
+            code: 0,
+            reason: error.to_string(),
+        })?;
+        let api: Api<K> = Api::namespaced(self.client.clone(), &self.namespace);
+        let parameters = PostParams::default();
+        match self.call(what, api.create(&parameters, &typed)).await {
+            Ok(_) | Err(ApiError::Refused { code: 409, .. }) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Deletes a ConfigMap, if it is there.
+    pub(super) async fn delete_config(&self, name: &str) -> Result<(), ApiError> {
+        let api: Api<ConfigMap> = Api::namespaced(self.client.clone(), &self.namespace);
+        let parameters = DeleteParams::default();
+        let deleted = self.call("delete a ConfigMap", api.delete(name, &parameters));
+        match deleted.await {
+            Ok(_) | Err(ApiError::Refused { code: 404, .. }) => Ok(()),
+            Err(error) => Err(error),
+        }
     }
 
     pub(super) async fn deployment(&self, name: &str) -> Result<Option<Deployment>, ApiError> {

@@ -17,6 +17,9 @@ use crate::plan::{KubernetesPlan, Node};
 pub(super) const MANAGED: (&str, &str) = ("app.kubernetes.io/managed-by", "fast-ecr-push");
 /// Marks what ends with its run, by contrast with builders that are kept.
 pub(super) const LIFETIME: (&str, &str) = ("fast-ecr-push/lifetime", "run");
+const KEPT: &str = "kept";
+/// The specification as it was made, since the server adds its defaults to what it keeps.
+const MADE: &str = "fast-ecr-push/made";
 /// When the run last said that it lives, by the API server's clock.
 pub(super) const HEARTBEAT: &str = "fast-ecr-push/heartbeat";
 /// Address of the workflow run.
@@ -27,24 +30,33 @@ const DO_NOT_DISRUPT: &str = "karpenter.sh/do-not-disrupt";
 
 const ROOT: &str = "/var/lib/buildkit";
 const ROOTLESS_ROOT: &str = "/home/user/.local/share/buildkit";
+/// Where the two images look for `buildkitd.toml`.
+const CONFIG: &str = "/etc/buildkit";
+const ROOTLESS_CONFIG: &str = "/home/user/.config/buildkit";
 /// The user of the rootless image.
 const ROOTLESS_USER: u32 = 1000;
 
 /// What no pod should take to find out that it is up (seconds).
 const SLOWEST_START: u64 = 1800;
 
-/// The Deployment of a node.
-pub(super) fn deployment(plan: &KubernetesPlan, node: &Node, heartbeat: Timestamp) -> Value {
+/// The Deployment of a node. Without a heartbeat it is kept.
+pub(super) fn deployment(
+    plan: &KubernetesPlan,
+    node: &Node,
+    heartbeat: Option<Timestamp>,
+) -> Value {
     let mut labels = Map::new();
     labels.extend(node.labels.iter().map(text));
     labels.insert(MANAGED.0.to_owned(), json!(MANAGED.1));
     labels.insert("app".to_owned(), json!(node.name));
     let mut on_deployment = labels.clone();
-    on_deployment.insert(LIFETIME.0.to_owned(), json!(LIFETIME.1));
+    let lifetime = if heartbeat.is_some() {
+        LIFETIME.1
+    } else {
+        KEPT
+    };
+    on_deployment.insert(LIFETIME.0.to_owned(), json!(lifetime));
     let mut annotations: Map<String, Value> = node.annotations.iter().map(text).collect();
-    if let Some(run) = &plan.run {
-        annotations.insert(RUN.to_owned(), json!(run));
-    }
     let mut on_pod = annotations.clone();
     on_pod
         .entry(DO_NOT_DISRUPT)
@@ -53,7 +65,26 @@ pub(super) fn deployment(plan: &KubernetesPlan, node: &Node, heartbeat: Timestam
         let key = "container.apparmor.security.beta.kubernetes.io/buildkitd";
         on_pod.insert(key.to_owned(), json!("unconfined"));
     }
-    annotations.insert(HEARTBEAT.to_owned(), json!(heartbeat.to_string()));
+    let mut spec = json!({
+        "replicas": node.replicas,
+        "revisionHistoryLimit": 0,
+        "selector": { "matchLabels": { "app": node.name } },
+        "template": {
+            "metadata": { "labels": labels, "annotations": on_pod },
+            "spec": pod(node),
+        },
+    });
+    if node.storage.is_some() {
+        // The volume goes from one pod to the next.
+        spec["strategy"] = json!({ "type": "Recreate" });
+    }
+    if let Some(run) = &plan.run {
+        annotations.insert(RUN.to_owned(), json!(run));
+    }
+    match heartbeat {
+        Some(time) => annotations.insert(HEARTBEAT.to_owned(), json!(time.to_string())),
+        None => annotations.insert(MADE.to_owned(), json!(spec.to_string())),
+    };
     json!({
         "apiVersion": "apps/v1",
         "kind": "Deployment",
@@ -63,24 +94,108 @@ pub(super) fn deployment(plan: &KubernetesPlan, node: &Node, heartbeat: Timestam
             "labels": on_deployment,
             "annotations": annotations,
         },
-        "spec": {
-            "replicas": node.replicas,
-            "revisionHistoryLimit": 0,
-            "selector": { "matchLabels": { "app": node.name } },
-            "template": {
-                "metadata": { "labels": labels, "annotations": on_pod },
-                "spec": pod(node),
-            },
-        },
+        "spec": spec,
     })
+}
+
+/// Name of a node's ConfigMap, as buildx's driver has it.
+pub(super) fn config_name(node: &Node) -> String {
+    format!("{}-config", node.name)
+}
+
+/// The ConfigMap with `buildkitd.toml`, which goes with its Deployment.
+pub(super) fn config(node: &Node, text: &str, owner: &str) -> Value {
+    json!({
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {
+            "name": config_name(node),
+            "labels": { MANAGED.0: MANAGED.1 },
+            "ownerReferences": [{
+                "apiVersion": "apps/v1", "kind": "Deployment", "name": node.name, "uid": owner,
+            }],
+        },
+        "data": { "buildkitd.toml": text },
+    })
+}
+
+/// Name of a node's claim.
+pub(super) fn claim_name(node: &Node) -> String {
+    format!("{}-data", node.name)
+}
+
+/// The claim of a node that keeps its cache. It outlives the Deployment.
+pub(super) fn claim(node: &Node, size: &str) -> Value {
+    let mut spec = json!({
+        "accessModes": ["ReadWriteOnce"],
+        "resources": { "requests": { "storage": size } },
+    });
+    if let Some(class) = &node.storage_class {
+        spec["storageClassName"] = json!(class);
+    }
+    json!({
+        "apiVersion": "v1",
+        "kind": "PersistentVolumeClaim",
+        "metadata": { "name": claim_name(node), "labels": { MANAGED.0: MANAGED.1 } },
+        "spec": spec,
+    })
+}
+
+/// What a kept Deployment was made of differs in, as `path: there, not wanted`. None where it is not
+/// of our making, so that nobody can tell.
+pub(super) fn differences(found: &Value, wanted: &Value) -> Option<Vec<String>> {
+    let made = found["metadata"]["annotations"][MADE].as_str()?;
+    let made: Value = serde_json::from_str(made).ok()?;
+    let mut differences = Vec::new();
+    compare("", &made, &wanted["spec"], &mut differences);
+    Some(differences)
+}
+
+fn compare(path: &str, there: &Value, wanted: &Value, into: &mut Vec<String>) {
+    match (there, wanted) {
+        (Value::Object(one), Value::Object(other)) => {
+            let names: std::collections::BTreeSet<&String> =
+                one.keys().chain(other.keys()).collect();
+            for name in names {
+                let path = format!("{path}.{name}");
+                compare(&path, &there[name], &wanted[name], into);
+            }
+        }
+        (Value::Array(one), Value::Array(other)) if one.len() == other.len() => {
+            for (index, (there, wanted)) in one.iter().zip(other).enumerate() {
+                compare(&format!("{path}[{index}]"), there, wanted, into);
+            }
+        }
+        _ if there == wanted => {}
+        _ => into.push(format!(
+            "`{}` is {there}, not {wanted}",
+            path.trim_start_matches('.')
+        )),
+    }
 }
 
 fn pod(node: &Node) -> Value {
     let root = if node.rootless { ROOTLESS_ROOT } else { ROOT };
-    let volume = match &node.memory_volume {
-        Some(size) => json!({ "medium": "Memory", "sizeLimit": size }),
-        None => json!({}),
+    let volume = match (&node.storage, &node.memory_volume) {
+        (Some(_), _) => json!({
+            "name": "buildkit", "persistentVolumeClaim": { "claimName": claim_name(node) },
+        }),
+        (None, Some(size)) => json!({
+            "name": "buildkit", "emptyDir": { "medium": "Memory", "sizeLimit": size },
+        }),
+        (None, None) => json!({ "name": "buildkit", "emptyDir": {} }),
     };
+    let mut volumes = vec![volume];
+    let mut mounts = vec![json!({ "name": "buildkit", "mountPath": root })];
+    if node.config.is_some() {
+        let path = if node.rootless {
+            ROOTLESS_CONFIG
+        } else {
+            CONFIG
+        };
+        mounts.push(json!({ "name": "config", "mountPath": path }));
+        volumes.push(json!({ "name": "config", "configMap": { "name": config_name(node) } }));
+    }
     let mut arguments = node.buildkitd_flags.clone();
     if node.rootless {
         arguments.push("--oci-worker-no-process-sandbox".to_owned());
@@ -99,7 +214,7 @@ fn pod(node: &Node) -> Value {
             "failureThreshold": SLOWEST_START,
         },
         "resources": { "requests": node.requests, "limits": node.limits },
-        "volumeMounts": [{ "name": "buildkit", "mountPath": root }],
+        "volumeMounts": mounts,
     });
     if !node.env.is_empty() {
         let env = node.env.iter();
@@ -109,7 +224,7 @@ fn pod(node: &Node) -> Value {
     }
     let mut pod = json!({
         "containers": [container],
-        "volumes": [{ "name": "buildkit", "emptyDir": volume }],
+        "volumes": volumes,
         // One variable for each service of the namespace is of no use to build steps.
         "enableServiceLinks": false,
         "terminationGracePeriodSeconds": 10,
@@ -169,6 +284,8 @@ mod tests {
             namespace: "buildx".to_owned(),
             timeout_seconds: 300,
             fallback: false,
+            kept: false,
+            replace: false,
             nodes: vec![node],
             run: Some("https://github.com/octo/app/actions/runs/7".to_owned()),
             kubeconfig: Hidden(SecretString::from("")),
@@ -186,7 +303,7 @@ mod tests {
 
     fn made(node: Node) -> Value {
         let plan = plan(node);
-        deployment(&plan, &plan.nodes[0], Timestamp::UNIX_EPOCH)
+        deployment(&plan, &plan.nodes[0], Some(Timestamp::UNIX_EPOCH))
     }
 
     /// All that differs from a small node, so that every part of the manifest is there.
@@ -214,6 +331,7 @@ mod tests {
             qemu: Some("binfmt".to_owned()),
             memory_volume: Some("4Gi".to_owned()),
             buildkitd_flags: vec!["--debug".to_owned()],
+            config: Some("debug = true".to_owned()),
             ..node()
         }
     }
@@ -283,5 +401,40 @@ mod tests {
         let pod = &made["spec"]["template"];
         assert_eq!(pod["spec"]["automountServiceAccountToken"], false);
         assert_eq!(pod["metadata"]["annotations"][DO_NOT_DISRUPT], "true");
+    }
+
+    #[test]
+    fn a_builder_that_is_kept_has_its_volume_and_knows_what_it_was_made_of() {
+        let node = Node {
+            storage: Some("100Gi".to_owned()),
+            storage_class: Some("gp3".to_owned()),
+            ..node()
+        };
+        let plan = plan(node);
+        let node = &plan.nodes[0];
+        let wanted = deployment(&plan, node, None);
+        assert_eq!(wanted["metadata"]["labels"][LIFETIME.0], "kept");
+        assert_eq!(wanted["spec"]["strategy"]["type"], "Recreate");
+        let volume = &wanted["spec"]["template"]["spec"]["volumes"][0];
+        assert_eq!(
+            volume["persistentVolumeClaim"]["claimName"],
+            "fast-ecr-push-x1-data"
+        );
+        let claim = claim(node, "100Gi");
+        assert_eq!(claim["spec"]["storageClassName"], "gp3");
+        // The server adds its defaults to the specification; they don't count.
+        let mut found = wanted.clone();
+        found["spec"]["progressDeadlineSeconds"] = json!(600);
+        assert_eq!(differences(&found, &wanted), Some(Vec::new()));
+        let other = Node {
+            limits: [("cpu", "4".to_owned())].into(),
+            ..node.clone()
+        };
+        let wanted = deployment(&plan, &other, None);
+        assert_eq!(
+            differences(&found, &wanted).unwrap(),
+            ["`template.spec.containers[0].resources.limits.cpu` is null, not \"4\""]
+        );
+        assert_eq!(differences(&json!({}), &wanted), None);
     }
 }

@@ -156,7 +156,10 @@ fn four_legs_of_a_matrix_have_four_builders() {
             .into_iter()
             .map(|leg| {
                 let cluster = &cluster;
-                scope.spawn(move || cluster.run(&[("namespace", "buildx"), ("labels", leg)]))
+                scope.spawn(move || {
+                    let tag = cluster.tag(leg);
+                    cluster.run(&[("namespace", "buildx"), ("tags", &tag)])
+                })
             })
             .collect();
         legs.into_iter().map(|leg| leg.join().unwrap()).collect()
@@ -260,6 +263,64 @@ fn two_platforms_have_two_native_nodes() {
         "one after the other: {seconds} s"
     );
     assert_eq!(cluster.stop(), [""; 0]);
+}
+
+#[test]
+fn a_named_builder_is_kept_and_changed_only_when_told_to() {
+    let cluster = Cluster::start();
+    let volume = "persistent-volume-claim.requests.storage=10Gi";
+    let more = format!("{volume}\nlimits.memory=7Gi");
+    let tags = std::sync::atomic::AtomicUsize::new(0);
+    let run = |options: &str, replace: &str| {
+        let number = tags.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let tag = cluster.tag(&format!("image-{number}"));
+        let run = cluster.run(&[
+            ("namespace", "buildx"),
+            ("tags", &tag),
+            ("builder", "team-cache"),
+            ("driver-opts", options),
+            ("replace", replace),
+        ]);
+        run.succeeded();
+        assert_eq!(run.output("builder"), "team-cache");
+        run
+    };
+    run(volume, "");
+    let again = run(volume, "");
+    assert!(!again.log.contains("differs"), "{}", again.log);
+    assert!(again.output("builder-seconds").parse::<f64>().unwrap() < 1.0);
+    let differs = "the builder `team-cache` differs from what is asked for";
+    let limit = "`template.spec.containers[0].resources.limits.memory` is null, not \"7Gi\"";
+    let other = run(&more, "");
+    assert!(
+        other.log.contains(differs) && other.log.contains(limit),
+        "{}",
+        other.log
+    );
+    assert_eq!(cluster.calls("create deployments"), 1);
+    let replaced = run(&more, "true");
+    assert!(replaced.log.contains("and is replaced"), "{}", replaced.log);
+    assert_eq!(cluster.calls("create deployments"), 2);
+    std::thread::scope(|scope| {
+        for _ in 0..3 {
+            scope.spawn(|| run(&more, ""));
+        }
+    });
+    assert_eq!(cluster.calls("create deployments"), 2);
+    let left = cluster.stop();
+    let kinds: Vec<&str> = left
+        .iter()
+        .map(|name| name.split('/').next().unwrap())
+        .collect();
+    assert_eq!(
+        kinds,
+        [
+            "configmaps",
+            "deployments",
+            "persistentvolumeclaims",
+            "pods"
+        ]
+    );
 }
 
 #[test]

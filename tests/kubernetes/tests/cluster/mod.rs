@@ -125,12 +125,20 @@ impl Cluster {
         }
     }
 
+    /// An image's name that nobody else pushes to: the rig's registry mixes up uploads of the same
+    /// layer into the same repository.
+    pub(crate) fn tag(&self, name: &str) -> String {
+        let registry = variable("RIG_REGISTRY");
+        let cluster = self.folder.file_name().unwrap().to_string_lossy();
+        format!("{registry}/{cluster}/{name}:1")
+    }
+
     fn command(&self, inputs: &[(&str, &str)]) -> Command {
         let mut command = Command::new(program("fast-ecr-push"));
         let path = format!("{}:{}", self.folder.join("bin").display(), variable("PATH"));
         let kubeconfig = self.kubeconfig("kubeconfig");
         let context = self.folder.join("context").display().to_string();
-        let tag = format!("{}/kubernetes/test:1", variable("RIG_REGISTRY"));
+        let tag = self.tag("test");
         let defaults = [
             ("driver", "kubernetes"),
             ("kubeconfig", kubeconfig.as_str()),
