@@ -2,7 +2,7 @@
 
 use thiserror::Error;
 
-use super::client::ApiError;
+use super::api::ApiError;
 use super::rights;
 
 /// The builder in the cluster could not be had.

@@ -11,7 +11,8 @@ use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim};
 use serde_json::Value;
 
-use super::client::{ApiError, Cluster};
+use super::api::ApiError;
+use super::client::Cluster;
 use super::{KubernetesError, manifest, reap};
 use crate::log;
 use crate::plan::{KubernetesPlan, Node};

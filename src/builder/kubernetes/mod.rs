@@ -5,6 +5,7 @@
 //! have our manifest, the driver makes its own. A heartbeat tells later runs that this one lives
 //! ([`reap`]); what happens to the pod during the build is watched ([`guard`]).
 
+mod api;
 mod boot;
 mod client;
 mod error;
@@ -26,8 +27,9 @@ use tokio_util::sync::CancellationToken;
 use super::{BuilderError, Tool};
 use crate::plan::{BuilderPlan, KubernetesPlan, Node};
 use crate::timings::{Phase, Stage};
+use api::ApiError;
 use boot::Milestone;
-use client::{ApiError, Cluster};
+use client::Cluster;
 pub(crate) use error::KubernetesError;
 use follow::{Follower, Way};
 use guard::Guard;
