@@ -18,7 +18,11 @@ pub(crate) enum ApiError {
     #[error("could not get credentials for {server}: {reason}")]
     Credentials { server: String, reason: String },
     #[error("could not reach the Kubernetes API at {server}: {reason}")]
-    Unreachable { server: String, reason: String },
+    Unreachable {
+        server: String,
+        reason: String,
+        restriction: Option<String>,
+    },
     #[error("the Kubernetes API at {server} refuses the credentials (401)")]
     Unauthorized { server: String },
     #[error("may not {call}: {reason}")]
@@ -79,6 +83,7 @@ impl ApiError {
                     reason: credentials_reason(error),
                 },
                 None => Self::Unreachable {
+                    restriction: cluster.restriction.clone(),
                     server,
                     reason: chain(other),
                 },
@@ -93,6 +98,10 @@ impl ApiError {
                 "are there AWS credentials that may use this cluster? Run \
                  aws-actions/configure-aws-credentials before this step"
             }
+            Self::Unreachable {
+                restriction: Some(restriction),
+                ..
+            } => return Some(restriction.clone()),
             Self::Unreachable { .. } => {
                 "is the address right, and is the API open to this machine? An EKS cluster may limit \
                  it to its VPC or to address ranges (`publicAccessCidrs`)"

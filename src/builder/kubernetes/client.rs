@@ -43,6 +43,8 @@ pub(super) struct Cluster {
     client: Client,
     pub server: String,
     pub namespace: String,
+    /// Who can reach the server, when not everybody can.
+    pub restriction: Option<String>,
     calls: Arc<AtomicUsize>,
 }
 
@@ -73,6 +75,7 @@ impl Cluster {
             client,
             server,
             namespace,
+            restriction: None,
             calls: Arc::default(),
         })
     }
@@ -287,6 +290,7 @@ impl Cluster {
             Ok(Err(error)) => Err(ApiError::new(self, what, &error)),
             Err(_) => Err(ApiError::Unreachable {
                 server: self.server.clone(),
+                restriction: self.restriction.clone(),
                 reason: format!("no answer within {} s", TIMEOUT.as_secs()),
             }),
         }

@@ -63,7 +63,8 @@ pub(super) async fn start(
     let begun = Timestamp::now();
     let kubeconfig = tool.env.get("KUBECONFIG").map(Path::new);
     let cluster = Cluster::open(kubeconfig.unwrap_or(Path::new(""))).await;
-    let cluster = cluster.map_err(KubernetesError::from)?;
+    let mut cluster = cluster.map_err(KubernetesError::from)?;
+    cluster.restriction.clone_from(&kubernetes.restriction);
     let may_renew = rights::review(&cluster).await?;
     let mut running = Running {
         cluster,

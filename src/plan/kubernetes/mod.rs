@@ -36,6 +36,9 @@ pub(crate) struct KubernetesPlan {
     pub server: String,
     /// Name of the kubeconfig's context.
     pub context: String,
+    /// Who can reach the server, when not everybody can.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub restriction: Option<String>,
     pub namespace: String,
     pub timeout_seconds: u64,
     /// Whether another builder takes over when this one can't be had.
@@ -161,6 +164,7 @@ impl KubernetesPlan {
         Self {
             server: access.server.clone(),
             context: access.context.clone(),
+            restriction: access.restriction.clone(),
             kubeconfig: Hidden(access.to_file(&namespace)),
             namespace,
             timeout_seconds: timeout.or(read.timeout_seconds).unwrap_or(TIMEOUT),

@@ -217,6 +217,37 @@ fn a_kubeconfig_of_awss_own_cli_works_without_it() {
 }
 
 #[test]
+fn a_cluster_of_eks_needs_its_name_only() {
+    let cluster = Cluster::start();
+    let run = |name, role| {
+        cluster.run(&[
+            ("namespace", "buildx"),
+            ("kubeconfig", ""),
+            ("eks-cluster", name),
+            ("aws-region", "eu-west-1"),
+            ("driver", role),
+        ])
+    };
+    run("builders", "kubernetes").succeeded();
+    assert_eq!(run("builders", "auto").output("driver"), "kubernetes");
+    let missing = run("nowhere", "kubernetes");
+    assert_eq!(missing.code, Some(3));
+    assert!(
+        missing
+            .log
+            .contains("could not describe the EKS cluster `nowhere`")
+    );
+    assert!(missing.log.contains("in this account and `aws-region`?"));
+    let private = run("private", "kubernetes");
+    assert_eq!(private.code, Some(3));
+    let words = "could not reach the Kubernetes API at https://127.0.0.1:1";
+    assert!(private.log.contains(words), "{}", private.log);
+    assert!(private.log.contains("hint: its API endpoint is private"));
+    assert_eq!(run("private", "auto").output("driver"), "docker");
+    assert_eq!(cluster.stop(), [""; 0]);
+}
+
+#[test]
 fn an_evicted_pod_ends_the_build_within_ten_seconds() {
     let cluster = Cluster::start();
     cluster.script(r#"{"trouble":"evicted"}"#);

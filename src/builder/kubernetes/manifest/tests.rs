@@ -8,6 +8,7 @@ fn plan(node: Node) -> KubernetesPlan {
     KubernetesPlan {
         server: "https://k".to_owned(),
         context: "c".to_owned(),
+        restriction: None,
         namespace: "buildx".to_owned(),
         timeout_seconds: 300,
         fallback: false,

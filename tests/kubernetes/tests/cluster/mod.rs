@@ -153,7 +153,8 @@ impl Cluster {
             .env("RUNNER_TEMP", self.folder.join("temp"))
             .env("AWS_EC2_METADATA_DISABLED", "true")
             .env("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE")
-            .env("AWS_SECRET_ACCESS_KEY", "secret");
+            .env("AWS_SECRET_ACCESS_KEY", "secret")
+            .env("AWS_ENDPOINT_URL_EKS", self.kubeconfig("eks-endpoint"));
         for (name, value) in defaults.iter().chain(inputs) {
             command.env(format!("INPUT_{}", name.to_ascii_uppercase()), value);
         }
