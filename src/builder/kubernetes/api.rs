@@ -111,7 +111,7 @@ impl ApiError {
                  --principal-arn ROLE`, with the role that this step runs as"
             }
             Self::Forbidden { .. } => {
-                "give the identity a Role with the verbs that README lists under Kubernetes, in this \
+                "give the identity the Role of examples/eks/role.yaml in this \
                  namespace, and a RoleBinding"
             }
             Self::NoNamespace { .. } => {
