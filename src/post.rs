@@ -31,7 +31,12 @@ pub(crate) fn note(plan: &Plan, place: &Place, env: &Env) -> Result<(), FileComm
     };
     let folder = place.folder.to_string_lossy();
     let mut state = vec![(FOLDER, &*folder)];
-    if plan.builder.driver != Driver::Docker {
+    let kept = plan
+        .builder
+        .kubernetes
+        .as_ref()
+        .is_some_and(|plan| plan.kept);
+    if plan.builder.driver != Driver::Docker && !kept {
         state.push((BUILDER, &plan.builder.name));
     }
     files::append_values(path, state)

@@ -137,6 +137,9 @@ pub(crate) struct Inputs {
     pub eks_cluster: Option<String>,
     pub namespace: Option<String>,
     pub allow_exec: bool,
+    /// Name of a builder that outlives the run.
+    pub builder: Option<String>,
+    pub replace: bool,
     /// Seconds.
     pub builder_timeout: Option<i64>,
     /// None when the driver decides.
@@ -294,6 +297,12 @@ impl Inputs {
             eks_cluster: reader.cluster("eks-cluster"),
             namespace: reader.namespace("namespace"),
             allow_exec: reader.boolean("allow-exec").unwrap_or(false),
+            builder: reader.checked(
+                "builder",
+                "letters in lower case, digits and `-`, at most 40",
+                |name| is_namespace(name) && name.len() <= 40,
+            ),
+            replace: reader.boolean("replace").unwrap_or(false),
             builder_timeout: reader.integer("builder-timeout"),
             fallback: reader.choice("fallback", &[Some(Fallback::Local), Some(Fallback::Fail)]),
             cache_from: reader.list("cache-from"),

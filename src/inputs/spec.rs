@@ -286,6 +286,18 @@ pub(crate) const SPECS: &[Spec] = &[
         "Run commands that the kubeconfig names for its credentials (those for Amazon EKS need no leave)",
     ),
     spec(
+        "builder",
+        Kind::Text,
+        "",
+        "Name of a Kubernetes builder that outlives the run, with its cache (default: one for this run alone)",
+    ),
+    spec(
+        "replace",
+        Kind::Boolean,
+        "false",
+        "Replace the builder of that name where it differs from what is asked for",
+    ),
+    spec(
         "builder-timeout",
         Kind::Integer {
             least: 1,

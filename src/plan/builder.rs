@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use super::{KubernetesPlan, Place, Remarks};
+use super::kubernetes::{self, KubernetesPlan};
+use super::{Place, Remarks};
 use crate::credentials::kubeconfig::Access;
 use crate::facts::{Engine, ImageStore};
 use crate::github::workflow::WorkflowRun;
@@ -98,6 +99,8 @@ const KUBERNETES_OPTIONS: &[&str] = &[
     "limits.memory",
     "limits.ephemeral-storage",
     "persistent-volume-claim.requests.storage",
+    // Ours: EKS has had no default class since Kubernetes 1.30.
+    "persistent-volume-claim.storageclassname",
     "rootless",
     "schedulername",
     "serviceaccount",
@@ -194,7 +197,7 @@ impl BuilderPlan {
         }
         Self {
             driver: Driver::Kubernetes,
-            name: format!("{PREFIX}{}", place.id),
+            name: kubernetes::name(inputs, place),
             options: kubernetes.driver_options(given),
             // Every node has its own.
             buildkitd_flags: None,

@@ -689,3 +689,37 @@ fn each_architecture_has_a_node_of_its_own_kind() {
     let emulated = ("driver-opts", "qemu.install=true");
     assert_eq!(shape(&[both, emulated]), ["fast-ecr-push-x1 - "]);
 }
+
+#[test]
+fn a_volume_belongs_to_one_pod_of_a_named_builder() {
+    let volume = (
+        "driver-opts",
+        "persistent-volume-claim.requests.storage=9Gi",
+    );
+    let plan = in_cluster(&[("builder", "cache"), volume]).unwrap();
+    assert_eq!(plan.builder.name, "cache");
+    let node = &kubernetes(&plan).nodes[0];
+    assert!(kubernetes(&plan).kept && node.name == "cache");
+    assert!(node.config.as_ref().unwrap().contains("maxUsedSpace"));
+    // The driver would look for a StatefulSet.
+    assert!(
+        plan.builder
+            .options
+            .iter()
+            .all(|(name, _)| !name.contains("claim"))
+    );
+    let several = (
+        "driver-opts",
+        "persistent-volume-claim.requests.storage=9Gi\nreplicas=2",
+    );
+    for pairs in [&[volume][..], &[("builder", "cache"), several]] {
+        let Err(PlanError::Inputs(errors)) = in_cluster(pairs) else {
+            panic!("{pairs:?}");
+        };
+        assert!(
+            errors[0]
+                .to_string()
+                .contains("`persistent-volume-claim.requests.storage=9Gi` given")
+        );
+    }
+}

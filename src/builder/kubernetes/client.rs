@@ -11,20 +11,24 @@ use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use futures_util::stream::BoxStream;
+use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::authorization::v1::{
     ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec,
 };
-use k8s_openapi::api::core::v1::{Event, Pod};
+use k8s_openapi::api::core::v1::{ConfigMap, Event, Pod};
 use kube::api::{
     Api, DeleteParams, ListParams, LogParams, Patch, PatchParams, PostParams, Preconditions,
     WatchParams,
 };
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::core::WatchEvent;
-use kube::{Client, Config};
+use kube::{Client, Config, Resource};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use thiserror::Error;
+
+use super::api::ApiError;
 
 /// How long a call may take. An API server answers within milliseconds.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -39,6 +43,8 @@ pub(super) struct Cluster {
     client: Client,
     pub server: String,
     pub namespace: String,
+    /// Who can reach the server, when not everybody can.
+    pub restriction: Option<String>,
     calls: Arc<AtomicUsize>,
 }
 
@@ -50,72 +56,6 @@ impl fmt::Debug for Cluster {
         write!(formatter, "Cluster({server}, {namespace})")
     }
 }
-
-/// A call failed.
-#[derive(Debug, Error)]
-pub(crate) enum ApiError {
-    #[error("could not read the kubeconfig that was written for this run")]
-    Kubeconfig(#[source] Box<kube::config::KubeconfigError>),
-    #[error("could not set up a connection to {server}: {reason}")]
-    Setup { server: String, reason: String },
-    #[error("could not get credentials for {server}: {reason}")]
-    Credentials { server: String, reason: String },
-    #[error("could not reach the Kubernetes API at {server}: {reason}")]
-    Unreachable { server: String, reason: String },
-    #[error("the Kubernetes API at {server} refuses the credentials (401)")]
-    Unauthorized { server: String },
-    #[error("may not {call}: {reason}")]
-    Forbidden { call: String, reason: String },
-    #[error("could not {call}: {reason}")]
-    NoNamespace { call: String, reason: String },
-    #[error("could not {call}: {reason} ({code})")]
-    Refused {
-        call: String,
-        code: u16,
-        reason: String,
-    },
-}
-
-impl ApiError {
-    pub(crate) fn hint(&self) -> Option<String> {
-        let hint = match self {
-            Self::Kubeconfig(_) | Self::Setup { .. } => return None,
-            Self::Credentials { .. } => {
-                "are there AWS credentials that may use this cluster? Run \
-                 aws-actions/configure-aws-credentials before this step"
-            }
-            Self::Unreachable { .. } => {
-                "is the address right, and is the API open to this machine? An EKS cluster may limit \
-                 it to its VPC or to address ranges (`publicAccessCidrs`)"
-            }
-            Self::Unauthorized { .. } => {
-                "does the cluster know this identity? On EKS: `aws eks create-access-entry \
-                 --principal-arn ROLE`, with the role that this step runs as"
-            }
-            Self::Forbidden { .. } => {
-                "give the identity a Role with the verbs that README lists under Kubernetes, in this \
-                 namespace, and a RoleBinding"
-            }
-            Self::NoNamespace { .. } => {
-                "create the namespace (`kubectl create namespace NAME`), or set the input `namespace`"
-            }
-            Self::Refused { reason, .. } if reason.contains("PodSecurity") => {
-                "BuildKit needs a privileged pod: label the namespace \
-                 `pod-security.kubernetes.io/enforce=privileged`, or try `driver-opts: rootless=true`"
-            }
-            Self::Refused { reason, .. } if reason.contains("exceeded quota") => QUOTA_HINT,
-            Self::Refused { .. } => return None,
-        };
-        Some(hint.to_owned())
-    }
-
-    pub(super) fn is_forbidden(&self) -> bool {
-        matches!(self, Self::Forbidden { .. })
-    }
-}
-
-pub(super) const QUOTA_HINT: &str =
-    "lower `requests` and `limits` in `driver-opts`, or raise the namespace's ResourceQuota";
 
 impl Cluster {
     /// Reads the kubeconfig of the run. Nothing is sent yet.
@@ -130,20 +70,12 @@ impl Cluster {
         let server = config.cluster_url.to_string();
         let server = server.trim_end_matches('/').to_owned();
         let namespace = config.default_namespace.clone();
-        let client = Client::try_from(config).map_err(|error| match &error {
-            kube::Error::Auth(cause) => ApiError::Credentials {
-                server: server.clone(),
-                reason: credentials_reason(cause),
-            },
-            _ => ApiError::Setup {
-                server: server.clone(),
-                reason: chain(&error),
-            },
-        })?;
+        let client = Client::try_from(config).map_err(|error| ApiError::setup(&server, &error))?;
         Ok(Self {
             client,
             server,
             namespace,
+            restriction: None,
             calls: Arc::default(),
         })
     }
@@ -164,6 +96,36 @@ impl Cluster {
         let parameters = PostParams::default();
         self.call(what, self.deployments().create(&parameters, &typed))
             .await
+    }
+
+    /// Creates an object beside a Deployment; one of that name may be there already.
+    pub(super) async fn create_beside<K>(&self, what: &str, manifest: Value) -> Result<(), ApiError>
+    where
+        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
+        K: Clone + fmt::Debug + Serialize + DeserializeOwned,
+    {
+        let typed: K = serde_json::from_value(manifest).map_err(|error| ApiError::Refused {
+            call: what.to_owned(),
+            code: 0,
+            reason: error.to_string(),
+        })?;
+        let api: Api<K> = Api::namespaced(self.client.clone(), &self.namespace);
+        let parameters = PostParams::default();
+        match self.call(what, api.create(&parameters, &typed)).await {
+            Ok(_) | Err(ApiError::Refused { code: 409, .. }) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Deletes a ConfigMap, if it is there.
+    pub(super) async fn delete_config(&self, name: &str) -> Result<(), ApiError> {
+        let api: Api<ConfigMap> = Api::namespaced(self.client.clone(), &self.namespace);
+        let parameters = DeleteParams::default();
+        let deleted = self.call("delete a ConfigMap", api.delete(name, &parameters));
+        match deleted.await {
+            Ok(_) | Err(ApiError::Refused { code: 404, .. }) => Ok(()),
+            Err(error) => Err(error),
+        }
     }
 
     pub(super) async fn deployment(&self, name: &str) -> Result<Option<Deployment>, ApiError> {
@@ -325,91 +287,14 @@ impl Cluster {
         self.calls.fetch_add(1, Ordering::Relaxed);
         match tokio::time::timeout(TIMEOUT, call).await {
             Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(error)) => Err(self.meaning(what, &error)),
+            Ok(Err(error)) => Err(ApiError::new(self, what, &error)),
             Err(_) => Err(ApiError::Unreachable {
                 server: self.server.clone(),
+                restriction: self.restriction.clone(),
                 reason: format!("no answer within {} s", TIMEOUT.as_secs()),
             }),
         }
     }
-
-    fn meaning(&self, what: &str, error: &kube::Error) -> ApiError {
-        let server = self.server.clone();
-        let call = format!("{what} in the namespace `{}`", self.namespace);
-        match error {
-            kube::Error::Api(status) => {
-                let reason = status.message.clone();
-                match status.code {
-                    401 => ApiError::Unauthorized { server },
-                    // A quota and an admission hook answer 403, too.
-                    403 if !reason.contains("exceeded quota")
-                        && !reason.contains("PodSecurity")
-                        && reason.contains(" cannot ") =>
-                    {
-                        ApiError::Forbidden { call, reason }
-                    }
-                    404 if reason.starts_with("namespaces ") => {
-                        ApiError::NoNamespace { call, reason }
-                    }
-                    code => ApiError::Refused { call, code, reason },
-                }
-            }
-            kube::Error::Auth(error) => ApiError::Credentials {
-                server,
-                reason: credentials_reason(error),
-            },
-            other => match credentials_error(other) {
-                Some(error) => ApiError::Credentials {
-                    server,
-                    reason: credentials_reason(error),
-                },
-                None => ApiError::Unreachable {
-                    server,
-                    reason: chain(other),
-                },
-            },
-        }
-    }
-}
-
-/// An error of the exec plugin comes wrapped in one of the transport.
-fn credentials_error(error: &kube::Error) -> Option<&kube::client::AuthError> {
-    let mut source = std::error::Error::source(error);
-    while let Some(cause) = source {
-        if let Some(found) = cause.downcast_ref() {
-            return Some(found);
-        }
-        source = cause.source();
-    }
-    None
-}
-
-/// What the credentials' program said, which is more than that it failed.
-fn credentials_reason(error: &kube::client::AuthError) -> String {
-    match error {
-        kube::client::AuthError::AuthExecRun { out, .. } => {
-            let said = String::from_utf8_lossy(&out.stderr);
-            let last = said.lines().rfind(|line| !line.trim().is_empty());
-            last.unwrap_or("its program failed without a word")
-                .trim_start_matches("fast-ecr-push: ")
-                .to_owned()
-        }
-        other => chain(other),
-    }
-}
-
-/// An error with its causes on one line, each said once.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let said = cause.to_string();
-        if !text.contains(&said) {
-            text = format!("{text}: {said}");
-        }
-        source = cause.source();
-    }
-    text
 }
 
 /// A right that a Role grants.

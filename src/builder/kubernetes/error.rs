@@ -2,7 +2,7 @@
 
 use thiserror::Error;
 
-use super::client::ApiError;
+use super::api::ApiError;
 use super::rights;
 
 /// The builder in the cluster could not be had.
@@ -49,7 +49,7 @@ impl KubernetesError {
             Self::Api(error) => error.hint(),
             Self::Rights { .. } => Some(format!(
                 "apply this Role and bind it to the identity of this step:\n{}",
-                rights::ROLE
+                rights::ROLE.trim_end()
             )),
             Self::NotReady { hint, seconds, .. } => match (hint, seconds) {
                 (Some(hint), _) => Some(hint.clone()),

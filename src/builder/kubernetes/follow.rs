@@ -16,8 +16,9 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::KubernetesError;
+use super::api::ApiError;
 use super::boot::{self, Milestone, Trouble};
-use super::client::{ApiError, Cluster};
+use super::client::Cluster;
 
 /// Nothing is asked for more often.
 const BEAT: Duration = Duration::from_secs(1);

@@ -5,11 +5,13 @@
 //! have our manifest, the driver makes its own. A heartbeat tells later runs that this one lives
 //! ([`reap`]); what happens to the pod during the build is watched ([`guard`]).
 
+mod api;
 mod boot;
 mod client;
 mod error;
 mod follow;
 mod guard;
+mod make;
 mod manifest;
 mod reap;
 mod register;
@@ -19,24 +21,27 @@ use std::path::Path;
 use std::time::Duration;
 
 use futures_util::future::{select_all, try_join_all};
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
 use super::{BuilderError, Tool};
-use crate::log;
 use crate::plan::{BuilderPlan, KubernetesPlan, Node};
 use crate::timings::{Phase, Stage};
+use api::ApiError;
 use boot::Milestone;
-use client::{ApiError, Cluster};
+use client::Cluster;
 pub(crate) use error::KubernetesError;
 use follow::{Follower, Way};
 use guard::Guard;
+use make::Made;
 
 /// A builder whose pods are ready.
 #[derive(Debug)]
 pub(crate) struct Running {
     cluster: Cluster,
     nodes: Vec<RunningNode>,
+    /// Whether it outlives the run.
+    kept: bool,
     /// What its start consisted of.
     pub stages: Vec<Stage>,
 }
@@ -46,15 +51,6 @@ struct RunningNode {
     name: String,
     made: Made,
     guard: Guard,
-}
-
-/// What is known of a Deployment that was made.
-#[derive(Debug)]
-struct Made {
-    /// None when buildx makes it.
-    uid: Option<String>,
-    /// The API server's clock minus ours.
-    skew: SignedDuration,
 }
 
 /// Makes the builder and waits until it is ready.
@@ -67,11 +63,13 @@ pub(super) async fn start(
     let begun = Timestamp::now();
     let kubeconfig = tool.env.get("KUBECONFIG").map(Path::new);
     let cluster = Cluster::open(kubeconfig.unwrap_or(Path::new(""))).await;
-    let cluster = cluster.map_err(KubernetesError::from)?;
+    let mut cluster = cluster.map_err(KubernetesError::from)?;
+    cluster.restriction.clone_from(&kubernetes.restriction);
     let may_renew = rights::review(&cluster).await?;
     let mut running = Running {
         cluster,
         nodes: Vec::new(),
+        kept: kubernetes.kept,
         stages: Vec::new(),
     };
     let ready = async {
@@ -106,9 +104,14 @@ impl Running {
         node: &Node,
         may_renew: bool,
     ) -> Result<(), KubernetesError> {
-        let made = make(&self.cluster, kubernetes, node, may_renew).await?;
+        let made = make::node(&self.cluster, kubernetes, node, may_renew).await?;
         self.nodes.push(RunningNode {
-            guard: Guard::start(self.cluster.clone(), &node.name, made.skew, may_renew),
+            guard: Guard::start(
+                self.cluster.clone(),
+                &node.name,
+                made.skew,
+                may_renew && !kubernetes.kept,
+            ),
             name: node.name.clone(),
             made,
         });
@@ -154,56 +157,6 @@ impl Running {
             tracing::info!("builder `{}` is up on {node}", running.name);
         }
         Ok(ways)
-    }
-}
-
-async fn make(
-    cluster: &Cluster,
-    kubernetes: &KubernetesPlan,
-    node: &Node,
-    may_renew: bool,
-) -> Result<Made, KubernetesError> {
-    let before = Timestamp::now();
-    let heartbeat = if may_renew {
-        before
-    } else {
-        before.saturating_add(reap::LONGEST_RUN).unwrap_or(before)
-    };
-    let made = cluster
-        .create(manifest::deployment(kubernetes, node, heartbeat))
-        .await;
-    match made {
-        Ok(deployment) => {
-            // Whole seconds are enough to tell minutes.
-            let created = deployment.metadata.creation_timestamp.as_ref();
-            let skew = created
-                .and_then(|time| Timestamp::from_second(time.0.as_second()).ok())
-                .map_or(SignedDuration::ZERO, |time| time.duration_since(before));
-            Ok(Made {
-                uid: deployment.metadata.uid,
-                skew: if skew.abs() > SignedDuration::from_secs(2) {
-                    skew
-                } else {
-                    SignedDuration::ZERO
-                },
-            })
-        }
-        // A cluster with rules or a version that our manifest does not suit.
-        Err(ApiError::Refused {
-            code: code @ (400 | 422),
-            reason,
-            ..
-        }) => {
-            tracing::info!(
-                target: log::NOTICE,
-                "the cluster refuses our manifest ({code}: {reason}): buildx's own is used"
-            );
-            Ok(Made {
-                uid: None,
-                skew: SignedDuration::ZERO,
-            })
-        }
-        Err(error) => Err(error.into()),
     }
 }
 
@@ -253,6 +206,9 @@ impl Running {
         let delete = async {
             for RunningNode { name, made, guard } in &self.nodes {
                 guard.stop();
+                if self.kept {
+                    continue;
+                }
                 if let Err(error) = self.cluster.delete(name, made.uid.as_deref()).await {
                     tracing::warn!("could not remove the builder `{name}`: {error}");
                 }

@@ -36,10 +36,17 @@ pub(crate) struct KubernetesPlan {
     pub server: String,
     /// Name of the kubeconfig's context.
     pub context: String,
+    /// Who can reach the server, when not everybody can.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub restriction: Option<String>,
     pub namespace: String,
     pub timeout_seconds: u64,
     /// Whether another builder takes over when this one can't be had.
     pub fallback: bool,
+    /// Whether the builder outlives the run.
+    pub kept: bool,
+    /// Whether one that differs is replaced.
+    pub replace: bool,
     pub nodes: Vec<Node>,
     /// Who runs it, for people who look at the cluster.
     pub run: Option<String>,
@@ -86,6 +93,12 @@ pub(crate) struct Node {
     pub qemu: Option<String>,
     /// Size of BuildKit's folder in memory.
     pub memory_volume: Option<String>,
+    /// Size of the claim that BuildKit's folder is on.
+    pub storage: Option<String>,
+    /// The claim's storage class; none for the cluster's default.
+    pub storage_class: Option<String>,
+    /// `buildkitd.toml`.
+    pub config: Option<String>,
     pub buildkitd_flags: Vec<String>,
 }
 
@@ -115,10 +128,13 @@ impl KubernetesPlan {
         place: &Place,
         remarks: &mut Remarks,
     ) -> Self {
-        let name = format!("{}{}", super::BUILDER_PREFIX, place.id);
         let read = options::read(options, remarks);
         let mut node = read.node;
-        node.name = name;
+        node.name = name(inputs, place);
+        check_storage(inputs, &node, remarks);
+        if node.storage.is_some() {
+            node.config = Some(CLEAN_BY_VOLUME.to_owned());
+        }
         if node.image.is_empty() {
             node.image = if node.rootless { ROOTLESS_IMAGE } else { IMAGE }.to_owned();
         }
@@ -151,10 +167,13 @@ impl KubernetesPlan {
         Self {
             server: access.server.clone(),
             context: access.context.clone(),
+            restriction: access.restriction.clone(),
             kubeconfig: Hidden(access.to_file(&namespace)),
             namespace,
             timeout_seconds: timeout.or(read.timeout_seconds).unwrap_or(TIMEOUT),
             fallback: inputs.falls_back(),
+            kept: inputs.builder.is_some(),
+            replace: inputs.replace,
             nodes: nodes(&node, &inputs.platforms),
             run: run.and_then(WorkflowRun::run_url),
         }
@@ -169,10 +188,44 @@ impl KubernetesPlan {
         let mut options: Vec<(String, String)> = given
             .into_iter()
             .filter(|(name, _)| !ours.iter().any(|(other, _)| other == name))
+            // With it the driver would look for a StatefulSet; the claim is ours.
+            .filter(|(name, _)| !name.starts_with("persistent-volume-claim."))
             .collect();
         options.extend(ours.map(|(name, value)| (name.to_owned(), value)));
         options
     }
+}
+
+/// BuildKit's cache may fill the volume but for what a build needs. Shares are of the volume that
+/// its folder is on (<https://docs.docker.com/build/buildkit/toml-configuration/>).
+const CLEAN_BY_VOLUME: &str = "[worker.oci]
+  gc = true
+  reservedSpace = \"10%\"
+  maxUsedSpace = \"80%\"
+  minFreeSpace = \"15%\"
+";
+
+/// buildx's name of the builder, and that of its one node.
+pub(super) fn name(inputs: &Inputs, place: &Place) -> String {
+    inputs
+        .builder
+        .clone()
+        .unwrap_or_else(|| format!("{}{}", super::BUILDER_PREFIX, place.id))
+}
+
+fn check_storage(inputs: &Inputs, node: &Node, remarks: &mut Remarks) {
+    let Some(size) = &node.storage else { return };
+    let expected = if inputs.builder.is_none() {
+        "a name in the input `builder`: a builder of one run keeps no volume"
+    } else if node.replicas > 1 {
+        "`replicas=1`: a volume belongs to one pod"
+    } else if node.memory_volume.is_some() {
+        "no `buildkit-root-volume-memory` beside it"
+    } else {
+        return;
+    };
+    let given = format!("persistent-volume-claim.requests.storage={size}");
+    remarks.wrong("driver-opts", given, expected);
 }
 
 /// The label of machines that names their architecture

@@ -111,8 +111,10 @@ fn apply(read: &mut Read, name: &str, value: &str) -> Result<(), String> {
             read.timeout_seconds = Some(seconds);
         }
         "persistent-volume-claim.requests.storage" => {
-            return Err("nothing: a builder of one run keeps no volume".to_owned());
+            quantity::amount(value).ok_or(EXPECTED)?;
+            node.storage = text();
         }
+        "persistent-volume-claim.storageclassname" => node.storage_class = text(),
         _ => {
             if let Some(variable) = name.strip_prefix("env.") {
                 node.env.insert(variable.to_owned(), value.to_owned());

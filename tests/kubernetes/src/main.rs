@@ -16,6 +16,7 @@ mod answer;
 mod auth;
 mod cluster;
 mod controller;
+mod eks;
 mod exec;
 mod protobuf;
 mod route;
@@ -41,6 +42,7 @@ use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
 use cluster::Cluster;
+use eks::Eks;
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -69,7 +71,26 @@ async fn run(folder: PathBuf, buildkits: Vec<PathBuf>) -> Result<usize> {
     let server = format!("https://{address}");
     write_kubeconfigs(&folder, &server, &authority)?;
     let cluster = Arc::new(Cluster::new(folder.clone(), buildkits));
+    let eks_listener = TcpListener::bind("127.0.0.1:0").await?;
+    let address = format!("http://{}", eks_listener.local_addr()?);
+    std::fs::write(folder.join("eks-endpoint"), address)?;
+    let eks = Arc::new(Eks {
+        server: server.clone(),
+        authority: STANDARD.encode(&authority),
+    });
     println!("ready {server}");
+    let serve_eks = async {
+        loop {
+            let (stream, _) = eks_listener.accept().await?;
+            let eks = Arc::clone(&eks);
+            tokio::spawn(async move {
+                let service = service_fn(move |request| std::future::ready(eks.answer(&request)));
+                let _ = http1::Builder::new()
+                    .serve_connection(TokioIo::new(stream), service)
+                    .await;
+            });
+        }
+    };
     let serve = async {
         loop {
             let (stream, _) = listener.accept().await?;
@@ -92,6 +113,7 @@ async fn run(folder: PathBuf, buildkits: Vec<PathBuf>) -> Result<usize> {
     let mut stdin = tokio::io::stdin();
     let result: Result<()> = tokio::select! {
         result = serve => result,
+        result = serve_eks => result,
         _ = stdin.read_to_end(&mut input) => Ok(()),
         _ = tokio::signal::ctrl_c() => Ok(()),
     };

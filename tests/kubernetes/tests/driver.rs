@@ -156,7 +156,10 @@ fn four_legs_of_a_matrix_have_four_builders() {
             .into_iter()
             .map(|leg| {
                 let cluster = &cluster;
-                scope.spawn(move || cluster.run(&[("namespace", "buildx"), ("labels", leg)]))
+                scope.spawn(move || {
+                    let tag = cluster.tag(leg);
+                    cluster.run(&[("namespace", "buildx"), ("tags", &tag)])
+                })
             })
             .collect();
         legs.into_iter().map(|leg| leg.join().unwrap()).collect()
@@ -214,6 +217,37 @@ fn a_kubeconfig_of_awss_own_cli_works_without_it() {
 }
 
 #[test]
+fn a_cluster_of_eks_needs_its_name_only() {
+    let cluster = Cluster::start();
+    let run = |name, role| {
+        cluster.run(&[
+            ("namespace", "buildx"),
+            ("kubeconfig", ""),
+            ("eks-cluster", name),
+            ("aws-region", "eu-west-1"),
+            ("driver", role),
+        ])
+    };
+    run("builders", "kubernetes").succeeded();
+    assert_eq!(run("builders", "auto").output("driver"), "kubernetes");
+    let missing = run("nowhere", "kubernetes");
+    assert_eq!(missing.code, Some(3));
+    assert!(
+        missing
+            .log
+            .contains("could not describe the EKS cluster `nowhere`")
+    );
+    assert!(missing.log.contains("in this account and `aws-region`?"));
+    let private = run("private", "kubernetes");
+    assert_eq!(private.code, Some(3));
+    let words = "could not reach the Kubernetes API at https://127.0.0.1:1";
+    assert!(private.log.contains(words), "{}", private.log);
+    assert!(private.log.contains("hint: its API endpoint is private"));
+    assert_eq!(run("private", "auto").output("driver"), "docker");
+    assert_eq!(cluster.stop(), [""; 0]);
+}
+
+#[test]
 fn an_evicted_pod_ends_the_build_within_ten_seconds() {
     let cluster = Cluster::start();
     cluster.script(r#"{"trouble":"evicted"}"#);
@@ -260,6 +294,64 @@ fn two_platforms_have_two_native_nodes() {
         "one after the other: {seconds} s"
     );
     assert_eq!(cluster.stop(), [""; 0]);
+}
+
+#[test]
+fn a_named_builder_is_kept_and_changed_only_when_told_to() {
+    let cluster = Cluster::start();
+    let volume = "persistent-volume-claim.requests.storage=10Gi";
+    let more = format!("{volume}\nlimits.memory=7Gi");
+    let tags = std::sync::atomic::AtomicUsize::new(0);
+    let run = |options: &str, replace: &str| {
+        let number = tags.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let tag = cluster.tag(&format!("image-{number}"));
+        let run = cluster.run(&[
+            ("namespace", "buildx"),
+            ("tags", &tag),
+            ("builder", "team-cache"),
+            ("driver-opts", options),
+            ("replace", replace),
+        ]);
+        run.succeeded();
+        assert_eq!(run.output("builder"), "team-cache");
+        run
+    };
+    run(volume, "");
+    let again = run(volume, "");
+    assert!(!again.log.contains("differs"), "{}", again.log);
+    assert!(again.output("builder-seconds").parse::<f64>().unwrap() < 1.0);
+    let differs = "the builder `team-cache` differs from what is asked for";
+    let limit = "`template.spec.containers[0].resources.limits.memory` is null, not \"7Gi\"";
+    let other = run(&more, "");
+    assert!(
+        other.log.contains(differs) && other.log.contains(limit),
+        "{}",
+        other.log
+    );
+    assert_eq!(cluster.calls("create deployments"), 1);
+    let replaced = run(&more, "true");
+    assert!(replaced.log.contains("and is replaced"), "{}", replaced.log);
+    assert_eq!(cluster.calls("create deployments"), 2);
+    std::thread::scope(|scope| {
+        for _ in 0..3 {
+            scope.spawn(|| run(&more, ""));
+        }
+    });
+    assert_eq!(cluster.calls("create deployments"), 2);
+    let left = cluster.stop();
+    let kinds: Vec<&str> = left
+        .iter()
+        .map(|name| name.split('/').next().unwrap())
+        .collect();
+    assert_eq!(
+        kinds,
+        [
+            "configmaps",
+            "deployments",
+            "persistentvolumeclaims",
+            "pods"
+        ]
+    );
 }
 
 #[test]

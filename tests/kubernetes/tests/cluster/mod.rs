@@ -125,12 +125,20 @@ impl Cluster {
         }
     }
 
+    /// An image's name that nobody else pushes to: the rig's registry mixes up uploads of the same
+    /// layer into the same repository.
+    pub(crate) fn tag(&self, name: &str) -> String {
+        let registry = variable("RIG_REGISTRY");
+        let cluster = self.folder.file_name().unwrap().to_string_lossy();
+        format!("{registry}/{cluster}/{name}:1")
+    }
+
     fn command(&self, inputs: &[(&str, &str)]) -> Command {
         let mut command = Command::new(program("fast-ecr-push"));
         let path = format!("{}:{}", self.folder.join("bin").display(), variable("PATH"));
         let kubeconfig = self.kubeconfig("kubeconfig");
         let context = self.folder.join("context").display().to_string();
-        let tag = format!("{}/kubernetes/test:1", variable("RIG_REGISTRY"));
+        let tag = self.tag("test");
         let defaults = [
             ("driver", "kubernetes"),
             ("kubeconfig", kubeconfig.as_str()),
@@ -145,7 +153,8 @@ impl Cluster {
             .env("RUNNER_TEMP", self.folder.join("temp"))
             .env("AWS_EC2_METADATA_DISABLED", "true")
             .env("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE")
-            .env("AWS_SECRET_ACCESS_KEY", "secret");
+            .env("AWS_SECRET_ACCESS_KEY", "secret")
+            .env("AWS_ENDPOINT_URL_EKS", self.kubeconfig("eks-endpoint"));
         for (name, value) in defaults.iter().chain(inputs) {
             command.env(format!("INPUT_{}", name.to_ascii_uppercase()), value);
         }

@@ -1,0 +1,176 @@
+//! Failed calls to the API server, in words and with what to do.
+//!
+//! In: kube's error. Out: an [`ApiError`]. The server's reasons are told as they are: its Status has
+//! a text for people
+//! (<https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/status/>).
+
+use thiserror::Error;
+
+use super::client::Cluster;
+
+/// A call failed.
+#[derive(Debug, Error)]
+pub(crate) enum ApiError {
+    #[error("could not read the kubeconfig that was written for this run")]
+    Kubeconfig(#[source] Box<kube::config::KubeconfigError>),
+    #[error("could not set up a connection to {server}: {reason}")]
+    Setup { server: String, reason: String },
+    #[error("could not get credentials for {server}: {reason}")]
+    Credentials { server: String, reason: String },
+    #[error("could not reach the Kubernetes API at {server}: {reason}")]
+    Unreachable {
+        server: String,
+        reason: String,
+        restriction: Option<String>,
+    },
+    #[error("the Kubernetes API at {server} refuses the credentials (401)")]
+    Unauthorized { server: String },
+    #[error("may not {call}: {reason}")]
+    Forbidden { call: String, reason: String },
+    #[error("could not {call}: {reason}")]
+    NoNamespace { call: String, reason: String },
+    #[error("could not {call}: {reason} ({code})")]
+    Refused {
+        call: String,
+        code: u16,
+        reason: String,
+    },
+}
+
+impl ApiError {
+    /// Why there is no client at all.
+    pub(super) fn setup(server: &str, error: &kube::Error) -> Self {
+        let server = server.to_owned();
+        match error {
+            kube::Error::Auth(cause) => Self::Credentials {
+                server,
+                reason: credentials_reason(cause),
+            },
+            other => Self::Setup {
+                server,
+                reason: chain(other),
+            },
+        }
+    }
+
+    /// What a failed call means.
+    pub(super) fn new(cluster: &Cluster, what: &str, error: &kube::Error) -> Self {
+        let server = cluster.server.clone();
+        let call = format!("{what} in the namespace `{}`", cluster.namespace);
+        match error {
+            kube::Error::Api(status) => {
+                let reason = status.message.clone();
+                match status.code {
+                    401 => Self::Unauthorized { server },
+                    // A quota and an admission hook answer 403, too.
+                    403 if !reason.contains("exceeded quota")
+                        && !reason.contains("PodSecurity")
+                        && reason.contains(" cannot ") =>
+                    {
+                        Self::Forbidden { call, reason }
+                    }
+                    404 if reason.starts_with("namespaces ") => Self::NoNamespace { call, reason },
+                    code => Self::Refused { call, code, reason },
+                }
+            }
+            kube::Error::Auth(error) => Self::Credentials {
+                server,
+                reason: credentials_reason(error),
+            },
+            other => match credentials_error(other) {
+                Some(error) => Self::Credentials {
+                    server,
+                    reason: credentials_reason(error),
+                },
+                None => Self::Unreachable {
+                    restriction: cluster.restriction.clone(),
+                    server,
+                    reason: chain(other),
+                },
+            },
+        }
+    }
+
+    pub(crate) fn hint(&self) -> Option<String> {
+        let hint = match self {
+            Self::Kubeconfig(_) | Self::Setup { .. } => return None,
+            Self::Credentials { .. } => {
+                "are there AWS credentials that may use this cluster? Run \
+                 aws-actions/configure-aws-credentials before this step"
+            }
+            Self::Unreachable {
+                restriction: Some(restriction),
+                ..
+            } => return Some(restriction.clone()),
+            Self::Unreachable { .. } => {
+                "is the address right, and is the API open to this machine? An EKS cluster may limit \
+                 it to its VPC or to address ranges (`publicAccessCidrs`)"
+            }
+            Self::Unauthorized { .. } => {
+                "does the cluster know this identity? On EKS: `aws eks create-access-entry \
+                 --principal-arn ROLE`, with the role that this step runs as"
+            }
+            Self::Forbidden { .. } => {
+                "give the identity the Role of examples/eks/role.yaml in this \
+                 namespace, and a RoleBinding"
+            }
+            Self::NoNamespace { .. } => {
+                "create the namespace (`kubectl create namespace NAME`), or set the input `namespace`"
+            }
+            Self::Refused { reason, .. } if reason.contains("PodSecurity") => {
+                "BuildKit needs a privileged pod: label the namespace \
+                 `pod-security.kubernetes.io/enforce=privileged`, or try `driver-opts: rootless=true`"
+            }
+            Self::Refused { reason, .. } if reason.contains("exceeded quota") => QUOTA_HINT,
+            Self::Refused { .. } => return None,
+        };
+        Some(hint.to_owned())
+    }
+
+    pub(super) fn is_forbidden(&self) -> bool {
+        matches!(self, Self::Forbidden { .. })
+    }
+}
+
+pub(super) const QUOTA_HINT: &str =
+    "lower `requests` and `limits` in `driver-opts`, or raise the namespace's ResourceQuota";
+
+/// An error of the exec plugin comes wrapped in one of the transport.
+fn credentials_error(error: &kube::Error) -> Option<&kube::client::AuthError> {
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        if let Some(found) = cause.downcast_ref() {
+            return Some(found);
+        }
+        source = cause.source();
+    }
+    None
+}
+
+/// What the credentials' program said, which is more than that it failed.
+fn credentials_reason(error: &kube::client::AuthError) -> String {
+    match error {
+        kube::client::AuthError::AuthExecRun { out, .. } => {
+            let said = String::from_utf8_lossy(&out.stderr);
+            let last = said.lines().rfind(|line| !line.trim().is_empty());
+            last.unwrap_or("its program failed without a word")
+                .trim_start_matches("fast-ecr-push: ")
+                .to_owned()
+        }
+        other => chain(other),
+    }
+}
+
+/// An error with its causes on one line, each said once.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let said = cause.to_string();
+        if !text.contains(&said) {
+            text = format!("{text}: {said}");
+        }
+        source = cause.source();
+    }
+    text
+}

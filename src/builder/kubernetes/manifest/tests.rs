@@ -1,0 +1,167 @@
+use k8s_openapi::api::apps::v1::Deployment;
+use secrecy::SecretString;
+
+use super::*;
+use crate::plan::Hidden;
+
+fn plan(node: Node) -> KubernetesPlan {
+    KubernetesPlan {
+        server: "https://k".to_owned(),
+        context: "c".to_owned(),
+        restriction: None,
+        namespace: "buildx".to_owned(),
+        timeout_seconds: 300,
+        fallback: false,
+        kept: false,
+        replace: false,
+        nodes: vec![node],
+        run: Some("https://github.com/octo/app/actions/runs/7".to_owned()),
+        kubeconfig: Hidden(SecretString::from("")),
+    }
+}
+
+fn node() -> Node {
+    Node {
+        name: "fast-ecr-push-x1".to_owned(),
+        image: "moby/buildkit:1".to_owned(),
+        replicas: 1,
+        ..Node::default()
+    }
+}
+
+fn made(node: Node) -> Value {
+    let plan = plan(node);
+    deployment(&plan, &plan.nodes[0], Some(Timestamp::UNIX_EPOCH))
+}
+
+/// All that differs from a small node, so that every part of the manifest is there.
+fn everything() -> Node {
+    let pair = |name: &str, value: &str| [(name.to_owned(), value.to_owned())].into();
+    Node {
+        rootless: true,
+        requests: [
+            ("cpu", "2".to_owned()),
+            ("ephemeral-storage", "9Gi".to_owned()),
+        ]
+        .into(),
+        limits: [("memory", "7Gi".to_owned())].into(),
+        scheduler: Some("s".to_owned()),
+        service_account: Some("builder".to_owned()),
+        node_selector: pair("kubernetes.io/arch", "arm64"),
+        annotations: pair("karpenter.sh/do-not-disrupt", "30m"),
+        labels: pair("team", "ci"),
+        tolerations: vec![crate::plan::Toleration {
+            key: Some("build".to_owned()),
+            toleration_seconds: Some(5),
+            ..crate::plan::Toleration::default()
+        }],
+        env: pair("A", "b"),
+        qemu: Some("binfmt".to_owned()),
+        memory_volume: Some("4Gi".to_owned()),
+        buildkitd_flags: vec!["--debug".to_owned()],
+        config: Some("debug = true".to_owned()),
+        ..node()
+    }
+}
+
+#[test]
+fn is_what_the_driver_looks_for() {
+    for node in [node(), everything()] {
+        let made = made(node);
+        assert_eq!(made["metadata"]["name"], "fast-ecr-push-x1");
+        assert_eq!(
+            made["spec"]["selector"]["matchLabels"],
+            json!({ "app": "fast-ecr-push-x1" })
+        );
+        let template = &made["spec"]["template"];
+        assert_eq!(template["metadata"]["labels"]["app"], "fast-ecr-push-x1");
+        assert_eq!(template["spec"]["containers"][0]["name"], "buildkitd");
+    }
+}
+
+#[test]
+fn every_field_is_one_of_kubernetes() {
+    for node in [node(), everything()] {
+        let made = made(node);
+        let typed: Deployment = serde_json::from_value(made.clone()).unwrap();
+        let mut again = serde_json::to_value(typed).unwrap();
+        // An empty volume is left out by the types.
+        let volume = &made["spec"]["template"]["spec"]["volumes"];
+        again["spec"]["template"]["spec"]["volumes"] = volume.clone();
+        assert_eq!(again, made);
+    }
+}
+
+#[test]
+fn options_are_put_where_they_belong() {
+    let made = made(everything());
+    let pod = &made["spec"]["template"]["spec"];
+    let container = &pod["containers"][0];
+    assert_eq!(
+        container["resources"]["requests"]["ephemeral-storage"],
+        "9Gi"
+    );
+    assert_eq!(container["resources"]["limits"], json!({ "memory": "7Gi" }));
+    assert_eq!(
+        container["args"],
+        json!(["--debug", "--oci-worker-no-process-sandbox"])
+    );
+    assert_eq!(container["securityContext"]["privileged"], Value::Null);
+    assert_eq!(container["volumeMounts"][0]["mountPath"], ROOTLESS_ROOT);
+    assert_eq!(pod["volumes"][0]["emptyDir"]["sizeLimit"], "4Gi");
+    assert_eq!(pod["serviceAccountName"], "builder");
+    assert_eq!(
+        pod["tolerations"],
+        json!([{ "key": "build", "tolerationSeconds": 5 }])
+    );
+    let annotations = &made["spec"]["template"]["metadata"]["annotations"];
+    assert_eq!(annotations[DO_NOT_DISRUPT], "30m");
+    assert_eq!(annotations[HEARTBEAT], Value::Null);
+}
+
+#[test]
+fn a_builder_of_a_run_says_so() {
+    let made = made(node());
+    let metadata = &made["metadata"];
+    assert_eq!(metadata["labels"][MANAGED.0], MANAGED.1);
+    assert_eq!(metadata["labels"][LIFETIME.0], LIFETIME.1);
+    assert_eq!(metadata["annotations"][HEARTBEAT], "1970-01-01T00:00:00Z");
+    let pod = &made["spec"]["template"];
+    assert_eq!(pod["spec"]["automountServiceAccountToken"], false);
+    assert_eq!(pod["metadata"]["annotations"][DO_NOT_DISRUPT], "true");
+}
+
+#[test]
+fn a_builder_that_is_kept_has_its_volume_and_knows_what_it_was_made_of() {
+    let node = Node {
+        storage: Some("100Gi".to_owned()),
+        storage_class: Some("gp3".to_owned()),
+        ..node()
+    };
+    let plan = plan(node);
+    let node = &plan.nodes[0];
+    let wanted = deployment(&plan, node, None);
+    assert_eq!(wanted["metadata"]["labels"][LIFETIME.0], "kept");
+    assert_eq!(wanted["spec"]["strategy"]["type"], "Recreate");
+    let volume = &wanted["spec"]["template"]["spec"]["volumes"][0];
+    assert_eq!(
+        volume["persistentVolumeClaim"]["claimName"],
+        "fast-ecr-push-x1-data"
+    );
+    let claim = claim(node, "100Gi");
+    assert_eq!(claim["spec"]["storageClassName"], "gp3");
+    // The server adds its defaults to the specification; they don't count.
+    let mut found = wanted.clone();
+    found["spec"]["progressDeadlineSeconds"] = json!(600);
+    assert_eq!(differences(&found, &wanted), Some(Vec::new()));
+    let other = Node {
+        limits: [("cpu", "4".to_owned())].into(),
+        ..node.clone()
+    };
+    let wanted = deployment(&plan, &other, None);
+    assert_eq!(
+        differences(&found, &wanted).unwrap(),
+        ["`template.spec.containers[0].resources.limits.cpu` is null, not \"4\""]
+    );
+    assert_eq!(differences(&json!({}), &wanted), None);
+}
