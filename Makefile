@@ -18,7 +18,8 @@ check:
 
 # Unit tests and tests of the whole binary: no network, no Docker.
 unit:
-	$(CARGO) test --locked --workspace
+	$(CARGO) test --locked --package fast-ecr-push --package rig
+	$(CARGO) test --locked --package kubernetes-stand-in --bins
 
 lint:
 	tests/lint/run
@@ -26,7 +27,9 @@ lint:
 # The whole way on real BuildKit and a real registry. Compiled before the rig starts.
 e2e: build
 	$(CARGO) test --locked --test e2e --no-run
+	$(CARGO) test --locked --package kubernetes-stand-in --no-run
 	$(RIG) exec --classic -- $(CARGO) test --locked --test e2e
+	$(RIG) exec -- $(CARGO) test --locked --package kubernetes-stand-in --test driver
 
 # A real image of more than 300 MB, built and pushed twice: the second run shows the cache.
 demo: build
