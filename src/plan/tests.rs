@@ -723,3 +723,31 @@ fn a_volume_belongs_to_one_pod_of_a_named_builder() {
         );
     }
 }
+
+#[test]
+fn an_old_buildx_that_hangs_is_told_of() {
+    let old = |version| {
+        let mut facts = facts(ImageStore::Containerd);
+        let terms = Terms {
+            context: None,
+            allow_exec: false,
+            file: None,
+            program: Path::new("/fast-ecr-push"),
+        };
+        facts.cluster = Some(Access::read(KUBECONFIG, &terms).unwrap());
+        facts.buildx.version = version;
+        plan_with(
+            &[("tags", "r.example/a:1"), ("driver", "kubernetes")],
+            &facts,
+            None,
+        )
+        .unwrap()
+        .notices
+    };
+    let notices = old(semver::Version::new(0, 29, 1));
+    assert!(
+        notices[0].starts_with("buildx 0.29.1 hangs when"),
+        "{notices:?}"
+    );
+    assert!(old(semver::Version::new(0, 36, 0)).is_empty());
+}

@@ -286,7 +286,10 @@ impl<'a> Follower<'a> {
                 tracing::info!("  event {}", boot::line(event));
             }
             state = Some(boot::state(&seen.pod));
-            if let Ok(log) = self.cluster.log(name, LOG_LINES).await {
+            // Without a node there was never a container.
+            if boot::node(&seen.pod).is_some()
+                && let Ok(log) = self.cluster.log(name, LOG_LINES).await
+            {
                 for line in log.lines() {
                     tracing::info!("  buildkitd: {line}");
                 }
