@@ -31,8 +31,9 @@ RUN mkdir -p src benches tests/rig/src tests/kubernetes/src \
 
 FROM dependencies AS compile
 COPY src src
-# A page that is also the header of a module.
+# A page that is also the header of a module, and the Role that an error names.
 COPY docs/tags.md docs/
+COPY examples/eks/role.yaml examples/eks/
 # Newer than the placeholder, whatever the clock of the checkout said.
 RUN touch src/main.rs \
     && cargo build --locked --profile dist --package fast-ecr-push --target "$(rustc --print host-tuple)" \

@@ -297,11 +297,7 @@ impl Inputs {
             eks_cluster: reader.cluster("eks-cluster"),
             namespace: reader.namespace("namespace"),
             allow_exec: reader.boolean("allow-exec").unwrap_or(false),
-            builder: reader.checked(
-                "builder",
-                "letters in lower case, digits and `-`, at most 40",
-                |name| is_namespace(name) && name.len() <= 40,
-            ),
+            builder: reader.builder("builder"),
             replace: reader.boolean("replace").unwrap_or(false),
             builder_timeout: reader.integer("builder-timeout"),
             fallback: reader.choice("fallback", &[Some(Fallback::Local), Some(Fallback::Fail)]),

@@ -150,6 +150,14 @@ impl<'a> Reader<'a> {
         self.checked(name, "a cluster's name", is_cluster)
     }
 
+    /// A name that Kubernetes objects can have, with room for what is put around it.
+    pub(super) fn builder(&mut self, name: &'static str) -> Option<String> {
+        let expected = "letters in lower case, digits and `-`, at most 40";
+        self.checked(name, expected, |name| {
+            is_namespace(name) && name.len() <= 40
+        })
+    }
+
     pub(super) fn namespace(&mut self, name: &'static str) -> Option<String> {
         self.checked(name, "a namespace's name, as `buildx`", is_namespace)
     }
