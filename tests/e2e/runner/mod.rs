@@ -141,6 +141,16 @@ impl Runner {
             .collect()
     }
 
+    /// Ends and removes what a CLI left that was signalled between making and starting its container: it goes without
+    /// a word to the container (<https://github.com/actions/runner/issues/1309>).
+    pub(crate) fn stop_containers(&self) {
+        for name in self.containers().lines() {
+            docker(&["stop", name]);
+        }
+        let label = format!("label={}", self.label);
+        docker(&["container", "prune", "--force", "--filter", &label]);
+    }
+
     /// Names of containers that run or stay, by a filter of `docker ps`.
     pub(crate) fn containers(&self) -> String {
         docker(&[
