@@ -152,18 +152,7 @@ const LONGEST: usize = 400;
 /// Longer files, with the reason.
 const LONGER: &[(&str, &str)] = &[
     ("src/build/progress.rs", "a good part of it are its tests"),
-    (
-        "src/builder/kubernetes/boot.rs",
-        "what a pod goes through until it is ready, with its cases",
-    ),
-    (
-        "src/builder/kubernetes/client.rs",
-        "every call to the cluster, with its error",
-    ),
-    (
-        "src/credentials/kubeconfig/mod.rs",
-        "a kubeconfig read, checked and rewritten",
-    ),
+    ("src/inputs/spec.rs", "the one table of inputs"),
     ("src/plan/tests.rs", "tables of cases"),
     ("src/run.rs", "the order of all stages"),
 ];
