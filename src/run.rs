@@ -26,7 +26,7 @@ use crate::log::{self, Group};
 use crate::plan::{Place, Plan};
 use crate::post;
 use crate::push;
-use crate::report::{self, Built, Outcome};
+use crate::report::{self, Around, Built, Outcome};
 use crate::timings::{Phase, Recorder, Stage};
 
 /// What every stage may need.
@@ -81,9 +81,11 @@ impl Run {
         let result = self
             .execute(&inputs, &plan, &place, authorization, &mut recorder)
             .await;
+        let timings = recorder.finish(Timestamp::now());
         let outcome = Outcome {
+            around: Around::look(&plan, &timings, &self.env),
             plan,
-            timings: recorder.finish(Timestamp::now()),
+            timings,
             result,
         };
         let written = report::write(&outcome, &self.env);

@@ -4,7 +4,7 @@
 //! ends. Rules: <https://github.github.com/gfm/#tables-extension->, <https://github.github.com/gfm/#code-spans>.
 
 /// At most so many characters of a name are shown.
-const LONGEST: usize = 120;
+const LONGEST: usize = 90;
 
 /// Text in a code span that may stand in a table: cut, on one line, and closed by as many
 /// backticks as it needs.
@@ -57,13 +57,23 @@ pub(super) fn plain(text: &str) -> String {
 }
 
 fn cut(text: &str) -> String {
-    let mut characters = text.chars().map(|character| {
+    // Continued lines of a Dockerfile bring their indentation; signs that turn the direction of what follows stay out.
+    let turns = |character: &char| matches!(character, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let mut blank = false;
+    let spaced = text.chars().map(|character| {
         if character.is_control() {
             ' '
         } else {
             character
         }
     });
+    let mut characters = spaced
+        .filter(|character| !turns(character))
+        .filter(|character| {
+            let again = blank && *character == ' ';
+            blank = *character == ' ';
+            !again
+        });
     let mut kept: String = characters.by_ref().take(LONGEST).collect();
     if characters.next().is_some() {
         kept.push('…');
@@ -82,6 +92,7 @@ mod tests {
         assert_eq!(code("`x`"), "`` `x` ``");
         assert_eq!(code("a\nb\0c"), "`a b c`");
         assert_eq!(code(""), "`  `");
+        assert_eq!(code("RUN a     b\u{202e}c"), "`RUN a bc`");
         assert_eq!(code(&"x".repeat(200)).chars().count(), LONGEST + 3);
     }
 

@@ -3,9 +3,20 @@
 //! In: an [`Outcome`]. Out: the runner's files where there is a runner, else lines on standard
 //! output. Rendering is pure; [`write`] is the only effect.
 
+mod advice;
+mod around;
+mod gantt;
+mod headline;
 mod markdown;
 mod outputs;
+mod part;
+mod phases;
+mod runner;
+mod settings;
 mod summary;
+mod tables;
+#[cfg(test)]
+mod tests;
 mod units;
 
 use std::io::{self, Write as _};
@@ -22,12 +33,15 @@ use crate::push::PushedImage;
 use crate::timings::BuildTimings;
 use crate::timings::schema::TimingsFile;
 
+pub(crate) use around::Around;
+
 /// All that is known at the end.
 #[derive(Debug)]
 pub(crate) struct Outcome {
     pub plan: Plan,
     pub timings: BuildTimings,
     pub result: Result<Built, Error>,
+    pub around: Around,
 }
 
 /// What a successful build made.

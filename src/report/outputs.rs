@@ -67,6 +67,7 @@ pub(super) fn outputs(outcome: &Outcome) -> Vec<(&'static str, String)> {
         plan,
         timings,
         result,
+        ..
     } = outcome;
     let built = result.as_ref().ok();
     let pushed = built.and_then(|built| built.image.as_ref());

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use super::clock::{Scale, whole_milliseconds};
 use super::partition::{Activity, partition};
 use super::vertex::{Room, VertexRecord};
-use super::{BuildTimings, Stage, Step};
+use super::{BootStage, BuildTimings, Phase, Stage, Step};
 use crate::build::rawjson::SolveStatus;
 
 /// Vertices, statuses and runs of both that are kept at most; what comes beyond is not timed. A build of 10,000 steps has some 50,000.
@@ -81,6 +81,17 @@ impl Recorder {
             activities.extend(did);
             steps.extend(step);
         }
+        let own = self
+            .stages
+            .iter()
+            .filter(|stage| stage.phase == Phase::Builder);
+        let mut boot: Vec<BootStage> = own.map(|stage| stage.boot(&scale)).collect();
+        boot.extend(
+            self.vertices
+                .values()
+                .flat_map(|vertex| vertex.boot(&scale)),
+        );
+        boot.sort_by(|a, b| (a.started, &a.name).cmp(&(b.started, &b.name)));
         steps.sort_by(|a, b| (a.started, &a.name).cmp(&(b.started, &b.name)));
         let (phases, timeline) = partition(&activities, scale.total);
         // As BuildKit counts what goes into its history:
@@ -96,6 +107,7 @@ impl Recorder {
             phases,
             timeline,
             steps,
+            boot,
             cached_steps: of_builder().filter(|vertex| vertex.cached).count(),
             total_steps: of_builder().count(),
             clock_offset: scale.offset,
@@ -104,6 +116,15 @@ impl Recorder {
 }
 
 impl Stage {
+    fn boot(&self, scale: &Scale) -> BootStage {
+        let interval = scale.interval(self.started, Some(self.ended));
+        BootStage {
+            name: self.name.clone(),
+            started: interval.start,
+            duration: interval.length(),
+        }
+    }
+
     fn finish(&self, scale: &Scale) -> (Activity, Step) {
         let interval = scale.interval(self.started, Some(self.ended));
         let step = Step {

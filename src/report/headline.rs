@@ -1,0 +1,93 @@
+//! The first lines of the summary: what was made, how long it took, and why it failed.
+
+use std::fmt::Write as _;
+
+use super::markdown::{block, code, plain};
+use super::part::Part;
+use super::phases::{largest, percent, title};
+use super::{Outcome, units};
+use crate::error::Error;
+use crate::timings::Phase;
+
+/// Tags that are named below the headline.
+const MOST_TAGS: usize = 20;
+
+/// The headline with its line of facts.
+pub(super) fn headline(outcome: &Outcome) -> Part {
+    let Outcome {
+        plan,
+        timings,
+        result,
+        ..
+    } = outcome;
+    let image = plan.images.first();
+    let name = image
+        .and_then(|image| image.tags.first())
+        .map_or_else(|| "the build".to_owned(), |tag| code(tag));
+    let total = units::duration(timings.total);
+    let pushed = result.as_ref().ok().and_then(|built| built.image.as_ref());
+    let mut text = match result {
+        Ok(_) if pushed.is_some() => format!("### Pushed {name} in {total}\n\n"),
+        Ok(_) => format!("### Built {name} in {total}\n\n"),
+        Err(Error::Build(crate::build::BuildError::Cancelled)) => {
+            format!("### Cancelled {name} after {total}\n\n")
+        }
+        Err(_) => format!("### Failed to build {name} after {total}\n\n"),
+    };
+    let mut facts = Vec::new();
+    if let Some(time) = largest(timings).filter(|time| time.phase != Phase::Waiting) {
+        facts.push(format!(
+            "**{} {} ({} %)**",
+            title(time.phase),
+            units::duration(time.partition),
+            percent(time.partition, timings.total)
+        ));
+    }
+    if timings.total_steps > 0 {
+        facts.push(format!(
+            "{} of {} steps cached",
+            timings.cached_steps, timings.total_steps
+        ));
+    }
+    facts.extend(pushed.and_then(|image| image.bytes).map(units::bytes));
+    facts.push(format!("driver {}", code(plan.builder.driver.name())));
+    text.push_str(&facts.join(" · "));
+    text.push('\n');
+    if let Some(image) = pushed {
+        let _ = writeln!(text, "\n{}", whole_code(&image.reference));
+    }
+    let more: Vec<&String> =
+        image.map_or_else(Vec::new, |image| image.tags.iter().skip(1).collect());
+    if !more.is_empty() {
+        let named: Vec<String> = more.iter().take(MOST_TAGS).map(|tag| code(tag)).collect();
+        let _ = write!(text, "\nAlso tagged {}", named.join(", "));
+        match more.len() - named.len() {
+            0 => text.push('\n'),
+            rest => {
+                let _ = writeln!(text, " and {rest} more");
+            }
+        }
+    }
+    Part::text(text)
+}
+
+/// References are longer than names of steps, and no use when cut.
+fn whole_code(reference: &str) -> String {
+    if reference.contains('`') {
+        return code(reference);
+    }
+    format!("`{reference}`")
+}
+
+/// Why it failed, with the step's last words.
+pub(super) fn failure(error: &Error) -> Part {
+    let mut text = String::new();
+    for line in error.lines() {
+        let _ = writeln!(text, "> {}  ", plain(&line));
+    }
+    if let Some(failure) = error.failure().filter(|failure| !failure.tail.is_empty()) {
+        text.push('\n');
+        text.push_str(&block(failure.tail.iter().map(String::as_str)));
+    }
+    Part::text(text)
+}
