@@ -6,10 +6,11 @@ RIG := target/debug/rig
 # End-to-end tests and the lints that no tool knows, as soon as they exist.
 E2E := $(wildcard tests/e2e.rs tests/e2e/main.rs)
 LINT := $(wildcard tests/lint/run)
+REPORT := $(wildcard tests/report/run)
 
-.PHONY: test build check unit lint e2e demo bench release clean
+.PHONY: test build check unit lint report e2e demo picture bench release clean
 
-test: build check unit lint e2e
+test: build check unit lint report e2e
 
 build:
 	$(CARGO) build --workspace
@@ -23,6 +24,10 @@ unit:
 
 lint:
 	$(LINT)
+
+# The job summary before GitHub's Markdown renderer and Mermaid's parser.
+report:
+	$(REPORT)
 
 # Compiled before the rig starts: what it reports as ready is then ready for tests.
 e2e: build
@@ -38,6 +43,10 @@ demo: build
 		INPUT_TAGS="$$RIG_REGISTRY/demo/large-python-image:latest" \
 		INPUT_BUILD-ARGS="BASE_IMAGE=$$RIG_REGISTRY/rig/python:3.11" \
 		target/debug/fast-ecr-push || exit; done'
+
+# The summary of a real run, drawn for the README: docs/summary.png.
+picture: build
+	$(RIG) exec -- tests/report/picture
 
 bench: release
 	$(CARGO) build --package rig
