@@ -47,7 +47,7 @@ pub(super) fn chart(timings: &BuildTimings) -> String {
     if bars.len() < 2 {
         return String::new();
     }
-    let mut text = "```mermaid\n---\nconfig:\n  gantt:\n    barHeight: 18\n    barGap: 3\n    fontSize: 12\n    sectionFontSize: 12\n    leftPadding: 110\n    topPadding: 30\n---\ngantt\n    dateFormat x\n    axisFormat %s s\n".to_owned();
+    let mut text = "```mermaid\n---\nconfig:\n  gantt:\n    barHeight: 18\n    barGap: 3\n    fontSize: 12\n    sectionFontSize: 12\n    leftPadding: 110\n---\ngantt\n    dateFormat x\n    axisFormat %s s\n".to_owned();
     let mut section = "";
     for bar in &bars {
         if bar.section != section {

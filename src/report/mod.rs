@@ -31,9 +31,10 @@ use crate::github::files::{self, FileCommandError, LARGEST_SUMMARY};
 use crate::plan::Plan;
 use crate::push::PushedImage;
 use crate::timings::BuildTimings;
-use crate::timings::schema::TimingsFile;
+use crate::timings::schema::{self, TimingsFile};
 
 pub(crate) use around::Around;
+pub(crate) use runner::Runner;
 
 /// All that is known at the end.
 #[derive(Debug)]
@@ -119,12 +120,17 @@ fn write_timings(outcome: &Outcome) -> Result<(), ReportError> {
 
 /// The timings of all images of the run.
 fn timings_file(outcome: &Outcome) -> TimingsFile {
-    let image = outcome
-        .result
-        .as_ref()
-        .ok()
-        .and_then(|built| Some(built.image.as_ref()?.reference.clone()));
-    TimingsFile::new([(image, &outcome.timings)])
+    let built = outcome.result.as_ref().ok();
+    let image = built.and_then(|built| built.image.as_ref());
+    let image = schema::Image {
+        reference: image.map(|image| image.reference.as_str()),
+        driver: outcome.plan.builder.driver.name(),
+        builder: &outcome.plan.builder.name,
+        layers: image.map_or(&[], |image| &image.layers),
+        bytes: image.and_then(|image| image.bytes),
+        timings: &outcome.timings,
+    };
+    TimingsFile::new(&outcome.around.runner, [image])
 }
 
 /// A container runs as root; a file it leaves in the workspace must not be root's, or the next

@@ -109,7 +109,7 @@ pub(super) fn outputs(outcome: &Outcome) -> Vec<(&'static str, String)> {
 }
 
 /// The timings as JSON. What does not fit is left out, the finest grain first: the timeline, then
-/// the quickest steps; the timings file has them all.
+/// the quickest steps, then the layers; the timings file has them all.
 fn bounded_timings(outcome: &Outcome) -> Option<String> {
     let mut value = serde_json::to_value(timings_file(outcome)).ok()?;
     let mut keep = usize::MAX;
@@ -118,9 +118,15 @@ fn bounded_timings(outcome: &Outcome) -> Option<String> {
         if text.len() <= LARGEST_TIMINGS {
             return Some(text);
         }
+        let mut dropped = false;
         for image in value.get_mut("images")?.as_array_mut()? {
             let image = image.as_object_mut()?;
             if image.remove("timeline").is_some() {
+                dropped = true;
+                continue;
+            }
+            if keep == 0 && image.remove("layers").is_some() {
+                dropped = true;
                 continue;
             }
             let steps = image.get_mut("steps")?.as_array_mut()?;
@@ -130,7 +136,7 @@ fn bounded_timings(outcome: &Outcome) -> Option<String> {
             keep = keep.min(steps.len()) / 2;
             steps.truncate(keep);
         }
-        if keep == 0 {
+        if keep == 0 && !dropped {
             return None;
         }
     }

@@ -94,14 +94,9 @@ fn whole(text: &str) -> String {
     text.replace(' ', "\u{a0}")
 }
 
-/// What made the layer, without what BuildKit adds to it.
+/// What made the layer.
 pub(super) fn name(layer: &Layer) -> String {
-    let made = layer
-        .created_by
-        .as_deref()
-        .map(|text| text.strip_suffix(" # buildkit").unwrap_or(text))
-        .map(|text| text.replacen("RUN /bin/sh -c ", "RUN ", 1))
-        .filter(|text| !text.is_empty());
+    let made = layer.created_by.clone().filter(|text| !text.is_empty());
     // As many digits of the digest as `docker images` shows.
     let digest = layer.digest.chars().take("sha256:".len() + 12);
     let made = made.unwrap_or_else(|| format!("base image, {}", digest.collect::<String>()));
@@ -173,11 +168,7 @@ mod tests {
     #[test]
     fn layers_are_named_by_what_made_them() {
         let cases = [
-            (
-                Some("RUN /bin/sh -c pip install x # buildkit"),
-                "RUN pip install x",
-            ),
-            (Some("COPY . . # buildkit"), "COPY . ."),
+            (Some("COPY . ."), "COPY . ."),
             (Some(""), "base image, sha256:abc"),
             (None, "base image, sha256:abc"),
         ];

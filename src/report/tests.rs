@@ -2,13 +2,13 @@
 //!
 //! Each summary is also left in `target/report`, where `tests/report/run` puts it before a Markdown renderer and Mermaid.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;
 
-use super::{Around, Built, Outcome, summary};
+use super::{Around, Built, Outcome, outputs, summary, timings_file};
 use crate::build::BuildError;
 use crate::build::metadata::Metadata;
 use crate::error::Error;
@@ -89,20 +89,24 @@ fn layers(count: u64, name: &str) -> Vec<Layer> {
 
 /// As many steps, for four platforms, all with this name.
 fn steps(count: u64, name: &str) -> BuildTimings {
+    // The recorder cuts longer ones.
+    let cut = |text: &str| text.chars().take(250).collect::<String>();
     let mut timings = Recording::open("cold-push").timings();
     timings.total = Duration::from_secs(count.max(60));
     timings.steps = (0..count)
         .map(|index| {
             let platform = ["amd64", "arm64", "s390x", "riscv64"][index as usize % 4];
             Step {
-                name: format!("[linux/{platform} builder {index}/{count}] RUN {name}"),
+                name: cut(&format!(
+                    "[linux/{platform} builder {index}/{count}] RUN {name}"
+                )),
                 platform: Some(format!("linux/{platform}")),
-                stage: Some(name.to_owned()),
+                stage: Some(cut(name)),
                 phase: Phase::Build,
                 started: Duration::from_millis(index * 100),
                 duration: Duration::from_millis(500 + index * 20),
                 cached: false,
-                error: (index == 7).then(|| name.to_owned()),
+                error: (index == 7).then(|| cut(name)),
                 completed: index != 8,
                 bytes: 0,
             }
@@ -112,53 +116,103 @@ fn steps(count: u64, name: &str) -> BuildTimings {
 }
 
 fn corpus() -> Vec<(String, String)> {
-    let mut summaries: Vec<(String, String)> = recording::all()
+    outcomes()
+        .iter()
+        .map(|(name, outcome)| (name.clone(), summary::render(outcome, LIMIT)))
+        .collect()
+}
+
+/// Where a file for the renderers goes.
+fn left(folder: &str, name: &str) -> PathBuf {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("target/report")
+        .join(folder);
+    std::fs::create_dir_all(&folder).unwrap();
+    folder.join(name)
+}
+
+fn outcomes() -> Vec<(String, Outcome)> {
+    let mut all: Vec<(String, Outcome)> = recording::all()
         .into_iter()
         .map(|(name, recording)| (name, outcome(recording.timings(), layers(5, "RUN make"))))
-        .map(|(name, outcome)| (name, summary::render(&outcome, LIMIT)))
         .collect();
+    let mut add = |name: &str, outcome: Outcome| all.push((name.to_owned(), outcome));
     for name in ["large-export", "dependencies-behind-context", "slow-boot"] {
-        let outcome = outcome(Recording::large(name).timings(), layers(2, "RUN make"));
-        summaries.push((name.to_owned(), summary::render(&outcome, LIMIT)));
+        add(
+            name,
+            outcome(Recording::large(name).timings(), layers(2, "RUN make")),
+        );
     }
-    let mut add = |name: &str, outcome: &Outcome| {
-        summaries.push((name.to_owned(), summary::render(outcome, LIMIT)));
-    };
     add(
         "sixty-steps-four-platforms",
-        &outcome(steps(240, "make"), layers(20, "COPY a b")),
+        outcome(steps(240, "make"), layers(20, "COPY a b")),
     );
     add(
         "ten-thousand-steps",
-        &outcome(steps(10_000, "make"), layers(127, "COPY a b")),
+        outcome(steps(10_000, "make"), layers(127, "COPY a b")),
     );
     let mut hostile = outcome(steps(60, HOSTILE), layers(12, HOSTILE));
     hostile.plan.warnings = vec![HOSTILE.to_owned()];
     hostile.plan.images[0].cache_from = vec![HOSTILE.to_owned()];
     hostile.plan.images[0].tags = vec![HOSTILE.to_owned(), HOSTILE.to_owned()];
-    add("hostile", &hostile);
+    add("hostile", hostile);
     add(
         "megabyte-names",
-        &outcome(
+        outcome(
             steps(60, &"x`|".repeat(350_000)),
             layers(12, &"|".repeat(1 << 20)),
         ),
     );
     let mut cancelled = outcome(Recording::open("failing-run").timings(), Vec::new());
     cancelled.result = Err(Error::Build(BuildError::Cancelled));
-    add("cancelled", &cancelled);
-    summaries
+    add("cancelled", cancelled);
+    all
 }
 
 #[test]
 fn summaries_are_left_for_the_renderers() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/report/summaries");
-    std::fs::create_dir_all(&folder).unwrap();
     for (name, text) in corpus() {
         assert!(text.starts_with("### "), "{name}");
         assert!(text.len() <= LIMIT, "{name}");
         assert!(!text.contains('\0'), "{name}");
-        std::fs::write(folder.join(format!("{name}.md")), text).unwrap();
+        std::fs::write(left("summaries", &format!("{name}.md")), text).unwrap();
+    }
+}
+
+#[test]
+fn timings_are_left_for_the_schema_and_the_output_is_bounded() {
+    for (name, outcome) in outcomes() {
+        let whole = serde_json::to_string(&timings_file(&outcome)).unwrap();
+        let output = outputs::outputs(&outcome)
+            .into_iter()
+            .find(|(name, _)| *name == "timings")
+            .unwrap()
+            .1;
+        assert!(output.len() <= 64 * 1024, "{name}");
+        let parsed: serde_json::Value = serde_json::from_str(&output).unwrap();
+        assert_eq!(
+            parsed["images"][0]["total_ms"],
+            u64::try_from(outcome.timings.total.as_millis()).unwrap(),
+            "{name}"
+        );
+        if whole.len() > 64 * 1024 {
+            assert!(parsed["images"][0].get("timeline").is_none(), "{name}");
+            assert!(
+                output.len() > 16 * 1024,
+                "{name}: dropped too much, {} bytes",
+                output.len()
+            );
+        } else {
+            assert_eq!(
+                output,
+                serde_json::from_str::<serde_json::Value>(&whole)
+                    .unwrap()
+                    .to_string(),
+                "{name}"
+            );
+        }
+        std::fs::write(left("timings", &format!("{name}.json")), whole).unwrap();
+        std::fs::write(left("timings", &format!("{name}-output.json")), output).unwrap();
     }
 }
 
