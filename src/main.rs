@@ -15,6 +15,7 @@
 //! - [`timings`]: where the time went, pure; [`report`]: outputs, summary, timings file
 //! - [`github`], [`log`]: the runner's formats; [`error`]: how a run fails; [`post`]: the post step;
 //!   [`folder`]: the run's own
+//! - [`compare`](mod@compare): timings files of several runs, joined
 //! - [`image`]: names, digests, registries
 //!
 //! BuildKit's words: a *vertex* is a step of the build graph, a *status* a piece of work inside of
@@ -24,6 +25,7 @@ mod build;
 mod builder;
 mod check;
 mod cli;
+mod compare;
 mod credentials;
 mod env;
 mod error;
@@ -50,6 +52,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use cli::Command;
+use compare::Format;
 use credentials::{HELPER_PROGRAM, helper};
 use env::Env;
 use run::Run;
@@ -87,6 +90,11 @@ async fn dispatch(arguments: &[String], env: Env, started: Timestamp) -> ExitCod
     if let Command::Credential(verb) = &command {
         return helper::run(verb, &env).await;
     }
+    if let Command::Compare { files, format } = &command {
+        // Standard output is the table's alone.
+        log::install(&Env::default());
+        return compared(files, *format);
+    }
     log::install(&env);
     let run = Run {
         env,
@@ -100,7 +108,24 @@ async fn dispatch(arguments: &[String], env: Env, started: Timestamp) -> ExitCod
             post::run(&run.env).await;
             ExitCode::SUCCESS
         }
-        Command::Credential(_) => ExitCode::SUCCESS,
+        Command::Credential(_) | Command::Compare { .. } => ExitCode::SUCCESS,
+    }
+}
+
+fn compared(files: &[String], format: Format) -> ExitCode {
+    let comparison = compare::compare(files, format);
+    for words in &comparison.left_out {
+        tracing::warn!("left out: {words}");
+    }
+    match comparison.text {
+        Ok(text) => {
+            print(text.trim_end());
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            tracing::error!("{error}");
+            ExitCode::from(2)
+        }
     }
 }
 

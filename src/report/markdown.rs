@@ -38,7 +38,7 @@ pub(super) fn block<'a>(lines: impl IntoIterator<Item = &'a str>) -> String {
 }
 
 /// Plain text: every character that Markdown or HTML could take for its own is escaped.
-pub(super) fn plain(text: &str) -> String {
+pub(crate) fn plain(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for character in text.chars() {
         match character {

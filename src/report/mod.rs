@@ -34,7 +34,10 @@ use crate::timings::BuildTimings;
 use crate::timings::schema::{self, TimingsFile};
 
 pub(crate) use around::Around;
+pub(crate) use markdown::plain;
+pub(crate) use phases::{ORDER as PHASE_ORDER, title as phase_title};
 pub(crate) use runner::Runner;
+pub(crate) use units::duration;
 
 /// All that is known at the end.
 #[derive(Debug)]

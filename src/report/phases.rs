@@ -13,7 +13,7 @@ use crate::timings::{BuildTimings, Phase, PhaseTime};
 const BAR: u128 = 24;
 
 /// In the order in which they usually come.
-pub(super) const ORDER: [Phase; 11] = [
+pub(crate) const ORDER: [Phase; 11] = [
     Phase::Setup,
     Phase::Builder,
     Phase::Context,
@@ -28,7 +28,7 @@ pub(super) const ORDER: [Phase; 11] = [
 ];
 
 /// The name for people.
-pub(super) fn title(phase: Phase) -> &'static str {
+pub(crate) fn title(phase: Phase) -> &'static str {
     match phase {
         Phase::Setup => "Set-up",
         Phase::Builder => "Builder",
