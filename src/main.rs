@@ -15,7 +15,7 @@
 //! - [`timings`]: where the time went, pure; [`report`]: outputs, summary, timings file
 //! - [`github`], [`log`]: the runner's formats; [`error`]: how a run fails; [`post`]: the post step;
 //!   [`folder`]: the run's own
-//! - [`compare`](mod@compare): timings files of several runs, joined
+//! - [`history`]: earlier runs, asked of GitHub; [`compare`](mod@compare): timings files of several runs, joined
 //! - [`image`]: names, digests, registries
 //!
 //! BuildKit's words: a *vertex* is a step of the build graph, a *status* a piece of work inside of
@@ -32,6 +32,7 @@ mod error;
 mod facts;
 mod folder;
 mod github;
+mod history;
 mod image;
 mod inputs;
 mod log;

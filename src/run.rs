@@ -20,6 +20,7 @@ use crate::facts::{self, GivenFacts};
 use crate::folder;
 use crate::github::command::{Annotation, Level, masks};
 use crate::github::workflow::WorkflowRun;
+use crate::history::{self, History, Workflow};
 use crate::image::{EcrRegistry, Registry};
 use crate::inputs::{Given, Inputs};
 use crate::log::{self, Group};
@@ -77,13 +78,15 @@ impl Run {
             return Ok(());
         }
         post::note(&plan, &place, &self.env).map_err(report::ReportError::from)?;
+        let workflow = Workflow::from_env(&self.env, inputs.github_token.as_ref());
+        let driver = plan.builder.driver.name();
+        let history = History::ask(workflow.as_ref(), inputs.compare_with.as_deref(), driver);
         let mut recorder = Recorder::new(self.started);
-        let result = self
-            .execute(&inputs, &plan, &place, authorization, &mut recorder)
-            .await;
+        let result =
+            Box::pin(self.execute(&inputs, &plan, &place, authorization, &mut recorder)).await;
         let timings = recorder.finish(Timestamp::now());
         let outcome = Outcome {
-            around: Around::look(&plan, &timings, &self.env),
+            around: Around::look(&plan, &timings, history.answer().await, &self.env),
             plan,
             timings,
             result,
@@ -92,10 +95,27 @@ impl Run {
         if let Err(error) = &written {
             tracing::warn!("{error}");
         }
+        if inputs.comment {
+            let markdown = report::summary(&outcome, history::LONGEST_COMMENT);
+            Box::pin(history::comment(
+                workflow.as_ref(),
+                &self.leg(&outcome.plan),
+                &markdown,
+            ))
+            .await;
+        }
         match outcome.result {
             Err(error) => Err(error),
             Ok(_) => Ok(written?),
         }
+    }
+
+    /// What tells this leg of a matrix from the others: the job, and what it builds.
+    fn leg(&self, plan: &Plan) -> String {
+        let job = self.env.get("GITHUB_JOB").unwrap_or_default();
+        let image = plan.images.first().and_then(|image| image.tags.first());
+        let driver = plan.builder.driver.name();
+        format!("{job} {} {driver}", image.map_or("", String::as_str))
     }
 
     fn inputs(&self, flags: &Flags) -> Result<Inputs, Error> {

@@ -84,7 +84,11 @@ pub(super) fn read(path: &Path, name: Option<&str>) -> Result<Vec<Sample>, FileE
     parse(&text, name, path)
 }
 
-fn parse(text: &[u8], name: Option<&str>, path: &Path) -> Result<Vec<Sample>, FileError> {
+pub(super) fn parse(
+    text: &[u8],
+    name: Option<&str>,
+    path: &Path,
+) -> Result<Vec<Sample>, FileError> {
     let odd = |error| FileError::Parse(path.to_owned(), error);
     let head: Head = serde_json::from_slice(text).map_err(odd)?;
     if head.schema != SCHEMA {
@@ -193,7 +197,7 @@ mod tests {
             if let Some(place) = text.get_mut(at) {
                 *place = byte;
             }
-            let _ = parse(&text, None, Path::new("x")).map(|samples| super::super::table::Table::new(samples));
+            let _ = parse(&text, None, Path::new("x")).map(super::super::table::Table::new);
         }
     }
 }

@@ -9,11 +9,14 @@ mod render;
 mod table;
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use thiserror::Error;
 
 use file::FileError;
 use table::Table;
+
+pub(crate) use table::median;
 
 /// How the table is printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,6 +57,13 @@ pub(crate) struct Comparison {
     pub text: Result<String, CompareError>,
     /// What was left out and why, in words.
     pub left_out: Vec<String>,
+}
+
+/// Driver and total of each build in the text of a timings file; none if it is no such text.
+pub(crate) fn totals(text: &[u8], path: &Path) -> Option<Vec<(String, Duration)>> {
+    let samples = file::parse(text, None, path).ok()?;
+    let total = |sample: file::Sample| (sample.driver, Duration::from_millis(sample.total_ms));
+    Some(samples.into_iter().map(total).collect())
 }
 
 /// Reads the files and joins them.
@@ -141,7 +151,7 @@ mod tests {
     fn bad_files_are_said_in_words_and_the_good_ones_compared() {
         let folder = folder(&[
             ("a/good.json", GOOD),
-            ("a/cut.json", &GOOD[..60]),
+            ("a/cut.json", GOOD.split_at(60).0),
             ("b.json", "not JSON"),
             ("c.json", r#"{"schema":7,"images":[]}"#),
             ("d.json", r#"{"schema":1,"images":[]}"#),

@@ -74,6 +74,8 @@ pub(crate) struct Inputs {
     pub sbom: Attestation,
     pub summary: bool,
     pub timings_file: Option<String>,
+    pub compare_with: Option<String>,
+    pub comment: bool,
     pub dry_run: bool,
     pub github_token: Option<SecretString>,
 }
@@ -219,6 +221,8 @@ impl Inputs {
             sbom: reader.attestation("sbom"),
             summary: reader.boolean("summary").unwrap_or(true),
             timings_file: reader.text("timings-file"),
+            compare_with: reader.text("compare-with"),
+            comment: reader.boolean("comment").unwrap_or(false),
             dry_run: reader.boolean("dry-run").unwrap_or(false),
             github_token: given.text("github-token").map(SecretString::from),
         };

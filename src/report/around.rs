@@ -9,6 +9,7 @@ use std::path::Path;
 use super::advice::LARGE_CONTEXT;
 use super::runner::Runner;
 use crate::env::Env;
+use crate::history::Before;
 use crate::plan::{Context, Plan};
 use crate::timings::BuildTimings;
 
@@ -21,6 +22,8 @@ pub(crate) struct Around {
     pub runner: Runner,
     /// Entries of the context's folder, the largest first; empty unless the context is large.
     pub context: Vec<Entry>,
+    /// How long earlier runs took.
+    pub before: Option<Before>,
 }
 
 /// A file or folder at the top of the context.
@@ -34,7 +37,12 @@ pub(crate) struct Entry {
 
 impl Around {
     /// Looks around.
-    pub(crate) fn look(plan: &Plan, timings: &BuildTimings, env: &Env) -> Self {
+    pub(crate) fn look(
+        plan: &Plan,
+        timings: &BuildTimings,
+        before: Option<Before>,
+        env: &Env,
+    ) -> Self {
         let context = match plan.images.first().map(|image| &image.context) {
             Some(Context::Folder { path, .. }) if timings.context_bytes() >= LARGE_CONTEXT => {
                 largest(path)
@@ -44,6 +52,7 @@ impl Around {
         Self {
             runner: Runner::look(env),
             context,
+            before,
         }
     }
 }

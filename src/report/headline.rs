@@ -1,12 +1,15 @@
 //! The first lines of the summary: what was made, how long it took, and why it failed.
 
+use std::cmp::Ordering;
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use super::markdown::{block, code, plain};
 use super::part::Part;
 use super::phases::{largest, percent, title};
 use super::{Outcome, units};
 use crate::error::Error;
+use crate::history::Before;
 use crate::timings::Phase;
 
 /// Tags that are named below the headline.
@@ -35,6 +38,9 @@ pub(super) fn headline(outcome: &Outcome) -> Part {
         Err(_) => format!("### Failed to build {name} after {total}\n\n"),
     };
     let mut facts = Vec::new();
+    if let (Ok(_), Some(before)) = (result, &outcome.around.before) {
+        facts.push(change(timings.total, before));
+    }
     if let Some(time) = largest(timings).filter(|time| time.phase != Phase::Waiting) {
         facts.push(format!(
             "**{} {} ({} %)**",
@@ -71,6 +77,22 @@ pub(super) fn headline(outcome: &Outcome) -> Part {
     Part::text(text)
 }
 
+/// `18 % faster than the median of the last 5 runs (36.0 s)`.
+fn change(total: Duration, before: &Before) -> String {
+    let difference = total.abs_diff(before.median);
+    let share = percent(difference, before.median);
+    let change = match total.cmp(&before.median) {
+        _ if share < 3 => "as fast as".to_owned(),
+        Ordering::Less => format!("{share} % faster than"),
+        _ => format!("{share} % slower than"),
+    };
+    let of = match before.runs {
+        1 => "the run before".to_owned(),
+        runs => format!("the median of the last {runs} runs"),
+    };
+    format!("**{change}** {of} ({})", units::duration(before.median))
+}
+
 /// References are longer than names of steps, and no use when cut.
 fn whole_code(reference: &str) -> String {
     if reference.contains('`') {
@@ -90,4 +112,40 @@ pub(super) fn failure(error: &Error) -> Part {
         text.push_str(&block(failure.tail.iter().map(String::as_str)));
     }
     Part::text(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_change_is_told_against_the_median() {
+        let cases = [
+            (
+                30_000,
+                36_600,
+                5,
+                "**18 % faster than** the median of the last 5 runs (36.6 s)",
+            ),
+            (
+                60_000,
+                30_000,
+                1,
+                "**100 % slower than** the run before (30.0 s)",
+            ),
+            (
+                30_000,
+                30_500,
+                3,
+                "**as fast as** the median of the last 3 runs (30.5 s)",
+            ),
+        ];
+        for (total, median, runs, expected) in cases {
+            let before = Before {
+                median: Duration::from_millis(median),
+                runs,
+            };
+            assert_eq!(change(Duration::from_millis(total), &before), expected);
+        }
+    }
 }

@@ -68,6 +68,11 @@ pub(crate) enum ReportError {
     },
 }
 
+/// The summary within `limit` bytes.
+pub(crate) fn summary(outcome: &Outcome, limit: usize) -> String {
+    summary::render(outcome, limit)
+}
+
 /// Writes everything; one part that fails does not keep back the others.
 ///
 /// # Errors
