@@ -41,7 +41,7 @@ pub(crate) struct Run {
 impl Run {
     /// Runs the action: from inputs to report.
     pub(crate) async fn action(&self, flags: &Flags) -> ExitCode {
-        match self.build_and_report(flags).await {
+        match Box::pin(self.build_and_report(flags)).await {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => self.fail(&error),
         }
@@ -193,7 +193,13 @@ impl Run {
         let begin = Timestamp::now();
         let (logins, builder) = tokio::join!(
             self.log_in(&registries, authorization, &credentials),
-            builder::start(&plan.builder, &image.platforms, tool.clone(), &self.cancel)
+            builder::start(
+                &plan.builder,
+                &image.platforms,
+                tool.clone(),
+                recorder,
+                &self.cancel
+            )
         );
         recorder.add(stage("builder", Phase::Builder, begin));
         let builder = builder?;

@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::plan::{BUILDER_PREFIX, BuilderPlan, Driver};
 use crate::process::{Command, ProcessError};
+use crate::timings::Recorder;
 
 /// A builder that is ready.
 #[derive(Debug)]
@@ -97,7 +98,7 @@ pub(crate) fn is_ours(name: &str) -> bool {
         .is_some_and(|id| !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_alphanumeric()))
 }
 
-/// Makes the builder ready.
+/// Makes the builder ready; the recorder hears what its boot consists of.
 ///
 /// # Errors
 /// When it does not boot, or lacks a platform. What was created is removed again.
@@ -105,6 +106,7 @@ pub(crate) async fn start(
     plan: &BuilderPlan,
     platforms: &[String],
     tool: Tool,
+    recorder: &mut Recorder,
     cancel: &CancellationToken,
 ) -> Result<Builder, BuilderError> {
     let builder = Builder {
@@ -114,7 +116,7 @@ pub(crate) async fn start(
     };
     let ready = async {
         if builder.ours {
-            local::boot(plan, &builder.tool, cancel).await?;
+            local::boot(plan, &builder.tool, recorder, cancel).await?;
         }
         local::check_platforms(plan, platforms, &builder.tool, cancel).await
     };

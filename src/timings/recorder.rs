@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use super::clock::{Scale, whole_milliseconds};
 use super::partition::{Activity, partition};
 use super::vertex::{Room, VertexRecord};
-use super::{BootStage, BuildTimings, Phase, Stage, Step};
+use super::{BootStage, BuildTimings, Stage, Step};
 use crate::build::rawjson::SolveStatus;
 
 /// Vertices, statuses and runs of both that are kept at most; what comes beyond is not timed. A build of 10,000 steps has some 50,000.
@@ -81,16 +81,11 @@ impl Recorder {
             activities.extend(did);
             steps.extend(step);
         }
-        let own = self
-            .stages
-            .iter()
-            .filter(|stage| stage.phase == Phase::Builder);
-        let mut boot: Vec<BootStage> = own.map(|stage| stage.boot(&scale)).collect();
-        boot.extend(
-            self.vertices
-                .values()
-                .flat_map(|vertex| vertex.boot(&scale)),
-        );
+        let mut boot: Vec<BootStage> = self
+            .vertices
+            .values()
+            .flat_map(|vertex| vertex.boot(&scale))
+            .collect();
         boot.sort_by(|a, b| (a.started, &a.name).cmp(&(b.started, &b.name)));
         steps.sort_by(|a, b| (a.started, &a.name).cmp(&(b.started, &b.name)));
         let (phases, timeline) = partition(&activities, scale.total);
@@ -116,15 +111,6 @@ impl Recorder {
 }
 
 impl Stage {
-    fn boot(&self, scale: &Scale) -> BootStage {
-        let interval = scale.interval(self.started, Some(self.ended));
-        BootStage {
-            name: self.name.clone(),
-            started: interval.start,
-            duration: interval.length(),
-        }
-    }
-
     fn finish(&self, scale: &Scale) -> (Activity, Step) {
         let interval = scale.interval(self.started, Some(self.ended));
         let step = Step {
