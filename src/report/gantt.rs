@@ -14,7 +14,7 @@ use crate::timings::{BuildTimings, Phase, Step};
 const MOST_BARS: usize = 24;
 
 /// Characters of a label.
-const LONGEST_LABEL: usize = 44;
+const LONGEST_LABEL: usize = 30;
 
 /// What took less than this part of the total is not drawn.
 const SMALLEST_SHARE: u32 = 100;
