@@ -4,10 +4,10 @@
 CARGO ?= cargo
 RIG := target/debug/rig
 
-.PHONY: test build check unit lint e2e demo side-by-side bench release tables clean
+.PHONY: test build check unit lint report e2e demo side-by-side picture bench release tables clean
 
 # Everything that CI checks.
-test: build check unit lint e2e
+test: build check unit lint report e2e
 
 build:
 	$(CARGO) build --locked --workspace
@@ -24,6 +24,10 @@ unit:
 lint:
 	tests/lint/run
 
+# The job summary before GitHub's Markdown renderer and Mermaid's parser.
+report:
+	tests/report/run
+
 # The whole way on real BuildKit and a real registry. Compiled before the rig starts.
 e2e: build
 	$(CARGO) test --locked --test e2e --no-run
@@ -38,6 +42,11 @@ demo: build
 # Plain buildx and the action, in turn, nothing cached.
 side-by-side: build
 	$(RIG) exec -- tests/side-by-side
+
+# The summary of a real run, drawn for the README: docs/summary.png.
+picture: build
+	$(RIG) exec -- tests/report/picture
+
 
 # What the action costs beside buildx and the network.
 bench:

@@ -9,6 +9,7 @@ use clap::builder::PossibleValuesParser;
 use clap::{Arg, ArgAction, ArgMatches};
 
 use crate::credentials::eks::{self, TokenRequest};
+use crate::compare::Format;
 use crate::inputs::Given;
 use crate::inputs::spec::{Kind, SPECS, Spec};
 
@@ -21,6 +22,8 @@ pub(crate) enum Command {
     Plan { flags: Flags, facts: Vec<String> },
     /// Clean up after a run that was killed.
     Post,
+    /// Join timings files into a table.
+    Compare { files: Vec<String>, format: Format },
     /// Answer as a Docker credential helper.
     Credential(Vec<String>),
     /// Answer as an exec credential plugin for Amazon EKS.
@@ -55,6 +58,10 @@ pub(crate) fn parse(arguments: &[String]) -> Result<Command, clap::Error> {
             flags: flags(matches),
             facts: all(matches, "fact"),
         },
+        Some(("compare", matches)) => Command::Compare {
+            files: all(matches, "file"),
+            format: Format::named(all(matches, "format").first().map_or("", String::as_str)),
+        },
         Some(("post", _)) => Command::Post,
         Some(("docker-credential", matches)) => Command::Credential(all(matches, "verb")),
         Some((eks::SUBCOMMAND, matches)) => Command::EksToken(TokenRequest {
@@ -85,6 +92,26 @@ fn command() -> clap::Command {
         .args_conflicts_with_subcommands(true)
         .args(SPECS.iter().map(argument))
         .subcommand(plan)
+        .subcommand(
+            clap::Command::new("compare")
+                .about("Joins timings files of several runs into a table; what can't be read is said and left out")
+                .arg(
+                    Arg::new("file")
+                        .value_name("[NAME=]PATH")
+                        .num_args(1..)
+                        .required(true)
+                        .action(ArgAction::Append)
+                        .help("Timings files, or folders of them; NAME stands for the machine"),
+                )
+                .arg(
+                    Arg::new("format")
+                        .long("format")
+                        .value_name("NAME")
+                        .value_parser(PossibleValuesParser::new(Format::NAMES))
+                        .default_value("markdown")
+                        .help("How the table is printed"),
+                ),
+        )
         .subcommand(
             clap::Command::new("post")
                 .about("Cleans up after a run that was killed; the action calls it"),
@@ -220,6 +247,18 @@ mod tests {
             let all = ["fast-ecr-push", flag, "x"].map(str::to_owned);
             assert!(parse(&all).is_err());
         }
+    }
+
+    #[test]
+    fn compare_takes_files_and_a_format() {
+        let Command::Compare { files, format } =
+            parsed(&["compare", "a.json", "EKS=b.json", "--format", "csv"])
+        else {
+            panic!("not a comparison");
+        };
+        assert_eq!(files, ["a.json", "EKS=b.json"]);
+        assert_eq!(format, Format::Csv);
+        assert!(parse(&["fast-ecr-push", "compare"].map(str::to_owned)).is_err());
     }
 
     #[test]

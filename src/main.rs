@@ -16,6 +16,7 @@
 //! - [`github`], [`log`]: the runner's formats; [`error`]: how a run fails; [`post`]: the post step;
 //!   [`folder`]: the run's own
 //! - [`host`], [`mounts`], [`owner`], [`proxy`]: the machine around: what it is, what is seen of it, whose files are whose
+//! - [`history`]: earlier runs, asked of GitHub; [`compare`](mod@compare): timings files of several runs, joined
 //! - [`image`]: names, digests, registries; [`tags`]: docker/metadata-action's rules
 //!
 //! BuildKit's words: a *vertex* is a step of the build graph, a *status* a piece of work inside of
@@ -25,6 +26,7 @@ mod build;
 mod builder;
 mod check;
 mod cli;
+mod compare;
 mod credentials;
 #[cfg(test)]
 mod documents;
@@ -33,6 +35,7 @@ mod error;
 mod facts;
 mod folder;
 mod github;
+mod history;
 mod host;
 mod image;
 mod inputs;
@@ -60,6 +63,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use cli::Command;
+use compare::Format;
 use credentials::{HELPER_PROGRAM, eks, helper};
 use env::Env;
 use run::Run;
@@ -101,6 +105,11 @@ async fn dispatch(arguments: &[String], env: Env, started: Timestamp) -> ExitCod
     if let Command::EksToken(request) = &command {
         return eks::run(request, &env).await;
     }
+    if let Command::Compare { files, format } = &command {
+        // Standard output is the table's alone.
+        log::install(&Env::default());
+        return compared(files, *format);
+    }
     log::install(&env);
     let run = Run {
         env,
@@ -114,7 +123,26 @@ async fn dispatch(arguments: &[String], env: Env, started: Timestamp) -> ExitCod
             post::run(&run.env).await;
             ExitCode::SUCCESS
         }
-        Command::Credential(_) | Command::EksToken(_) => ExitCode::SUCCESS,
+        Command::Credential(_) | Command::EksToken(_) | Command::Compare { .. } => {
+            ExitCode::SUCCESS
+        }
+    }
+}
+
+fn compared(files: &[String], format: Format) -> ExitCode {
+    let comparison = compare::compare(files, format);
+    for words in &comparison.left_out {
+        tracing::warn!("left out: {words}");
+    }
+    match comparison.text {
+        Ok(text) => {
+            print(text.trim_end());
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            tracing::error!("{error}");
+            ExitCode::from(2)
+        }
     }
 }
 

@@ -181,8 +181,27 @@ fn created_by(config: &str) -> Vec<String> {
         .count();
     let told = entries.iter().take(entries.len() - made_up);
     std::iter::repeat_n(String::new(), made_up)
-        .chain(told.map(|entry| entry.created_by().clone().unwrap_or_default()))
+        .chain(
+            told.map(|entry| without_arguments(entry.created_by().as_deref().unwrap_or_default())),
+        )
         .collect()
+}
+
+/// `RUN |1 TOKEN=x /bin/sh -c make # buildkit` without the values of build arguments, which may be secrets, and without what says nothing
+/// (<https://github.com/moby/buildkit/blob/73ed6825c4b7569379ef89df0aedcdbe64473d31/frontend/dockerfile/dockerfile2llb/convert.go>, `dispatchRun`).
+fn without_arguments(created_by: &str) -> String {
+    const SHELL: &str = "/bin/sh -c ";
+    let made = created_by.strip_suffix(" # buildkit").unwrap_or(created_by);
+    let Some(run) = made.strip_prefix("RUN ") else {
+        return made.to_owned();
+    };
+    // Values may hold anything, so the last shell counts; with another shell the command can't be told from the values.
+    let command = match (run.starts_with('|'), run.rsplit_once(SHELL)) {
+        (true, Some((_, command))) => command,
+        (true, None) => "…",
+        (false, _) => run.strip_prefix(SHELL).unwrap_or(run),
+    };
+    format!("RUN {command}")
 }
 
 /// The platform of an index's entry; attestations have the platform `unknown/unknown`.
@@ -226,6 +245,30 @@ mod tests {
         assert_eq!(contents.blobs.iter().map(|blob| blob.1).sum::<u64>(), 1110);
         assert_eq!(contents.layers.len(), 4);
         assert_eq!(contents.layers[1].created_by.as_deref(), Some("RUN pip"));
+    }
+
+    #[test]
+    fn values_of_build_arguments_are_not_kept() {
+        let cases = [
+            (
+                "RUN |2 TOKEN=hush A=b c /bin/sh -c make x # buildkit",
+                "RUN make x",
+            ),
+            (
+                "RUN |1 A=/bin/sh -c hush /bin/sh -c make # buildkit",
+                "RUN make",
+            ),
+            (
+                "RUN |1 TOKEN=hush /bin/bash -o pipefail -c make # buildkit",
+                "RUN …",
+            ),
+            ("RUN /bin/sh -c make # buildkit", "RUN make"),
+            ("COPY . . # buildkit", "COPY . ."),
+            ("", ""),
+        ];
+        for (created_by, expected) in cases {
+            assert_eq!(without_arguments(created_by), expected);
+        }
     }
 
     #[test]

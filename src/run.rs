@@ -22,6 +22,7 @@ use crate::folder;
 use crate::github::command::{Annotation, Level, masks};
 use crate::github::trust;
 use crate::github::workflow::WorkflowRun;
+use crate::history::{self, History, Workflow};
 use crate::host;
 use crate::image::{EcrRegistry, Registry};
 use crate::inputs::{Given, Inputs};
@@ -32,7 +33,7 @@ use crate::plan::{Place, Plan, SecretSource};
 use crate::post;
 use crate::proxy;
 use crate::push;
-use crate::report::{self, Built, Outcome};
+use crate::report::{self, Around, Built, Outcome};
 use crate::timings::{Phase, Recorder, Stage};
 
 /// What every stage may need.
@@ -98,6 +99,9 @@ impl Run {
             return Ok(());
         }
         post::note(&settled.plan, &place, &self.env).map_err(report::ReportError::from)?;
+        let workflow = Workflow::from_env(&self.env, inputs.github_token.as_ref());
+        let driver = settled.plan.builder.driver.name();
+        let history = History::ask(workflow.as_ref(), inputs.compare_with.as_deref(), driver);
         let mut recorder = Recorder::new(self.started);
         let result = self.execute_or_fall_back(&inputs, &mut settled, &place, &mut recorder);
         let result = Box::pin(result)
@@ -112,9 +116,11 @@ impl Run {
                 );
             }
         }
+        let timings = recorder.finish(Timestamp::now());
         let outcome = Outcome {
+            around: Around::look(&plan, &timings, history.answer().await, &self.env),
             plan,
-            timings: recorder.finish(Timestamp::now()),
+            timings,
             result,
         };
         let written = report::write(&outcome, &self.env);
@@ -124,10 +130,27 @@ impl Run {
         if post::has_to_remove(&outcome.plan, &place, &self.env) {
             let _ = folder.keep();
         }
+        if inputs.comment {
+            let markdown = report::summary(&outcome, history::LONGEST_COMMENT);
+            Box::pin(history::comment(
+                workflow.as_ref(),
+                &self.leg(&outcome.plan),
+                &markdown,
+            ))
+            .await;
+        }
         match outcome.result {
             Err(error) => Err(error),
             Ok(_) => Ok(written?),
         }
+    }
+
+    /// What tells this leg of a matrix from the others: the job, and what it builds.
+    fn leg(&self, plan: &Plan) -> String {
+        let job = self.env.get("GITHUB_JOB").unwrap_or_default();
+        let image = plan.images.first().and_then(|image| image.tags.first());
+        let driver = plan.builder.driver.name();
+        format!("{job} {} {driver}", image.map_or("", String::as_str))
     }
 
     fn inputs(&self, flags: &Flags) -> Result<Inputs, Error> {
@@ -286,7 +309,13 @@ impl Run {
         let begin = Timestamp::now();
         let (logins, builder) = tokio::join!(
             self.log_in(&registries, settled.authorization.as_ref(), &credentials),
-            builder::start(&plan.builder, &image.platforms, tool.clone(), &self.cancel)
+            builder::start(
+                &plan.builder,
+                &image.platforms,
+                tool.clone(),
+                recorder,
+                &self.cancel
+            )
         );
         recorder.add(stage("builder", Phase::Builder, begin));
         let builder = builder?;

@@ -2,15 +2,20 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
 use super::{BuilderError, Tool};
+use crate::build::rawjson::{self, Line};
 use crate::plan::BuilderPlan;
+use crate::process::{Event, ProcessError};
+use crate::timings::Recorder;
 
 /// Creates the builder and waits until its BuildKit answers.
 pub(super) async fn boot(
     plan: &BuilderPlan,
     tool: &Tool,
+    recorder: &mut Recorder,
     cancel: &CancellationToken,
 ) -> Result<(), BuilderError> {
     tracing::info!("starting the builder `{}`", plan.name);
@@ -41,14 +46,36 @@ pub(super) async fn boot(
         args.extend(["--config", config]);
     }
     args.push("--bootstrap");
-    tool.command(&args)
-        .output(cancel)
-        .await
-        .map_err(|source| BuilderError::Boot {
-            name: plan.name.clone(),
-            source,
-        })?;
-    Ok(())
+    let failed = |source| BuilderError::Boot {
+        name: plan.name.clone(),
+        source,
+    };
+    let mut command = tool.command(&args);
+    command
+        .env
+        .insert("BUILDKIT_PROGRESS".to_owned(), "rawjson".into());
+    let mut stderr = String::new();
+    let booted = command.stream(cancel, |event| {
+        let Event::Stderr(line) = event else {
+            return;
+        };
+        match rawjson::parse(line) {
+            Line::Status(status) => recorder.record(&status, Timestamp::now()),
+            Line::Text(line) => {
+                stderr.push_str(&line);
+                stderr.push('\n');
+            }
+        }
+    });
+    let status = booted.await.map_err(failed)?;
+    if status.success() {
+        return Ok(());
+    }
+    Err(failed(ProcessError::Failed {
+        command: command.to_string(),
+        status,
+        stderr,
+    }))
 }
 
 /// Compares the platforms asked for with what the builder offers. Its own platform needs no

@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::plan::{BUILDER_PREFIX, BuilderPlan, Driver};
 use crate::process::{Command, ProcessError};
-use crate::timings::Stage;
+use crate::timings::{Recorder, Stage};
 pub(crate) use kubernetes::KubernetesError;
 use kubernetes::Running;
 
@@ -126,7 +126,7 @@ pub(crate) fn is_ours(name: &str) -> bool {
         .is_some_and(|id| !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_alphanumeric()))
 }
 
-/// Makes the builder ready.
+/// Makes the builder ready; the recorder hears what its boot consists of.
 ///
 /// # Errors
 /// When it does not boot, or lacks a platform. What was created is removed again.
@@ -134,6 +134,7 @@ pub(crate) async fn start(
     plan: &BuilderPlan,
     platforms: &[String],
     tool: Tool,
+    recorder: &mut Recorder,
     cancel: &CancellationToken,
 ) -> Result<Builder, BuilderError> {
     let kind = match (&plan.kubernetes, plan.driver) {
@@ -151,7 +152,7 @@ pub(crate) async fn start(
     };
     let ready = async {
         if matches!(builder.kind, Kind::Container) {
-            local::boot(plan, &builder.tool, cancel).await?;
+            local::boot(plan, &builder.tool, recorder, cancel).await?;
         }
         local::check_platforms(plan, platforms, &builder.tool, cancel).await
     };

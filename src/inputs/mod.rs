@@ -154,6 +154,8 @@ pub(crate) struct Inputs {
     pub attests: Vec<Attest>,
     pub summary: bool,
     pub timings_file: Option<String>,
+    pub compare_with: Option<String>,
+    pub comment: bool,
     pub dry_run: bool,
     pub github_token: Option<SecretString>,
 }
@@ -319,6 +321,8 @@ impl Inputs {
             attests: reader.attests(),
             summary: reader.boolean("summary").unwrap_or(true),
             timings_file: reader.text("timings-file"),
+            compare_with: reader.text("compare-with"),
+            comment: reader.boolean("comment").unwrap_or(false),
             dry_run: reader.boolean("dry-run").unwrap_or(false),
             github_token: given.text("github-token").map(SecretString::from),
         };

@@ -362,6 +362,18 @@ pub(crate) const SPECS: &[Spec] = &[
         "File for the full timings, as JSON",
     ),
     spec(
+        "compare-with",
+        Kind::Text,
+        "",
+        "Name of the artifact with the timings of earlier runs, which the summary compares with the last successful ones on the default branch; `none` for no comparison (default: `fast-ecr-push-timings`; where a run has none, the times of this step)",
+    ),
+    spec(
+        "comment",
+        Kind::Boolean,
+        "false",
+        "Keep one comment with the summary on the pull request",
+    ),
+    spec(
         "dry-run",
         Kind::Boolean,
         "false",

@@ -4,7 +4,7 @@
 //! ends. Rules: <https://github.github.com/gfm/#tables-extension->, <https://github.github.com/gfm/#code-spans>.
 
 /// At most so many characters of a name are shown.
-const LONGEST: usize = 120;
+const LONGEST: usize = 90;
 
 /// Text in a code span that may stand in a table: cut, on one line, and closed by as many
 /// backticks as it needs.
@@ -38,7 +38,7 @@ pub(super) fn block<'a>(lines: impl IntoIterator<Item = &'a str>) -> String {
 }
 
 /// Plain text: every character that Markdown or HTML could take for its own is escaped.
-pub(super) fn plain(text: &str) -> String {
+pub(crate) fn plain(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for character in text.chars() {
         match character {
@@ -56,20 +56,24 @@ pub(super) fn plain(text: &str) -> String {
     escaped
 }
 
-/// Runs of blanks as one, as in a Dockerfile's continued lines.
 fn cut(text: &str) -> String {
-    let words: Vec<&str> = text
-        .split([' ', '\t', '\n', '\r'])
-        .filter(|word| !word.is_empty())
-        .collect();
-    let text = words.join(" ");
-    let mut characters = text.chars().map(|character| {
+    // Continued lines of a Dockerfile bring their indentation; signs that turn the direction of what follows stay out.
+    let turns = |character: &char| matches!(character, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let mut blank = false;
+    let spaced = text.chars().map(|character| {
         if character.is_control() {
             ' '
         } else {
             character
         }
     });
+    let mut characters = spaced
+        .filter(|character| !turns(character))
+        .filter(|character| {
+            let again = blank && *character == ' ';
+            blank = *character == ' ';
+            !again
+        });
     let mut kept: String = characters.by_ref().take(LONGEST).collect();
     if characters.next().is_some() {
         kept.push('…');
@@ -89,6 +93,7 @@ mod tests {
         assert_eq!(code("a\nb\0c"), "`a b c`");
         assert_eq!(code(""), "`  `");
         assert_eq!(code("RUN a \\\n    b"), "`RUN a \\ b`");
+        assert_eq!(code("RUN a     b\u{202e}c"), "`RUN a bc`");
         assert_eq!(code(&"x".repeat(200)).chars().count(), LONGEST + 3);
     }
 

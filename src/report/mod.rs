@@ -3,10 +3,21 @@
 //! In: an [`Outcome`]. Out: the runner's files where there is a runner, else lines on standard
 //! output. Rendering is pure; [`write()`] is the only effect.
 
+mod advice;
+mod around;
 mod checks;
+mod gantt;
+mod headline;
 mod markdown;
 pub(crate) mod outputs;
+mod part;
+mod phases;
+mod runner;
+mod settings;
 mod summary;
+mod tables;
+#[cfg(test)]
+mod tests;
 mod units;
 
 use std::io::{self, Write as _};
@@ -22,7 +33,13 @@ use crate::owner;
 use crate::plan::Plan;
 use crate::push::PushedImage;
 use crate::timings::BuildTimings;
-use crate::timings::schema::TimingsFile;
+use crate::timings::schema::{self, TimingsFile};
+
+pub(crate) use around::Around;
+pub(crate) use markdown::plain;
+pub(crate) use phases::{ORDER as PHASE_ORDER, title as phase_title};
+pub(crate) use runner::Runner;
+pub(crate) use units::duration;
 
 /// All that is known at the end.
 #[derive(Debug)]
@@ -30,6 +47,7 @@ pub(crate) struct Outcome {
     pub plan: Plan,
     pub timings: BuildTimings,
     pub result: Result<Built, Error>,
+    pub around: Around,
 }
 
 /// What a successful build made.
@@ -60,6 +78,11 @@ pub(crate) enum ReportError {
         #[source]
         source: io::Error,
     },
+}
+
+/// The summary within `limit` bytes.
+pub(crate) fn summary(outcome: &Outcome, limit: usize) -> String {
+    summary::render(outcome, limit)
 }
 
 /// Writes everything; one part that fails does not keep back the others.
@@ -118,10 +141,15 @@ fn write_timings(outcome: &Outcome) -> Result<(), ReportError> {
 
 /// The timings of all images of the run.
 fn timings_file(outcome: &Outcome) -> TimingsFile {
-    let image = outcome
-        .result
-        .as_ref()
-        .ok()
-        .and_then(|built| Some(built.image.as_ref()?.reference.clone()));
-    TimingsFile::new([(image, &outcome.timings)])
+    let built = outcome.result.as_ref().ok();
+    let image = built.and_then(|built| built.image.as_ref());
+    let image = schema::Image {
+        reference: image.map(|image| image.reference.as_str()),
+        driver: outcome.plan.builder.driver.name(),
+        builder: &outcome.plan.builder.name,
+        layers: image.map_or(&[], |image| &image.layers),
+        bytes: image.and_then(|image| image.bytes),
+        timings: &outcome.timings,
+    };
+    TimingsFile::new(&outcome.around.runner, [image])
 }

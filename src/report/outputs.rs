@@ -76,6 +76,7 @@ pub(super) fn outputs(outcome: &Outcome) -> Vec<(&'static str, String)> {
         plan,
         timings,
         result,
+        ..
     } = outcome;
     let built = result.as_ref().ok();
     let pushed = built.and_then(|built| built.image.as_ref());
@@ -118,7 +119,7 @@ pub(super) fn outputs(outcome: &Outcome) -> Vec<(&'static str, String)> {
 }
 
 /// The timings as JSON. What does not fit is left out, the finest grain first: the timeline, then
-/// the quickest steps; the timings file has them all.
+/// the quickest steps, then the layers; the timings file has them all.
 fn bounded_timings(outcome: &Outcome) -> Option<String> {
     let mut value = serde_json::to_value(timings_file(outcome)).ok()?;
     let mut keep = usize::MAX;
@@ -127,9 +128,15 @@ fn bounded_timings(outcome: &Outcome) -> Option<String> {
         if text.len() <= LARGEST_TIMINGS {
             return Some(text);
         }
+        let mut dropped = false;
         for image in value.get_mut("images")?.as_array_mut()? {
             let image = image.as_object_mut()?;
             if image.remove("timeline").is_some() {
+                dropped = true;
+                continue;
+            }
+            if keep == 0 && image.remove("layers").is_some() {
+                dropped = true;
                 continue;
             }
             let steps = image.get_mut("steps")?.as_array_mut()?;
@@ -139,7 +146,7 @@ fn bounded_timings(outcome: &Outcome) -> Option<String> {
             keep = keep.min(steps.len()) / 2;
             steps.truncate(keep);
         }
-        if keep == 0 {
+        if keep == 0 && !dropped {
             return None;
         }
     }

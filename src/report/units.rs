@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// `0.4 s`, `12.3 s`, `3 m 05 s`, `1 h 02 m`.
-pub(super) fn duration(duration: Duration) -> String {
+pub(crate) fn duration(duration: Duration) -> String {
     let tenths = (duration.as_millis() + 50) / 100;
     let seconds = (duration.as_millis() + 500) / 1000;
     if tenths < 600 {

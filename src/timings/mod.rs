@@ -20,7 +20,7 @@ mod partition;
 mod recorder;
 pub(crate) mod schema;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod vertex;
 
 use std::time::Duration;
@@ -126,6 +126,8 @@ pub(crate) struct BuildTimings {
     pub timeline: Vec<Stretch>,
     /// Everything that ran, by start.
     pub steps: Vec<Step>,
+    /// What the builder's boot consisted of, by start; may overlap.
+    pub boot: Vec<BootStage>,
     /// As `buildx history inspect` counts.
     pub cached_steps: usize,
     /// As `buildx history inspect` counts.
@@ -147,6 +149,15 @@ pub(crate) struct PhaseTime {
 pub(crate) struct Stretch {
     pub phase: Phase,
     pub interval: Interval,
+}
+
+/// A part of the builder's boot: an image pulled, a container created, a pod scheduled.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct BootStage {
+    pub name: String,
+    /// Since the start of the build.
+    pub started: Duration,
+    pub duration: Duration,
 }
 
 /// A vertex of the build graph that ran, or a stage of ours.
@@ -182,6 +193,15 @@ impl BuildTimings {
             union: Duration::ZERO,
             partition: Duration::ZERO,
         })
+    }
+
+    /// Bytes of the build context that were sent to the builder.
+    pub(crate) fn context_bytes(&self) -> u64 {
+        let context = |step: &&Step| {
+            step.phase == Phase::Context && step.name.ends_with("load build context")
+        };
+        let sizes = self.steps.iter().filter(context).map(|step| step.bytes);
+        sizes.fold(0, u64::saturating_add)
     }
 
     /// Steps by duration, slowest first; equally slow ones in the order in which they started.

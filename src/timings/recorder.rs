@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use super::clock::{Scale, whole_milliseconds};
 use super::partition::{Activity, partition};
 use super::vertex::{Room, VertexRecord};
-use super::{BuildTimings, Stage, Step};
+use super::{BootStage, BuildTimings, Stage, Step};
 use crate::build::rawjson::SolveStatus;
 
 /// Vertices, statuses and runs of both that are kept at most; what comes beyond is not timed. A build of 10,000 steps has some 50,000.
@@ -81,6 +81,12 @@ impl Recorder {
             activities.extend(did);
             steps.extend(step);
         }
+        let mut boot: Vec<BootStage> = self
+            .vertices
+            .values()
+            .flat_map(|vertex| vertex.boot(&scale))
+            .collect();
+        boot.sort_by(|a, b| (a.started, &a.name).cmp(&(b.started, &b.name)));
         steps.sort_by(|a, b| (a.started, &a.name).cmp(&(b.started, &b.name)));
         let (phases, timeline) = partition(&activities, scale.total);
         // As BuildKit counts what goes into its history:
@@ -96,6 +102,7 @@ impl Recorder {
             phases,
             timeline,
             steps,
+            boot,
             cached_steps: of_builder().filter(|vertex| vertex.cached).count(),
             total_steps: of_builder().count(),
             clock_offset: scale.offset,

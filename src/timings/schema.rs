@@ -1,4 +1,4 @@
-//! The timings JSON, schema version 1.
+//! The timings JSON, schema version 1, as `docs/timings.schema.json` describes it.
 //!
 //! Out: [`TimingsFile`] as JSON. Every duration and offset is an integer number of milliseconds and says so in its name (`_ms`); points in time are
 //! RFC 3339 in UTC. Fields may be added within a version; renaming or removing one makes a new version.
@@ -9,15 +9,22 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::{BuildTimings, Phase, Step, Stretch};
+use super::{BootStage, BuildTimings, Phase, Step, Stretch};
+use crate::push::Layer;
+use crate::report::Runner;
 
 /// Version of the format, in the field `schema`.
-const SCHEMA: u32 = 1;
+pub(crate) const SCHEMA: u32 = 1;
+
+/// Longer texts of layers are cut (characters).
+const LONGEST_TEXT: usize = 512;
 
 /// The whole file: one entry for each image of the run.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub(crate) struct TimingsFile {
     pub schema: u32,
+    /// The machine that ran the action.
+    pub runner: Runner,
     pub images: Vec<ImageTimings>,
 }
 
@@ -26,6 +33,9 @@ pub(crate) struct TimingsFile {
 pub(crate) struct ImageTimings {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub image: Option<String>,
+    /// The driver that built.
+    pub driver: String,
+    pub builder: String,
     pub started: Timestamp,
     pub total_ms: u64,
     /// What was added to the builder's timestamps.
@@ -35,6 +45,33 @@ pub(crate) struct ImageTimings {
     pub phases: BTreeMap<&'static str, PhaseMilliseconds>,
     pub timeline: Vec<StretchMilliseconds>,
     pub steps: Vec<StepMilliseconds>,
+    /// What the builder's boot consisted of; may overlap.
+    pub boot: Vec<BootMilliseconds>,
+    /// Layers of the pushed image in its order, platform by platform; empty where the manifest could not be read.
+    pub layers: Vec<LayerBytes>,
+    /// Compressed size of all layers and configs, each counted once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub image_bytes: Option<u64>,
+}
+
+/// A part of the builder's boot.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct BootMilliseconds {
+    pub name: String,
+    pub started_ms: u64,
+    pub duration_ms: u64,
+}
+
+/// A layer of the pushed image.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct LayerBytes {
+    pub digest: String,
+    /// Compressed.
+    pub bytes: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub created_by: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub platform: Option<String>,
 }
 
 /// Both views of one phase; `partition_ms` adds up to `total_ms` over all phases.
@@ -70,23 +107,31 @@ pub(crate) struct StepMilliseconds {
     pub bytes: u64,
 }
 
+/// What the file says of one image beside its times.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Image<'a> {
+    pub reference: Option<&'a str>,
+    pub driver: &'a str,
+    pub builder: &'a str,
+    pub layers: &'a [Layer],
+    pub bytes: Option<u64>,
+    pub timings: &'a BuildTimings,
+}
+
 impl TimingsFile {
-    /// The file for these builds, each with the reference of its image.
-    pub(crate) fn new<'a>(
-        builds: impl IntoIterator<Item = (Option<String>, &'a BuildTimings)>,
-    ) -> Self {
-        let images = builds
-            .into_iter()
-            .map(|(image, build)| ImageTimings::new(image, build));
+    /// The file for these builds on this machine.
+    pub(crate) fn new<'a>(runner: &Runner, images: impl IntoIterator<Item = Image<'a>>) -> Self {
         Self {
             schema: SCHEMA,
-            images: images.collect(),
+            runner: runner.clone(),
+            images: images.into_iter().map(ImageTimings::new).collect(),
         }
     }
 }
 
 impl ImageTimings {
-    fn new(image: Option<String>, build: &BuildTimings) -> Self {
+    fn new(image: Image<'_>) -> Self {
+        let build = image.timings;
         let phase = |time: &super::PhaseTime| {
             let both = PhaseMilliseconds {
                 union_ms: milliseconds(time.union),
@@ -95,7 +140,9 @@ impl ImageTimings {
             (time.phase.name(), both)
         };
         Self {
-            image,
+            image: image.reference.map(str::to_owned),
+            driver: image.driver.to_owned(),
+            builder: image.builder.to_owned(),
             started: build.started,
             total_ms: milliseconds(build.total),
             clock_offset_ms: i64::try_from(build.clock_offset.as_millis()).unwrap_or_default(),
@@ -108,6 +155,32 @@ impl ImageTimings {
                 .map(StretchMilliseconds::new)
                 .collect(),
             steps: build.steps.iter().map(StepMilliseconds::new).collect(),
+            boot: build.boot.iter().map(BootMilliseconds::new).collect(),
+            layers: image.layers.iter().map(LayerBytes::new).collect(),
+            image_bytes: image.bytes,
+        }
+    }
+}
+
+impl BootMilliseconds {
+    fn new(stage: &BootStage) -> Self {
+        Self {
+            name: stage.name.clone(),
+            started_ms: milliseconds(stage.started),
+            duration_ms: milliseconds(stage.duration),
+        }
+    }
+}
+
+impl LayerBytes {
+    fn new(layer: &Layer) -> Self {
+        let cut = |text: &String| text.chars().take(LONGEST_TEXT).collect();
+        let told = layer.created_by.as_ref().filter(|text| !text.is_empty());
+        Self {
+            digest: layer.digest.clone(),
+            bytes: layer.size,
+            created_by: told.map(cut),
+            platform: layer.platform.clone(),
         }
     }
 }
@@ -161,7 +234,27 @@ mod tests {
             ended: at(300),
         });
         let build = recorder.finish(at(1_000));
-        let file = TimingsFile::new([(Some("registry/app:1".to_owned()), &build)]);
+        let runner = Runner {
+            cores: Some(4),
+            memory_bytes: Some(16_000_000_000),
+            architecture: "x86_64".to_owned(),
+            environment: Some("self-hosted".to_owned()),
+        };
+        let layer = Layer {
+            digest: "sha256:a".to_owned(),
+            size: 7,
+            created_by: Some("RUN make".to_owned()),
+            platform: None,
+        };
+        let image = Image {
+            reference: Some("registry/app:1"),
+            driver: "docker",
+            builder: "default",
+            layers: &[layer],
+            bytes: Some(9),
+            timings: &build,
+        };
+        let file = TimingsFile::new(&runner, [image]);
         let mut json = serde_json::to_value(file).unwrap();
         let phases = json["images"][0]["phases"].take();
         assert_eq!(
@@ -171,8 +264,16 @@ mod tests {
         assert_eq!(phases.as_object().unwrap().len(), Phase::ALL.len());
         let expected = json!({
             "schema": 1,
+            "runner": {
+                "cores": 4,
+                "memory_bytes": 16_000_000_000_u64,
+                "architecture": "x86_64",
+                "environment": "self-hosted",
+            },
             "images": [{
                 "image": "registry/app:1",
+                "driver": "docker",
+                "builder": "default",
                 "started": "1970-01-01T00:00:00Z",
                 "total_ms": 1_000,
                 "clock_offset_ms": 0,
@@ -192,6 +293,9 @@ mod tests {
                     "completed": true,
                     "bytes": 0,
                 }],
+                "boot": [],
+                "layers": [{ "digest": "sha256:a", "bytes": 7, "created_by": "RUN make" }],
+                "image_bytes": 9,
             }],
         });
         assert_eq!(json, expected);

@@ -11,7 +11,7 @@ use super::classify::{self, Class};
 use super::clock::{self, Clock, Runs, Scale};
 use super::label;
 use super::partition::{Activity, merged, outside};
-use super::{Interval, Phase, Step};
+use super::{BootStage, Interval, Phase, Step};
 use crate::build::rawjson::{Vertex, VertexStatus};
 
 /// Longer names, ids and errors are cut to this many bytes.
@@ -144,6 +144,23 @@ impl VertexRecord {
             self.activities(&class, &own, scale),
             self.step(class.phase, &own),
         )
+    }
+
+    /// The stages of the builder's boot, if it is one. buildx times them by our clock.
+    pub(super) fn boot(&self, scale: &Scale) -> Vec<BootStage> {
+        if classify::vertex(&self.name).phase != Phase::Builder {
+            return Vec::new();
+        }
+        let stage = |(id, status): (&String, &StatusRecord)| {
+            let (started, ended) = status.runs.first_key_value()?;
+            let interval = scale.interval(*started, *ended);
+            Some(BootStage {
+                name: id.clone(),
+                started: interval.start,
+                duration: interval.length(),
+            })
+        };
+        self.statuses.iter().filter_map(stage).collect()
     }
 
     fn fetched(&self) -> bool {

@@ -4,7 +4,7 @@ mod long;
 mod marked;
 mod properties;
 mod recorded;
-mod recording;
+pub(crate) mod recording;
 
 use std::time::Duration;
 

@@ -62,6 +62,20 @@ fn steps_tell_stage_platform_time_and_error() {
 }
 
 #[test]
+fn a_boot_tells_what_it_consisted_of() {
+    let build = Recording::large("slow-boot").timings();
+    let pull = &build.boot[0];
+    assert!(pull.name.starts_with("pulling image "), "{:?}", build.boot);
+    assert!(pull.duration > Duration::from_secs(9), "{pull:?}");
+    assert!(
+        build.boot[1].name.starts_with("creating container "),
+        "{:?}",
+        build.boot
+    );
+    assert!(Recording::open("cold-push").timings().boot.is_empty());
+}
+
+#[test]
 fn a_builder_clock_that_is_off_changes_nothing() {
     for (name, recording) in recording::all() {
         let expected = recording.timings();

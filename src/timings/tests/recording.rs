@@ -9,7 +9,7 @@ use crate::timings::{BuildTimings, Recorder};
 
 /// A recorded build.
 #[derive(Clone, Debug)]
-pub(super) struct Recording {
+pub(crate) struct Recording {
     pub started: Timestamp,
     pub ended: Timestamp,
     pub lines: Vec<(Timestamp, SolveStatus)>,
@@ -21,11 +21,16 @@ pub(super) struct Recording {
 }
 
 impl Recording {
-    pub(super) fn open(name: &str) -> Self {
-        Self::read(&folder().join(format!("buildx-0.29.1-engine-28.5.2-{name}.tsv")))
+    pub(crate) fn open(name: &str) -> Self {
+        Self::read(&folder("rawjson").join(format!("buildx-0.29.1-engine-28.5.2-{name}.tsv")))
     }
 
-    pub(super) fn read(path: &Path) -> Self {
+    /// One of those that are large or slow on purpose.
+    pub(crate) fn large(name: &str) -> Self {
+        Self::read(&folder("advice").join(format!("buildx-0.29.1-engine-28.5.2-{name}.tsv")))
+    }
+
+    pub(crate) fn read(path: &Path) -> Self {
         let mut recording = Self {
             started: Timestamp::MIN,
             ended: Timestamp::MAX,
@@ -59,7 +64,7 @@ impl Recording {
         recording
     }
 
-    pub(super) fn timings(&self) -> BuildTimings {
+    pub(crate) fn timings(&self) -> BuildTimings {
         let mut recorder = Recorder::new(self.started);
         for (arrived, status) in &self.lines {
             recorder.record(status, *arrived);
@@ -68,12 +73,14 @@ impl Recording {
     }
 }
 
-fn folder() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/rawjson")
+fn folder(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/fixtures")
+        .join(name)
 }
 
-pub(super) fn all() -> Vec<(String, Recording)> {
-    let files = std::fs::read_dir(folder()).unwrap();
+pub(crate) fn all() -> Vec<(String, Recording)> {
+    let files = std::fs::read_dir(folder("rawjson")).unwrap();
     let mut files: Vec<PathBuf> = files.map(|file| file.unwrap().path()).collect();
     files.sort();
     let name = |path: &PathBuf| path.file_stem().unwrap().to_str().unwrap().to_owned();
@@ -84,7 +91,7 @@ pub(super) fn all() -> Vec<(String, Recording)> {
 }
 
 /// The line as a builder would send it whose clock is ahead by `skew`.
-pub(super) fn skewed(
+pub(crate) fn skewed(
     (arrived, status): &(Timestamp, SolveStatus),
     skew: SignedDuration,
 ) -> (Timestamp, SolveStatus) {

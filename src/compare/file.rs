@@ -1,0 +1,203 @@
+//! One timings file, hostile until parsed.
+//!
+//! In: a path. Out: its [`Sample`]s, one for each image, or a [`FileError`]. Format: `docs/timings.schema.json`; fields that are not needed
+//! are not looked at, so that later additions don't matter.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use serde_json::Value;
+use thiserror::Error;
+
+use crate::report::Runner;
+use crate::timings::Phase;
+use crate::timings::schema::SCHEMA;
+
+/// Larger files are none of ours: 100,000 steps take some 30 MB (bytes).
+const LARGEST: u64 = 64 * 1024 * 1024;
+
+/// One build of one image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Sample {
+    /// The machine, in words; or the name given to the file.
+    pub runner: String,
+    pub driver: String,
+    pub total_ms: u64,
+    /// The partition's time of each of [`Phase::ALL`], in that order.
+    pub phases_ms: Vec<u64>,
+}
+
+/// A file was left out.
+#[derive(Debug, Error)]
+pub(super) enum FileError {
+    #[error("could not read `{}`", .0.display())]
+    Read(PathBuf, #[source] io::Error),
+    #[error("`{}` is larger than 64 MiB", .0.display())]
+    Large(PathBuf),
+    #[error("`{}` is no timings file", .0.display())]
+    Parse(PathBuf, #[source] serde_json::Error),
+    #[error("`{}` has schema version {found}, this program reads version {SCHEMA}", path.display())]
+    Version { path: PathBuf, found: String },
+    #[error("`{}` holds no image", .0.display())]
+    Empty(PathBuf),
+}
+
+#[derive(Deserialize)]
+struct Head {
+    schema: Value,
+}
+
+#[derive(Deserialize)]
+struct Contents {
+    #[serde(default)]
+    runner: Runner,
+    images: Vec<Image>,
+}
+
+#[derive(Deserialize)]
+struct Image {
+    #[serde(default)]
+    driver: String,
+    total_ms: u64,
+    phases: BTreeMap<String, Times>,
+}
+
+#[derive(Deserialize)]
+struct Times {
+    partition_ms: u64,
+}
+
+/// Reads a file; `name` stands for the machine.
+pub(super) fn read(path: &Path, name: Option<&str>) -> Result<Vec<Sample>, FileError> {
+    let failed = |error| FileError::Read(path.to_owned(), error);
+    let mut text = Vec::new();
+    let file = File::open(path).map_err(failed)?;
+    file.take(LARGEST + 1)
+        .read_to_end(&mut text)
+        .map_err(failed)?;
+    if text.len() as u64 > LARGEST {
+        return Err(FileError::Large(path.to_owned()));
+    }
+    parse(&text, name, path)
+}
+
+pub(super) fn parse(
+    text: &[u8],
+    name: Option<&str>,
+    path: &Path,
+) -> Result<Vec<Sample>, FileError> {
+    let odd = |error| FileError::Parse(path.to_owned(), error);
+    let head: Head = serde_json::from_slice(text).map_err(odd)?;
+    if head.schema != SCHEMA {
+        return Err(FileError::Version {
+            path: path.to_owned(),
+            found: head.schema.to_string().chars().take(40).collect(),
+        });
+    }
+    let contents: Contents = serde_json::from_slice(text).map_err(odd)?;
+    if contents.images.is_empty() {
+        return Err(FileError::Empty(path.to_owned()));
+    }
+    let runner = name.map_or_else(|| described(&contents.runner), str::to_owned);
+    let sample = |image: Image| Sample {
+        runner: runner.clone(),
+        driver: image.driver,
+        total_ms: image.total_ms,
+        phases_ms: Phase::ALL
+            .iter()
+            .map(|phase| {
+                image
+                    .phases
+                    .get(phase.name())
+                    .map_or(0, |times| times.partition_ms)
+            })
+            .collect(),
+    };
+    Ok(contents.images.into_iter().map(sample).collect())
+}
+
+/// `self-hosted, 2 cores, x86_64`.
+fn described(runner: &Runner) -> String {
+    let cores = runner.cores.map(|cores| format!("{cores} cores"));
+    let architecture = Some(runner.architecture.clone()).filter(|name| !name.is_empty());
+    let words: Vec<String> = [runner.environment.clone(), cores, architecture]
+        .into_iter()
+        .flatten()
+        .collect();
+    if words.is_empty() {
+        "unknown".to_owned()
+    } else {
+        words.join(", ")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::timings::schema::{Image as Written, TimingsFile};
+    use crate::timings::tests::recording::Recording;
+
+    fn written() -> (String, u64) {
+        let timings = Recording::open("cold-push").timings();
+        let runner = Runner {
+            cores: Some(2),
+            architecture: "x86_64".to_owned(),
+            environment: Some("self-hosted".to_owned()),
+            memory_bytes: None,
+        };
+        let image = Written {
+            reference: None,
+            driver: "docker",
+            builder: "default",
+            layers: &[],
+            bytes: None,
+            timings: &timings,
+        };
+        let text = serde_json::to_string(&TimingsFile::new(&runner, [image])).unwrap();
+        (text, u64::try_from(timings.total.as_millis()).unwrap())
+    }
+
+    #[test]
+    fn what_the_action_writes_is_read_back() {
+        let (text, total) = written();
+        let samples = parse(text.as_bytes(), None, Path::new("x")).unwrap();
+        let [sample] = samples.as_slice() else {
+            panic!("{samples:?}");
+        };
+        assert_eq!(sample.runner, "self-hosted, 2 cores, x86_64");
+        assert_eq!(sample.driver, "docker");
+        assert_eq!(sample.total_ms, total);
+        assert_eq!(sample.phases_ms.iter().sum::<u64>(), total);
+    }
+
+    #[test]
+    fn endless_files_are_refused() {
+        let error = read(Path::new("/dev/zero"), None).unwrap_err();
+        assert_eq!(error.to_string(), "`/dev/zero` is larger than 64 MiB");
+    }
+
+    #[test]
+    fn a_file_cut_anywhere_is_said_in_words() {
+        let (text, _) = written();
+        for kept in (0..text.len() - 1).step_by(97) {
+            let error = parse(&text.as_bytes()[..kept], None, Path::new("x")).unwrap_err();
+            assert_eq!(error.to_string(), "`x` is no timings file", "{kept}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn never_panics_on_a_damaged_file(at in 0usize..4000, byte in any::<u8>()) {
+            let mut text = written().0.into_bytes();
+            if let Some(place) = text.get_mut(at) {
+                *place = byte;
+            }
+            let _ = parse(&text, None, Path::new("x")).map(super::super::table::Table::new);
+        }
+    }
+}

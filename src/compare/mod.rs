@@ -1,0 +1,207 @@
+//! `compare`: timings files of several runs, joined into one table.
+//!
+//! In: files written by `timings-file`, each possibly with a name (`NAME=PATH`), or folders of them. Out: a table as Markdown, CSV or JSON,
+//! with a row for each runner and driver, medians over repeated runs, and percent of the slowest. A file that can't be read is said in
+//! words and left out.
+
+mod file;
+mod render;
+mod table;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use thiserror::Error;
+
+use file::FileError;
+use table::Table;
+
+pub(crate) use table::median;
+
+/// How the table is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Format {
+    Markdown,
+    Csv,
+    Json,
+}
+
+impl Format {
+    /// Names on the command line.
+    pub(crate) const NAMES: [&str; 3] = ["markdown", "csv", "json"];
+
+    pub(crate) fn named(name: &str) -> Self {
+        match name {
+            "csv" => Self::Csv,
+            "json" => Self::Json,
+            _ => Self::Markdown,
+        }
+    }
+}
+
+/// There is nothing to compare.
+#[derive(Debug, Error)]
+pub(crate) enum CompareError {
+    #[error("none of the files given is a timings file")]
+    Nothing,
+    #[error("could not write the table")]
+    Csv(#[source] csv::Error),
+    #[error("could not write the table")]
+    Json(#[source] serde_json::Error),
+}
+
+/// What came of the files given.
+#[derive(Debug)]
+pub(crate) struct Comparison {
+    /// The table, printed; or why there is none.
+    pub text: Result<String, CompareError>,
+    /// What was left out and why, in words.
+    pub left_out: Vec<String>,
+}
+
+/// Driver and total of each build in the text of a timings file; none if it is no such text.
+pub(crate) fn totals(text: &[u8], path: &Path) -> Option<Vec<(String, Duration)>> {
+    let samples = file::parse(text, None, path).ok()?;
+    let total = |sample: file::Sample| (sample.driver, Duration::from_millis(sample.total_ms));
+    Some(samples.into_iter().map(total).collect())
+}
+
+/// Reads the files and joins them.
+pub(crate) fn compare(given: &[String], format: Format) -> Comparison {
+    let mut samples = Vec::new();
+    let mut left_out = Vec::new();
+    for argument in given {
+        let (name, path) = split(argument);
+        for path in files(&path) {
+            match file::read(&path, name) {
+                Ok(found) => samples.extend(found),
+                Err(error) => left_out.push(words(&error)),
+            }
+        }
+    }
+    let text = if samples.is_empty() {
+        Err(CompareError::Nothing)
+    } else {
+        render::render(&Table::new(samples), format)
+    };
+    Comparison { text, left_out }
+}
+
+/// `NAME=PATH`, unless there is a file of that whole name.
+fn split(argument: &str) -> (Option<&str>, PathBuf) {
+    match argument.split_once('=') {
+        Some((name, path)) if !name.is_empty() && !Path::new(argument).exists() => {
+            (Some(name), PathBuf::from(path))
+        }
+        _ => (None, PathBuf::from(argument)),
+    }
+}
+
+/// The path, or the JSON files in a folder and in its folders: actions/download-artifact makes one for each artifact.
+fn files(path: &Path) -> Vec<PathBuf> {
+    if !path.is_dir() {
+        return vec![path.to_owned()];
+    }
+    let mut found = Vec::new();
+    let entries = |folder: &Path| {
+        let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+        let mut paths: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
+        paths.sort();
+        paths
+    };
+    for entry in entries(path) {
+        if entry.is_dir() {
+            found.extend(entries(&entry));
+        } else {
+            found.push(entry);
+        }
+    }
+    found.retain(|path| {
+        path.extension()
+            .is_some_and(|extension| extension == "json")
+    });
+    found
+}
+
+fn words(error: &FileError) -> String {
+    use std::error::Error as _;
+    match error.source() {
+        Some(cause) => format!("{error}: {cause}"),
+        None => error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = r#"{"schema":1,"runner":{"architecture":"x86_64","cores":2},"images":[{"driver":"docker","total_ms":2000,"phases":{"build":{"union_ms":1500,"partition_ms":1500}}}]}"#;
+
+    fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, text) in files {
+            let path = folder.path().join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        }
+        folder
+    }
+
+    #[test]
+    fn bad_files_are_said_in_words_and_the_good_ones_compared() {
+        let folder = folder(&[
+            ("a/good.json", GOOD),
+            ("a/cut.json", GOOD.split_at(60).0),
+            ("b.json", "not JSON"),
+            ("c.json", r#"{"schema":7,"images":[]}"#),
+            ("d.json", r#"{"schema":1,"images":[]}"#),
+            ("e.json", "[]"),
+            ("f.txt", "no timings"),
+        ]);
+        let given = [
+            folder.path().to_string_lossy().into_owned(),
+            "/no/such.json".to_owned(),
+        ];
+        let comparison = compare(&given, Format::Markdown);
+        assert!(comparison.text.unwrap().contains("2.0 s"));
+        let expected = [
+            "cut.json` is no timings file: EOF",
+            "b.json` is no timings file: expected",
+            "c.json` has schema version 7, this program reads version 1",
+            "d.json` holds no image",
+            "e.json` is no timings file",
+            "could not read `/no/such.json`: No such file",
+        ];
+        assert_eq!(
+            comparison.left_out.len(),
+            expected.len(),
+            "{:?}",
+            comparison.left_out
+        );
+        for (found, expected) in comparison.left_out.iter().zip(expected) {
+            assert!(found.contains(expected), "{found}");
+        }
+    }
+
+    #[test]
+    fn nothing_to_compare_is_an_error() {
+        let comparison = compare(&["/no/such.json".to_owned()], Format::Csv);
+        assert!(matches!(comparison.text, Err(CompareError::Nothing)));
+    }
+
+    #[test]
+    fn files_may_be_named() {
+        let folder = folder(&[("x=1.json", GOOD)]);
+        let path = folder
+            .path()
+            .join("x=1.json")
+            .to_string_lossy()
+            .into_owned();
+        let named = compare(&[format!("on EKS={path}")], Format::Markdown)
+            .text
+            .unwrap();
+        assert!(named.contains("on EKS"), "{named}");
+        let whole = compare(&[path], Format::Markdown);
+        assert_eq!(whole.left_out, [] as [&str; 0]);
+    }
+}

@@ -1,0 +1,191 @@
+//! Samples into rows.
+//!
+//! In: samples of any number of runs. Out: a row for each runner and driver, the slowest first, with medians over its runs. Pure.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::file::Sample;
+use crate::timings::Phase;
+
+/// The table.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(super) struct Table {
+    pub rows: Vec<Row>,
+}
+
+/// All runs of one runner and driver; times are medians over the runs, each phase by itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(super) struct Row {
+    pub runner: String,
+    pub driver: String,
+    pub runs: usize,
+    pub total_ms: u64,
+    pub fastest_ms: u64,
+    pub slowest_ms: u64,
+    /// The total in percent of the slowest row's.
+    pub percent_of_slowest: u64,
+    /// By the names of the timings file.
+    pub phases_ms: BTreeMap<&'static str, u64>,
+}
+
+impl Table {
+    /// Joins the samples.
+    pub(super) fn new(samples: Vec<Sample>) -> Self {
+        let mut groups: BTreeMap<(String, String), Vec<Sample>> = BTreeMap::new();
+        for sample in samples {
+            let key = (sample.runner.clone(), sample.driver.clone());
+            groups.entry(key).or_default().push(sample);
+        }
+        let mut rows: Vec<Row> = groups
+            .into_iter()
+            .map(|((runner, driver), samples)| Row::new(runner, driver, &samples))
+            .collect();
+        // Equally slow ones stay in the order of their names.
+        rows.sort_by_key(|row| std::cmp::Reverse(row.total_ms));
+        let slowest = rows.first().map_or(0, |row| row.total_ms);
+        for row in &mut rows {
+            row.percent_of_slowest = percent(row.total_ms, slowest);
+        }
+        Self { rows }
+    }
+
+    /// The phases that took time in any row, in the order of a build.
+    pub(super) fn phases(&self) -> Vec<Phase> {
+        let took = |phase: &Phase| {
+            let mut times = self
+                .rows
+                .iter()
+                .filter_map(|row| row.phases_ms.get(phase.name()));
+            times.any(|time| *time > 0)
+        };
+        crate::report::PHASE_ORDER
+            .into_iter()
+            .filter(took)
+            .collect()
+    }
+}
+
+impl Row {
+    fn new(runner: String, driver: String, samples: &[Sample]) -> Self {
+        let totals: Vec<u64> = samples.iter().map(|sample| sample.total_ms).collect();
+        let phase = |(index, phase): (usize, Phase)| {
+            let times = samples
+                .iter()
+                .filter_map(|sample| sample.phases_ms.get(index).copied());
+            (phase.name(), median(times.collect()))
+        };
+        Self {
+            runner,
+            driver,
+            runs: samples.len(),
+            fastest_ms: totals.iter().copied().min().unwrap_or(0),
+            slowest_ms: totals.iter().copied().max().unwrap_or(0),
+            total_ms: median(totals),
+            percent_of_slowest: 100,
+            phases_ms: Phase::ALL.into_iter().enumerate().map(phase).collect(),
+        }
+    }
+}
+
+/// The one in the middle, or the mean of the two there.
+pub(crate) fn median(mut times: Vec<u64>) -> u64 {
+    times.sort_unstable();
+    let upper = times.get(times.len() / 2).copied().unwrap_or(0);
+    if times.len() % 2 == 1 {
+        return upper;
+    }
+    let lower = times
+        .len()
+        .checked_sub(2)
+        .and_then(|_| times.get(times.len() / 2 - 1));
+    lower.copied().unwrap_or(0).midpoint(upper)
+}
+
+fn percent(part: u64, whole: u64) -> u64 {
+    let (part, whole) = (u128::from(part), u128::from(whole.max(1)));
+    u64::try_from((part * 100 + whole / 2) / whole).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn sample(runner: &str, driver: &str, total_ms: u64) -> Sample {
+        let mut phases_ms = vec![0; Phase::ALL.len()];
+        phases_ms[0] = total_ms;
+        Sample {
+            runner: runner.to_owned(),
+            driver: driver.to_owned(),
+            total_ms,
+            phases_ms,
+        }
+    }
+
+    #[test]
+    fn medians_are_of_the_middle() {
+        let cases: [(&[u64], u64); 5] = [
+            (&[], 0),
+            (&[7], 7),
+            (&[1, 100, 3], 3),
+            (&[4, 1, 2, 100], 3),
+            (&[u64::MAX, u64::MAX], u64::MAX),
+        ];
+        for (times, expected) in cases {
+            assert_eq!(median(times.to_vec()), expected, "{times:?}");
+        }
+    }
+
+    #[test]
+    fn repeats_become_one_row_and_the_slowest_comes_first() {
+        let table = Table::new(vec![
+            sample("hosted", "docker", 400),
+            sample("hosted", "docker", 100),
+            sample("hosted", "docker", 300),
+            sample("hosted", "kubernetes", 600),
+            sample("EKS", "docker", 150),
+        ]);
+        let rows: Vec<_> = table
+            .rows
+            .iter()
+            .map(|row| {
+                (
+                    &*row.runner,
+                    &*row.driver,
+                    row.runs,
+                    row.total_ms,
+                    row.percent_of_slowest,
+                )
+            })
+            .collect();
+        assert_eq!(
+            rows,
+            [
+                ("hosted", "kubernetes", 1, 600, 100),
+                ("hosted", "docker", 3, 300, 50),
+                ("EKS", "docker", 1, 150, 25)
+            ]
+        );
+        assert_eq!(
+            (table.rows[1].fastest_ms, table.rows[1].slowest_ms),
+            (100, 400)
+        );
+        assert_eq!(table.phases(), [Phase::Build]);
+    }
+
+    proptest! {
+        #[test]
+        fn the_order_of_files_does_not_matter(totals in proptest::collection::vec(any::<u64>(), 1..12)) {
+            let samples: Vec<Sample> = totals.iter().map(|total| sample("r", if total % 2 == 0 { "a" } else { "b" }, *total)).collect();
+            let mut reversed = samples.clone();
+            reversed.reverse();
+            let table = Table::new(samples);
+            prop_assert_eq!(table.rows.iter().map(|row| row.runs).sum::<usize>(), totals.len());
+            prop_assert!(table.rows.iter().all(|row| row.percent_of_slowest <= 100));
+            prop_assert_eq!(table, Table::new(reversed));
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! Timings inside an artifact: a zip file that actions/upload-artifact made.
+//!
+//! In: bytes, hostile until parsed. Out: the total of the first build with a given driver.
+
+use std::io::{Cursor, Read as _};
+use std::path::Path;
+use std::time::Duration;
+
+use zip::ZipArchive;
+
+use crate::compare;
+
+/// Files of an archive that are looked at, at most.
+const MOST_FILES: usize = 50;
+
+/// Larger files are not unpacked (bytes).
+const LARGEST: u64 = 32 * 1024 * 1024;
+
+/// How long the build took; none if the archive has no timings of this driver.
+pub(super) fn total(archive: Vec<u8>, driver: &str) -> Option<Duration> {
+    let mut archive = ZipArchive::new(Cursor::new(archive)).ok()?;
+    for index in 0..archive.len().min(MOST_FILES) {
+        let Ok(file) = archive.by_index(index) else {
+            continue;
+        };
+        let Ok(name) = file.name().map(|name| name.into_owned()) else {
+            continue;
+        };
+        if !name.ends_with(".json") {
+            continue;
+        }
+        let mut text = Vec::new();
+        // What the archive says of its sizes may be wrong.
+        if file.take(LARGEST).read_to_end(&mut text).is_err() {
+            continue;
+        }
+        let found = compare::totals(&text, Path::new(&name)).unwrap_or_default();
+        if let Some((_, total)) = found.into_iter().find(|(other, _)| other == driver) {
+            return Some(total);
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use std::io::Write as _;
+
+    use proptest::prelude::*;
+    use zip::ZipWriter;
+    use zip::write::SimpleFileOptions;
+
+    use super::*;
+
+    /// A zip file as actions/upload-artifact makes it.
+    pub(in crate::history) fn archive(files: &[(&str, &str)]) -> Vec<u8> {
+        let mut writer = ZipWriter::new(Cursor::new(Vec::new()));
+        for (name, text) in files {
+            writer
+                .start_file(*name, SimpleFileOptions::default())
+                .unwrap();
+            writer.write_all(text.as_bytes()).unwrap();
+        }
+        writer.finish().unwrap().into_inner()
+    }
+
+    pub(in crate::history) fn timings(driver: &str, total_ms: u64) -> String {
+        format!(
+            r#"{{"schema":1,"images":[{{"driver":"{driver}","total_ms":{total_ms},"phases":{{}}}}]}}"#
+        )
+    }
+
+    #[test]
+    fn the_build_with_the_same_driver_counts() {
+        let archive = archive(&[
+            ("notes.txt", "no timings"),
+            ("broken.json", "{"),
+            ("a.json", &timings("docker", 1_000)),
+            ("b.json", &timings("kubernetes", 2_000)),
+        ]);
+        let seconds = |driver| total(archive.clone(), driver).map(|total| total.as_secs());
+        assert_eq!(seconds("kubernetes"), Some(2));
+        assert_eq!(seconds("docker"), Some(1));
+        assert_eq!(seconds("docker-container"), None);
+    }
+
+    proptest! {
+        #[test]
+        fn never_panics_on_a_damaged_archive(at in 0usize..400, byte in any::<u8>(), cut in 0usize..400) {
+            let mut archive = archive(&[("a.json", &timings("docker", 1_000))]);
+            if let Some(place) = archive.get_mut(at) {
+                *place = byte;
+            }
+            archive.truncate(archive.len() - cut.min(archive.len()));
+            let _ = total(archive, "docker");
+        }
+    }
+}

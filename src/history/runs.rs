@@ -1,0 +1,286 @@
+//! The last successful runs of this workflow on the default branch, and how long each took.
+//!
+//! A run with an artifact of the name asked for tells its timings; of others the jobs API tells how long our step took, in whole seconds.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::Deserialize;
+
+use super::github::{GitHub, Question};
+use super::{Before, HistoryError, Workflow, artifact};
+use crate::compare::median;
+
+/// Runs that the median is of.
+const RUNS: usize = 5;
+
+/// Runs that are looked at, at most.
+const MOST_RUNS: usize = 15;
+
+/// Larger artifacts are not fetched (bytes).
+const LARGEST_ARTIFACT: u64 = 16 * 1024 * 1024;
+
+const QUESTION: Question = Question {
+    what: "earlier runs",
+    permission: "actions: read",
+};
+
+#[derive(Deserialize)]
+struct Repository {
+    default_branch: String,
+}
+
+#[derive(Deserialize)]
+struct Run {
+    id: u64,
+    #[serde(default)]
+    workflow_id: u64,
+}
+
+#[derive(Deserialize)]
+struct Artifact {
+    id: u64,
+    name: String,
+    size_in_bytes: u64,
+    expired: bool,
+}
+
+/// A job of a run; times and steps are missing while it waits.
+#[derive(Debug, Clone, Deserialize)]
+struct Job {
+    name: String,
+    status: String,
+    #[serde(default)]
+    runner_name: Option<String>,
+    #[serde(default)]
+    steps: Vec<Step>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+struct Step {
+    name: String,
+    status: String,
+    #[serde(default)]
+    conclusion: Option<String>,
+    #[serde(default)]
+    started_at: Option<Timestamp>,
+    #[serde(default)]
+    completed_at: Option<Timestamp>,
+}
+
+/// Our job and step, by the names that the API gives them: the environment has only the job's id.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Own {
+    job: String,
+    step: String,
+}
+
+/// Asks how long earlier runs took.
+pub(super) async fn before(
+    workflow: &Workflow,
+    artifact: &str,
+    driver: &str,
+) -> Result<Option<Before>, HistoryError> {
+    let Some(run_id) = workflow.run.run_id.as_deref() else {
+        return Ok(None);
+    };
+    let github = workflow.client()?;
+    let repository: Repository = github.get("", QUESTION).await?;
+    let this: Run = github
+        .get(&format!("actions/runs/{run_id}"), QUESTION)
+        .await?;
+    let mut earlier = Vec::new();
+    let path = format!(
+        "actions/workflows/{}/runs?branch={}&status=success",
+        this.workflow_id,
+        encoded(&repository.default_branch)
+    );
+    github
+        .pages(&path, Some("workflow_runs"), QUESTION, |runs: Vec<Run>| {
+            earlier.extend(
+                runs.into_iter()
+                    .filter(|run| run.id != this.id)
+                    .map(|run| run.id),
+            );
+            earlier.len() >= MOST_RUNS
+        })
+        .await?;
+    earlier.truncate(MOST_RUNS);
+
+    let mut own: Option<Option<Own>> = None;
+    let mut totals = Vec::new();
+    for run in earlier {
+        if totals.len() == RUNS {
+            break;
+        }
+        let mut total = from_artifact(&github, run, artifact, driver).await?;
+        if total.is_none() {
+            let own = match &own {
+                Some(own) => own,
+                None => own.insert(this_step(&github, workflow, run_id).await?),
+            };
+            if let Some(own) = own {
+                total = from_jobs(&github, run, own).await?;
+            }
+        }
+        totals.extend(total);
+    }
+    let milliseconds = |total: &Duration| u64::try_from(total.as_millis()).unwrap_or(u64::MAX);
+    Ok((!totals.is_empty()).then(|| Before {
+        median: Duration::from_millis(median(totals.iter().map(milliseconds).collect())),
+        runs: totals.len(),
+    }))
+}
+
+async fn from_artifact(
+    github: &GitHub,
+    run: u64,
+    name: &str,
+    driver: &str,
+) -> Result<Option<Duration>, HistoryError> {
+    let path = format!("actions/runs/{run}/artifacts?name={}", encoded(name));
+    let mut found: Vec<Artifact> = Vec::new();
+    github
+        .pages(&path, Some("artifacts"), QUESTION, |artifacts| {
+            found.extend(artifacts);
+            true
+        })
+        .await?;
+    let usable = |artifact: &&Artifact| {
+        artifact.name == name && !artifact.expired && artifact.size_in_bytes <= LARGEST_ARTIFACT
+    };
+    let Some(newest) = found
+        .iter()
+        .filter(usable)
+        .max_by_key(|artifact| artifact.id)
+    else {
+        return Ok(None);
+    };
+    let archive = github.archive(newest.id, QUESTION).await?;
+    Ok(artifact::total(archive, driver))
+}
+
+/// Our own job and step, which run just now.
+async fn this_step(
+    github: &GitHub,
+    workflow: &Workflow,
+    run: &str,
+) -> Result<Option<Own>, HistoryError> {
+    let attempt = workflow.run.run_attempt.as_deref().unwrap_or("1");
+    let jobs = jobs(
+        github,
+        &format!("actions/runs/{run}/attempts/{attempt}/jobs"),
+    )
+    .await?;
+    Ok(own(&jobs, workflow.runner_name.as_deref()))
+}
+
+/// The one job that runs on our runner, and its one step that runs.
+fn own(jobs: &[Job], runner_name: Option<&str>) -> Option<Own> {
+    let runs = |job: &&Job| {
+        job.status == "in_progress"
+            && (runner_name.is_none() || job.runner_name.as_deref() == runner_name)
+    };
+    let mut ours = jobs.iter().filter(runs);
+    let (job, None) = (ours.next()?, ours.next()) else {
+        return None;
+    };
+    let step = job.steps.iter().find(|step| step.status == "in_progress")?;
+    Some(Own {
+        job: job.name.clone(),
+        step: step.name.clone(),
+    })
+}
+
+async fn from_jobs(github: &GitHub, run: u64, own: &Own) -> Result<Option<Duration>, HistoryError> {
+    let jobs = jobs(github, &format!("actions/runs/{run}/jobs?filter=latest")).await?;
+    Ok(step_time(&jobs, own))
+}
+
+fn step_time(jobs: &[Job], own: &Own) -> Option<Duration> {
+    let job = jobs.iter().find(|job| job.name == own.job)?;
+    let good =
+        |step: &&Step| step.name == own.step && step.conclusion.as_deref() == Some("success");
+    let step = job.steps.iter().find(good)?;
+    let time = step.completed_at?.duration_since(step.started_at?);
+    Duration::try_from(time).ok()
+}
+
+async fn jobs(github: &GitHub, path: &str) -> Result<Vec<Job>, HistoryError> {
+    let mut all = Vec::new();
+    github
+        .pages(path, Some("jobs"), QUESTION, |jobs: Vec<Job>| {
+            all.extend(jobs);
+            false
+        })
+        .await?;
+    Ok(all)
+}
+
+/// Percent-encoded for a query: <https://url.spec.whatwg.org/#component-percent-encode-set>, and more.
+fn encoded(text: &str) -> String {
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) {
+            encoded.push(char::from(byte));
+        } else {
+            encoded.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    encoded
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn job(name: &str, status: &str, runner: &str) -> Job {
+        let step = |name: &str, status: &str| Step {
+            name: name.to_owned(),
+            status: status.to_owned(),
+            conclusion: None,
+            started_at: None,
+            completed_at: None,
+        };
+        Job {
+            name: name.to_owned(),
+            status: status.to_owned(),
+            runner_name: Some(runner.to_owned()),
+            steps: vec![step("Set up job", "completed"), step("Push", "in_progress")],
+        }
+    }
+
+    #[test]
+    fn our_job_is_the_one_that_runs_on_our_runner() {
+        let jobs = [
+            job("build (arm64)", "in_progress", "r1"),
+            job("build (amd64)", "in_progress", "r2"),
+            job("lint", "completed", "r2"),
+        ];
+        let own = |runner| own(&jobs, runner).map(|own| own.job);
+        assert_eq!(own(Some("r2")).as_deref(), Some("build (amd64)"));
+        assert_eq!(own(None), None, "which of two is not known");
+        assert_eq!(own(Some("r3")), None);
+    }
+
+    #[test]
+    fn queries_are_encoded() {
+        assert_eq!(encoded("release/1.0 & more"), "release%2F1.0%20%26%20more");
+    }
+
+    #[test]
+    fn a_step_that_ends_before_it_starts_has_no_time() {
+        let at = |second: &str| Some(format!("2026-01-01T00:00:{second}Z").parse().unwrap());
+        let mut jobs = [job("build", "completed", "r1")];
+        let own = Own {
+            job: "build".to_owned(),
+            step: "Push".to_owned(),
+        };
+        for (started, completed, expected) in [("10", "52", Some(42)), ("52", "10", None)] {
+            let step = &mut jobs[0].steps[1];
+            step.conclusion = Some("success".to_owned());
+            (step.started_at, step.completed_at) = (at(started), at(completed));
+            assert_eq!(step_time(&jobs, &own).map(|time| time.as_secs()), expected);
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! What to do about it: advice from the facts of this run alone.
+//!
+//! In: [`Facts`]. Out: [`Advice`], what concerns most time first. Each rule is a pure function that stays silent below its threshold; its
+//! text has the number behind it and something the user can change. One file a subject.
+
+mod cache;
+mod context;
+mod export;
+mod layers;
+mod order;
+mod pull;
+#[cfg(test)]
+mod tests;
+
+use std::time::Duration;
+
+use super::Outcome;
+use super::around::Entry;
+use super::part::Part;
+use crate::push::Layer;
+use crate::timings::BuildTimings;
+
+/// Pieces of advice that are shown at most: more would not be read.
+const MOST: usize = 4;
+
+/// What the rules may know.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Facts<'a> {
+    pub timings: &'a BuildTimings,
+    /// Layers of the pushed image; empty where they could not be read.
+    pub layers: &'a [Layer],
+    /// Compression of new layers; none where no image is exported.
+    pub compression: Option<&'a str>,
+    /// The largest entries of the context's folder, where it was looked at.
+    pub context: &'a [Entry],
+}
+
+/// One piece of advice, as Markdown on one line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Advice {
+    pub text: String,
+    /// The time it is about.
+    pub concerns: Duration,
+}
+
+pub(super) use context::LARGE as LARGE_CONTEXT;
+
+type Rule = fn(&Facts<'_>) -> Option<Advice>;
+
+const RULES: [Rule; 8] = [
+    layers::one_layer_holds_most,
+    order::dependencies_behind_the_whole_context,
+    export::export_longer_than_build,
+    export::zstd_would_save,
+    pull::builder_boot,
+    pull::base_image,
+    cache::export_costs_more_than_it_gains,
+    context::large_context,
+];
+
+/// All that the rules have to say, what concerns most time first.
+pub(super) fn advise(facts: &Facts<'_>) -> Vec<Advice> {
+    let mut advice: Vec<Advice> = RULES.iter().filter_map(|rule| rule(facts)).collect();
+    advice.sort_by_key(|advice| std::cmp::Reverse(advice.concerns));
+    advice
+}
+
+/// The advice as a part of the summary.
+pub(super) fn part(outcome: &Outcome) -> Part {
+    let Ok(built) = &outcome.result else {
+        return Part::default();
+    };
+    let image = outcome.plan.images.first();
+    let exported = image.and_then(|image| {
+        let images = ["image", "registry", "oci", "docker"];
+        let mut outputs = image.outputs.iter();
+        outputs.find(|output| images.contains(&output.exporter.as_str()))
+    });
+    let facts = Facts {
+        timings: &outcome.timings,
+        layers: built.image.as_ref().map_or(&[], |image| &image.layers),
+        // BuildKit's default: https://docs.docker.com/build/exporters/image-registry/
+        compression: exported.map(|output| output.attribute("compression").unwrap_or("gzip")),
+        context: &outcome.around.context,
+    };
+    let advice = advise(&facts);
+    if advice.is_empty() {
+        return Part::default();
+    }
+    Part {
+        head: "#### What would help\n\n".to_owned(),
+        rows: advice
+            .iter()
+            .take(MOST)
+            .map(|advice| format!("- {}\n", advice.text))
+            .collect(),
+        foot: String::new(),
+    }
+}
+
+/// Whether a time is worth a word: five seconds, and a tenth of the whole.
+fn matters(time: Duration, facts: &Facts<'_>) -> bool {
+    time >= Duration::from_secs(5) && time * 10 >= facts.timings.total
+}

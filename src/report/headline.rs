@@ -1,0 +1,169 @@
+//! The first lines of the summary: what was made, how long it took, and why it failed.
+
+use std::cmp::Ordering;
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use super::markdown::{block, code, plain};
+use super::part::Part;
+use super::phases::{largest, percent, title};
+use super::{Outcome, units};
+use crate::build::{BuildError, checks};
+use crate::error::Error;
+use crate::history::Before;
+use crate::timings::Phase;
+
+/// Tags that are named below the headline.
+const MOST_TAGS: usize = 20;
+
+/// The headline with its line of facts.
+pub(super) fn headline(outcome: &Outcome) -> Part {
+    let Outcome {
+        plan,
+        timings,
+        result,
+        ..
+    } = outcome;
+    let image = plan.images.first();
+    let name = image
+        .and_then(|image| match image.tags.first() {
+            Some(tag) => Some(tag.clone()),
+            None => image.references.first().map(ToString::to_string),
+        })
+        .map_or_else(|| "the build".to_owned(), |name| code(&name));
+    let call = image.and_then(|image| image.call.as_ref());
+    let total = units::duration(timings.total);
+    let pushed = result.as_ref().ok().and_then(|built| built.image.as_ref());
+    let mut text = match result {
+        Ok(_) | Err(Error::Build(BuildError::Checks { .. })) if call.is_some() => {
+            let call = call.map(|call| code(&call.text)).unwrap_or_default();
+            format!("### Called {call} in {total}; nothing was built or pushed\n\n")
+        }
+        Ok(_) if pushed.is_some() => format!("### Pushed {name} in {total}\n\n"),
+        Ok(_) => format!("### Built {name} in {total}\n\n"),
+        Err(error) if error.is_cancelled() => {
+            format!("### Cancelled {name} after {total}\n\n")
+        }
+        Err(_) => format!("### Failed to build {name} after {total}\n\n"),
+    };
+    let mut facts = Vec::new();
+    if let (Ok(_), Some(before)) = (result, &outcome.around.before) {
+        facts.push(change(timings.total, before));
+    }
+    if let Some(time) = largest(timings).filter(|time| time.phase != Phase::Waiting) {
+        facts.push(format!(
+            "**{} {} ({} %)**",
+            title(time.phase),
+            units::duration(time.partition),
+            percent(time.partition, timings.total)
+        ));
+    }
+    if timings.total_steps > 0 {
+        facts.push(format!(
+            "{} of {} steps cached",
+            timings.cached_steps, timings.total_steps
+        ));
+    }
+    facts.extend(pushed.and_then(|image| image.bytes).map(units::bytes));
+    facts.push(format!("driver {}", code(plan.builder.driver.name())));
+    let findings = outcome
+        .metadata()
+        .map_or(0, |metadata| checks::findings(metadata).len());
+    if findings > 0 {
+        facts.push(format!(
+            "the build checks found {}",
+            checks::count(findings)
+        ));
+    }
+    text.push_str(&facts.join(" · "));
+    text.push('\n');
+    if let Some(image) = pushed {
+        let _ = writeln!(text, "\n{}", whole_code(&image.reference));
+    }
+    let more: Vec<&String> =
+        image.map_or_else(Vec::new, |image| image.tags.iter().skip(1).collect());
+    if !more.is_empty() {
+        let named: Vec<String> = more.iter().take(MOST_TAGS).map(|tag| code(tag)).collect();
+        let _ = write!(text, "\nAlso tagged {}", named.join(", "));
+        match more.len() - named.len() {
+            0 => text.push('\n'),
+            rest => {
+                let _ = writeln!(text, " and {rest} more");
+            }
+        }
+    }
+    Part::text(text)
+}
+
+/// `18 % faster than the median of the last 5 runs (36.0 s)`.
+fn change(total: Duration, before: &Before) -> String {
+    let difference = total.abs_diff(before.median);
+    let share = percent(difference, before.median);
+    let change = match total.cmp(&before.median) {
+        _ if share < 3 => "as fast as".to_owned(),
+        Ordering::Less => format!("{share} % faster than"),
+        _ => format!("{share} % slower than"),
+    };
+    let of = match before.runs {
+        1 => "the run before".to_owned(),
+        runs => format!("the median of the last {runs} runs"),
+    };
+    format!("**{change}** {of} ({})", units::duration(before.median))
+}
+
+/// References are longer than names of steps, and no use when cut.
+fn whole_code(reference: &str) -> String {
+    if reference.contains('`') {
+        return code(reference);
+    }
+    format!("`{reference}`")
+}
+
+/// Why it failed, with the step's last words.
+pub(super) fn failure(error: &Error) -> Part {
+    let mut text = String::new();
+    for line in error.lines() {
+        let _ = writeln!(text, "> {}  ", plain(&line));
+    }
+    if let Some(failure) = error.failure().filter(|failure| !failure.tail.is_empty()) {
+        text.push('\n');
+        text.push_str(&block(failure.tail.iter().map(String::as_str)));
+    }
+    Part::text(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_change_is_told_against_the_median() {
+        let cases = [
+            (
+                30_000,
+                36_600,
+                5,
+                "**18 % faster than** the median of the last 5 runs (36.6 s)",
+            ),
+            (
+                60_000,
+                30_000,
+                1,
+                "**100 % slower than** the run before (30.0 s)",
+            ),
+            (
+                30_000,
+                30_500,
+                3,
+                "**as fast as** the median of the last 3 runs (30.5 s)",
+            ),
+        ];
+        for (total, median, runs, expected) in cases {
+            let before = Before {
+                median: Duration::from_millis(median),
+                runs,
+            };
+            assert_eq!(change(Duration::from_millis(total), &before), expected);
+        }
+    }
+}

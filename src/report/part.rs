@@ -1,0 +1,134 @@
+//! A summary in parts that fit into a given size.
+//!
+//! In: [`Part`]s, the most important first. Out: Markdown of at most so many bytes. Rows are dropped from the end of a part, parts from the
+//! end of the summary, and each time a line says how many.
+
+/// A piece of the summary: text, and rows between a head and a foot.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Part {
+    pub head: String,
+    /// Whole lines, each with its line end.
+    pub rows: Vec<String>,
+    pub foot: String,
+}
+
+/// Longest line that says what was dropped (bytes).
+const NOTE: usize = 100;
+
+impl Part {
+    /// Text that stays whole.
+    pub(super) fn text(text: String) -> Self {
+        Self {
+            head: text,
+            ..Self::default()
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.head.is_empty() && self.rows.is_empty() && self.foot.is_empty()
+    }
+
+    /// What it takes without any row.
+    fn frame(&self) -> usize {
+        self.head.len() + self.foot.len() + 1
+    }
+}
+
+/// Puts the parts together within `limit` bytes.
+pub(super) fn fit(parts: &[Part], limit: usize) -> String {
+    let parts: Vec<&Part> = parts.iter().filter(|part| !part.is_empty()).collect();
+    let mut text = String::new();
+    for (index, part) in parts.iter().enumerate() {
+        // One note for the rows of this part, one for the parts after it.
+        let room = limit.saturating_sub(text.len() + 2 * NOTE);
+        if part.frame() > room {
+            let note = format!(
+                "\nThe last {} parts did not fit into the job summary.\n",
+                parts.len() - index
+            );
+            if text.len() + note.len() <= limit {
+                text.push_str(&note);
+            }
+            break;
+        }
+        let mut left = room - part.frame();
+        let kept = part
+            .rows
+            .iter()
+            .take_while(|row| {
+                let fits = row.len() <= left;
+                left = left.saturating_sub(row.len());
+                fits
+            })
+            .count();
+        text.push_str(&part.head);
+        text.extend(part.rows.iter().take(kept).map(String::as_str));
+        text.push_str(&part.foot);
+        if kept < part.rows.len() {
+            let dropped = part.rows.len() - kept;
+            text.push_str(&format!(
+                "\n{dropped} more rows did not fit into the job summary.\n"
+            ));
+        }
+        text.push('\n');
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn table(rows: usize) -> Part {
+        Part {
+            head: "| a |\n| :- |\n".to_owned(),
+            rows: (0..rows).map(|row| format!("| {row} |\n")).collect(),
+            foot: String::new(),
+        }
+    }
+
+    #[test]
+    fn dropped_rows_are_counted() {
+        let text = fit(&[table(100)], 400);
+        let shown = text
+            .lines()
+            .filter(|line| line.starts_with("| ") && !line.contains('a'))
+            .count()
+            - 1;
+        assert!(
+            text.contains(&format!("\n{} more rows did not fit", 100 - shown)),
+            "{text}"
+        );
+        assert!(shown > 10, "{text}");
+    }
+
+    #[test]
+    fn parts_that_do_not_fit_are_counted_and_the_first_stays() {
+        let parts = [
+            Part::text("first\n".to_owned()),
+            Part::text("x".repeat(500)),
+            table(1),
+        ];
+        let text = fit(&parts, 300);
+        assert!(text.starts_with("first\n"), "{text}");
+        assert!(text.contains("The last 2 parts did not fit"), "{text}");
+    }
+
+    #[test]
+    fn what_fits_is_whole() {
+        let parts = [Part::default(), table(3), Part::text("end\n".to_owned())];
+        let text = fit(&parts, 1 << 20);
+        assert_eq!(text, "| a |\n| :- |\n| 0 |\n| 1 |\n| 2 |\n\nend\n\n");
+    }
+
+    proptest! {
+        #[test]
+        fn the_limit_holds(rows in 0usize..200, limit in 0usize..3000, texts in proptest::collection::vec(0usize..600, 0..4)) {
+            let mut parts: Vec<Part> = texts.into_iter().map(|length| Part::text("x".repeat(length))).collect();
+            parts.push(table(rows));
+            prop_assert!(fit(&parts, limit).len() <= limit);
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! Where the time went, as a table with bars.
+//!
+//! In: timings. Out: a row for each phase that took time, in the order in which phases usually come. Times and bars are those of the
+//! partition, which add up to the total; where a phase ran much longer beside others, its union stands behind the bar.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use super::units;
+use crate::timings::{BuildTimings, Phase, PhaseTime};
+
+/// Width of a full bar, in characters.
+const BAR: u128 = 24;
+
+/// In the order in which they usually come.
+pub(crate) const ORDER: [Phase; 11] = [
+    Phase::Setup,
+    Phase::Builder,
+    Phase::Context,
+    Phase::CacheImport,
+    Phase::Pull,
+    Phase::Build,
+    Phase::Export,
+    Phase::Push,
+    Phase::CacheExport,
+    Phase::Other,
+    Phase::Waiting,
+];
+
+/// The name for people.
+pub(crate) fn title(phase: Phase) -> &'static str {
+    match phase {
+        Phase::Setup => "Set-up",
+        Phase::Builder => "Builder",
+        Phase::Context => "Context",
+        Phase::CacheImport => "Cache import",
+        Phase::Pull => "Pull",
+        Phase::Build => "Build",
+        Phase::Export => "Export",
+        Phase::Push => "Push",
+        Phase::CacheExport => "Cache export",
+        Phase::Other => "Unclassified",
+        Phase::Waiting => "Waiting",
+    }
+}
+
+/// The table; its rows add up to the total.
+pub(super) fn table(timings: &BuildTimings) -> String {
+    let mut text = "| Phase | Time | | Share |\n| :-- | --: | :-- | --: |\n".to_owned();
+    for phase in ORDER {
+        let time = timings.phase(phase);
+        if time.partition.is_zero() {
+            continue;
+        }
+        let beside = if differs(time) {
+            format!(" ran {}", units::duration(time.union))
+        } else {
+            String::new()
+        };
+        let _ = writeln!(
+            text,
+            "| {} | {} | {}{beside} | {} % |",
+            title(phase),
+            units::duration(time.partition),
+            bar(time.partition, timings.total),
+            percent(time.partition, timings.total),
+        );
+    }
+    let _ = writeln!(
+        text,
+        "| **Total** | **{}** | | |",
+        units::duration(timings.total)
+    );
+    let beside = ORDER
+        .map(|phase| timings.phase(phase))
+        .iter()
+        .any(differs_with_row);
+    if beside {
+        text.push_str(
+            "\n_ran_: so long it ran, partly beside phases above or below that got the time.\n",
+        );
+    }
+    text
+}
+
+/// The phase that took most, if one took more than a third.
+pub(super) fn largest(timings: &BuildTimings) -> Option<PhaseTime> {
+    let times = timings.phases.iter().copied();
+    times
+        .max_by_key(|time| time.partition)
+        .filter(|time| time.partition * 3 > timings.total)
+}
+
+/// Whole percent, rounded.
+pub(super) fn percent(part: Duration, whole: Duration) -> u128 {
+    let whole = whole.as_millis().max(1);
+    (part.as_millis() * 100 + whole / 2) / whole
+}
+
+/// Blocks as long as the share; what took time at all has half of one.
+fn bar(part: Duration, whole: Duration) -> String {
+    let whole = whole.as_millis().max(1);
+    let halves = (part.as_millis() * BAR * 2 + whole / 2) / whole;
+    let full = usize::try_from(halves / 2).unwrap_or(0);
+    let half = if halves % 2 == 1 || full == 0 {
+        "▌"
+    } else {
+        ""
+    };
+    format!("{}{half}", "█".repeat(full))
+}
+
+/// Whether both views differ so much that one alone misleads.
+fn differs(time: PhaseTime) -> bool {
+    let more = time.union.saturating_sub(time.partition);
+    more >= Duration::from_secs(1) && more * 4 >= time.union
+}
+
+fn differs_with_row(time: &PhaseTime) -> bool {
+    !time.partition.is_zero() && differs(*time)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::timings::tests::recording;
+
+    #[test]
+    fn every_phase_has_its_place() {
+        let mut sorted = ORDER;
+        sorted.sort_unstable();
+        assert_eq!(sorted, Phase::ALL);
+    }
+
+    #[test]
+    fn bars_are_as_long_as_the_share() {
+        let seconds = Duration::from_secs;
+        let cases = [(100, 24), (50, 12), (25, 6), (0, 1)];
+        for (part, length) in cases {
+            assert_eq!(bar(seconds(part), seconds(100)).chars().count(), length);
+        }
+        assert_eq!(bar(seconds(2), seconds(100)), "▌");
+    }
+
+    #[test]
+    fn a_phase_beside_others_shows_how_long_it_ran() {
+        let time = |union, partition| PhaseTime {
+            phase: Phase::CacheExport,
+            union: Duration::from_millis(union),
+            partition: Duration::from_millis(partition),
+        };
+        assert!(differs(time(5_000, 2_000)));
+        assert!(!differs(time(900, 100)), "less than a second");
+        assert!(!differs(time(20_000, 18_000)), "less than a quarter");
+    }
+
+    #[test]
+    fn shares_of_recorded_builds_add_up() {
+        for (name, recording) in recording::all() {
+            let timings = recording.timings();
+            let sum: u128 = ORDER
+                .map(|phase| percent(timings.phase(phase).partition, timings.total))
+                .iter()
+                .sum();
+            assert!((95..=105).contains(&sum), "{name}: {sum} %");
+        }
+    }
+}

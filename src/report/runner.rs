@@ -1,0 +1,75 @@
+//! The machine that ran us: cores, memory, architecture, hosted or self-hosted.
+//!
+//! In: the environment and `/proc/meminfo`. Out: a [`Runner`], so that times of different machines are not mixed up. What can't be told is
+//! left out. Variables: <https://docs.github.com/actions/reference/workflows-and-actions/variables>.
+
+use std::fs;
+
+use serde::{Deserialize, Serialize};
+
+use crate::env::Env;
+
+/// What is known of the machine.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Runner {
+    /// Cores that this process may use.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cores: Option<usize>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_bytes: Option<u64>,
+    /// As Rust and Linux name it: `x86_64`, `aarch64`.
+    #[serde(default)]
+    pub architecture: String,
+    /// `github-hosted` or `self-hosted`; none outside of GitHub Actions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub environment: Option<String>,
+}
+
+impl Runner {
+    /// Looks at this machine.
+    pub(crate) fn look(env: &Env) -> Self {
+        let memory = fs::read_to_string("/proc/meminfo").ok();
+        Self {
+            cores: std::thread::available_parallelism().ok().map(usize::from),
+            memory_bytes: memory.as_deref().and_then(total_memory),
+            architecture: std::env::consts::ARCH.to_owned(),
+            environment: env.get("RUNNER_ENVIRONMENT").map(str::to_owned),
+        }
+    }
+}
+
+/// `MemTotal:       24605736 kB`, in units of 1024 bytes
+/// (<https://docs.kernel.org/filesystems/proc.html#meminfo>).
+fn total_memory(meminfo: &str) -> Option<u64> {
+    let line = meminfo
+        .lines()
+        .find_map(|line| line.strip_prefix("MemTotal:"))?;
+    let number: u64 = line.trim().strip_suffix("kB")?.trim_end().parse().ok()?;
+    number.checked_mul(1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_is_read_in_units_of_1024_bytes() {
+        let cases = [
+            ("MemTotal:       2 kB\nMemFree: 1 kB\n", Some(2048)),
+            ("MemFree: 1 kB\n", None),
+            ("MemTotal: much\n", None),
+            ("MemTotal: 99999999999999999999 kB\n", None),
+        ];
+        for (text, bytes) in cases {
+            assert_eq!(total_memory(text), bytes, "{text}");
+        }
+    }
+
+    #[test]
+    fn this_machine_has_cores_and_says_who_hosts_it() {
+        let runner = Runner::look(&Env::from([("RUNNER_ENVIRONMENT", "self-hosted")]));
+        assert!(runner.cores.is_some_and(|cores| cores > 0));
+        assert_eq!(runner.environment.as_deref(), Some("self-hosted"));
+        assert_eq!(Runner::look(&Env::default()).environment, None);
+    }
+}

@@ -1,0 +1,234 @@
+//! The settings a build ran with, and what was said about it: folded at the end of the summary.
+//!
+//! In: the plan and buildx's metadata. Out: [`Part`]s. Of caches and outputs only attributes known to be harmless are shown, of build
+//! arguments only the names: a value may be a secret.
+
+use std::fmt::Write as _;
+
+use serde_json::Value;
+
+use super::markdown::{code, plain};
+use super::part::Part;
+use super::runner::Runner;
+use super::units;
+use crate::build::rawjson::VertexWarning;
+use crate::plan::{Context, ImagePlan, Plan};
+
+/// Attributes of caches and outputs that can't hold a secret
+/// (<https://docs.docker.com/build/cache/backends/>, <https://docs.docker.com/build/exporters/>).
+const HARMLESS: [&str; 14] = [
+    "type",
+    "ref",
+    "mode",
+    "scope",
+    "dest",
+    "src",
+    "image-manifest",
+    "oci-mediatypes",
+    "ignore-error",
+    "compression",
+    "compression-level",
+    "force-compression",
+    "push",
+    "store",
+];
+
+/// The settings as a folded table.
+pub(super) fn settings(plan: &Plan, runner: &Runner) -> Part {
+    let mut rows = vec![
+        ("driver", vec![plan.builder.driver.name().to_owned()]),
+        ("builder", vec![plan.builder.name.clone()]),
+        (
+            "driver-opts",
+            plan.builder
+                .options
+                .iter()
+                .map(|(name, value)| match name.strip_prefix("env.") {
+                    Some(_) => name.clone(),
+                    None => format!("{name}={value}"),
+                })
+                .collect(),
+        ),
+        ("runner", described(runner)),
+    ];
+    for image in &plan.images {
+        rows.extend([
+            ("context", vec![context(&image.context)]),
+            ("platforms", image.platforms.clone()),
+            ("target", flag(image, "--target")),
+            ("build-args", names(image)),
+            (
+                "outputs",
+                image
+                    .outputs
+                    .iter()
+                    .map(|output| harmless(&output.to_string()))
+                    .collect(),
+            ),
+            ("cache-from", each_harmless(&image.cache_from)),
+            ("cache-to", each_harmless(&image.cache_to)),
+        ]);
+    }
+    Part {
+        head: "<details><summary>Settings</summary>\n\n| Setting | Value |\n| :-- | :-- |\n"
+            .to_owned(),
+        rows: rows
+            .into_iter()
+            .filter(|(_, values)| values.iter().any(|value| !value.is_empty()))
+            .map(|(name, values)| {
+                let values: Vec<String> = values.iter().map(|value| code(value)).collect();
+                format!("| {name} | {} |\n", values.join(" "))
+            })
+            .collect(),
+        foot: "\n</details>\n".to_owned(),
+    }
+}
+
+/// Warnings of the plan and of BuildKit's build checks.
+pub(super) fn warnings(plan: &Plan, metadata: Option<&serde_json::Map<String, Value>>) -> Part {
+    let mut rows: Vec<String> = plan
+        .warnings
+        .iter()
+        .map(|warning| format!("- {}\n", plain(warning)))
+        .collect();
+    // Asked for with BUILDX_METADATA_WARNINGS.
+    let checks = metadata
+        .and_then(|metadata| metadata.get("buildx.build.warnings")?.as_array())
+        .into_iter()
+        .flatten();
+    for check in checks {
+        let Ok(warning) = serde_json::from_value::<VertexWarning>(check.clone()) else {
+            continue;
+        };
+        let mut row = format!("- {}", plain(&warning.short));
+        let file = warning.source.map(|source| source.filename);
+        if let (Some(file), Some(range)) = (file, warning.range.first()) {
+            let _ = write!(row, " ({})", code(&format!("{file}:{}", range.start.line)));
+        }
+        row.push('\n');
+        rows.push(row);
+    }
+    if rows.is_empty() {
+        return Part::default();
+    }
+    let title = match rows.len() {
+        1 => "1 warning".to_owned(),
+        count => format!("{count} warnings"),
+    };
+    Part {
+        head: format!("<details><summary>{title}</summary>\n\n"),
+        rows,
+        foot: "\n</details>\n".to_owned(),
+    }
+}
+
+fn described(runner: &Runner) -> Vec<String> {
+    let cores = runner.cores.map(|cores| match cores {
+        1 => "1 core".to_owned(),
+        cores => format!("{cores} cores"),
+    });
+    let memory = runner.memory_bytes.map(units::bytes);
+    let architecture = Some(runner.architecture.clone());
+    [runner.environment.clone(), cores, memory, architecture]
+        .into_iter()
+        .flatten()
+        .collect()
+}
+
+fn context(context: &Context) -> String {
+    match context {
+        Context::Folder { path, .. } => path.display().to_string(),
+        Context::ThisCommit { url } | Context::Remote { url } => without_login(url),
+    }
+}
+
+/// An address may hold a token before its `@`.
+fn without_login(url: &str) -> String {
+    match url.split_once("://") {
+        Some((scheme, rest)) => {
+            let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
+            let host = host.rsplit('@').next().unwrap_or(host);
+            // What stands behind a question mark may be a signature.
+            let path = path.split('?').next().unwrap_or(path);
+            format!("{scheme}://{host}/{path}")
+        }
+        None => url.to_owned(),
+    }
+}
+
+/// The names of build arguments.
+fn names(image: &ImagePlan) -> Vec<String> {
+    let given = flag(image, "--build-arg");
+    let name = |argument: &String| argument.split('=').next().unwrap_or_default().to_owned();
+    given.iter().map(name).collect()
+}
+
+/// The values of a flag on the command line.
+fn flag(image: &ImagePlan, name: &str) -> Vec<String> {
+    let pairs = image.argv.iter().zip(image.argv.iter().skip(1));
+    pairs
+        .filter(|(flag, _)| *flag == name)
+        .map(|(_, value)| value.clone())
+        .collect()
+}
+
+fn each_harmless(items: &[String]) -> Vec<String> {
+    items.iter().map(|item| harmless(item)).collect()
+}
+
+/// The harmless attributes; the others by name alone.
+fn harmless(item: &str) -> String {
+    if !item.contains('=') {
+        return item.to_owned();
+    }
+    let fields: Vec<String> = item
+        .split(',')
+        .map(|field| match field.split_once('=') {
+            Some((name, _)) if !HARMLESS.contains(&name.trim().to_lowercase().as_str()) => {
+                format!("{name}=…")
+            }
+            Some(_) => field.to_owned(),
+            None => "…".to_owned(),
+        })
+        .collect();
+    fields.join(",")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_harmless_attributes_are_shown() {
+        let cases = [
+            (
+                "type=s3,region=x,secret_access_key=hush,mode=max",
+                "type=s3,region=…,secret_access_key=…,mode=max",
+            ),
+            ("type=gha,token=hush,scope=a", "type=gha,token=…,scope=a"),
+            ("type=registry,\"ref=a\",hush", "type=registry,\"ref=…,…"),
+            ("r.example/a:cache", "r.example/a:cache"),
+        ];
+        for (item, expected) in cases {
+            assert_eq!(harmless(item), expected, "{item}");
+        }
+    }
+
+    #[test]
+    fn addresses_lose_their_login_and_query() {
+        let cases = [
+            (
+                "https://u:hush@git.example/a.git#main",
+                "https://git.example/a.git#main",
+            ),
+            (
+                "https://s.example/a.tar?X-Amz-Signature=hush",
+                "https://s.example/a.tar",
+            ),
+            ("git@github.com:o/r.git", "git@github.com:o/r.git"),
+        ];
+        for (url, expected) in cases {
+            assert_eq!(without_login(url), expected);
+        }
+    }
+}

@@ -1,0 +1,277 @@
+//! Whole summaries: of recorded builds, of hostile ones, and within any limit.
+//!
+//! Each summary is also left in `target/report`, where `tests/report/run` puts it before a Markdown renderer and Mermaid.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use proptest::prelude::*;
+
+use super::{Around, Built, Outcome, outputs, summary, timings_file};
+use crate::build::BuildError;
+use crate::build::metadata::Metadata;
+use crate::error::Error;
+use crate::facts::{Facts, ImageStore};
+use crate::inputs::{Given, Inputs};
+use crate::plan::{Place, Plan};
+use crate::push::{Layer, PushedImage};
+use crate::timings::tests::recording::{self, Recording, skewed};
+use crate::timings::{BuildTimings, Phase, Step};
+
+const LIMIT: usize = 1024 * 1024;
+
+/// Pieces that mean something to Markdown, HTML, Mermaid, or nobody.
+const HOSTILE: &str = "a|b \\| ``` ` </details></td><script>alert(1)</script> <img src=x> [x](javascript:y) @octocat #1 %%{init}%% \
+                       *_~ :crit, 5, 6 🎉 \u{202e}مرحبا\u{0} \r\n section x \n---\n";
+
+fn plan(pairs: &[(&'static str, &str)]) -> Plan {
+    let mut given = Given::default();
+    for (name, text) in pairs {
+        given.set(name, (*text).to_owned());
+    }
+    let facts = Facts::example(ImageStore::Containerd);
+    let place = Place {
+        folder: "/run".into(),
+        id: "x1".to_owned(),
+    };
+    Plan::new(&Inputs::parse(&given).unwrap(), None, &facts, &place).unwrap()
+}
+
+fn outcome(timings: BuildTimings, layers: Vec<Layer>) -> Outcome {
+    let digest = format!("sha256:{}", "a".repeat(64));
+    Outcome {
+        plan: plan(&[
+            ("tags", "registry.test/app:1\nregistry.test/app:latest"),
+            ("build-args", "TOKEN=hush\nMODE=release"),
+            ("cache-to", "type=gha,token=hush,mode=max"),
+        ]),
+        timings,
+        result: Ok(Built {
+            metadata: Metadata::default(),
+            image: Some(PushedImage {
+                reference: format!("registry.test/app@{digest}"),
+                registry: "registry.test".to_owned(),
+                bytes: Some(
+                    layers
+                        .iter()
+                        .map(|layer| layer.size)
+                        .fold(0, u64::saturating_add),
+                ),
+                layers,
+            }),
+        }),
+        around: Around::default(),
+    }
+}
+
+fn layers(count: u64, name: &str) -> Vec<Layer> {
+    let layer = |index| Layer {
+        digest: format!("sha256:{index}"),
+        size: index * 10_000_000,
+        created_by: Some(format!("{name} {index}")),
+        platform: None,
+    };
+    (1..=count).map(layer).collect()
+}
+
+/// As many steps, for four platforms, all with this name.
+fn steps(count: u64, name: &str) -> BuildTimings {
+    // The recorder cuts longer ones.
+    let cut = |text: &str| text.chars().take(250).collect::<String>();
+    let mut timings = Recording::open("cold-push").timings();
+    timings.total = Duration::from_secs(count.max(60));
+    timings.steps = (0..count)
+        .map(|index| {
+            let platform = ["amd64", "arm64", "s390x", "riscv64"][index as usize % 4];
+            Step {
+                name: cut(&format!(
+                    "[linux/{platform} builder {index}/{count}] RUN {name}"
+                )),
+                platform: Some(format!("linux/{platform}")),
+                stage: Some(cut(name)),
+                phase: Phase::Build,
+                started: Duration::from_millis(index * 100),
+                duration: Duration::from_millis(500 + index * 20),
+                cached: false,
+                error: (index == 7).then(|| cut(name)),
+                completed: index != 8,
+                bytes: 0,
+            }
+        })
+        .collect();
+    timings
+}
+
+fn corpus() -> Vec<(String, String)> {
+    outcomes()
+        .iter()
+        .map(|(name, outcome)| (name.clone(), summary::render(outcome, LIMIT)))
+        .collect()
+}
+
+/// Where a file for the renderers goes.
+fn left(folder: &str, name: &str) -> PathBuf {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("target/report")
+        .join(folder);
+    std::fs::create_dir_all(&folder).unwrap();
+    folder.join(name)
+}
+
+fn outcomes() -> Vec<(String, Outcome)> {
+    let mut all: Vec<(String, Outcome)> = recording::all()
+        .into_iter()
+        .map(|(name, recording)| (name, outcome(recording.timings(), layers(5, "RUN make"))))
+        .collect();
+    let mut add = |name: &str, outcome: Outcome| all.push((name.to_owned(), outcome));
+    for name in ["large-export", "dependencies-behind-context", "slow-boot"] {
+        add(
+            name,
+            outcome(Recording::large(name).timings(), layers(2, "RUN make")),
+        );
+    }
+    add(
+        "sixty-steps-four-platforms",
+        outcome(steps(240, "make"), layers(20, "COPY a b")),
+    );
+    add(
+        "ten-thousand-steps",
+        outcome(steps(10_000, "make"), layers(127, "COPY a b")),
+    );
+    let mut hostile = outcome(steps(60, HOSTILE), layers(12, HOSTILE));
+    hostile.plan.warnings = vec![HOSTILE.to_owned()];
+    hostile.plan.images[0].cache_from = vec![HOSTILE.to_owned()];
+    hostile.plan.images[0].tags = vec![HOSTILE.to_owned(), HOSTILE.to_owned()];
+    add("hostile", hostile);
+    add(
+        "megabyte-names",
+        outcome(
+            steps(60, &"x`|".repeat(350_000)),
+            layers(12, &"|".repeat(1 << 20)),
+        ),
+    );
+    let mut cancelled = outcome(Recording::open("failing-run").timings(), Vec::new());
+    cancelled.result = Err(Error::Build(BuildError::Cancelled));
+    add("cancelled", cancelled);
+    all
+}
+
+#[test]
+fn summaries_are_left_for_the_renderers() {
+    for (name, text) in corpus() {
+        assert!(text.starts_with("### "), "{name}");
+        assert!(text.len() <= LIMIT, "{name}");
+        assert!(!text.contains('\0'), "{name}");
+        std::fs::write(left("summaries", &format!("{name}.md")), text).unwrap();
+    }
+}
+
+#[test]
+fn timings_are_left_for_the_schema_and_the_output_is_bounded() {
+    for (name, outcome) in outcomes() {
+        let whole = serde_json::to_string(&timings_file(&outcome)).unwrap();
+        let output = outputs::outputs(&outcome)
+            .into_iter()
+            .find(|(name, _)| *name == "timings")
+            .unwrap()
+            .1;
+        assert!(output.len() <= 64 * 1024, "{name}");
+        let parsed: serde_json::Value = serde_json::from_str(&output).unwrap();
+        assert_eq!(
+            parsed["images"][0]["total_ms"],
+            u64::try_from(outcome.timings.total.as_millis()).unwrap(),
+            "{name}"
+        );
+        if whole.len() > 64 * 1024 {
+            assert!(parsed["images"][0].get("timeline").is_none(), "{name}");
+            assert!(
+                output.len() > 16 * 1024,
+                "{name}: dropped too much, {} bytes",
+                output.len()
+            );
+        } else {
+            assert_eq!(
+                output,
+                serde_json::from_str::<serde_json::Value>(&whole)
+                    .unwrap()
+                    .to_string(),
+                "{name}"
+            );
+        }
+        std::fs::write(left("timings", &format!("{name}.json")), whole).unwrap();
+        std::fs::write(left("timings", &format!("{name}-output.json")), output).unwrap();
+    }
+}
+
+#[test]
+fn no_secret_and_no_value_of_a_build_argument_is_shown() {
+    for (name, text) in corpus() {
+        assert!(!text.contains("hush"), "{name}");
+        assert!(!text.contains("release"), "{name}");
+    }
+    let text = summary::render(&outcome(steps(1, "make"), Vec::new()), LIMIT);
+    assert!(text.contains("| build-args | `TOKEN` `MODE` |"), "{text}");
+    assert!(text.contains("`type=gha,token=…,mode=max`"), "{text}");
+}
+
+#[test]
+fn a_recorded_build_is_told_in_this_order() {
+    let text = summary::render(
+        &outcome(
+            Recording::open("registry-cache-export").timings(),
+            layers(3, "RUN make"),
+        ),
+        LIMIT,
+    );
+    insta::assert_snapshot!(text);
+}
+
+#[test]
+fn a_stream_cut_anywhere_makes_a_summary() {
+    let whole = Recording::open("registry-cache-export");
+    for kept in 0..whole.lines.len() {
+        let mut cut = whole.clone();
+        cut.lines.truncate(kept);
+        let text = summary::render(&outcome(cut.timings(), Vec::new()), LIMIT);
+        assert!(text.contains("| **Total** |"), "{kept} lines: {text}");
+    }
+}
+
+#[test]
+fn clocks_that_are_off_or_step_back_make_a_summary() {
+    let whole = Recording::open("cold-push");
+    let expected = summary::render(&outcome(whole.timings(), Vec::new()), LIMIT);
+    let mut off = whole.clone();
+    for line in &mut off.lines {
+        *line = skewed(line, SignedDuration::from_secs(5));
+    }
+    assert_eq!(
+        summary::render(&outcome(off.timings(), Vec::new()), LIMIT),
+        expected
+    );
+    let mut back = whole;
+    let half = back.lines.len() / 2;
+    for line in &mut back.lines[half..] {
+        *line = skewed(line, SignedDuration::from_secs(-3600));
+        line.0 -= SignedDuration::from_secs(3600);
+    }
+    back.ended = Timestamp::UNIX_EPOCH;
+    let text = summary::render(&outcome(back.timings(), Vec::new()), LIMIT);
+    assert!(text.contains("| **Total** |"), "{text}");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+    #[test]
+    fn any_limit_is_kept(limit in 0usize..60_000, count in 0u64..300) {
+        let text = summary::render(&outcome(steps(count, HOSTILE), layers(count % 40, HOSTILE)), limit);
+        prop_assert!(text.len() <= limit);
+        if limit > 2_000 {
+            prop_assert!(text.starts_with("### Pushed"), "{}", text);
+        }
+        if text.len() + 1_000 > limit && limit < 15_000 && count > 200 {
+            prop_assert!(text.contains("did not fit into the job summary."), "{}", text);
+        }
+    }
+}
