@@ -8,8 +8,8 @@ use std::path::PathBuf;
 use clap::builder::PossibleValuesParser;
 use clap::{Arg, ArgAction, ArgMatches};
 
-use crate::credentials::eks::{self, TokenRequest};
 use crate::compare::Format;
+use crate::credentials::eks::{self, TokenRequest};
 use crate::inputs::Given;
 use crate::inputs::spec::{Kind, SPECS, Spec};
 

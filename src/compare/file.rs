@@ -13,8 +13,8 @@ use serde_json::Value;
 use thiserror::Error;
 
 use crate::report::Runner;
+use crate::report::schema::SCHEMA;
 use crate::timings::Phase;
-use crate::timings::schema::SCHEMA;
 
 /// Larger files are none of ours: 100,000 steps take some 30 MB (bytes).
 const LARGEST: u64 = 64 * 1024 * 1024;
@@ -139,7 +139,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::timings::schema::{Image as Written, TimingsFile};
+    use crate::report::schema::{Image as Written, TimingsFile};
     use crate::timings::tests::recording::Recording;
 
     fn written() -> (String, u64) {

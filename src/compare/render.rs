@@ -7,8 +7,8 @@ use serde_json::json;
 
 use super::table::Table;
 use super::{CompareError, Format};
+use crate::report::schema::SCHEMA;
 use crate::report::{duration, phase_title, plain};
-use crate::timings::schema::SCHEMA;
 
 /// Prints the table.
 pub(super) fn render(table: &Table, format: Format) -> Result<String, CompareError> {

@@ -13,6 +13,7 @@ pub(crate) mod outputs;
 mod part;
 mod phases;
 mod runner;
+pub(crate) mod schema;
 mod settings;
 mod summary;
 mod tables;
@@ -33,7 +34,7 @@ use crate::owner;
 use crate::plan::Plan;
 use crate::push::PushedImage;
 use crate::timings::BuildTimings;
-use crate::timings::schema::{self, TimingsFile};
+use schema::TimingsFile;
 
 pub(crate) use around::Around;
 pub(crate) use markdown::plain;

@@ -4,7 +4,7 @@
 //! Out: [`BuildTimings`]: phases, the timeline, steps. Pure: every time comes in as a value.
 //!
 //! The way through: `recorder` hears the stream and `vertex` keeps what is needed of each vertex, `clock` puts BuildKit's clock
-//! right, `classify` turns names into phases, `partition` turns overlapping intervals into durations, `schema` is the JSON.
+//! right, `classify` turns names into phases, `partition` turns overlapping intervals into durations.
 //!
 //! Two views of the phases, both in [`PhaseTime`]:
 //! - **union**: how long anything of the phase ran. Phases overlap, so unions may add up to more than the total;
@@ -18,7 +18,6 @@ mod clock;
 mod label;
 mod partition;
 mod recorder;
-pub(crate) mod schema;
 #[cfg(test)]
 pub(crate) mod tests;
 mod vertex;

@@ -40,10 +40,14 @@ fn aws_is_asked_through_the_environments_proxy() {
         .exits(3);
     ran.says("could not get an ECR token");
     let asked = asked.lock().unwrap();
-    assert!(!asked.is_empty());
-    for line in asked.iter() {
-        assert_eq!(line, "CONNECT api.ecr.eu-west-1.amazonaws.com:443 HTTP/1.1");
-    }
+    let ecr = "CONNECT api.ecr.eu-west-1.amazonaws.com:443 HTTP/1.1";
+    assert!(asked.iter().any(|line| line == ecr), "{asked:?}");
+    // Earlier runs are asked of GitHub meanwhile, the same way.
+    let github = "CONNECT api.github.com:443 HTTP/1.1";
+    assert!(
+        asked.iter().all(|line| line == ecr || line == github),
+        "{asked:?}"
+    );
 }
 
 #[test]

@@ -9,9 +9,9 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::{BootStage, BuildTimings, Phase, Step, Stretch};
+use super::Runner;
 use crate::push::Layer;
-use crate::report::Runner;
+use crate::timings::{BootStage, BuildTimings, Phase, PhaseTime, Step, Stretch};
 
 /// Version of the format, in the field `schema`.
 pub(crate) const SCHEMA: u32 = 1;
@@ -132,7 +132,7 @@ impl TimingsFile {
 impl ImageTimings {
     fn new(image: Image<'_>) -> Self {
         let build = image.timings;
-        let phase = |time: &super::PhaseTime| {
+        let phase = |time: &PhaseTime| {
             let both = PhaseMilliseconds {
                 union_ms: milliseconds(time.union),
                 partition_ms: milliseconds(time.partition),
