@@ -79,7 +79,6 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "error",
             "github",
             "history",
-            "inputs",
             "owner",
             "plan",
             "push",
@@ -89,7 +88,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     // Timings files of several runs.
     ("compare", &["report", "timings"]),
     // Earlier runs, as GitHub keeps them.
-    ("history", &["compare", "log"]),
+    ("history", &["compare", "env", "github", "log"]),
     ("cli", &["compare", "credentials", "inputs"]),
     (
         "post",
@@ -230,7 +229,7 @@ fn sources() -> Vec<Source> {
             !path.contains("/timings/tests/") && !TESTS.iter().any(|test| path.ends_with(test))
         })
         .map(|(path, text)| {
-            let code = text.split("#[cfg(test)]\nmod tests").next().unwrap();
+            let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap();
             let code: Vec<&str> = code
                 .lines()
                 .filter(|line| !line.trim_start().starts_with("//"))
