@@ -6,6 +6,7 @@
 //! - [`runner`], [`ran`]: the harness; [`engine`], [`ecr`]: the stand-ins
 //! - [`inputs`]: what is wrong with them, before anything is started
 //! - [`build`]: a build that goes well, its command line, its log
+//! - [`cache`]: where it is kept, and what is said when there is none
 //! - [`failure`]: builds, builders and registries that fail
 //! - [`report`]: outputs, summary, timings file
 //! - [`cancel`]: signals, and what a killed run leaves
@@ -21,6 +22,7 @@
 
 mod architecture;
 mod build;
+mod cache;
 mod cancel;
 mod credentials;
 mod ecr;
