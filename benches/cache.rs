@@ -99,19 +99,16 @@ fn main() -> ExitCode {
             .enumerate()
             .filter(|(_, way)| way.2 == *keeps && !way.0.contains("auto"));
         let others: Vec<usize> = others.map(|(index, _)| index).collect();
-        for change in 1..3 {
-            let auto = costs[index][change];
-            let steps = others
-                .iter()
-                .map(|other| costs[*other][change].steps)
-                .min()
-                .unwrap();
-            let bytes = others
-                .iter()
-                .map(|other| costs[*other][change].bytes)
-                .min()
-                .unwrap();
-            if auto.steps > steps || auto.bytes > bytes + SLACK {
+        for (change, auto) in costs[index].iter().enumerate().skip(1) {
+            let best = |of: fn(&Cost) -> u64| {
+                others
+                    .iter()
+                    .map(|other| of(&costs[*other][change]))
+                    .min()
+                    .unwrap()
+            };
+            let (steps, bytes) = (best(|cost| cost.steps as u64), best(|cost| cost.bytes));
+            if auto.steps as u64 > steps || auto.bytes > bytes + SLACK {
                 eprintln!("{name}: {auto:?}, but the best is {steps} steps and {bytes} bytes");
                 beaten = true;
             }
