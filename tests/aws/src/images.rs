@@ -158,7 +158,7 @@ mod tests {
         let [first, second] =
             ["{\"a\":1}", "{\"a\":2}"].map(|text| Bytes::from_static(text.as_bytes()));
         let [one, two] = [&first, &second].map(|bytes| digest(bytes));
-        images.push("latest", "m", first.clone());
+        images.push("latest", "m", first);
         images.push("latest", "m", second);
         assert_eq!(images.tag("latest"), Some(two.as_str()));
         assert_eq!(images.tags_of(&one), Vec::<&str>::new());

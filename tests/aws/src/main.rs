@@ -24,7 +24,7 @@ mod state;
 mod tls;
 mod upstream;
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -51,7 +51,7 @@ async fn main() -> ExitCode {
         eprintln!("usage: aws-stand-in FOLDER ADDRESS REGISTRY MOTO");
         return ExitCode::from(2);
     };
-    match run(&PathBuf::from(folder), address, registry, moto).await {
+    match run(Path::new(folder), address, registry, moto).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("aws-stand-in: {error:#}");
@@ -60,7 +60,7 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn run(folder: &PathBuf, address: &str, registry: &str, moto: &str) -> Result<()> {
+async fn run(folder: &Path, address: &str, registry: &str, moto: &str) -> Result<()> {
     let acceptor = tls::acceptor(folder)?;
     tls::write_hosts(folder, address)?;
     let state = Arc::new(State::new(folder, registry.to_owned(), moto.to_owned())?);

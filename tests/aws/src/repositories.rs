@@ -1,5 +1,7 @@
 //! Which repositories there are and whether their tags may move. moto knows, but for ECR Public.
 
+use std::collections::BTreeMap;
+
 use anyhow::{Result, bail};
 use serde_json::{Value, json};
 
@@ -10,10 +12,26 @@ use crate::upstream;
 pub(crate) const PUBLIC: &str = "public";
 
 /// A repository's settings that the registry heeds.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Repository {
     mutability: String,
     wildcards: Vec<String>,
+}
+
+/// What moto said, until something changes: a push asks for its repository some dozens of times.
+#[derive(Debug, Default)]
+pub(crate) struct Known {
+    changes: u64,
+    /// By account, region and name.
+    found: BTreeMap<[String; 3], Option<Repository>>,
+}
+
+impl Known {
+    /// Something has changed.
+    pub(crate) fn forget(&mut self) {
+        self.changes += 1;
+        self.found.clear();
+    }
 }
 
 /// A repository, by account, region and name.
@@ -31,14 +49,28 @@ pub(crate) async fn find(
             wildcards: Vec::new(),
         }));
     }
+    let key = [account, region, name].map(str::to_owned);
+    let changes = {
+        let known = &state.memory().known;
+        if let Some(repository) = known.found.get(&key) {
+            return Ok(repository.clone());
+        }
+        known.changes
+    };
     let asked = json!({ "repositoryNames": [name] });
     let (status, answer) =
         upstream::ecr(state, account, region, "DescribeRepositories", &asked).await?;
-    match (status, answer["__type"].as_str()) {
-        (200, _) => Ok(answer["repositories"].get(0).map(Repository::read)),
-        (_, Some("RepositoryNotFoundException" | "InvalidParameterException")) => Ok(None),
+    let repository = match (status, answer["__type"].as_str()) {
+        (200, _) => answer["repositories"].get(0).map(Repository::read),
+        (_, Some("RepositoryNotFoundException" | "InvalidParameterException")) => None,
         _ => bail!("moto says {status} of repository `{name}`: {answer}"),
+    };
+    let known = &mut state.memory().known;
+    // Unless it changed meanwhile.
+    if known.changes == changes {
+        known.found.insert(key, repository.clone());
     }
+    Ok(repository)
 }
 
 /// Makes one.
@@ -58,7 +90,10 @@ pub(crate) async fn create(
         asked["imageTagMutabilityExclusionFilters"] = filters.collect();
     }
     match upstream::ecr(state, account, region, "CreateRepository", &asked).await? {
-        (200, _) => Ok(()),
+        (200, _) => {
+            state.memory().known.forget();
+            Ok(())
+        }
         (status, answer) => bail!("moto says {status}: {answer}"),
     }
 }

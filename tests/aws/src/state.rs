@@ -14,6 +14,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::images::Images;
+use crate::repositories::Known;
 
 /// Where to find what is behind, and what is remembered.
 #[derive(Debug)]
@@ -31,6 +32,7 @@ pub(crate) struct Memory {
     /// Accounts given away.
     given: u16,
     pub accounts: BTreeMap<String, Account>,
+    pub known: Known,
     /// ECR tokens, by password.
     tokens: BTreeMap<String, Token>,
     /// Sessions of roles, by access key.
@@ -106,6 +108,7 @@ impl State {
             memory: Mutex::new(Memory {
                 given: 0,
                 accounts: BTreeMap::new(),
+                known: Known::default(),
                 tokens: BTreeMap::new(),
                 sessions: BTreeMap::new(),
                 identities: BTreeMap::new(),

@@ -30,8 +30,6 @@ pub(crate) struct Aws {
     pub(crate) daemons: [Daemon; 2],
     /// For the command.
     pub(crate) environment: Vec<(&'static str, String)>,
-    /// The authority alone, for the Engines.
-    pub(crate) certificates: PathBuf,
 }
 
 /// Makes sure that moto is there, in a virtual environment in the cache.
@@ -71,7 +69,7 @@ pub(crate) fn prepare(cache: &Path, installing: &Mutex<()>) -> Result<PathBuf> {
 
 /// Starts moto and the stand-in before a registry, whose address may be nobody's yet. The slot's bridge must be there.
 pub(crate) fn start(slot: &Slot, moto: &Path, registry: &str, address: &str) -> Result<Aws> {
-    let folder = slot.data.join("aws");
+    let folder = folder(&slot.data);
     fs::create_dir_all(&folder)?;
     let behind = format!("127.0.0.1:{}", free_port()?);
     let port = behind.trim_start_matches("127.0.0.1:");
@@ -101,13 +99,10 @@ pub(crate) fn start(slot: &Slot, moto: &Path, registry: &str, address: &str) -> 
     moto.wait_until(|| answers(TcpStream::connect(&behind), "/moto-api/"))?;
     let hosts = folder.join("hosts");
     run(&mut command!("mount", "--bind", &hosts, "/etc/hosts"))?;
-    let certificates = folder.join("ca");
+    let authority = folder.join("ca/ca.pem");
     let environment = vec![
         ("RIG_AWS", format!("http://{plain}")),
-        (
-            "RIG_AWS_CA",
-            certificates.join("ca.pem").display().to_string(),
-        ),
+        ("RIG_AWS_CA", authority.display().to_string()),
         (HOSTS, hosts.display().to_string()),
         ("RIG_AWS_LOG", folder.display().to_string()),
         ("AWS_ENDPOINT_URL", format!("http://{plain}")),
@@ -123,27 +118,25 @@ pub(crate) fn start(slot: &Slot, moto: &Path, registry: &str, address: &str) -> 
     Ok(Aws {
         daemons: [stand_in, moto],
         environment,
-        certificates,
     })
 }
 
 /// The variable with the hosts file's path.
 pub(crate) const HOSTS: &str = "RIG_AWS_HOSTS";
 
+/// The stand-in's own, in a slot's data.
+fn folder(data: &Path) -> PathBuf {
+    data.join("aws")
+}
+
 /// What an Engine needs to trust the stand-in, and to go there without a proxy. Go reads the directory beside the
-/// machine's own bundle (<https://pkg.go.dev/crypto/x509#SystemCertPool>).
-pub(crate) fn engine_variables(certificates: &Path) -> [(&'static str, String); 3] {
-    let direct = ["NO_PROXY", "no_proxy"].map(|name| {
+/// machine's own bundle, at the first connection (<https://pkg.go.dev/crypto/x509#SystemCertPool>).
+pub(crate) fn engine_variables(data: &Path) -> [(&'static str, String); 3] {
+    let [upper, lower] = ["NO_PROXY", "no_proxy"].map(|name| {
         let given = std::env::var(name).unwrap_or_default();
-        (
-            name,
-            format!("{given},.amazonaws.com,.amazonaws.com.cn,.on.aws,public.ecr.aws"),
-        )
+        let hosts = ".amazonaws.com,.amazonaws.com.cn,.on.aws,public.ecr.aws";
+        (name, format!("{given},{hosts}"))
     });
-    let [upper, lower] = direct;
-    [
-        upper,
-        lower,
-        ("SSL_CERT_DIR", certificates.display().to_string()),
-    ]
+    let authority = folder(data).join("ca").display().to_string();
+    [upper, lower, ("SSL_CERT_DIR", authority)]
 }

@@ -5,7 +5,7 @@
 
 use std::fs::{self, File};
 use std::io::{Read, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, mpsc};
 
 use anyhow::{Context, Result, anyhow};
@@ -121,19 +121,17 @@ fn start(
         network::make(slot.number)?;
     }
     let registry_address = format!("127.0.0.1:{}", process::free_port()?);
-    let aws = moto.map(|moto| {
-        let address = network::address(slot.number);
-        timed("start Amazon's side", || {
-            aws::start(slot, &moto, &registry_address, &address)
-        })
-    });
-    let aws = aws.transpose()?;
-    let variables = aws
-        .as_ref()
-        .map(|aws| aws::engine_variables(&aws.certificates));
+    let variables = wanted.aws.then(|| aws::engine_variables(&slot.data));
     let variables = variables
         .as_ref()
         .map_or(&[][..], |variables| &variables[..]);
+    let amazon = |moto: PathBuf| {
+        let address = network::address(slot.number);
+        let registry = &registry_address;
+        timed("start Amazon's side", move || {
+            aws::start(slot, &moto, registry, &address)
+        })
+    };
     let own_engine = || {
         timed("start the Engine", || {
             let bridge = network::bridge(slot.number);
@@ -145,14 +143,21 @@ fn start(
             engine::start("classic", slot, &packages, None, false, variables)
         })
     };
-    let (engine, classic, registry) = std::thread::scope(|scope| {
+    let (engine, classic, aws, registry) = std::thread::scope(|scope| {
         let engine = existing.is_none().then(|| scope.spawn(own_engine));
         let classic = wanted.classic.then(|| scope.spawn(classic_engine));
+        let aws = moto.map(|moto| scope.spawn(|| amazon(moto)));
         let registry = timed("start the registry", || {
             registry::start(&packages, &slot.data, &registry_address)
         });
         let [engine, classic] = [engine, classic].map(|thread| thread.map(process::join));
-        (engine.transpose(), classic.transpose(), registry)
+        let aws = aws.map(process::join);
+        (
+            engine.transpose(),
+            classic.transpose(),
+            aws.transpose(),
+            registry,
+        )
     });
 
     let docker_config = slot.data.join("docker-config");
@@ -181,7 +186,7 @@ fn start(
     .into_iter()
     .filter_map(|(name, value)| Some((name, value?)))
     .collect();
-    if let Some(aws) = aws {
+    if let Some(aws) = aws? {
         started.daemons.extend(aws.daemons);
         started.environment.extend(aws.environment);
     }

@@ -186,6 +186,12 @@ async fn serve(
         ("ecr", "GetAccountSetting" | "PutAccountSetting") => setting(state, caller, asked),
         ("ecr", operation) => {
             let answer = send(state, account, parts, body).await?;
+            if !["Describe", "Get", "List"]
+                .iter()
+                .any(|reads| operation.starts_with(reads))
+            {
+                state.memory().known.forget();
+            }
             if operation == "DeleteRepository" && answer.0 == 200 {
                 let name = asked.repository().unwrap_or_default().to_owned();
                 state

@@ -11,13 +11,14 @@ use jiff::Timestamp;
 use super::route::Place;
 use crate::state::State;
 
-/// Written when the answer has ended.
-#[derive(Clone, Debug)]
+/// Written when the answer has ended, or when nobody waits for it any longer (with status 0).
+#[derive(Debug)]
 pub(super) struct Entry {
     state: Arc<State>,
     line: Line,
     begun: Instant,
     received: Arc<AtomicU64>,
+    written: bool,
 }
 
 impl Entry {
@@ -49,6 +50,7 @@ impl Entry {
             },
             begun: Instant::now(),
             received: Arc::clone(received),
+            written: false,
         }
     }
 
@@ -62,12 +64,21 @@ impl Entry {
     }
 
     /// All of the answer has gone.
-    pub(super) fn end(&self, bytes: u64) {
+    pub(super) fn end(&mut self, bytes: u64) {
+        self.written = true;
         let mut line = self.line.clone();
         line.request_bytes = self.received.load(Ordering::Relaxed);
         line.response_bytes = if line.method == "HEAD" { 0 } else { bytes };
         line.ended = Timestamp::now().as_millisecond();
         line.milliseconds = u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.state.memory().log_request(line);
+    }
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        if !self.written {
+            self.end(0);
+        }
     }
 }

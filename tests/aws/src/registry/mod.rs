@@ -54,20 +54,13 @@ pub(crate) async fn answer(
         place,
         entry,
     };
-    match exchange.handle(request).await {
-        Ok(response) => {
-            let (mut parts, body) = response.into_parts();
-            parts.headers.remove("x-content-type-options");
-            let entry = exchange.entry.answered(parts.status.as_u16());
-            let sent = Arc::new(AtomicU64::new(0));
-            let body = Counted::new(body, sent, move |bytes| entry.end(bytes));
-            Ok(Response::from_parts(parts, body.boxed()))
-        }
-        Err(error) => {
-            exchange.entry.answered(0).end(0);
-            Err(error)
-        }
-    }
+    let response = exchange.handle(request).await?;
+    let (mut parts, body) = response.into_parts();
+    parts.headers.remove("x-content-type-options");
+    let mut entry = exchange.entry.answered(parts.status.as_u16());
+    let sent = Arc::new(AtomicU64::new(0));
+    let body = Counted::new(body, sent, move |bytes| entry.end(bytes));
+    Ok(Response::from_parts(parts, body.boxed()))
 }
 
 /// A request on its way.
@@ -123,7 +116,7 @@ impl Exchange {
         }
         match self.authorize(request) {
             Ok(number) => self.entry.token(number),
-            Err(refusal) => return Ok(Err(refusal)),
+            Err(refusal) => return Ok(Err(*refusal)),
         }
         let Some(name) = name else {
             return Ok(Ok(None));
@@ -146,14 +139,14 @@ impl Exchange {
     }
 
     /// Which of its account's tokens the request came with; none where it needs none.
-    fn authorize(&self, request: &Request<Body>) -> Result<Option<u32>, Response<Body>> {
+    fn authorize(&self, request: &Request<Body>) -> Result<Option<u32>, Box<Response<Body>>> {
         let header = request
             .headers()
             .get(AUTHORIZATION)
             .and_then(|value| value.to_str().ok());
         let public = self.place.region == PUBLIC;
         let encoded = match header.and_then(|header| header.split_once(' ')) {
-            None => return Err(manners::unauthorized(&self.host)),
+            None => return Err(Box::new(manners::unauthorized(&self.host))),
             Some(("Bearer", ANONYMOUS))
                 if public && matches!(*request.method(), Method::GET | Method::HEAD) =>
             {
@@ -161,13 +154,13 @@ impl Exchange {
             }
             Some(("Basic", encoded)) if !public => encoded,
             Some(("Bearer", encoded)) if public => encoded,
-            Some(_) => return Err(manners::invalid()),
+            Some(_) => return Err(Box::new(manners::invalid())),
         };
-        let password = password(encoded).ok_or_else(manners::invalid)?;
+        let password = password(encoded).ok_or_else(|| Box::new(manners::invalid()))?;
         match self.state.memory().accept(&password, &self.place.region) {
             Ok(number) => Ok(Some(number)),
-            Err(BadToken::Expired) => Err(manners::expired()),
-            Err(BadToken::Unknown) => Err(manners::invalid()),
+            Err(BadToken::Expired) => Err(Box::new(manners::expired())),
+            Err(BadToken::Unknown) => Err(Box::new(manners::invalid())),
         }
     }
 
