@@ -165,3 +165,54 @@ fn sts_refuses_what_moto_would_take() {
             .contains(&good)
     );
 }
+
+/// Calls STS with a key.
+fn signed(key: &str, session: Option<&str>, body: &str) -> (u16, String) {
+    let signature =
+        format!("AWS4-HMAC-SHA256 Credential={key}/20260101/eu-west-1/sts/aws4_request");
+    let mut headers = vec![
+        ("Authorization", signature.as_str()),
+        ("Content-Type", "application/x-www-form-urlencoded"),
+    ];
+    headers.extend(session.map(|token| ("X-Amz-Security-Token", token)));
+    aws_stand_in::send(
+        "POST",
+        &crate::wire::variable("AWS_ENDPOINT_URL"),
+        &headers,
+        body,
+    )
+}
+
+#[test]
+fn a_role_assumes_a_role_of_another_account_for_an_hour_at_most() {
+    let (mine, others) = (Account::new(), Account::new());
+    let whoami = "Action=GetCallerIdentity&Version=2011-06-15";
+    let key = aws_stand_in::names::access_key(mine.number());
+    let (_, text) = signed(&key, None, whoami);
+    assert_eq!(element(&text, "Account"), mine.number());
+    let (_, first) = assume(&mine, &token(&mine, "sts.amazonaws.com"), 7200);
+    let (key, session) = (
+        element(&first, "AccessKeyId"),
+        element(&first, "SessionToken"),
+    );
+    let ask = |seconds: u32| {
+        let role = others.role("deploy");
+        let body = format!(
+            "Action=AssumeRole&Version=2011-06-15&RoleArn={role}&RoleSessionName=x&DurationSeconds={seconds}"
+        );
+        signed(&key, Some(&session), &body)
+    };
+    assert_eq!(element(&ask(7200).1, "Code"), "ValidationError");
+    let (status, second) = ask(3600);
+    assert_eq!(status, 200, "{second}");
+    let (key, session) = (
+        element(&second, "AccessKeyId"),
+        element(&second, "SessionToken"),
+    );
+    let (_, text) = signed(&key, Some(&session), whoami);
+    assert_eq!(element(&text, "Account"), others.number());
+    assert!(
+        element(&text, "Arn").contains("assumed-role/deploy/x"),
+        "{text}"
+    );
+}
