@@ -22,7 +22,7 @@ use crate::folder;
 use crate::github::command::{Annotation, Level, masks};
 use crate::github::trust;
 use crate::github::workflow::WorkflowRun;
-use crate::history::{self, History, Workflow};
+use crate::history::{self, History, Leg, Workflow};
 use crate::host;
 use crate::image::{EcrRegistry, Registry};
 use crate::inputs::{Given, Inputs};
@@ -100,8 +100,8 @@ impl Run {
         }
         post::note(&settled.plan, &place, &self.env).map_err(report::ReportError::from)?;
         let workflow = Workflow::from_env(&self.env, inputs.github_token.as_ref());
-        let driver = settled.plan.builder.driver.name();
-        let history = History::ask(workflow.as_ref(), inputs.compare_with.as_deref(), driver);
+        let leg = Leg::new(&self.env, &inputs, &settled.plan);
+        let history = History::ask(workflow.as_ref(), inputs.compare_with.as_deref(), &leg);
         let mut recorder = Recorder::new(self.started);
         let result = self.execute_or_fall_back(&inputs, &mut settled, &place, &mut recorder);
         let result = Box::pin(result)
@@ -132,25 +132,12 @@ impl Run {
         }
         if inputs.comment {
             let markdown = report::summary(&outcome, history::LONGEST_COMMENT);
-            Box::pin(history::comment(
-                workflow.as_ref(),
-                &self.leg(&outcome.plan),
-                &markdown,
-            ))
-            .await;
+            Box::pin(history::comment(workflow.as_ref(), &leg, &markdown)).await;
         }
         match outcome.result {
             Err(error) => Err(error),
             Ok(_) => Ok(written?),
         }
-    }
-
-    /// What tells this leg of a matrix from the others: the job, and what it builds.
-    fn leg(&self, plan: &Plan) -> String {
-        let job = self.env.get("GITHUB_JOB").unwrap_or_default();
-        let image = plan.images.first().and_then(|image| image.tags.first());
-        let driver = plan.builder.driver.name();
-        format!("{job} {} {driver}", image.map_or("", String::as_str))
     }
 
     fn inputs(&self, flags: &Flags) -> Result<Inputs, Error> {
