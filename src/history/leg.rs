@@ -4,6 +4,7 @@
 //! driver does where a cluster can't build.
 
 use crate::env::Env;
+use crate::image::ImageRef;
 use crate::inputs::{Driver, Inputs};
 use crate::plan::Plan;
 
@@ -24,7 +25,7 @@ impl Leg {
         let image = plan.images.first();
         let name = image
             .and_then(|image| image.references.first())
-            .map(|reference| reference.name().to_string());
+            .map(ImageRef::name);
         let job = env.get("GITHUB_JOB").unwrap_or_default().to_owned();
         let mut words = vec![job, name.clone().unwrap_or_default()];
         words.extend(

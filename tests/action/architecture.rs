@@ -90,7 +90,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     // Earlier runs, as GitHub keeps them.
     (
         "history",
-        &["compare", "env", "github", "inputs", "log", "plan"],
+        &["compare", "env", "github", "image", "inputs", "log", "plan"],
     ),
     ("cli", &["compare", "credentials", "inputs"]),
     (

@@ -136,7 +136,7 @@ pub(crate) fn job(name: &str, times: Option<(&str, &str)>) -> Value {
             "name": "Build and push",
             "number": 2,
             "status": status,
-            "conclusion": conclusion.clone(),
+            "conclusion": conclusion,
             "started_at": times.map(|times| times.0),
             "completed_at": times.map(|times| times.1),
         }),
@@ -144,7 +144,7 @@ pub(crate) fn job(name: &str, times: Option<(&str, &str)>) -> Value {
     let fields = json!({
         "name": name,
         "status": status,
-        "conclusion": conclusion,
+        "conclusion": step["conclusion"],
         "runner_name": "r1",
         "steps": [set_up, step],
     });
