@@ -307,7 +307,7 @@ impl Run {
         recorder.add(stage("builder", Phase::Builder, begin));
         let builder = builder?;
         for stage in builder.stages() {
-            recorder.add(stage.clone());
+            recorder.add_boot(stage.clone());
         }
         let cancel = self.cancel.child_token();
         let built = async {

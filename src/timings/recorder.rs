@@ -26,6 +26,7 @@ const MOST_RETRIES: usize = 100;
 pub(crate) struct Recorder {
     started: Timestamp,
     stages: Vec<Stage>,
+    boot: Vec<Stage>,
     retries: Vec<Retry>,
     /// How many retries there were, kept or not.
     attempt: usize,
@@ -39,6 +40,7 @@ impl Recorder {
         Self {
             started,
             stages: Vec::new(),
+            boot: Vec::new(),
             retries: Vec::new(),
             attempt: 0,
             vertices: BTreeMap::new(),
@@ -48,6 +50,12 @@ impl Recorder {
 
     /// Adds work of our own, which may overlap the build and other stages.
     pub(crate) fn add(&mut self, stage: Stage) {
+        self.stages.push(stage);
+    }
+
+    /// Adds a part of the builder's boot.
+    pub(crate) fn add_boot(&mut self, stage: Stage) {
+        self.boot.push(stage.clone());
         self.stages.push(stage);
     }
 
@@ -107,6 +115,7 @@ impl Recorder {
         let mut boot: Vec<BootStage> = vertices
             .iter()
             .flat_map(|vertex| vertex.boot(&scale))
+            .chain(self.boot.iter().map(|stage| stage.boot(&scale)))
             .collect();
         boot.sort_by(|a, b| (a.started, &a.name).cmp(&(b.started, &b.name)));
         let mut retries: Vec<RetryTime> = self
@@ -166,6 +175,15 @@ impl Retry {
 }
 
 impl Stage {
+    fn boot(&self, scale: &Scale) -> BootStage {
+        let interval = scale.interval(self.started, Some(self.ended));
+        BootStage {
+            name: self.name.clone(),
+            started: interval.start,
+            duration: interval.length(),
+        }
+    }
+
     fn finish(&self, scale: &Scale) -> (Activity, Step) {
         let interval = scale.interval(self.started, Some(self.ended));
         let step = Step {
