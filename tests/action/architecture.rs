@@ -225,7 +225,7 @@ fn sources() -> Vec<Source> {
     let sources: Vec<Source> = files(&root)
         .into_iter()
         .filter(|(path, _)| {
-            !path.contains("/timings/tests/") && !TESTS.iter().any(|test| path.ends_with(test))
+            !path.contains("/tests/") && !TESTS.iter().any(|test| path.ends_with(test))
         })
         .map(|(path, text)| {
             let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap();

@@ -135,6 +135,34 @@ fn timings_of_another_image_or_driver_are_not_compared() {
 }
 
 #[test]
+fn an_artifact_that_holds_no_timings_of_ours_is_not_compared() {
+    let first = Runner::new().run().exits(0);
+    let later = timings(&first, 70).replace("\"schema\":1", "\"schema\":7");
+    let files = [
+        zipped(&later),
+        zipped("It took long."),
+        b"PK no archive".to_vec(),
+    ];
+    let mut answers = earlier(&[99, 98, 97]);
+    for (run, body) in [99, 98, 97].into_iter().zip(files) {
+        answers.push((artifacts_of(run), artifact(run, NAME, false)));
+        let file = Answer {
+            status: 200,
+            body,
+            ..Answer::default()
+        };
+        answers.push((format!("GET /actions/artifacts/{run}/zip"), file));
+    }
+    answers.push((OURS.to_owned(), jobs(&[])));
+    let ran = step(&github(answers))
+        .input("compare-with", NAME)
+        .run()
+        .exits(0);
+    assert!(!headline(&ran).contains("faster"), "{}", ran.summary);
+    assert!(ran.annotations("notice").is_empty(), "{}", ran.log);
+}
+
+#[test]
 fn without_artifacts_the_steps_times_are_compared() {
     let mut answers = earlier(&[99, 98]);
     for (run, until) in [(99, "2026-01-01T00:00:41Z"), (98, "2026-01-01T00:00:43Z")] {

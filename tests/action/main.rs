@@ -8,6 +8,7 @@
 //! - [`build`]: a build that goes well, its command line, its log
 //! - [`failure`]: builds, builders and registries that fail
 //! - [`report`]: outputs, summary, timings file
+//! - [`compare`]: timings files of several runs
 //! - [`history`]: earlier runs and comments, of the stand-in [`github`]
 //! - [`cancel`]: signals, and what a killed run leaves
 //! - [`credentials`], [`secrets`]: logins, and that nothing secret gets out
@@ -23,6 +24,7 @@
 mod architecture;
 mod build;
 mod cancel;
+mod compare;
 mod credentials;
 mod ecr;
 mod engine;

@@ -21,3 +21,4 @@ mod paths;
 mod registry;
 mod rig;
 mod runner;
+mod stopwatch;
