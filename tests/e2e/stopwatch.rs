@@ -112,23 +112,24 @@ fn phases_of_a_build_with_cache_export_are_those_of_a_stopwatch() {
     let push_ends = at("PUT", "app/manifests/").1;
     let cache_ends = at("PUT", "cache/manifests/").1;
     let last_step = ends.iter().copied().fold(0.0, f64::max);
+    let steps = ends.iter().sum::<f64>() - begins.iter().sum::<f64>();
+    // How much longer it may be in our outputs (seconds), on a machine that others use, too: what two containers take to start and to end,
+    // and a `COPY`, are no time of the steps by hand; the rest is what a request takes to be seen.
     let by_hand = [
-        (
-            "build",
-            ends.iter().sum::<f64>() - begins.iter().sum::<f64>(),
-        ),
-        ("export", push_begins - last_step),
-        ("push", push_ends - push_begins),
-        ("cache-export", cache_ends - push_ends),
-        ("total", ended - started),
+        ("build", steps, 1.5),
+        ("export", push_begins - last_step, 0.3),
+        ("push", push_ends - push_begins, 0.3),
+        ("cache-export", cache_ends - push_ends, 0.3),
+        ("total", ended - started, 0.1),
     ];
     println!("| phase | by hand | the action |\n| :-- | --: | --: |");
     let mut off = Vec::new();
-    for (name, expected) in by_hand {
+    for (name, expected, more) in by_hand {
         let found = run.number(&format!("{name}-seconds"));
         println!("| {name} | {expected:.2} s | {found:.2} s |");
-        // What a container takes to start and a request to be seen, on a machine that others use, too.
-        if (found - expected).abs() > 0.4 + expected * 0.15 {
+        let least = expected - 0.4 - expected * 0.1;
+        let most = expected + more + expected * 0.1;
+        if !(least..most).contains(&found) {
             off.push(name);
         }
     }
