@@ -181,7 +181,6 @@ const LONGER: &[(&str, &str)] = &[
     ("src/build/progress.rs", "a good part of it are its tests"),
     ("src/inputs/spec.rs", "the one table of inputs"),
     ("src/plan/tests.rs", "tables of cases"),
-    ("src/run.rs", "the order of all stages"),
 ];
 
 /// Files that are tests as a whole.
