@@ -13,6 +13,7 @@
 mod action;
 mod builders;
 mod cancel;
+mod dist;
 mod failures;
 mod image;
 mod inputs;

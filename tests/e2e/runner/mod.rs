@@ -40,6 +40,8 @@ pub(crate) struct Runner {
     token: String,
     environment: BTreeMap<String, String>,
     network: Option<String>,
+    /// The action's image; none for the one that all tests share.
+    image: Option<String>,
 }
 
 impl Runner {
@@ -74,6 +76,7 @@ impl Runner {
             token: "token-of-the-job".to_owned(),
             environment: BTreeMap::new(),
             network: None,
+            image: None,
             _folder: folder,
         }
     }
@@ -93,6 +96,12 @@ impl Runner {
     /// Gives the steps a network other than the default one.
     pub(crate) fn network(mut self, name: &str) -> Self {
         self.network = Some(name.to_owned());
+        self
+    }
+
+    /// Starts another image of the action.
+    pub(crate) fn image(mut self, name: &str) -> Self {
+        self.image = Some(name.to_owned());
         self
     }
 
@@ -290,7 +299,11 @@ impl Step<'_> {
             host,
             name: &suffix,
             label: &self.runner.label,
-            image: image::built(),
+            image: self
+                .runner
+                .image
+                .as_deref()
+                .unwrap_or_else(|| image::built()),
             entrypoint,
             network: self.runner.network.as_deref(),
             environment: &environment,
