@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::build;
 use crate::builder::{self, Builder, Tool};
+use crate::certificates;
 use crate::check;
 use crate::cli::Flags;
 use crate::credentials::kubeconfig::Access;
@@ -87,7 +88,7 @@ impl Run {
             tracing::info!("{line}");
         }
         let inputs = inputs?;
-        mounts::check_certificates(&self.env)?;
+        certificates::check(&self.env)?;
         let folder = folder::create(&self.env).map_err(Error::Folder)?;
         let place = Place::at(folder.path());
         let settled = Box::pin(self.settle(&inputs, &GivenFacts::default(), &place)).await;
@@ -272,6 +273,8 @@ impl Run {
         let workflow = WorkflowRun::from_env(&self.env);
         let mut plan = Plan::new(inputs, workflow.as_ref(), &facts, place)?;
         proxy::hand_on(&mut plan, &self.env);
+        certificates::hand_on(&mut plan, place, &self.env);
+        plan.warnings.extend(certificates::warning(&self.env));
         Ok(Settled {
             plan,
             facts,
@@ -300,11 +303,12 @@ impl Run {
         let Some(image) = plan.images.first() else {
             return Ok(Built::default());
         };
-        fill(place, plan, inputs)?;
-        let tool = Tool {
+        fill(place, plan, inputs, &self.env)?;
+        let mut tool = Tool {
             program: image.program(),
             env: credentials.env.clone(),
         };
+        tool.env.extend(settled.facts.engine_variables());
         recorder.add(stage("inputs, facts, plan", Phase::Setup, self.started));
         let begin = Timestamp::now();
         let (logins, builder) = tokio::join!(
@@ -472,12 +476,12 @@ fn stage(name: &str, phase: Phase, started: Timestamp) -> Stage {
     }
 }
 
-/// Writes the files that the plan names and the inputs fill: secrets, and the configuration of
-/// BuildKit's daemon.
+/// Writes the files that the plan names, and inputs and environment fill: secrets, and the
+/// configuration of BuildKit's daemon.
 ///
 /// # Errors
 /// When one can't be written.
-fn fill(place: &Place, plan: &Plan, inputs: &Inputs) -> Result<(), CredentialsError> {
+fn fill(place: &Place, plan: &Plan, inputs: &Inputs, env: &Env) -> Result<(), CredentialsError> {
     for (index, secret) in inputs.secrets.iter().enumerate() {
         let value = secret.value.expose_secret();
         write_private(&place.secret_file(index), value.as_bytes())?;
@@ -488,10 +492,12 @@ fn fill(place: &Place, plan: &Plan, inputs: &Inputs) -> Result<(), CredentialsEr
     {
         write_private(&place.git_token_file(), token.expose_secret().as_bytes())?;
     }
-    if let (Some(path), Some(text)) = (
-        &plan.builder.buildkitd_config,
-        &inputs.buildkitd_config_inline,
-    ) {
+    if let Some(path) = &plan.builder.buildkitd_config {
+        let mut text = inputs.buildkitd_config_inline.clone().unwrap_or_default();
+        if let Some(path) = &plan.builder.certificates {
+            write_private(path, certificates::named(env).as_bytes())?;
+            text.push_str(&certificates::configuration(path));
+        }
         write_private(path, text.as_bytes())?;
     }
     Ok(())
@@ -519,7 +525,7 @@ mod tests {
         let inputs = Inputs::parse(&given).unwrap();
         let facts = Facts::example(ImageStore::Containerd);
         let plan = Plan::new(&inputs, None, &facts, &place).unwrap();
-        fill(&place, &plan, &inputs).unwrap();
+        fill(&place, &plan, &inputs, &Env::default()).unwrap();
         for (path, content) in [
             (place.secret_file(0), "b=c"),
             (place.secret_file(1), "d\n e \n"),
