@@ -30,6 +30,7 @@ use manifest::Manifest;
 
 /// The user that runner and checkout are on GitHub's machines and in ARC's image.
 const USER: u32 = 1001;
+
 /// A machine with one job.
 #[derive(Debug)]
 pub(crate) struct Runner {
@@ -50,13 +51,9 @@ impl Runner {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let folder = tempfile::tempdir().unwrap();
-        let socket = variable("DOCKER_HOST");
         let host = Host {
             work: folder.path().join("_work"),
-            socket: socket
-                .strip_prefix("unix://")
-                .expect("an Engine on a socket")
-                .into(),
+            socket: socket(&variable("DOCKER_HOST")),
         };
         for path in [
             host.home(),
@@ -91,6 +88,12 @@ impl Runner {
     pub(crate) fn event(self, name: &str, payload: &str) -> Self {
         fs::write(self.host.workflow().join("event.json"), payload).unwrap();
         self.variable("GITHUB_EVENT_NAME", name)
+    }
+
+    /// Mounts another Engine's socket.
+    pub(crate) fn engine(mut self, address: &str) -> Self {
+        self.host.socket = socket(address);
+        self
     }
 
     /// Gives the steps a network other than the default one.
@@ -171,6 +174,11 @@ impl Runner {
             "{{.Names}}",
         ])
     }
+}
+
+fn socket(address: &str) -> PathBuf {
+    let path = address.strip_prefix("unix://");
+    path.expect("an Engine on a socket").into()
 }
 
 /// Prints what `docker` prints.
@@ -353,6 +361,20 @@ impl Ended {
     pub(crate) fn succeeded(self) -> Self {
         assert_eq!(self.code, Some(0), "{}", self.log());
         self
+    }
+
+    /// An output that is a number.
+    pub(crate) fn number(&self, name: &str) -> f64 {
+        self.output(name).parse().unwrap()
+    }
+
+    /// The annotations of a level that are at a file.
+    pub(crate) fn in_files(&self, level: &str) -> Vec<&commands::Annotation> {
+        let all = self.log.annotations.iter();
+        all.filter(|annotation| {
+            annotation.level == level && annotation.properties.contains_key("file")
+        })
+        .collect()
     }
 
     pub(crate) fn output(&self, name: &str) -> &str {
