@@ -1,6 +1,7 @@
-//! A private certificate authority, and TLS in front of the stand-ins with a certificate of its.
+//! A private certificate authority, and TLS with a certificate of its in front of what answers plainly.
+//!
+//! Used by the end-to-end tests, too.
 
-use std::fs;
 use std::io::{self, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
@@ -14,21 +15,22 @@ use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 /// Nobody knows it but who has its certificate.
 pub(crate) struct Authority {
+    host: String,
     /// Its own certificate, in PEM form.
     pub certificate: String,
     server: Arc<ServerConfig>,
 }
 
 impl Authority {
-    pub(crate) fn new() -> Self {
+    /// Vouches for this machine under an address or name.
+    pub(crate) fn of(host: &str) -> Self {
         let mut parameters = CertificateParams::default();
         parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let key = KeyPair::generate().unwrap();
         let certificate = parameters.self_signed(&key).unwrap();
         let issuer = Issuer::new(parameters, key);
         let key = KeyPair::generate().unwrap();
-        let names = vec!["localhost".to_owned()];
-        let parameters = CertificateParams::new(names).unwrap();
+        let parameters = CertificateParams::new(vec![host.to_owned()]).unwrap();
         let signed = parameters.signed_by(&key, &issuer).unwrap();
         let server = ServerConfig::builder()
             .with_no_client_auth()
@@ -38,14 +40,15 @@ impl Authority {
             )
             .unwrap();
         Self {
+            host: host.to_owned(),
             certificate: certificate.pem(),
             server: Arc::new(server),
         }
     }
 
-    /// Answers with TLS for what answers plainly at an address, one request a connection. Returns `localhost:PORT`.
+    /// Answers with TLS for what answers plainly at an address, one request a connection. Returns host and port.
     pub(crate) fn before(&self, address: &str) -> String {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let listener = TcpListener::bind((&*self.host, 0)).unwrap();
         let port = listener.local_addr().unwrap().port();
         let (server, address) = (Arc::clone(&self.server), address.to_owned());
         thread::spawn(move || {
@@ -55,7 +58,7 @@ impl Authority {
                 thread::spawn(move || pass_on(stream.unwrap(), server, &address));
             }
         });
-        format!("localhost:{port}")
+        format!("{}:{port}", self.host)
     }
 }
 
@@ -79,7 +82,7 @@ fn pass_on(stream: TcpStream, server: Arc<ServerConfig>, address: &str) -> io::R
     client.flush()
 }
 
-/// Head and body of a request.
+/// Head and body of a request, which shall be its connection's last one and is told to have come by TLS.
 fn request(client: &mut impl Read) -> io::Result<Vec<u8>> {
     let mut request = Vec::new();
     let mut byte = [0];
@@ -94,11 +97,11 @@ fn request(client: &mut impl Read) -> io::Result<Vec<u8>> {
     let mut body = vec![0; length.unwrap_or(0)];
     client.read_exact(&mut body)?;
     request.extend(body);
+    let first = request.windows(2).position(|two| two == b"\r\n");
+    let behind = first.map_or(0, |end| end + 2);
+    request.splice(
+        behind..behind,
+        *b"Connection: close\r\nX-Forwarded-Proto: https\r\n",
+    );
     Ok(request)
-}
-
-/// A folder with the certificate under the name that Docker gives it.
-pub(crate) fn docker_certificates(authority: &Authority, folder: &Path) {
-    fs::create_dir_all(folder).unwrap();
-    fs::write(folder.join("ca.pem"), &authority.certificate).unwrap();
 }

@@ -1,11 +1,13 @@
 //! The machine's network: proxies, private authorities, and where the Engine is.
 
+use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpListener;
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-use crate::authority::{Authority, docker_certificates};
+use crate::authority::Authority;
 use crate::ecr::{Answer, Ecr, HOST};
 use crate::engine::Store;
 use crate::runner::Runner;
@@ -113,7 +115,7 @@ fn github() -> (String, Arc<Mutex<usize>>) {
 
 #[test]
 fn a_private_authority_is_trusted_when_it_is_named_and_only_then() {
-    let authority = Authority::new();
+    let authority = Authority::of("localhost");
     for (variable, trusted) in [
         (None, false),
         (Some("SSL_CERT_FILE"), true),
@@ -218,6 +220,12 @@ fn certificates_that_are_not_there_are_refused_or_told_of() {
     );
 }
 
+/// A folder with the certificate under the name that Docker gives it.
+fn docker_certificates(authority: &Authority, folder: &Path) {
+    fs::create_dir_all(folder).unwrap();
+    fs::write(folder.join("ca.pem"), &authority.certificate).unwrap();
+}
+
 /// A Docker context of this name, current on the machine.
 fn context(runner: Runner, name: &str, host: &str) -> Runner {
     let config = serde_json::json!({ "currentContext": name });
@@ -260,7 +268,7 @@ fn the_engine_of_the_users_docker_context_builds() {
 
 #[test]
 fn an_engine_behind_tls_is_asked_with_the_certificates_that_are_named() {
-    let authority = Authority::new();
+    let authority = Authority::of("localhost");
     let runner = Runner::new();
     let host = format!("tcp://{}", authority.before(runner.engine_host()));
     let runner = context(runner, "remote", &host);
@@ -279,7 +287,7 @@ fn an_engine_behind_tls_is_asked_with_the_certificates_that_are_named() {
         );
     }
 
-    let stranger = Authority::new();
+    let stranger = Authority::of("localhost");
     let runner = Runner::new();
     let host = format!("tcp://{}", stranger.before(runner.engine_host()));
     let certificates = runner.path("certificates");

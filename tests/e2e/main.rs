@@ -11,6 +11,8 @@
 )]
 
 mod action;
+#[path = "../action/authority.rs"]
+mod authority;
 mod builders;
 mod cancel;
 mod dist;
@@ -18,6 +20,7 @@ mod failures;
 mod image;
 mod inputs;
 mod main_job;
+mod network;
 mod paths;
 mod registry;
 mod rig;

@@ -9,6 +9,7 @@ mod container;
 mod files;
 mod follow;
 mod manifest;
+mod script;
 
 use std::collections::BTreeMap;
 use std::fs;
