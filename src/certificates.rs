@@ -225,6 +225,9 @@ mod tests {
         assert_eq!(blocks(""), "");
     }
 
+    /// Names, and the files that they name.
+    type Variables<'a> = &'a [(&'a str, &'a str)];
+
     struct Files(tempfile::TempDir);
 
     impl Files {
@@ -244,7 +247,7 @@ mod tests {
             self.0.path().join(name).to_string_lossy().into_owned()
         }
 
-        fn env(&self, variables: &[(&str, &str)]) -> Env {
+        fn env(&self, variables: Variables<'_>) -> Env {
             let named = |(name, file): &(&str, &str)| ((*name).to_owned(), self.path(file));
             Env::default().with(variables.iter().map(named))
         }
@@ -253,7 +256,7 @@ mod tests {
     #[test]
     fn what_the_variables_name_is_put_together() {
         let files = Files::new();
-        let cases: [(&[(&str, &str)], &[&str]); 6] = [
+        let cases: [(Variables<'_>, &[&str]); 6] = [
             (&[], &[]),
             (&[(FILE, "file")], &["file"]),
             (&[(FOLDERS, "folder")], &["folder/a", "folder/b"]),

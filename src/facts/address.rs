@@ -70,13 +70,7 @@ impl Address {
         let certificates = env
             .get("DOCKER_TLS_VERIFY")
             .filter(|_| host.starts_with("tcp://"))
-            .and_then(|_| {
-                Some(
-                    env.path("DOCKER_CERT_PATH")
-                        .map(Path::to_owned)
-                        .or(folder)?,
-                )
-            });
+            .and_then(|_| env.path("DOCKER_CERT_PATH").map(Path::to_owned).or(folder));
         Ok(Self { host, certificates })
     }
 
