@@ -4,7 +4,7 @@
 CARGO ?= cargo
 RIG := target/debug/rig
 
-.PHONY: test build check unit lint report e2e demo side-by-side compare picture bench release tables clean
+.PHONY: test build check unit lint report e2e image demo side-by-side compare picture bench release tables clean
 
 # Everything that CI checks.
 test: build check unit lint report e2e
@@ -20,6 +20,7 @@ check:
 unit:
 	$(CARGO) test --locked --package fast-ecr-push --package rig
 	$(CARGO) test --locked --package kubernetes-stand-in --bins
+	$(CARGO) test --locked --package aws-stand-in --lib --bins
 
 lint:
 	tests/lint/run
@@ -31,9 +32,15 @@ report:
 # The whole way on real BuildKit and a real registry. Compiled before the rig starts.
 e2e: build
 	$(CARGO) test --locked --test e2e --no-run
-	$(CARGO) test --locked --package kubernetes-stand-in --no-run
-	$(RIG) exec --classic -- $(CARGO) test --locked --test e2e
+	$(CARGO) test --locked --package kubernetes-stand-in --package aws-stand-in --no-run
+	$(RIG) exec --aws --classic -- $(CARGO) test --locked --test e2e
+	$(RIG) exec --aws -- $(CARGO) test --locked --package aws-stand-in --test aws
 	$(RIG) exec -- $(CARGO) test --locked --package kubernetes-stand-in --test driver
+
+# The action's own image, compiled through the Dockerfile as it is shipped: size, digest, first line, a push. 10 minutes and more.
+image: build
+	$(CARGO) test --locked --test e2e --no-run
+	$(RIG) exec -- $(CARGO) test --locked --test e2e dist -- --ignored --nocapture
 
 # A real image of more than 300 MB, built and pushed twice: the second run shows the cache.
 demo: build
