@@ -320,7 +320,7 @@ impl Run {
         recorder.add(stage("builder", Phase::Builder, begin));
         let builder = builder?;
         for stage in builder.stages() {
-            recorder.add(stage.clone());
+            recorder.add_boot(stage.clone());
         }
         let cancel = self.cancel.child_token();
         let built = async {
@@ -340,6 +340,16 @@ impl Run {
             }
             Err(error) => Err(error),
         };
+        if let Some(traffic) = builder.traffic() {
+            tracing::info!(
+                "over the Kubernetes API: {}",
+                report::traffic::line(traffic)
+            );
+            if let Some(warning) = report::traffic::warning(traffic) {
+                tracing::warn!("{warning}");
+            }
+            recorder.went_over_the_api(traffic);
+        }
         let begin = Timestamp::now();
         builder.stop(&self.cancel).await;
         recorder.add(stage("remove the builder", Phase::Builder, begin));
@@ -441,7 +451,11 @@ async fn while_it_lives<T>(
 ) -> Result<T, Error> {
     let mut built = std::pin::pin!(built);
     let lost = tokio::select! {
-        built = &mut built => return built,
+        // buildx, too, may notice that it was cut off; what it says of it helps nobody.
+        built = &mut built => return match (built, builder.cut()) {
+            (Err(Error::Build(_)), Some(cut)) => Err(cut.into()),
+            (built, _) => built,
+        },
         lost = builder.lost() => lost,
     };
     cancel.cancel();

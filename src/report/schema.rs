@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use super::Runner;
 use crate::push::Layer;
-use crate::timings::{BootStage, BuildTimings, Phase, PhaseTime, Step, Stretch};
+use crate::timings::{BootStage, BuildTimings, Phase, PhaseTime, Step, Stretch, Traffic};
 
 /// Version of the format, in the field `schema`.
 pub(crate) const SCHEMA: u32 = 1;
@@ -47,6 +47,9 @@ pub(crate) struct ImageTimings {
     pub steps: Vec<StepMilliseconds>,
     /// What the builder's boot consisted of; may overlap.
     pub boot: Vec<BootMilliseconds>,
+    /// Bytes that went over the cluster's API server; only where they were counted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kubernetes_api_bytes: Option<Traffic>,
     /// Layers of the pushed image in its order, platform by platform; empty where the manifest could not be read.
     pub layers: Vec<LayerBytes>,
     /// Compressed size of all layers and configs, each counted once.
@@ -156,6 +159,7 @@ impl ImageTimings {
                 .collect(),
             steps: build.steps.iter().map(StepMilliseconds::new).collect(),
             boot: build.boot.iter().map(BootMilliseconds::new).collect(),
+            kubernetes_api_bytes: build.api_traffic,
             layers: image.layers.iter().map(LayerBytes::new).collect(),
             image_bytes: image.bytes,
         }

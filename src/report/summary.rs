@@ -29,7 +29,7 @@ pub(super) fn render(outcome: &Outcome, limit: usize) -> String {
         tables::slowest(timings),
         tables::layers(layers),
         settings::warnings(plan, built.map(|built| &built.metadata.json)),
-        settings::settings(plan, &around.runner),
+        settings::settings(plan, &around.runner, timings.api_traffic),
         tables::all(timings),
     ]);
     fit(&parts, limit)

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use super::clock::{Scale, whole_milliseconds};
 use super::partition::{Activity, partition};
 use super::vertex::{Room, VertexRecord};
-use super::{BootStage, BuildTimings, Stage, Step};
+use super::{BootStage, BuildTimings, Stage, Step, Traffic};
 use crate::build::rawjson::SolveStatus;
 
 /// Vertices, statuses and runs of both that are kept at most; what comes beyond is not timed. A build of 10,000 steps has some 50,000.
@@ -24,6 +24,9 @@ pub(crate) struct Recorder {
     stages: Vec<Stage>,
     vertices: BTreeMap<String, VertexRecord>,
     room: Room,
+    /// Stages of the boot that are ours.
+    boot: Vec<Stage>,
+    api_traffic: Option<Traffic>,
 }
 
 impl Recorder {
@@ -34,7 +37,20 @@ impl Recorder {
             stages: Vec::new(),
             vertices: BTreeMap::new(),
             room: Room(MOST_RECORDS),
+            boot: Vec::new(),
+            api_traffic: None,
         }
+    }
+
+    /// Adds a part of the builder's boot that BuildKit knows nothing of.
+    pub(crate) fn add_boot(&mut self, stage: Stage) {
+        self.boot.push(stage.clone());
+        self.add(stage);
+    }
+
+    /// Takes note of what went over a cluster's API server.
+    pub(crate) fn went_over_the_api(&mut self, traffic: Traffic) {
+        self.api_traffic = Some(traffic);
     }
 
     /// Adds work of our own, which may overlap the build and other stages.
@@ -86,6 +102,14 @@ impl Recorder {
             .values()
             .flat_map(|vertex| vertex.boot(&scale))
             .collect();
+        boot.extend(self.boot.iter().map(|stage| {
+            let interval = scale.interval(stage.started, Some(stage.ended));
+            BootStage {
+                name: stage.name.clone(),
+                started: interval.start,
+                duration: interval.length(),
+            }
+        }));
         boot.sort_by(|a, b| (a.started, &a.name).cmp(&(b.started, &b.name)));
         steps.sort_by(|a, b| (a.started, &a.name).cmp(&(b.started, &b.name)));
         let (phases, timeline) = partition(&activities, scale.total);
@@ -106,6 +130,7 @@ impl Recorder {
             cached_steps: of_builder().filter(|vertex| vertex.cached).count(),
             total_steps: of_builder().count(),
             clock_offset: scale.offset,
+            api_traffic: self.api_traffic,
         }
     }
 }

@@ -4,6 +4,7 @@
 //! text has the number behind it and something the user can change. One file a subject.
 
 mod cache;
+mod cluster;
 mod context;
 mod export;
 mod layers;
@@ -47,7 +48,7 @@ pub(super) use context::LARGE as LARGE_CONTEXT;
 
 type Rule = fn(&Facts<'_>) -> Option<Advice>;
 
-const RULES: [Rule; 8] = [
+const RULES: [Rule; 9] = [
     layers::one_layer_holds_most,
     order::dependencies_behind_the_whole_context,
     export::export_longer_than_build,
@@ -56,6 +57,7 @@ const RULES: [Rule; 8] = [
     pull::base_image,
     cache::export_costs_more_than_it_gains,
     context::large_context,
+    cluster::over_the_api,
 ];
 
 /// All that the rules have to say, what concerns most time first.
