@@ -250,6 +250,14 @@ impl<'a> Follower<'a> {
         if farthest.is_some_and(|farthest| farthest >= milestone) {
             return;
         }
+        // What came and went between two looks took no time that we know of. Of the pull only events
+        // tell, which may be forbidden.
+        let passed = [Milestone::Created, Milestone::Scheduled, Milestone::Started];
+        for before in passed {
+            if before < milestone && farthest.is_none_or(|farthest| farthest < before) {
+                self.way.reached.push((before, now));
+            }
+        }
         self.way.reached.push((milestone, now));
         let seconds = now.duration_since(self.begun).as_secs_f64();
         let what = match milestone {
