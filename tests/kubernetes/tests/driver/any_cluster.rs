@@ -30,7 +30,8 @@ fn the_block_of_a_setup_buildx_workflow_builds_and_pushes() {
     let builder = run.output("builder");
     assert!(run.log.contains(&format!("builder `{builder}` is up on ")));
     for stage in STAGES {
-        let row = run.summary.lines().find(|line| line.contains(stage));
+        let mut rows = run.summary.lines().filter(|line| line.starts_with('|'));
+        let row = rows.find(|line| line.contains(stage));
         let row = row.unwrap_or_else(|| panic!("no `{stage}` in {}", run.summary));
         // Non-breaking spaces stand between numbers and units.
         assert!(row.contains("\u{a0}s |"), "{row}");

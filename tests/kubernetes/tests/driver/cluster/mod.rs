@@ -28,7 +28,6 @@ pub(crate) struct Cluster {
     namespace: String,
     registry: String,
     base: String,
-    buildx: PathBuf,
     stand_in: Option<StandIn>,
 }
 
@@ -62,7 +61,6 @@ impl Cluster {
             namespace,
             registry,
             base,
-            buildx: path,
             stand_in: None,
         }
     }
@@ -89,7 +87,6 @@ impl Cluster {
             namespace: "buildx".to_owned(),
             registry,
             base,
-            buildx,
             stand_in: Some(stand_in),
         }
     }
