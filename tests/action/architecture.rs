@@ -182,7 +182,6 @@ const LONGER: &[(&str, &str)] = &[
     ),
     ("src/inputs/spec.rs", "the one table of inputs"),
     ("src/plan/tests.rs", "tables of cases"),
-    ("src/run.rs", "the order of all stages"),
 ];
 
 /// Files that are tests as a whole.

@@ -1,0 +1,62 @@
+//! Another builder where the cluster can't build.
+
+use super::settle::Settled;
+use super::{Run, show};
+use crate::error::Error;
+use crate::github::workflow::WorkflowRun;
+use crate::inputs::Inputs;
+use crate::plan::{Place, Plan};
+use crate::report::Built;
+use crate::timings::Recorder;
+
+impl Run {
+    /// Executes the plan; where the cluster can't build and another builder may, that one's.
+    pub(super) async fn execute_or_fall_back(
+        &self,
+        inputs: &Inputs,
+        settled: &mut Settled,
+        place: &Place,
+        recorder: &mut Recorder,
+    ) -> Result<Built, Error> {
+        let first = match self.execute(inputs, settled, place, recorder).await {
+            Err(error) if falls_back(&settled.plan, &error) && !self.cancel.is_cancelled() => error,
+            ended => return ended,
+        };
+        let second = match self.fall_back(inputs, settled, place, &first) {
+            Ok(()) => self.execute(inputs, settled, place, recorder).await,
+            Err(error) => Err(error),
+        };
+        second.map_err(|second| Error::Fallback {
+            first: Box::new(first),
+            second: Box::new(second),
+        })
+    }
+
+    /// Plans anew without the cluster, which could not build.
+    fn fall_back(
+        &self,
+        inputs: &Inputs,
+        settled: &mut Settled,
+        place: &Place,
+        first: &Error,
+    ) -> Result<(), Error> {
+        tracing::warn!(
+            "the cluster can't build, this machine does: {}",
+            first.lines().join("\n")
+        );
+        settled.facts.cluster = None;
+        let workflow = WorkflowRun::from_env(&self.env);
+        settled.plan = Plan::new(inputs, workflow.as_ref(), &settled.facts, place)?;
+        // Left in place, it would tell the post step of a builder in the cluster.
+        let _ = std::fs::remove_file(place.kubeconfig_file());
+        show(&settled.plan);
+        Ok(())
+    }
+}
+
+/// Whether another builder is to be tried after this failure: one of the cluster, not of the build.
+fn falls_back(plan: &Plan, error: &Error) -> bool {
+    let kubernetes = plan.builder.kubernetes.as_ref();
+    kubernetes.is_some_and(|kubernetes| kubernetes.fallback)
+        && matches!(error, Error::Builder(error) if !error.is_lost())
+}

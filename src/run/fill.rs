@@ -1,0 +1,71 @@
+//! Files that the plan names and the inputs fill.
+
+use secrecy::ExposeSecret as _;
+
+use crate::credentials::{CredentialsError, write_private};
+use crate::inputs::Inputs;
+use crate::plan::{Place, Plan, SecretSource};
+
+/// Writes the files that the plan names and the inputs fill: secrets, and the configuration of
+/// BuildKit's daemon.
+///
+/// # Errors
+/// When one can't be written.
+pub(super) fn fill(place: &Place, plan: &Plan, inputs: &Inputs) -> Result<(), CredentialsError> {
+    for (index, secret) in inputs.secrets.iter().enumerate() {
+        let value = secret.value.expose_secret();
+        write_private(&place.secret_file(index), value.as_bytes())?;
+    }
+    let mut secrets = plan.images.iter().flat_map(|image| &image.secrets);
+    if secrets.any(|secret| matches!(secret.source, SecretSource::GitToken(_)))
+        && let Some(token) = &inputs.github_token
+    {
+        write_private(&place.git_token_file(), token.expose_secret().as_bytes())?;
+    }
+    if let (Some(path), Some(text)) = (
+        &plan.builder.buildkitd_config,
+        &inputs.buildkitd_config_inline,
+    ) {
+        write_private(path, text.as_bytes())?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+    use crate::env::Env;
+    use crate::facts::{Facts, ImageStore};
+    use crate::folder;
+    use crate::inputs::Given;
+
+    #[test]
+    fn secrets_are_written_where_nobody_else_reads_them() {
+        let folder = folder::create(&Env::default()).unwrap();
+        let place = Place::at(folder.path());
+        let mut given = Given::default();
+        for (name, text) in [
+            ("push", "false"),
+            ("driver", "docker-container"),
+            ("secrets", "A=b=c\n\"B=d\n e \n\""),
+            ("buildkitd-config-inline", "debug = true\ntrace = true"),
+        ] {
+            given.set(name, text.to_owned());
+        }
+        let inputs = Inputs::parse(&given).unwrap();
+        let facts = Facts::example(ImageStore::Containerd);
+        let plan = Plan::new(&inputs, None, &facts, &place).unwrap();
+        fill(&place, &plan, &inputs).unwrap();
+        for (path, content) in [
+            (place.secret_file(0), "b=c"),
+            (place.secret_file(1), "d\n e \n"),
+            (place.buildkitd_config_file(), "debug = true\ntrace = true"),
+        ] {
+            let mode = std::fs::metadata(&path).unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, 0o600);
+            assert_eq!(std::fs::read_to_string(path).unwrap(), content);
+        }
+    }
+}

@@ -1,0 +1,270 @@
+//! The order of the stages.
+//!
+//! Inputs, plan, credentials, builder, build, push, report: this file alone knows it. The report
+//! is written whether or not it built, and cleaning up never hides how the build ended.
+
+mod fall_back;
+mod fill;
+mod login;
+mod settle;
+mod show;
+
+use std::process::ExitCode;
+
+use jiff::Timestamp;
+use secrecy::ExposeSecret as _;
+use tokio_util::sync::CancellationToken;
+
+use crate::build;
+use crate::builder::{self, Builder, Tool};
+use crate::check;
+use crate::cli::Flags;
+use crate::credentials::{Credentials, write_private};
+use crate::env::Env;
+use crate::error::Error;
+use crate::facts::GivenFacts;
+use crate::folder;
+use crate::github::trust;
+use crate::history::{self, History, Workflow};
+use crate::host;
+use crate::inputs::{Given, Inputs};
+use crate::log::Group;
+use crate::mounts::{self, Mounts};
+use crate::owner;
+use crate::plan::{Place, Plan};
+use crate::post;
+use crate::push;
+use crate::report::{self, Around, Built, Outcome};
+use crate::timings::{Phase, Recorder, Stage};
+use fill::fill;
+use settle::Settled;
+use show::show;
+
+/// What every stage may need.
+#[derive(Debug)]
+pub(crate) struct Run {
+    pub env: Env,
+    pub started: Timestamp,
+    pub cancel: CancellationToken,
+}
+
+impl Run {
+    /// Runs the action: from inputs to report.
+    pub(crate) async fn action(&self, flags: &Flags) -> ExitCode {
+        match Box::pin(self.build_and_report(flags)).await {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => self.fail(&error),
+        }
+    }
+
+    /// Prints the plan as JSON.
+    pub(crate) async fn plan(&self, flags: &Flags, facts: &[String]) -> ExitCode {
+        let place = Place::at(&folder::example(&self.env));
+        let plan = async {
+            let inputs = self.inputs(flags)?;
+            let given = GivenFacts::parse(facts.iter().map(String::as_str))?;
+            Ok(Box::pin(self.settle(&inputs, &given, &place)).await?.plan)
+        };
+        match Box::pin(plan).await {
+            Ok(plan) => {
+                // Plain data of our own types always serializes.
+                let text = serde_json::to_string_pretty(&plan).unwrap_or_default();
+                crate::print(&text);
+                ExitCode::SUCCESS
+            }
+            Err(error) => self.fail(&error),
+        }
+    }
+
+    async fn build_and_report(&self, flags: &Flags) -> Result<(), Error> {
+        let inputs = self.inputs(flags);
+        // Behind the masks that reading the inputs prints.
+        for line in host::lines(&self.env) {
+            tracing::info!("{line}");
+        }
+        let inputs = inputs?;
+        mounts::check_certificates(&self.env)?;
+        let folder = folder::create(&self.env).map_err(Error::Folder)?;
+        let place = Place::at(folder.path());
+        let settled = Box::pin(self.settle(&inputs, &GivenFacts::default(), &place)).await;
+        let mut settled = settled.map_err(|error| self.explained(error))?;
+        show(&settled.plan);
+        mounts::check(&settled.plan, &self.env)?;
+        check::files(&settled.plan, &self.env)?;
+        if inputs.dry_run {
+            return Ok(());
+        }
+        post::note(&settled.plan, &place, &self.env).map_err(report::ReportError::from)?;
+        let workflow = Workflow::from_env(&self.env, inputs.github_token.as_ref());
+        let driver = settled.plan.builder.driver.name();
+        let history = History::ask(workflow.as_ref(), inputs.compare_with.as_deref(), driver);
+        let mut recorder = Recorder::new(self.started);
+        let result = self.execute_or_fall_back(&inputs, &mut settled, &place, &mut recorder);
+        let result = Box::pin(result)
+            .await
+            .map_err(|error| self.explained(error));
+        let plan = settled.plan;
+        for (_, path) in mounts::written(&plan) {
+            if let Err(error) = owner::give_back(&path) {
+                tracing::warn!(
+                    "could not give `{}` to the owner of its folder: {error}",
+                    path.display()
+                );
+            }
+        }
+        let timings = recorder.finish(Timestamp::now());
+        let outcome = Outcome {
+            around: Around::look(&plan, &timings, history.answer().await, &self.env),
+            plan,
+            timings,
+            result,
+        };
+        let written = report::write(&outcome, &self.env);
+        if let Err(error) = &written {
+            tracing::warn!("{error}");
+        }
+        if post::has_to_remove(&outcome.plan, &place, &self.env) {
+            let _ = folder.keep();
+        }
+        if inputs.comment {
+            let markdown = report::summary(&outcome, history::LONGEST_COMMENT);
+            Box::pin(history::comment(
+                workflow.as_ref(),
+                &self.leg(&outcome.plan),
+                &markdown,
+            ))
+            .await;
+        }
+        match outcome.result {
+            Err(error) => Err(error),
+            Ok(_) => Ok(written?),
+        }
+    }
+
+    /// What tells this leg of a matrix from the others: the job, and what it builds.
+    fn leg(&self, plan: &Plan) -> String {
+        let job = self.env.get("GITHUB_JOB").unwrap_or_default();
+        let image = plan.images.first().and_then(|image| image.tags.first());
+        let driver = plan.builder.driver.name();
+        format!("{job} {} {driver}", image.map_or("", String::as_str))
+    }
+
+    fn inputs(&self, flags: &Flags) -> Result<Inputs, Error> {
+        let mut given = Given::from_env(&self.env);
+        flags.over(&mut given);
+        for (name, path) in &flags.secret_files {
+            let text = std::fs::read_to_string(path).map_err(|error| {
+                Error::Inputs(vec![crate::inputs::InputError::new(
+                    name,
+                    path.to_string_lossy(),
+                    format!("a file that can be read ({error})"),
+                )])
+            })?;
+            given.set(name, text);
+        }
+        for secret in given.to_mask() {
+            self.mask(secret.expose_secret());
+        }
+        Inputs::parse(&given).map_err(Error::Inputs)
+    }
+
+    fn explained(&self, error: Error) -> Error {
+        error.explained(|| trust::without_secrets(&self.env))
+    }
+
+    async fn execute(
+        &self,
+        inputs: &Inputs,
+        settled: &Settled,
+        place: &Place,
+        recorder: &mut Recorder,
+    ) -> Result<Built, Error> {
+        let plan = &settled.plan;
+        let registries = plan.registries();
+        if let Some(kubernetes) = &plan.builder.kubernetes {
+            let kubeconfig = kubernetes.kubeconfig.0.expose_secret();
+            write_private(&place.kubeconfig_file(), kubeconfig.as_bytes())?;
+        }
+        let credentials = Credentials::prepare(&place.folder, &registries, &self.env)?;
+        let Some(image) = plan.images.first() else {
+            return Ok(Built::default());
+        };
+        fill(place, plan, inputs)?;
+        let tool = Tool {
+            program: image.program(),
+            env: credentials.env.clone(),
+        };
+        recorder.add(stage("inputs, facts, plan", Phase::Setup, self.started));
+        let begin = Timestamp::now();
+        let (logins, builder) = tokio::join!(
+            self.log_in(&registries, settled.authorization.as_ref(), &credentials),
+            builder::start(
+                &plan.builder,
+                &image.platforms,
+                tool.clone(),
+                recorder,
+                &self.cancel
+            )
+        );
+        recorder.add(stage("builder", Phase::Builder, begin));
+        let builder = builder?;
+        for stage in builder.stages() {
+            recorder.add_boot(stage.clone());
+        }
+        let cancel = self.cancel.child_token();
+        let built = async {
+            logins?;
+            let _group = Group::open("Build");
+            Ok(build::run(image, place, &tool, recorder, &cancel).await?)
+        };
+        let built = while_it_lives(built, &builder, &cancel).await;
+        let begin = Timestamp::now();
+        let result = match built {
+            Ok(metadata) => {
+                let isolated = Mounts::of(&self.env).is_some();
+                let image =
+                    push::confirm(image, &metadata, &builder, &tool, isolated, &self.cancel).await;
+                recorder.add(stage("read the manifest back", Phase::Setup, begin));
+                Ok(Built { metadata, image })
+            }
+            Err(error) => Err(error),
+        };
+        if let Some(traffic) = builder.traffic() {
+            show::traffic(traffic);
+            recorder.went_over_the_api(traffic);
+        }
+        let begin = Timestamp::now();
+        builder.stop(&self.cancel).await;
+        recorder.add(stage("remove the builder", Phase::Builder, begin));
+        result
+    }
+}
+
+/// A build, ended when its builder is lost.
+async fn while_it_lives<T>(
+    built: impl Future<Output = Result<T, Error>>,
+    builder: &Builder,
+    cancel: &CancellationToken,
+) -> Result<T, Error> {
+    let mut built = std::pin::pin!(built);
+    let lost = tokio::select! {
+        // buildx, too, may notice that it was cut off; what it says of it helps nobody.
+        built = &mut built => return match (built, builder.cut()) {
+            (Err(Error::Build(_)), Some(cut)) => Err(cut.into()),
+            (built, _) => built,
+        },
+        lost = builder.lost() => lost,
+    };
+    cancel.cancel();
+    // It may just have been done.
+    built.await.map_err(|_| lost.into())
+}
+
+fn stage(name: &str, phase: Phase, started: Timestamp) -> Stage {
+    Stage {
+        name: name.to_owned(),
+        phase,
+        started,
+        ended: Timestamp::now(),
+    }
+}

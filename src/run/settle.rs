@@ -1,0 +1,87 @@
+//! From inputs to a plan: facts are probed, the cluster is found, the account's registry is asked for.
+
+use secrecy::ExposeSecret as _;
+
+use super::Run;
+use crate::credentials::ecr;
+use crate::credentials::kubeconfig::Access;
+use crate::error::Error;
+use crate::facts::{self, Facts, GivenFacts, cluster};
+use crate::github::workflow::WorkflowRun;
+use crate::inputs::Inputs;
+use crate::plan::{Place, Plan};
+use crate::proxy;
+
+/// The plan, and what it was made from.
+#[derive(Debug)]
+pub(super) struct Settled {
+    pub plan: Plan,
+    pub facts: Facts,
+    pub authorization: Option<ecr::Authorization>,
+}
+
+impl Run {
+    /// Probes facts and settles the plan; the token that telling the account's own registry took
+    /// is kept for later.
+    pub(super) async fn settle(
+        &self,
+        inputs: &Inputs,
+        given: &GivenFacts,
+        place: &Place,
+    ) -> Result<Settled, Error> {
+        let asks = inputs.repository.is_some()
+            && inputs.registry.is_none()
+            && inputs.call.is_none()
+            && given.registry().is_none();
+        let authorization = async {
+            if !asks {
+                return Ok(None);
+            }
+            let answer = Box::pin(ecr::own_registry(inputs.aws_region.as_deref()));
+            self.unless_cancelled(answer).await.map(Some)
+        };
+        let (facts, authorization, cluster) = tokio::join!(
+            facts::probe(given, &self.env, &self.cancel),
+            authorization,
+            self.cluster(inputs)
+        );
+        let (mut facts, authorization) = (facts?, authorization?);
+        facts.cluster = cluster?;
+        if let Some(authorization) = &authorization {
+            self.mask(authorization.token.password.expose_secret());
+            facts.registry = Some(authorization.host.clone());
+        }
+        let workflow = WorkflowRun::from_env(&self.env);
+        let mut plan = Plan::new(inputs, workflow.as_ref(), &facts, place)?;
+        proxy::hand_on(&mut plan, &self.env);
+        Ok(Settled {
+            plan,
+            facts,
+            authorization,
+        })
+    }
+
+    /// The way into the cluster, if one is to build.
+    async fn cluster(&self, inputs: &Inputs) -> Result<Option<Access>, Error> {
+        if !inputs.wants_cluster() {
+            return Ok(None);
+        }
+        match cluster::find(inputs, &self.env).await {
+            Ok(access) => {
+                for secret in access.secrets() {
+                    self.mask(&secret);
+                }
+                Ok(Some(access))
+            }
+            Err(error) if inputs.falls_back() && !error.is_input() => {
+                let error = Error::from(error);
+                tracing::warn!(
+                    "the cluster can't build, this machine does: {}",
+                    error.lines().join("\n")
+                );
+                Ok(None)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+}

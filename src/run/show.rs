@@ -1,0 +1,72 @@
+//! What a run prints by itself: masks, the plan, the error it ends with.
+
+use std::process::ExitCode;
+
+use super::Run;
+use crate::error::Error;
+use crate::github::command::{Annotation, Level, masks};
+use crate::log::{self, Group};
+use crate::plan::Plan;
+use crate::report;
+use crate::timings::Traffic;
+
+impl Run {
+    /// Tells the runner to hide a text, before anything can print it.
+    pub(super) fn mask(&self, secret: &str) {
+        if self.env.is_true("GITHUB_ACTIONS") {
+            for line in masks(secret) {
+                crate::print(&line);
+            }
+        }
+    }
+
+    /// Shows an error once, at the edge.
+    pub(super) fn fail(&self, error: &Error) -> ExitCode {
+        let lines = error.lines();
+        if let Some(failure) = error.failure() {
+            for line in &failure.tail {
+                tracing::info!("  {line}");
+            }
+            if self.env.is_true("GITHUB_ACTIONS") {
+                let annotation = Annotation {
+                    level: Level::Error,
+                    title: log::TITLE,
+                    message: &lines.join("\n"),
+                    place: failure
+                        .place
+                        .as_ref()
+                        .map(|(file, line)| (file.as_str(), *line)),
+                };
+                crate::print(&annotation.line());
+                return ExitCode::from(error.exit_code());
+            }
+        }
+        tracing::error!("{}", lines.join("\n"));
+        ExitCode::from(error.exit_code())
+    }
+}
+
+pub(super) fn show(plan: &Plan) {
+    let group = Group::open("Plan");
+    for line in plan.to_string().lines() {
+        tracing::info!("{line}");
+    }
+    drop(group);
+    for notice in &plan.notices {
+        tracing::info!(target: log::NOTICE, "{notice}");
+    }
+    for warning in &plan.warnings {
+        tracing::warn!("{warning}");
+    }
+}
+
+/// What went over a cluster's API server.
+pub(super) fn traffic(traffic: Traffic) {
+    tracing::info!(
+        "over the Kubernetes API: {}",
+        report::traffic::line(traffic)
+    );
+    if let Some(warning) = report::traffic::warning(traffic) {
+        tracing::warn!("{warning}");
+    }
+}
