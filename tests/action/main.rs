@@ -13,6 +13,7 @@
 //! - [`network`], who goes through a proxy
 //! - [`plan`]: the command line
 //! - [`architecture`]: which module may use which
+//! - [`examples`]: what examples/eks says, twice
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -25,6 +26,7 @@ mod cancel;
 mod credentials;
 mod ecr;
 mod engine;
+mod examples;
 mod failure;
 mod inputs;
 mod network;
