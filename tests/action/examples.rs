@@ -26,11 +26,7 @@ fn actions(text: &str) -> BTreeSet<&str> {
                 .iter()
                 .any(|service| word.starts_with(service))
         })
-        .filter(|word| {
-            word.bytes()
-                .nth(4)
-                .is_some_and(|byte| byte.is_ascii_uppercase())
-        })
+        .filter(|word| word.as_bytes().get(4).is_some_and(u8::is_ascii_uppercase))
         .collect()
 }
 
