@@ -205,10 +205,10 @@ impl Builder {
         }
     }
 
-    /// What ended a build that failed, if it was the way to the builder.
-    pub(crate) fn cut(&self) -> Option<BuilderError> {
+    /// What happened to a builder that buildx lost its connection to, where more can be told.
+    pub(crate) async fn after_disconnection(&self) -> Option<BuilderError> {
         match &self.kind {
-            Kind::Cluster(running) => Some(running.cut(&self.name)?.into()),
+            Kind::Cluster(running) => Some(running.after_disconnection(&self.name).await.into()),
             Kind::Engine | Kind::Container => None,
         }
     }

@@ -248,10 +248,13 @@ async fn while_it_lives<T>(
 ) -> Result<T, Error> {
     let mut built = std::pin::pin!(built);
     let lost = tokio::select! {
-        // buildx, too, may notice that it was cut off; what it says of it helps nobody.
-        built = &mut built => return match (built, builder.cut()) {
-            (Err(Error::Build(_)), Some(cut)) => Err(cut.into()),
-            (built, _) => built,
+        built = &mut built => match built {
+            // buildx noticed first; what it says of it helps nobody.
+            Err(Error::Build(error)) if error.is_disconnection() => {
+                let lost = builder.after_disconnection().await;
+                return Err(lost.map_or(Error::Build(error), Error::from));
+            }
+            built => return built,
         },
         lost = builder.lost() => lost,
     };

@@ -225,7 +225,6 @@ fn stages(way: &Way, begun: Timestamp, node: Option<&Node>) -> Vec<Stage> {
 impl Running {
     /// Ends when a node of the builder is lost, or the way to it, with what happened.
     pub(super) async fn lost(&self, builder: &str) -> KubernetesError {
-        let guards = self.nodes.iter().map(|node| Box::pin(node.guard.lost()));
         let cut = async {
             match &self.tunnel {
                 Some(tunnel) => tunnel.cut().await,
@@ -233,19 +232,25 @@ impl Running {
             }
         };
         tokio::select! {
-            ((name, trouble), ..) = select_all(guards) => KubernetesError::Lost {
-                name,
-                why: trouble.text,
-                hint: trouble.hint,
-            },
-            () = cut => KubernetesError::cut(builder),
+            error = self.pods_lost() => error,
+            () = cut => self.after_disconnection(builder).await,
         }
     }
 
-    /// What happened to the way to the builder, if the server ended it.
-    pub(super) fn cut(&self, builder: &str) -> Option<KubernetesError> {
-        let tunnel = self.tunnel.as_ref()?;
-        tunnel.is_cut().then(|| KubernetesError::cut(builder))
+    async fn pods_lost(&self) -> KubernetesError {
+        let guards = self.nodes.iter().map(|node| Box::pin(node.guard.lost()));
+        let ((name, trouble), ..) = select_all(guards).await;
+        KubernetesError::Lost {
+            name,
+            why: trouble.text,
+            hint: trouble.hint,
+        }
+    }
+
+    /// Why a connection was cut: it may have been its pod's end, of which the API tells later.
+    pub(super) async fn after_disconnection(&self, builder: &str) -> KubernetesError {
+        let pods = tokio::time::timeout(guard::NEXT_LOOK, self.pods_lost());
+        pods.await.unwrap_or_else(|_| KubernetesError::cut(builder))
     }
 
     /// What went over the API server so far, where it could be counted.

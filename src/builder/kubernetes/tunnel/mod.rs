@@ -119,12 +119,6 @@ impl Tunnel {
             }
         }
     }
-
-    /// Whether the server ended the last stream.
-    pub(super) fn is_cut(&self) -> bool {
-        let streams = *self.seen.streams.borrow();
-        streams.open == 0 && streams.cut
-    }
 }
 
 impl Drop for Tunnel {
