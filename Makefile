@@ -63,7 +63,7 @@ picture: build
 bench:
 	$(CARGO) build --locked --package rig
 	$(CARGO) bench --locked --workspace --bench overhead --bench boot --no-run
-	$(RIG) exec -- $(CARGO) bench --locked --workspace --bench overhead --bench boot
+	$(RIG) exec -- $(CARGO) bench --locked --workspace --no-fail-fast --bench overhead --bench boot
 
 # The binary as it is shipped.
 release:

@@ -233,7 +233,8 @@ impl Running {
         };
         tokio::select! {
             error = self.pods_lost() => error,
-            () = cut => self.after_disconnection(builder).await,
+            // The pods were looked at meanwhile.
+            () = cut => KubernetesError::cut(builder),
         }
     }
 

@@ -56,7 +56,7 @@ fn main() -> ExitCode {
     let requests = cluster.record("requests");
 
     let slow = Cluster::stand_in();
-    let seconds = 12.0;
+    let seconds = 12.0 + POD;
     slow.script(r#"{"pulled_ms":12000}"#);
     built(&slow);
     let polled = polls(&slow.record("requests"));

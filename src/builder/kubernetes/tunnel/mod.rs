@@ -23,8 +23,8 @@ use tokio::task::{AbortHandle, JoinSet};
 use crate::timings::Traffic;
 
 /// How long buildx may go on without a stream after the server ended the last one: newer ones end
-/// by themselves within half a second, or open another.
-const PATIENCE: Duration = Duration::from_secs(4);
+/// by themselves within half a second, or open another. Its pods are looked at meanwhile.
+const PATIENCE: Duration = Duration::from_millis(3500);
 
 /// The listener. It and its connections end when this value is dropped.
 #[derive(Debug)]
