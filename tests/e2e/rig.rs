@@ -63,6 +63,12 @@ impl Action {
         self
     }
 
+    /// Has another event start the run than a push to the default branch.
+    pub(crate) fn event(mut self, name: &str, payload: &str) -> Self {
+        self.runner = self.runner.event(name, payload);
+        self
+    }
+
     /// Gives the step another Engine's socket than the one that its container is on.
     pub(crate) fn engine(mut self, address: &str) -> Self {
         self.runner = self.runner.engine(address);
