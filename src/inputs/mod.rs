@@ -6,6 +6,7 @@
 
 pub(crate) mod attest;
 pub(crate) mod attributes;
+pub(crate) mod aws;
 mod call;
 mod grammar;
 pub(crate) mod list;
@@ -25,6 +26,7 @@ use crate::tags::Tags;
 use crate::tags::flavor::Flavor;
 use crate::tags::labels::Labels;
 use attest::Attest;
+use aws::Aws;
 pub(crate) use call::Call;
 use output_spec::OutputSpec;
 use reader::Reader;
@@ -104,6 +106,7 @@ pub(crate) struct Inputs {
     pub repository: Option<String>,
     pub registry: Option<String>,
     pub aws_region: Option<String>,
+    pub aws: Aws,
     pub build_args: Vec<String>,
     pub secrets: Vec<Secret>,
     /// Id and variable.
@@ -259,6 +262,7 @@ impl Inputs {
             repository: reader.text("repository"),
             registry: reader.text("registry"),
             aws_region: reader.region("aws-region"),
+            aws: Aws::read(&mut reader, given),
             build_args: reader.list("build-args"),
             secrets: reader.secrets(),
             secret_envs: reader.named_secrets("secret-envs", "`id=NAME`, the name of a variable"),

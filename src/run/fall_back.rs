@@ -2,6 +2,7 @@
 
 use super::settle::Settled;
 use super::{Run, show};
+use crate::credentials::aws::Session;
 use crate::error::Error;
 use crate::github::workflow::WorkflowRun;
 use crate::inputs::Inputs;
@@ -14,16 +15,23 @@ impl Run {
     pub(super) async fn execute_or_fall_back(
         &self,
         inputs: &Inputs,
+        session: &Session,
         settled: &mut Settled,
         place: &Place,
         recorder: &mut Recorder,
     ) -> Result<Built, Error> {
-        let first = match self.execute(inputs, settled, place, recorder).await {
+        let first = match self
+            .execute(inputs, session, settled, place, recorder)
+            .await
+        {
             Err(error) if falls_back(&settled.plan, &error) && !self.cancel.is_cancelled() => error,
             ended => return ended,
         };
         let second = match self.fall_back(inputs, settled, place, &first) {
-            Ok(()) => self.execute(inputs, settled, place, recorder).await,
+            Ok(()) => {
+                self.execute(inputs, session, settled, place, recorder)
+                    .await
+            }
             Err(error) => Err(error),
         };
         second.map_err(|second| Error::Fallback {

@@ -3,6 +3,7 @@
 use secrecy::ExposeSecret as _;
 
 use super::Run;
+use crate::credentials::aws::Session;
 use crate::credentials::ecr;
 use crate::credentials::kubeconfig::Access;
 use crate::error::Error;
@@ -26,6 +27,7 @@ impl Run {
     pub(super) async fn settle(
         &self,
         inputs: &Inputs,
+        session: &Session,
         given: &GivenFacts,
         place: &Place,
     ) -> Result<Settled, Error> {
@@ -37,13 +39,13 @@ impl Run {
             if !asks {
                 return Ok(None);
             }
-            let answer = Box::pin(ecr::own_registry(inputs.aws_region.as_deref()));
+            let answer = Box::pin(ecr::own_registry(None, session));
             self.unless_cancelled(answer).await.map(Some)
         };
         let (facts, authorization, cluster) = tokio::join!(
             facts::probe(given, &self.env, &self.cancel),
             authorization,
-            self.cluster(inputs)
+            self.cluster(inputs, session)
         );
         let (mut facts, authorization) = (facts?, authorization?);
         facts.cluster = cluster?;
@@ -62,11 +64,11 @@ impl Run {
     }
 
     /// The way into the cluster, if one is to build.
-    async fn cluster(&self, inputs: &Inputs) -> Result<Option<Access>, Error> {
+    async fn cluster(&self, inputs: &Inputs, session: &Session) -> Result<Option<Access>, Error> {
         if !inputs.wants_cluster() {
             return Ok(None);
         }
-        match cluster::find(inputs, &self.env).await {
+        match cluster::find(inputs, session, &self.env).await {
             Ok(access) => {
                 for secret in access.secrets() {
                     self.mask(&secret);

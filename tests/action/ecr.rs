@@ -4,7 +4,6 @@
 //! (<https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_GetAuthorizationToken.html>);
 //! errors carry their name in `__type`.
 
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -14,6 +13,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use jiff::{SignedDuration, Timestamp};
 
+use crate::http::{self, Request};
 use crate::runner::Runner;
 
 pub(crate) const HOST: &str = "123456789012.dkr.ecr.eu-west-1.amazonaws.com";
@@ -32,7 +32,7 @@ pub(crate) enum Answer {
 /// The API, answering as long as the test's process lives.
 pub(crate) struct Ecr {
     address: String,
-    requests: Arc<Mutex<Vec<String>>>,
+    requests: Arc<Mutex<Vec<Request>>>,
 }
 
 impl Ecr {
@@ -45,7 +45,7 @@ impl Ecr {
         thread::spawn(move || {
             for stream in listener.incoming() {
                 let mut stream = stream.unwrap();
-                let request = request(&mut stream);
+                let request = Request::read(&mut stream);
                 let mut seen = seen.lock().unwrap();
                 seen.push(request);
                 let answer = answers[(seen.len() - 1).min(answers.len() - 1)].clone();
@@ -57,7 +57,17 @@ impl Ecr {
 
     /// The operations that were asked for.
     pub(crate) fn requests(&self) -> Vec<String> {
-        self.requests.lock().unwrap().clone()
+        let requests = self.requests.lock().unwrap();
+        requests
+            .iter()
+            .map(|request| request.header("x-amz-target").to_owned())
+            .collect()
+    }
+
+    /// Whose keys signed the requests, and for which region: `AKIDEXAMPLE eu-west-1`.
+    pub(crate) fn signed(&self) -> Vec<String> {
+        let requests = self.requests.lock().unwrap();
+        requests.iter().map(Request::signed).collect()
     }
 
     /// A runner whose AWS credentials are good here.
@@ -70,27 +80,7 @@ impl Ecr {
     }
 }
 
-/// Reads a request; what it is shows in its header `X-Amz-Target`.
-fn request(stream: &mut TcpStream) -> String {
-    let mut reader = BufReader::new(stream);
-    let (mut target, mut length) = (String::new(), 0);
-    loop {
-        let mut line = String::new();
-        if reader.read_line(&mut line).unwrap_or(0) == 0 || line.trim().is_empty() {
-            break;
-        }
-        let (name, value) = line.split_once(':').unwrap_or((&line, ""));
-        match name.to_ascii_lowercase().as_str() {
-            "x-amz-target" => target = value.trim().to_owned(),
-            "content-length" => length = value.trim().parse().unwrap(),
-            _ => {}
-        }
-    }
-    reader.read_exact(&mut vec![0; length]).unwrap();
-    target
-}
-
-fn respond(mut stream: TcpStream, answer: &Answer) {
+fn respond(stream: TcpStream, answer: &Answer) {
     let (status, body) = match answer {
         Answer::Token(password, minutes) => {
             let expires = Timestamp::now() + SignedDuration::from_mins(*minutes);
@@ -111,11 +101,5 @@ fn respond(mut stream: TcpStream, answer: &Answer) {
         }
     };
     let body = body.to_string();
-    // A client that went away needs no answer.
-    let _ = write!(
-        stream,
-        "HTTP/1.1 {status}\r\nContent-Type: application/x-amz-json-1.1\r\nContent-Length: {}\r\n\
-         Connection: close\r\n\r\n{body}",
-        body.len()
-    );
+    http::send(stream, status, "application/x-amz-json-1.1", &body);
 }
