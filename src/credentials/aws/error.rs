@@ -103,7 +103,7 @@ fn passes<E: ProvideErrorMetadata>(error: &SdkError<E>) -> bool {
     ];
     match error {
         SdkError::TimeoutError(_) | SdkError::ResponseError(_) => true,
-        SdkError::DispatchFailure(failure) => failure.is_timeout() || failure.is_io(),
+        SdkError::DispatchFailure(failure) => !failure.is_user(),
         SdkError::ServiceError(service) => {
             let status = service.raw().status().as_u16();
             let known = error.code().is_some_and(|code| CODES.contains(&code));
