@@ -13,10 +13,10 @@ use std::process::ExitCode;
 use jiff::{SignedDuration, Timestamp};
 use secrecy::ExposeSecret as _;
 
+use super::aws::Session;
 use super::aws::error::words;
-use super::aws::{Session, SessionError};
 use super::ecr::{self, EcrError, Token, USER};
-use super::{TOKENS_VARIABLE, write_private};
+use super::{TOKENS_VARIABLE, logins, write_private};
 use crate::env::Env;
 use crate::image::Registry;
 
@@ -67,12 +67,20 @@ async fn get(server: &str, env: &Env) -> (String, ExitCode) {
         .split('/')
         .next()
         .unwrap_or_default();
-    match token(&Registry::from_host(host), env).await {
-        Ok(Some(token)) => {
+    let tokens = env.path(TOKENS_VARIABLE);
+    let login = match tokens.and_then(|folder| logins::find(folder, host)) {
+        Some(login) => Ok(Some(login)),
+        None => match token(&Registry::from_host(host), env).await {
+            Ok(token) => Ok(token.map(|token| (USER.to_owned(), token.password))),
+            Err(error) => Err(error),
+        },
+    };
+    match login {
+        Ok(Some((user, password))) => {
             let answer = serde_json::json!({
                 "ServerURL": server,
-                "Username": USER,
-                "Secret": token.password.expose_secret(),
+                "Username": user,
+                "Secret": password.expose_secret(),
             });
             (answer.to_string(), ExitCode::SUCCESS)
         }
@@ -97,25 +105,23 @@ async fn token(registry: &Registry, env: &Env) -> Result<Option<Token>, EcrError
         .as_ref()
         .and_then(|file| fs::read_to_string(file).ok())
         .and_then(|text| Token::from_file(&text));
+    let logged_in = kept.is_some();
     if let Some(token) = kept.filter(|token| is_good(token, Timestamp::now())) {
         return Ok(Some(token));
     }
-    let session = Session::of_run(env).map_err(|source| EcrError::Session {
-        subject: format!("`{}`", registry.host()),
-        source,
-    })?;
-    let token = match (ecr::token(registry, &session).await, registry) {
-        // Anybody may read the public gallery, where nobody has to log in.
-        (
-            Err(EcrError::Session {
-                source: SessionError::Nothing { .. },
-                ..
-            }),
-            Registry::EcrPublic { .. },
-        ) => {
-            return Ok(None);
-        }
-        (token, _) => token?,
+    let fetched = async {
+        let session = Session::of_run(env, Some(registry.host()));
+        let session = session.map_err(|source| EcrError::Session {
+            subject: format!("`{}`", registry.host()),
+            source,
+        })?;
+        ecr::token(registry, &session).await
+    };
+    let token = match fetched.await {
+        Ok(token) => token,
+        // Anybody may read the public gallery: one who is not let in there reads it as anybody.
+        Err(_) if matches!(registry, Registry::EcrPublic { .. }) && !logged_in => None,
+        Err(error) => return Err(error),
     };
     if let (Some(token), Some(file)) = (&token, file) {
         // Kept for the next request; without it that one fetches again.

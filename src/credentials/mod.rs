@@ -1,6 +1,6 @@
 //! What this run may access: a private Docker configuration that names our credential helper.
 //!
-//! In: the plan's registries, a folder of this run alone, the environment. Out: [`Credentials`],
+//! In: the plan's registries, other registries' logins, a folder of this run alone, the environment. Out: [`Credentials`],
 //! whose variables the build's processes get. BuildKit asks buildx for logins, buildx reads
 //! `DOCKER_CONFIG/config.json` and calls the helper again after 4 min 50 s
 //! (<https://github.com/docker/buildx/blob/461836ba0/util/dockerutil/dockerconfig/configprovider.go>),
@@ -13,6 +13,7 @@ pub(crate) mod ecr;
 pub(crate) mod eks;
 pub(crate) mod helper;
 pub(crate) mod kubeconfig;
+mod logins;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -25,6 +26,7 @@ use thiserror::Error;
 
 use crate::env::Env;
 use crate::image::Registry;
+use crate::inputs::registry_auth::Login;
 
 /// Name of the helper as `config.json` has it; Docker puts `docker-credential-` before it.
 const HELPER: &str = "fast-ecr-push";
@@ -92,6 +94,7 @@ impl Credentials {
     pub(crate) fn prepare(
         folder: &Path,
         registries: &[Registry],
+        logins: &[Login],
         env: &Env,
     ) -> Result<Self, CredentialsError> {
         let docker = folder.join("docker");
@@ -100,14 +103,18 @@ impl Credentials {
         for path in [&docker, &bin, &tokens] {
             create_private_folder(path)?;
         }
+        let logins: Vec<&Login> = logins.iter().filter(|login| !login.is_ecr).collect();
+        let general = logins.iter().filter(|login| login.scope.is_none());
         let hosts: Vec<&str> = registries
             .iter()
-            .filter(|registry| matches!(registry, Registry::Ecr(_)))
+            .filter(|registry| !matches!(registry, Registry::Other { .. }))
             .map(Registry::host)
+            .chain(general.map(|login| logins::key(login.registry.host())))
             .collect();
         let own = docker_config::users_own(env)?;
         let config = docker_config::private(own, &hosts, HELPER);
         write_private(&docker.join("config.json"), config.to_string().as_bytes())?;
+        logins::write(&logins, &tokens, &docker)?;
         docker_config::write_node_id(&docker, env)?;
         let program = bin.join(HELPER_PROGRAM);
         std::env::current_exe()
@@ -206,6 +213,7 @@ mod tests {
         let credentials = Credentials::prepare(
             folder.path(),
             std::slice::from_ref(&registry),
+            &[],
             &Env::from([("PATH", "/bin")]),
         )
         .unwrap();

@@ -12,6 +12,7 @@ mod grammar;
 pub(crate) mod list;
 pub(crate) mod output_spec;
 mod reader;
+pub(crate) mod registry_auth;
 mod secret;
 pub(crate) mod spec;
 
@@ -30,6 +31,7 @@ use aws::Aws;
 pub(crate) use call::Call;
 use output_spec::OutputSpec;
 use reader::Reader;
+use registry_auth::Login;
 pub(crate) use secret::{LARGEST as LARGEST_SECRET, Secret};
 use spec::{Kind, SPECS};
 
@@ -87,6 +89,7 @@ impl Given {
                     Ok(items) => texts.extend(secret::to_mask(&items)),
                     Err(_) => texts.push(SecretString::from(text)),
                 },
+                Kind::Logins => texts.extend(registry_auth::to_mask(text)),
                 _ => {}
             }
         }
@@ -105,6 +108,9 @@ pub(crate) struct Inputs {
     pub flavor: Flavor,
     pub repository: Option<String>,
     pub registry: Option<String>,
+    /// Accounts and hosts of Amazon ECR.
+    pub registries: Vec<String>,
+    pub registry_auth: Vec<Login>,
     pub aws_region: Option<String>,
     pub aws: Aws,
     pub build_args: Vec<String>,
@@ -261,6 +267,8 @@ impl Inputs {
             flavor: reader.flavor(),
             repository: reader.text("repository"),
             registry: reader.text("registry"),
+            registries: reader.items("registries", aws::REGISTRY),
+            registry_auth: reader.registry_auth(),
             aws_region: reader.region("aws-region"),
             aws: Aws::read(&mut reader, given),
             build_args: reader.list("build-args"),

@@ -10,6 +10,7 @@ mod context;
 mod export;
 mod handed_on;
 mod kubernetes;
+mod logins;
 mod names;
 mod secrets;
 mod text;
@@ -112,6 +113,9 @@ pub(crate) struct Plan {
     /// Secret variables that buildx gets.
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub handed_on: BTreeSet<String>,
+    /// Hosts of Amazon ECR to log in to, beside those that tags name.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub more_logins: Vec<String>,
     pub summary: bool,
     pub timings_file: Option<PathBuf>,
 }
@@ -187,6 +191,18 @@ impl Plan {
                 if !registries.contains(&registry) {
                     registries.push(registry);
                 }
+            }
+        }
+        registries
+    }
+
+    /// The registries to log in to, each once: those that tags name, then those of the inputs.
+    pub(crate) fn logins(&self) -> Vec<Registry> {
+        let mut registries = self.registries();
+        for host in &self.more_logins {
+            let registry = Registry::from_host(host);
+            if !registries.contains(&registry) {
+                registries.push(registry);
             }
         }
         registries
@@ -326,11 +342,13 @@ impl Plan {
                 "nothing beside `no-cache: true`, which builds every stage anew",
             );
         }
+        let more_logins = logins::choose(inputs, &image.references, facts, &mut remarks);
         if !remarks.errors.is_empty() {
             return Err(PlanError::Inputs(remarks.errors));
         }
         image.argv = argv::build(inputs, &image, &builder, run, facts, place);
         Ok(Self {
+            more_logins,
             handed_on: handed_on::choose(inputs, &image, facts.cluster.as_ref()),
             builder,
             images: vec![image],

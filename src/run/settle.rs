@@ -10,6 +10,7 @@ use crate::error::Error;
 use crate::facts::{self, Facts, GivenFacts, cluster};
 use crate::github::workflow::WorkflowRun;
 use crate::inputs::Inputs;
+use crate::inputs::aws::is_account;
 use crate::plan::{Place, Plan};
 use crate::proxy;
 
@@ -52,6 +53,10 @@ impl Run {
         if let Some(authorization) = &authorization {
             self.mask(authorization.token.password.expose_secret());
             facts.registry = Some(authorization.host.clone());
+        }
+        // Accounts by their ids are those of one region.
+        if inputs.registries.iter().any(|given| is_account(given)) {
+            facts.region = session.region().await;
         }
         let workflow = WorkflowRun::from_env(&self.env);
         let mut plan = Plan::new(inputs, workflow.as_ref(), &facts, place)?;

@@ -23,7 +23,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     // What was typed, and what will be done.
     ("inputs::list", &[]),
     ("tags", &["image", "inputs::list"]),
-    ("inputs", &["env", "tags"]),
+    ("inputs", &["env", "image", "tags"]),
     // What gives access: it knows inputs, registries and clusters, not the plan.
     ("credentials", &["env", "image", "inputs"]),
     // The way into a cluster is a fact, too.

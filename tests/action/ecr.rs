@@ -1,4 +1,5 @@
-//! A stand-in for Amazon ECR's API on loopback, for the real SDK: `GetAuthorizationToken` alone.
+//! A stand-in for the APIs of Amazon ECR and ECR Public on loopback, for the real SDK:
+//! `GetAuthorizationToken` alone.
 //!
 //! Form: AWS JSON 1.1
 //! (<https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_GetAuthorizationToken.html>);
@@ -49,7 +50,8 @@ impl Ecr {
                 let mut seen = seen.lock().unwrap();
                 seen.push(request);
                 let answer = answers[(seen.len() - 1).min(answers.len() - 1)].clone();
-                thread::spawn(move || respond(stream, &answer));
+                let public = seen.last().is_some_and(is_public);
+                thread::spawn(move || respond(stream, &answer, public));
             }
         });
         Self { address, requests }
@@ -74,22 +76,32 @@ impl Ecr {
     pub(crate) fn serve(&self, runner: Runner) -> Runner {
         runner
             .variable("AWS_ENDPOINT_URL_ECR", &self.address)
+            .variable("AWS_ENDPOINT_URL_ECR_PUBLIC", &self.address)
             .variable("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE")
             .variable("AWS_SECRET_ACCESS_KEY", "example")
             .variable("AWS_REGION", "eu-west-1")
     }
 }
 
-fn respond(stream: TcpStream, answer: &Answer) {
+/// ECR Public's operations are those of a service with another name.
+fn is_public(request: &Request) -> bool {
+    let target = request.header("x-amz-target");
+    target.starts_with("SpencerFrontendService.")
+}
+
+fn respond(stream: TcpStream, answer: &Answer, public: bool) {
     let (status, body) = match answer {
         Answer::Token(password, minutes) => {
             let expires = Timestamp::now() + SignedDuration::from_mins(*minutes);
-            let body = serde_json::json!({"authorizationData": [{
+            let mut data = serde_json::json!({
                 "authorizationToken": STANDARD.encode(format!("AWS:{password}")),
                 "expiresAt": expires.as_second(),
-                "proxyEndpoint": format!("https://{HOST}"),
-            }]});
-            ("200 OK", body)
+            });
+            if !public {
+                data["proxyEndpoint"] = format!("https://{HOST}").into();
+                data = serde_json::json!([data]);
+            }
+            ("200 OK", serde_json::json!({ "authorizationData": data }))
         }
         Answer::Error(name, message) => (
             "400 Bad Request",

@@ -1,7 +1,8 @@
 //! Tests of the whole binary, without network and without Docker.
 //!
 //! The binary is the real one; only what can't run here is a stand-in: buildx (a script that
-//! replays recorded streams), the Engine's API, those of Amazon ECR and AWS STS, and GitHub's issuer of tokens.
+//! replays recorded streams), the Engine's API, those of Amazon ECR and AWS STS, and GitHub's issuer
+//! of tokens.
 //!
 //! - [`runner`], [`ran`]: the harness; [`engine`], [`ecr`], [`sts`]: the stand-ins, [`http`] beneath
 //! - [`inputs`]: what is wrong with them, before anything is started
@@ -9,7 +10,7 @@
 //! - [`failure`]: builds, builders and registries that fail
 //! - [`report`]: outputs, summary, timings file
 //! - [`cancel`]: signals, and what a killed run leaves
-//! - [`session`], [`credentials`]: AWS credentials and logins; [`secrets`]: that nothing secret gets out
+//! - [`session`], [`credentials`], [`registries`]: AWS credentials, logins; [`secrets`], [`canaries`]: that nothing secret gets out
 //! - [`network`], who goes through a proxy
 //! - [`plan`]: the command line
 //! - [`architecture`]: which module may use which
@@ -21,6 +22,7 @@
 
 mod architecture;
 mod build;
+mod canaries;
 mod cancel;
 mod credentials;
 mod ecr;
@@ -31,6 +33,7 @@ mod inputs;
 mod network;
 mod plan;
 mod ran;
+mod registries;
 mod report;
 mod runner;
 mod secrets;
