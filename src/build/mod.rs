@@ -5,6 +5,7 @@
 //! ([`rawjson::SolveStatus`], one a line on standard error); the log shows it as text
 //! ([`progress`]), the recorder keeps its times.
 
+mod catalogue;
 pub(crate) mod checks;
 pub(crate) mod failure;
 pub(crate) mod metadata;

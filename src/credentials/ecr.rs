@@ -95,11 +95,16 @@ pub(crate) async fn own_registry(region: Option<&str>) -> Result<Authorization, 
     authorize(region, "the account's own registry".to_owned()).await
 }
 
-async fn authorize(region: Option<Region>, subject: String) -> Result<Authorization, EcrError> {
-    let timeouts = TimeoutConfig::builder()
+/// How long requests to AWS may take.
+pub(crate) fn timeouts() -> TimeoutConfig {
+    TimeoutConfig::builder()
         .operation_attempt_timeout(ATTEMPT)
-        .operation_timeout(PATIENCE);
-    let mut loader = aws_config::from_env().timeout_config(timeouts.build());
+        .operation_timeout(PATIENCE)
+        .build()
+}
+
+async fn authorize(region: Option<Region>, subject: String) -> Result<Authorization, EcrError> {
+    let mut loader = aws_config::from_env().timeout_config(timeouts());
     if let Some(region) = region {
         loader = loader.region(region);
     }

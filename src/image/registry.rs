@@ -142,7 +142,6 @@ impl Partition {
     ];
 
     /// The name it has in an ARN.
-    #[cfg(test)]
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Aws => "aws",

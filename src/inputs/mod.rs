@@ -9,6 +9,7 @@ pub(crate) mod attributes;
 mod call;
 mod grammar;
 pub(crate) mod list;
+pub(crate) mod new_repository;
 pub(crate) mod output_spec;
 mod reader;
 mod secret;
@@ -26,6 +27,7 @@ use crate::tags::flavor::Flavor;
 use crate::tags::labels::Labels;
 use attest::Attest;
 pub(crate) use call::Call;
+use new_repository::NewRepository;
 use output_spec::OutputSpec;
 use reader::Reader;
 pub(crate) use secret::{LARGEST as LARGEST_SECRET, Secret};
@@ -104,6 +106,8 @@ pub(crate) struct Inputs {
     pub repository: Option<String>,
     pub registry: Option<String>,
     pub aws_region: Option<String>,
+    /// None where no repository is to be created.
+    pub create_repository: Option<NewRepository>,
     pub build_args: Vec<String>,
     pub secrets: Vec<Secret>,
     /// Id and variable.
@@ -148,6 +152,8 @@ pub(crate) struct Inputs {
     pub cache_to: Vec<String>,
     pub compression: Compression,
     pub compression_level: Option<i64>,
+    /// None when the plan decides.
+    pub retries: Option<i64>,
     /// None when the input says nothing.
     pub provenance: Option<Attest>,
     pub sbom: Option<Attest>,
@@ -259,6 +265,7 @@ impl Inputs {
             repository: reader.text("repository"),
             registry: reader.text("registry"),
             aws_region: reader.region("aws-region"),
+            create_repository: reader.new_repository("create-repository"),
             build_args: reader.list("build-args"),
             secrets: reader.secrets(),
             secret_envs: reader.named_secrets("secret-envs", "`id=NAME`, the name of a variable"),
@@ -316,6 +323,7 @@ impl Inputs {
                 ],
             ),
             compression_level: reader.integer("compression-level"),
+            retries: reader.integer("retries"),
             provenance: reader.attestation("provenance"),
             sbom: reader.attestation("sbom"),
             attests: reader.attests(),

@@ -24,6 +24,8 @@ pub(crate) enum Kind {
     QuotedLines,
     /// A boolean, or attributes.
     BooleanOrText,
+    /// A boolean, or attributes on one or several lines.
+    BooleanOrBlock,
     /// Any text, on several lines.
     Block,
     /// Text that must never be shown, nor given as a flag's value.
@@ -113,6 +115,12 @@ pub(crate) const SPECS: &[Spec] = &[
         Kind::Text,
         "",
         "AWS region of the registry (default: from the environment, as the AWS SDKs read it)",
+    ),
+    spec(
+        "create-repository",
+        Kind::BooleanOrBlock,
+        "false",
+        "Create the Amazon ECR repository where it does not exist: a boolean, or attributes as `image-tag-mutability=IMMUTABLE,scan-on-push=true`",
     ),
     spec(
         "build-args",
@@ -335,6 +343,12 @@ pub(crate) const SPECS: &[Spec] = &[
         Kind::Integer { least: 0, most: 22 },
         "",
         "Level of the compression: 0 to 9 for gzip and estargz, 0 to 22 for zstd",
+    ),
+    spec(
+        "retries",
+        Kind::Integer { least: 0, most: 10 },
+        "2",
+        "How often a push that a passing fault ended is tried again, as 503, 429 or a cut connection; what is built stays built",
     ),
     spec(
         "provenance",

@@ -10,6 +10,7 @@ mod context;
 mod export;
 mod kubernetes;
 mod names;
+mod repositories;
 mod secrets;
 mod text;
 
@@ -24,6 +25,7 @@ use crate::facts::{Engine, Facts, OLDEST_BUILDX};
 use crate::github::workflow::WorkflowRun;
 use crate::image::{ImageRef, Registry};
 pub(crate) use crate::inputs::LARGEST_SECRET;
+pub(crate) use crate::inputs::new_repository::{LifecyclePolicy, NewRepository};
 use crate::inputs::output_spec::OutputSpec;
 use crate::inputs::{Call, InputError, Inputs};
 
@@ -33,6 +35,7 @@ pub(crate) use context::{Context, NamedContext};
 pub(crate) use kubernetes::{Hidden, Toleration};
 pub(crate) use kubernetes::{KubernetesPlan, Node};
 use names::Names;
+pub(crate) use repositories::EcrRepository;
 pub(crate) use secrets::{PlannedSecret, SecretSource};
 
 /// Where a run keeps its own files, and what it calls its own things.
@@ -99,6 +102,10 @@ const NOTICES_CUT_CONNECTIONS: semver::Version = semver::Version::new(0, 36, 0);
 pub(crate) struct Plan {
     pub builder: BuilderPlan,
     pub images: Vec<ImagePlan>,
+    /// What a repository that does not exist is to be like; none where it is an error.
+    pub create_repository: Option<NewRepository>,
+    /// How often a push that a passing fault ended is tried again.
+    pub retries: usize,
     /// What the user should know, but need not change.
     pub notices: Vec<String>,
     pub warnings: Vec<String>,
@@ -323,12 +330,22 @@ impl Plan {
         Ok(Self {
             builder,
             images: vec![image],
+            create_repository: inputs.create_repository.clone(),
+            retries: retries(inputs),
             notices: remarks.notices,
             warnings: remarks.warnings,
             summary: inputs.summary,
             timings_file: inputs.timings_file.as_ref().map(PathBuf::from),
         })
     }
+}
+
+/// How often a push is tried again unless the input says otherwise.
+const RETRIES: usize = 2;
+
+fn retries(inputs: &Inputs) -> usize {
+    let given = inputs.retries.map(usize::try_from);
+    given.and_then(Result::ok).unwrap_or(RETRIES)
 }
 
 #[cfg(test)]

@@ -3,9 +3,11 @@
 //! Inputs, plan, credentials, builder, build, push, report: this file alone knows it. The report
 //! is written whether or not it built, and cleaning up never hides how the build ended.
 
+mod again;
 mod fall_back;
 mod fill;
 mod login;
+mod ready;
 mod settle;
 mod show;
 
@@ -15,8 +17,7 @@ use jiff::Timestamp;
 use secrecy::ExposeSecret as _;
 use tokio_util::sync::CancellationToken;
 
-use crate::build;
-use crate::builder::{self, Builder, Tool};
+use crate::builder::{Builder, Tool};
 use crate::check;
 use crate::cli::Flags;
 use crate::credentials::{Credentials, write_private};
@@ -28,7 +29,6 @@ use crate::github::trust;
 use crate::history::{self, History, Workflow};
 use crate::host;
 use crate::inputs::{Given, Inputs};
-use crate::log::Group;
 use crate::mounts::{self, Mounts};
 use crate::owner;
 use crate::plan::{Place, Plan};
@@ -37,6 +37,7 @@ use crate::push;
 use crate::report::{self, Around, Built, Outcome};
 use crate::timings::{Phase, Recorder, Stage};
 use fill::fill;
+use ready::registries;
 use settle::Settled;
 use show::show;
 
@@ -113,8 +114,10 @@ impl Run {
             }
         }
         let timings = recorder.finish(Timestamp::now());
+        let mut around = Around::look(&plan, &timings, history.answer().await, &self.env);
+        around.registries = registries(settled.found.unwrap_or_default());
         let outcome = Outcome {
-            around: Around::look(&plan, &timings, history.answer().await, &self.env),
+            around,
             plan,
             timings,
             result,
@@ -175,7 +178,7 @@ impl Run {
     async fn execute(
         &self,
         inputs: &Inputs,
-        settled: &Settled,
+        settled: &mut Settled,
         place: &Place,
         recorder: &mut Recorder,
     ) -> Result<Built, Error> {
@@ -195,28 +198,19 @@ impl Run {
             env: credentials.env.clone(),
         };
         recorder.add(stage("inputs, facts, plan", Phase::Setup, self.started));
-        let begin = Timestamp::now();
-        let (logins, builder) = tokio::join!(
-            self.log_in(&registries, settled.authorization.as_ref(), &credentials),
-            builder::start(
-                &plan.builder,
-                &image.platforms,
-                tool.clone(),
-                recorder,
-                &self.cancel
-            )
-        );
-        recorder.add(stage("builder", Phase::Builder, begin));
-        let builder = builder?;
+        let ready = self.get_ready(settled, image, &credentials, &tool, recorder);
+        let (builder, found) = Box::pin(ready).await?;
+        settled.found = Some(found.clone());
+        let plan = &settled.plan;
+        let Some(image) = plan.images.first() else {
+            return Ok(Built::default());
+        };
         for stage in builder.stages() {
             recorder.add(stage.clone());
         }
         let cancel = self.cancel.child_token();
-        let built = async {
-            logins?;
-            let _group = Group::open("Build");
-            Ok(build::run(image, place, &tool, recorder, &cancel).await?)
-        };
+        let tries = (plan.retries, &found);
+        let built = again::build(image, place, &tool, recorder, tries, &cancel);
         let built = while_it_lives(built, &builder, &cancel).await;
         let begin = Timestamp::now();
         let result = match built {

@@ -10,6 +10,7 @@ use crate::facts::{self, Facts, GivenFacts, cluster};
 use crate::github::workflow::WorkflowRun;
 use crate::inputs::Inputs;
 use crate::plan::{Place, Plan};
+use crate::preflight::Found;
 use crate::proxy;
 
 /// The plan, and what it was made from.
@@ -18,6 +19,8 @@ pub(super) struct Settled {
     pub plan: Plan,
     pub facts: Facts,
     pub authorization: Option<ecr::Authorization>,
+    /// What the preflight found, once it was made.
+    pub found: Option<Found>,
 }
 
 impl Run {
@@ -58,6 +61,7 @@ impl Run {
             plan,
             facts,
             authorization,
+            found: None,
         })
     }
 

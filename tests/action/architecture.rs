@@ -23,7 +23,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     // What was typed, and what will be done.
     ("inputs::list", &[]),
     ("tags", &["image", "inputs::list"]),
-    ("inputs", &["env", "tags"]),
+    ("inputs", &["env", "image", "tags"]),
     // What gives access: it knows registries and clusters, not the plan.
     ("credentials", &["env", "image"]),
     // The way into a cluster is a fact, too.
@@ -47,6 +47,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("host", &["env", "mounts"]),
     ("owner", &[]),
     ("proxy", &["env", "plan"]),
+    // What the plan writes to.
+    ("preflight", &["credentials", "image", "log", "plan"]),
     // The work. `build` and `push` call buildx as the builder's `Tool`.
     ("timings", &["build::rawjson"]),
     (
@@ -67,6 +69,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "inputs",
             "mounts",
             "plan",
+            "preflight",
             "report",
         ],
     ),

@@ -7,6 +7,7 @@
 //! - [`inputs`]: what is wrong with them, before anything is started
 //! - [`build`]: a build that goes well, its command line, its log
 //! - [`failure`]: builds, builders and registries that fail
+//! - [`preflight`], [`retry`]: what is known before the build, and what is tried again
 //! - [`report`]: outputs, summary, timings file
 //! - [`cancel`]: signals, and what a killed run leaves
 //! - [`credentials`], [`secrets`]: logins, and that nothing secret gets out
@@ -29,8 +30,10 @@ mod failure;
 mod inputs;
 mod network;
 mod plan;
+mod preflight;
 mod ran;
 mod report;
+mod retry;
 mod runner;
 mod secrets;
 mod tags;
