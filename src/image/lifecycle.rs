@@ -57,6 +57,17 @@ pub(crate) fn policy_text() -> String {
 mod tests {
     use super::*;
 
+    /// The page has it for repositories that exist already.
+    #[test]
+    fn the_documented_command_has_this_policy() {
+        let page = include_str!("../../docs/cache.md");
+        let (_, rest) = page.split_once("<!-- policy -->\n```json\n").unwrap();
+        let (shown, _) = rest.split_once("\n```").unwrap();
+        let shown: Value = serde_json::from_str(shown).unwrap();
+        assert_eq!(shown, policy());
+        assert_eq!(policy_text(), policy().to_string());
+    }
+
     /// ECR's limits: priorities differ, an untagged rule has no tags, a description 256 characters.
     #[test]
     fn the_rules_are_within_ecrs_bounds() {

@@ -1,6 +1,6 @@
 //! The Amazon ECR repositories that a plan writes to: images and caches.
 
-use super::{ImagePlan, Plan};
+use super::{CacheKind, ImagePlan, Plan};
 use crate::image::{EcrRegistry, ImageRef, Registry};
 use crate::inputs::attributes;
 use crate::inputs::output_spec::OutputSpec;
@@ -24,6 +24,9 @@ pub(crate) struct CacheTag {
     pub tag: String,
     /// Whether the build goes on where the cache can't be written.
     pub may_fail: bool,
+    /// Whether `cache-to` names it. For its own caches the plan finds another place where a tag
+    /// can't move.
+    pub given: bool,
 }
 
 impl EcrRepository {
@@ -70,7 +73,8 @@ impl Plan {
             for (reference, may_fail) in caches(image) {
                 if let Some(repository) = entry(&mut repositories, &reference) {
                     let tag = reference.tag.unwrap_or_else(|| "latest".to_owned());
-                    repository.caches.push(CacheTag { tag, may_fail });
+                    let given = image.cache.kind == CacheKind::Given;
+                    repository.caches.push(CacheTag { tag, may_fail, given });
                 }
             }
         }
@@ -151,6 +155,7 @@ mod tests {
         let cache = |tag: &str, may_fail| CacheTag {
             tag: tag.to_owned(),
             may_fail,
+            given: true,
         };
         let seen: Vec<_> = found
             .iter()

@@ -182,7 +182,8 @@ impl Look<'_> {
     async fn push(&self, found: &FoundRepository, looked: Result<(), Trouble>) -> Vec<Problem> {
         let (api, name) = (&self.api, self.repository.name.as_str());
         let mut asked = self.repository.tags.clone();
-        asked.extend(self.repository.caches.iter().map(|cache| cache.tag.clone()));
+        let given = self.repository.caches.iter().filter(|cache| cache.given);
+        asked.extend(given.map(|cache| cache.tag.clone()));
         if asked.is_empty() {
             // Nothing is pushed to it; the right to look is needed all the same.
             asked.push("latest".to_owned());

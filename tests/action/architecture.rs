@@ -55,7 +55,10 @@ const MAY_USE: &[(&str, &[&str])] = &[
         "builder",
         &["build::rawjson", "log", "plan", "process", "timings"],
     ),
-    ("build", &["builder", "image", "plan", "process", "timings"]),
+    (
+        "build",
+        &["builder", "image", "log", "plan", "process", "timings"],
+    ),
     ("push", &["build", "builder", "image", "plan"]),
     // The end.
     (

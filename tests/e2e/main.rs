@@ -12,6 +12,7 @@
 
 mod action;
 mod builders;
+mod cache;
 mod cancel;
 mod failures;
 mod image;
@@ -21,3 +22,4 @@ mod paths;
 mod registry;
 mod rig;
 mod runner;
+mod traffic;
