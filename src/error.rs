@@ -103,7 +103,7 @@ impl Error {
     /// The error, explained by a reason why the run has no secrets, if it is about rights.
     pub(crate) fn explained(self, without_secrets: impl FnOnce() -> Option<String>) -> Self {
         let about_rights = match &self {
-            Self::Credentials(_) => true,
+            Self::Credentials(_) | Self::Cluster(ClusterError::Session { .. }) => true,
             Self::Preflight(error) => error.is_refusal(),
             Self::Build(_) => self.failure().is_some_and(Failure::is_refusal),
             _ => false,

@@ -124,8 +124,8 @@ impl Caches {
     /// A line about a cache that could not be written.
     pub(super) fn unwritten_words(&self) -> Option<String> {
         let error = self.unwritten.as_ref()?;
-        let hint = catalogue::find(error)
-            .map_or_else(String::new, |entry| format!(" ({})", entry.hint));
+        let hint =
+            catalogue::find(error).map_or_else(String::new, |entry| format!(" ({})", entry.hint));
         Some(format!(
             "the cache could not be written, the next build will be slower: {error}{hint}"
         ))

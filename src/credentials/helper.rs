@@ -3,21 +3,22 @@
 //! In: a registry's host on standard input. Out: a JSON object with user and password on standard
 //! output, or one fixed sentence when there is none. Protocol:
 //! <https://github.com/docker/docker-credential-helpers>. A token that the run already fetched is
-//! taken from its file while it is good, else a new one is fetched: this is how logins are renewed
-//! in the middle of a long build, and how FROM lines get at other ECR registries.
+//! taken from its file while it is good, else a new one is fetched, as the run would: this is how
+//! logins are renewed in the middle of a long build, and how FROM lines get at other ECR registries.
 
 use std::fs;
 use std::io::{self, Read as _, Write as _};
-use std::path::Path;
 use std::process::ExitCode;
 
 use jiff::{SignedDuration, Timestamp};
 use secrecy::ExposeSecret as _;
 
-use super::ecr::{self, Token, USER};
+use super::aws::error::words;
+use super::aws::{Session, SessionError};
+use super::ecr::{self, EcrError, Token, USER};
 use super::{TOKENS_VARIABLE, write_private};
 use crate::env::Env;
-use crate::image::{EcrRegistry, Registry};
+use crate::image::Registry;
 
 /// Docker compares the answer for an unknown host with exactly this sentence
 /// (`errCredentialsNotFoundMessage` in docker-credential-helpers).
@@ -66,11 +67,8 @@ async fn get(server: &str, env: &Env) -> (String, ExitCode) {
         .split('/')
         .next()
         .unwrap_or_default();
-    let Registry::Ecr(registry) = Registry::from_host(host) else {
-        return (NOT_FOUND.to_owned(), ExitCode::FAILURE);
-    };
-    match token(&registry, env.path(TOKENS_VARIABLE)).await {
-        Ok(token) => {
+    match token(&Registry::from_host(host), env).await {
+        Ok(Some(token)) => {
             let answer = serde_json::json!({
                 "ServerURL": server,
                 "Username": USER,
@@ -78,21 +76,48 @@ async fn get(server: &str, env: &Env) -> (String, ExitCode) {
             });
             (answer.to_string(), ExitCode::SUCCESS)
         }
-        Err(error) => (error.to_string(), ExitCode::FAILURE),
+        Ok(None) => (NOT_FOUND.to_owned(), ExitCode::FAILURE),
+        Err(error) => {
+            let hint = error
+                .hint()
+                .map_or_else(String::new, |hint| format!(" ({hint})"));
+            (format!("{}{hint}", words(&error)), ExitCode::FAILURE)
+        }
     }
 }
 
-async fn token(registry: &EcrRegistry, tokens: Option<&Path>) -> Result<Token, ecr::EcrError> {
-    let file = tokens.map(|folder| folder.join(token_file(&registry.host)));
+async fn token(registry: &Registry, env: &Env) -> Result<Option<Token>, EcrError> {
+    if let Registry::Other { .. } = registry {
+        return Ok(None);
+    }
+    let file = env
+        .path(TOKENS_VARIABLE)
+        .map(|folder| folder.join(token_file(registry.host())));
     let kept = file
         .as_ref()
         .and_then(|file| fs::read_to_string(file).ok())
         .and_then(|text| Token::from_file(&text));
     if let Some(token) = kept.filter(|token| is_good(token, Timestamp::now())) {
-        return Ok(token);
+        return Ok(Some(token));
     }
-    let token = ecr::token(registry).await?;
-    if let Some(file) = file {
+    let session = Session::of_run(env).map_err(|source| EcrError::Session {
+        subject: format!("`{}`", registry.host()),
+        source,
+    })?;
+    let token = match (ecr::token(registry, &session).await, registry) {
+        // Anybody may read the public gallery, where nobody has to log in.
+        (
+            Err(EcrError::Session {
+                source: SessionError::Nothing { .. },
+                ..
+            }),
+            Registry::EcrPublic { .. },
+        ) => {
+            return Ok(None);
+        }
+        (token, _) => token?,
+    };
+    if let (Some(token), Some(file)) = (&token, file) {
         // Kept for the next request; without it that one fetches again.
         let _ = write_private(&file, token.to_file().as_bytes());
     }

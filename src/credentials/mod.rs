@@ -7,6 +7,7 @@
 //! so that a token can be renewed in mid-build. Nothing secret stands in an argument or in
 //! `config.json`; the first ECR tokens are handed to the helper through files of mode 0600.
 
+pub(crate) mod aws;
 mod docker_config;
 pub(crate) mod ecr;
 pub(crate) mod eks;
@@ -23,7 +24,7 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 
 use crate::env::Env;
-use crate::image::{EcrRegistry, Registry};
+use crate::image::Registry;
 
 /// Name of the helper as `config.json` has it; Docker puts `docker-credential-` before it.
 const HELPER: &str = "fast-ecr-push";
@@ -31,6 +32,8 @@ const HELPER: &str = "fast-ecr-push";
 pub(crate) const HELPER_PROGRAM: &str = "docker-credential-fast-ecr-push";
 /// Name of the kubeconfig in the run's folder.
 pub(crate) const KUBECONFIG_FILE: &str = "kubeconfig";
+/// Name of the folder for tokens in the run's folder.
+pub(crate) const TOKENS_FOLDER: &str = "tokens";
 /// Names the folder of tokens to the helper.
 pub(crate) const TOKENS_VARIABLE: &str = "FAST_ECR_PUSH_TOKENS";
 
@@ -66,12 +69,15 @@ pub(crate) enum CredentialsError {
     },
     #[error(transparent)]
     Ecr(#[from] ecr::EcrError),
+    #[error(transparent)]
+    Aws(#[from] aws::SessionError),
 }
 
 impl CredentialsError {
     pub(crate) fn hint(&self) -> Option<String> {
         match self {
             Self::Ecr(error) => error.hint(),
+            Self::Aws(error) => error.hint(),
             Self::Parse { .. } => Some("is it JSON? `docker login` writes it anew".to_owned()),
             Self::Write { .. } | Self::Read { .. } => None,
         }
@@ -90,7 +96,7 @@ impl Credentials {
     ) -> Result<Self, CredentialsError> {
         let docker = folder.join("docker");
         let bin = folder.join("bin");
-        let tokens = folder.join("tokens");
+        let tokens = folder.join(TOKENS_FOLDER);
         for path in [&docker, &bin, &tokens] {
             create_private_folder(path)?;
         }
@@ -135,7 +141,7 @@ impl Credentials {
             ("PATH".to_owned(), path.into()),
             (
                 TOKENS_VARIABLE.to_owned(),
-                folder.join("tokens").into_os_string(),
+                folder.join(TOKENS_FOLDER).into_os_string(),
             ),
         ]);
         let kubeconfig = folder.join(KUBECONFIG_FILE);
@@ -148,11 +154,11 @@ impl Credentials {
     /// Gives the helper a token for a registry, so that it need not fetch it again.
     pub(crate) fn keep(
         &self,
-        registry: &EcrRegistry,
+        registry: &Registry,
         token: &ecr::Token,
     ) -> Result<(), CredentialsError> {
         write_private(
-            &self.tokens.join(helper::token_file(&registry.host)),
+            &self.tokens.join(helper::token_file(registry.host())),
             token.to_file().as_bytes(),
         )
     }
@@ -190,15 +196,16 @@ pub(crate) fn write_private(path: &Path, content: &[u8]) -> Result<(), Credentia
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::image::EcrRegistry;
     use std::os::unix::fs::PermissionsExt as _;
 
     #[test]
     fn nothing_it_writes_can_be_read_by_others() {
         let folder = crate::folder::create(&Env::default()).unwrap();
-        let registry = EcrRegistry::new("123456789012", "eu-west-1").unwrap();
+        let registry = Registry::Ecr(EcrRegistry::new("123456789012", "eu-west-1").unwrap());
         let credentials = Credentials::prepare(
             folder.path(),
-            &[Registry::Ecr(registry.clone())],
+            std::slice::from_ref(&registry),
             &Env::from([("PATH", "/bin")]),
         )
         .unwrap();

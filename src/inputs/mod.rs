@@ -6,6 +6,7 @@
 
 pub(crate) mod attest;
 pub(crate) mod attributes;
+pub(crate) mod aws;
 mod call;
 mod grammar;
 pub(crate) mod list;
@@ -26,6 +27,7 @@ use crate::tags::Tags;
 use crate::tags::flavor::Flavor;
 use crate::tags::labels::Labels;
 use attest::Attest;
+use aws::Aws;
 pub(crate) use call::Call;
 use new_repository::NewRepository;
 use output_spec::OutputSpec;
@@ -106,6 +108,7 @@ pub(crate) struct Inputs {
     pub repository: Option<String>,
     pub registry: Option<String>,
     pub aws_region: Option<String>,
+    pub aws: Aws,
     /// None where no repository is to be created.
     pub create_repository: Option<NewRepository>,
     pub build_args: Vec<String>,
@@ -293,6 +296,7 @@ impl Inputs {
             repository: reader.text("repository"),
             registry: reader.text("registry"),
             aws_region: reader.region("aws-region"),
+            aws: Aws::read(&mut reader, given),
             create_repository: reader.new_repository("create-repository"),
             build_args: reader.list("build-args"),
             secrets: reader.secrets(),

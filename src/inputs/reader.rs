@@ -38,7 +38,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn wrong(&mut self, input: &'static str, given: &str, expected: impl fmt::Display) {
+    pub(super) fn wrong(&mut self, input: &'static str, given: &str, expected: impl fmt::Display) {
         self.errors.push(InputError::new(input, given, expected));
     }
 

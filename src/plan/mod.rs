@@ -9,19 +9,21 @@ mod builder;
 mod cache;
 mod context;
 mod export;
+mod handed_on;
 mod kubernetes;
 mod names;
 mod repositories;
 mod secrets;
 mod text;
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use thiserror::Error;
 
-use crate::credentials::KUBECONFIG_FILE;
+use crate::credentials::{KUBECONFIG_FILE, TOKENS_FOLDER};
 use crate::facts::{Engine, Facts, OLDEST_BUILDX};
 use crate::github::workflow::WorkflowRun;
 use crate::image::{ImageRef, Registry};
@@ -79,6 +81,11 @@ impl Place {
         self.folder.join(KUBECONFIG_FILE)
     }
 
+    /// What the run's processes need for logins.
+    pub(crate) fn tokens_folder(&self) -> PathBuf {
+        self.folder.join(TOKENS_FOLDER)
+    }
+
     /// The token for a private Git context.
     pub(crate) fn git_token_file(&self) -> PathBuf {
         self.folder.join("git-token")
@@ -111,6 +118,9 @@ pub(crate) struct Plan {
     /// What the user should know, but need not change.
     pub notices: Vec<String>,
     pub warnings: Vec<String>,
+    /// Secret variables that buildx gets.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub handed_on: BTreeSet<String>,
     pub summary: bool,
     pub timings_file: Option<PathBuf>,
 }
@@ -342,6 +352,7 @@ impl Plan {
         }
         image.argv = argv::build(inputs, &image, &builder, run, facts, place);
         Ok(Self {
+            handed_on: handed_on::choose(inputs, &image, facts.cluster.as_ref()),
             builder,
             images: vec![image],
             create_repository: inputs.create_repository.clone(),

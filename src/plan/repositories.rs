@@ -74,7 +74,11 @@ impl Plan {
                 if let Some(repository) = entry(&mut repositories, &reference) {
                     let tag = reference.tag.unwrap_or_else(|| "latest".to_owned());
                     let given = image.cache.kind == CacheKind::Given;
-                    repository.caches.push(CacheTag { tag, may_fail, given });
+                    repository.caches.push(CacheTag {
+                        tag,
+                        may_fail,
+                        given,
+                    });
                 }
             }
         }

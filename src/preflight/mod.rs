@@ -9,14 +9,12 @@ mod api;
 mod create;
 mod problem;
 
-use std::collections::HashMap;
 use std::time::Duration;
 
-use aws_config::{Region, SdkConfig};
 use futures_util::future::join_all;
 
-use crate::credentials::ecr;
-use crate::image::{EcrRegistry, Mutability};
+use crate::credentials::aws::Session;
+use crate::image::Mutability;
 use crate::log;
 use crate::plan::{EcrRepository, NewRepository};
 use api::{Api, Described, Trouble};
@@ -64,31 +62,21 @@ impl Found {
 pub(crate) async fn look(
     repositories: Vec<EcrRepository>,
     new: Option<&NewRepository>,
+    session: &Session,
 ) -> Result<Found, PreflightError> {
-    let mut configs: HashMap<String, SdkConfig> = HashMap::new();
-    for repository in &repositories {
-        let registry = &repository.registry;
-        if !configs.contains_key(&registry.host) {
-            configs.insert(registry.host.clone(), config(registry).await);
-        }
-    }
-    let looks = repositories.into_iter().filter_map(|repository| {
-        let config = configs.get(&repository.registry.host)?;
-        let api = Api::new(config, &repository.registry);
-        Some(async move {
-            Box::pin(
-                Look {
-                    api,
-                    repository,
-                    new,
-                }
-                .run(),
-            )
-            .await
-        })
+    let looks = repositories.into_iter().map(|repository| async move {
+        // Without credentials the login fails, and says why.
+        let config = session.config_for(&repository.registry).await.ok()?;
+        let api = Api::new(&config, &repository.registry);
+        let look = Look {
+            api,
+            repository,
+            new,
+        };
+        Some(Box::pin(look.run()).await)
     });
     let (mut found, mut problems) = (Found::default(), Vec::new());
-    for (repository, of_it) in join_all(looks).await {
+    for (repository, of_it) in join_all(looks).await.into_iter().flatten() {
         found.repositories.push(repository);
         for problem in of_it {
             if problem.is_of_cache_only() {
@@ -104,17 +92,6 @@ pub(crate) async fn look(
     } else {
         Err(PreflightError::new(problems))
     }
-}
-
-/// How a registry's API is reached.
-async fn config(registry: &EcrRegistry) -> SdkConfig {
-    aws_config::from_env()
-        .region(Region::new(registry.region.clone()))
-        .use_fips(registry.fips)
-        .use_dual_stack(registry.dual_stack)
-        .timeout_config(ecr::timeouts())
-        .load()
-        .await
 }
 
 impl Problem {

@@ -19,7 +19,7 @@ use thiserror::Error;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::env;
+pub(crate) use crate::env::withheld;
 use lines::Lines;
 
 /// How long a cancelled child may take to end by itself. The runner kills us 10 s after its
@@ -167,7 +167,7 @@ impl Command {
     fn spawn(&self) -> Result<tokio::process::Child, ProcessError> {
         tracing::debug!("running {self}");
         let mut command = tokio::process::Command::new(&self.program);
-        for name in env::variables_of_inputs() {
+        for name in withheld() {
             command.env_remove(name);
         }
         command

@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use crate::builder::{Builder, Tool};
 use crate::check;
 use crate::cli::Flags;
+use crate::credentials::aws::{Session, Settings};
 use crate::credentials::{Credentials, write_private};
 use crate::env::Env;
 use crate::error::Error;
@@ -63,8 +64,10 @@ impl Run {
         let place = Place::at(&folder::example(&self.env));
         let plan = async {
             let inputs = self.inputs(flags)?;
+            let session = self.session(&inputs)?;
             let given = GivenFacts::parse(facts.iter().map(String::as_str))?;
-            Ok(Box::pin(self.settle(&inputs, &given, &place)).await?.plan)
+            let settled = Box::pin(self.settle(&inputs, &session, &given, &place));
+            Ok(settled.await?.plan)
         };
         match Box::pin(plan).await {
             Ok(plan) => {
@@ -84,10 +87,13 @@ impl Run {
             tracing::info!("{line}");
         }
         let inputs = inputs?;
+        let session = self.session(&inputs)?;
         mounts::check_certificates(&self.env)?;
         let folder = folder::create(&self.env).map_err(Error::Folder)?;
         let place = Place::at(folder.path());
-        let settled = Box::pin(self.settle(&inputs, &GivenFacts::default(), &place)).await;
+        let session = session.hand_over(&place.tokens_folder())?;
+        let given = GivenFacts::default();
+        let settled = Box::pin(self.settle(&inputs, &session, &given, &place)).await;
         let mut settled = settled.map_err(|error| self.explained(error))?;
         show(&settled.plan);
         mounts::check(&settled.plan, &self.env)?;
@@ -100,7 +106,8 @@ impl Run {
         let driver = settled.plan.builder.driver.name();
         let history = History::ask(workflow.as_ref(), inputs.compare_with.as_deref(), driver);
         let mut recorder = Recorder::new(self.started);
-        let result = self.execute_or_fall_back(&inputs, &mut settled, &place, &mut recorder);
+        let result =
+            self.execute_or_fall_back(&inputs, &session, &mut settled, &place, &mut recorder);
         let result = Box::pin(result)
             .await
             .map_err(|error| self.explained(error));
@@ -171,6 +178,12 @@ impl Run {
         Inputs::parse(&given).map_err(Error::Inputs)
     }
 
+    /// The way to AWS that inputs and environment name; nothing is asked yet.
+    fn session(&self, inputs: &Inputs) -> Result<Session, Error> {
+        let settings = Settings::choose(inputs, &self.env).map_err(Error::Inputs)?;
+        Ok(Session::new(settings, self.masking()))
+    }
+
     fn explained(&self, error: Error) -> Error {
         error.explained(|| trust::without_secrets(&self.env))
     }
@@ -178,6 +191,7 @@ impl Run {
     async fn execute(
         &self,
         inputs: &Inputs,
+        session: &Session,
         settled: &mut Settled,
         place: &Place,
         recorder: &mut Recorder,
@@ -193,13 +207,15 @@ impl Run {
             return Ok(Built::default());
         };
         fill(place, plan, inputs)?;
-        let tool = Tool {
+        let mut tool = Tool {
             program: image.program(),
             env: credentials.env.clone(),
         };
+        tool.env.extend(self.handed_on(plan, session).await?);
         recorder.add(stage("inputs, facts, plan", Phase::Setup, self.started));
-        let ready = self.get_ready(settled, image, &credentials, &tool, recorder);
+        let ready = self.get_ready(session, settled, image, &credentials, &tool, recorder);
         let (builder, found) = Box::pin(ready).await?;
+        self.heed(inputs, settled, &found, place)?;
         settled.found = Some(found.clone());
         let plan = &settled.plan;
         let Some(image) = plan.images.first() else {

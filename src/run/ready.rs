@@ -6,8 +6,11 @@ use super::settle::Settled;
 use super::{Run, stage};
 use crate::builder::{self, Builder, Tool};
 use crate::credentials::Credentials;
+use crate::credentials::aws::Session;
 use crate::error::Error;
-use crate::plan::ImagePlan;
+use crate::inputs::Inputs;
+use crate::log;
+use crate::plan::{ImagePlan, Place};
 use crate::preflight::{self, Found, FoundRepository};
 use crate::report::Registries;
 use crate::timings::{Phase, Recorder, Stage};
@@ -17,6 +20,7 @@ impl Run {
     /// the boot: an image that can't be pushed is not built.
     pub(super) async fn get_ready(
         &self,
+        session: &Session,
         settled: &Settled,
         image: &ImagePlan,
         credentials: &Credentials,
@@ -27,8 +31,9 @@ impl Run {
         let boot = self.cancel.child_token();
         let registries = settled.plan.registries();
         let doors = async {
-            let log_in = self.log_in(&registries, settled.authorization.as_ref(), credentials);
-            let opened = tokio::try_join!(log_in, Box::pin(self.look(settled)));
+            let known = settled.authorization.as_ref();
+            let log_in = self.log_in(&registries, known, session, credentials);
+            let opened = tokio::try_join!(log_in, Box::pin(self.look(settled, session)));
             if opened.is_err() {
                 boot.cancel();
             }
@@ -65,7 +70,11 @@ impl Run {
     }
 
     /// Looks at the repositories, unless an earlier builder of this run was tried after it.
-    async fn look(&self, settled: &Settled) -> Result<(Found, Option<Stage>), Error> {
+    async fn look(
+        &self,
+        settled: &Settled,
+        session: &Session,
+    ) -> Result<(Found, Option<Stage>), Error> {
         let repositories = settled.plan.ecr_repositories();
         if let Some(found) = &settled.found {
             return Ok((found.clone(), None));
@@ -73,12 +82,51 @@ impl Run {
         if repositories.is_empty() {
             return Ok((Found::default(), None));
         }
+        let new = settled.plan.create_repository.as_ref();
         let begin = Timestamp::now();
         let found = tokio::select! {
-            found = preflight::look(repositories, settled.plan.create_repository.as_ref()) => found?,
+            found = preflight::look(repositories, new, session) => found?,
             () = self.cancel.cancelled() => return Err(Error::Cancelled),
         };
         Ok((found, Some(stage("preflight", Phase::Setup, begin))))
+    }
+}
+
+impl Run {
+    /// Plans anew where tags of a repository can't move: the cache goes elsewhere. The builder is
+    /// there, and stays as it is.
+    pub(super) fn heed(
+        &self,
+        inputs: &Inputs,
+        settled: &mut Settled,
+        found: &Found,
+        place: &Place,
+    ) -> Result<(), Error> {
+        let mut facts = settled.facts.clone();
+        for repository in &found.repositories {
+            if let Some(mutability) = &repository.mutability {
+                let address = repository.address.clone();
+                facts.repositories.insert(address, mutability.clone());
+            }
+        }
+        if facts.repositories == settled.facts.repositories {
+            return Ok(());
+        }
+        let plan = self.plan_with(inputs, &facts, place)?;
+        let before = std::mem::replace(&mut settled.plan, plan);
+        settled.facts = facts;
+        settled.plan.builder = before.builder;
+        let new = |words: &[String], said: &[String]| -> Vec<String> {
+            let new = words.iter().filter(|words| !said.contains(words));
+            new.cloned().collect()
+        };
+        for notice in new(&settled.plan.notices, &before.notices) {
+            tracing::info!(target: log::NOTICE, "{notice}");
+        }
+        for warning in new(&settled.plan.warnings, &before.warnings) {
+            tracing::warn!("{warning}");
+        }
+        Ok(())
     }
 }
 

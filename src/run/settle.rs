@@ -3,6 +3,7 @@
 use secrecy::ExposeSecret as _;
 
 use super::Run;
+use crate::credentials::aws::Session;
 use crate::credentials::ecr;
 use crate::credentials::kubeconfig::Access;
 use crate::error::Error;
@@ -29,6 +30,7 @@ impl Run {
     pub(super) async fn settle(
         &self,
         inputs: &Inputs,
+        session: &Session,
         given: &GivenFacts,
         place: &Place,
     ) -> Result<Settled, Error> {
@@ -40,13 +42,13 @@ impl Run {
             if !asks {
                 return Ok(None);
             }
-            let answer = Box::pin(ecr::own_registry(inputs.aws_region.as_deref()));
+            let answer = Box::pin(ecr::own_registry(None, session));
             self.unless_cancelled(answer).await.map(Some)
         };
         let (facts, authorization, cluster) = tokio::join!(
             facts::probe(given, &self.env, &self.cancel),
             authorization,
-            self.cluster(inputs)
+            self.cluster(inputs, session)
         );
         let (mut facts, authorization) = (facts?, authorization?);
         facts.cluster = cluster?;
@@ -54,23 +56,33 @@ impl Run {
             self.mask(authorization.token.password.expose_secret());
             facts.registry = Some(authorization.host.clone());
         }
-        let workflow = WorkflowRun::from_env(&self.env);
-        let mut plan = Plan::new(inputs, workflow.as_ref(), &facts, place)?;
-        proxy::hand_on(&mut plan, &self.env);
         Ok(Settled {
-            plan,
+            plan: self.plan_with(inputs, &facts, place)?,
             facts,
             authorization,
             found: None,
         })
     }
 
+    /// The plan from these facts.
+    pub(super) fn plan_with(
+        &self,
+        inputs: &Inputs,
+        facts: &Facts,
+        place: &Place,
+    ) -> Result<Plan, Error> {
+        let workflow = WorkflowRun::from_env(&self.env);
+        let mut plan = Plan::new(inputs, workflow.as_ref(), facts, place)?;
+        proxy::hand_on(&mut plan, &self.env);
+        Ok(plan)
+    }
+
     /// The way into the cluster, if one is to build.
-    async fn cluster(&self, inputs: &Inputs) -> Result<Option<Access>, Error> {
+    async fn cluster(&self, inputs: &Inputs, session: &Session) -> Result<Option<Access>, Error> {
         if !inputs.wants_cluster() {
             return Ok(None);
         }
-        match cluster::find(inputs, &self.env).await {
+        match cluster::find(inputs, session, &self.env).await {
             Ok(access) => {
                 for secret in access.secrets() {
                     self.mask(&secret);

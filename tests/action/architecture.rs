@@ -24,8 +24,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("inputs::list", &[]),
     ("tags", &["image", "inputs::list"]),
     ("inputs", &["env", "image", "tags"]),
-    // What gives access: it knows registries and clusters, not the plan.
-    ("credentials", &["env", "image"]),
+    // What gives access: it knows inputs, registries and clusters, not the plan.
+    ("credentials", &["env", "image", "inputs"]),
     // The way into a cluster is a fact, too.
     ("facts", &["credentials", "env", "inputs", "process"]),
     // `process` is how a command line is printed.
@@ -33,6 +33,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         "plan",
         &[
             "credentials",
+            "env",
             "facts",
             "github",
             "image",
@@ -53,7 +54,14 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("timings", &["build::rawjson"]),
     (
         "builder",
-        &["build::rawjson", "log", "plan", "process", "timings"],
+        &[
+            "build::rawjson",
+            "credentials",
+            "log",
+            "plan",
+            "process",
+            "timings",
+        ],
     ),
     (
         "build",

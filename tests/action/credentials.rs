@@ -152,6 +152,9 @@ fn a_refused_token_is_an_answer_that_docker_shows() {
     let ran = ecr.serve(helper(HOST)).run().exits(1);
     assert_eq!(
         ran.log,
-        format!("could not get an ECR token for `{HOST}`: AccessDeniedException: not authorized\n")
+        format!(
+            "could not get an ECR token for `{HOST}`: AccessDeniedException: not authorized (the role needs \
+             `ecr:GetAuthorizationToken` on `*`)\n"
+        )
     );
 }

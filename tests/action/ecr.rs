@@ -6,7 +6,6 @@
 //! errors carry their name in `__type`.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -17,6 +16,7 @@ use base64::engine::general_purpose::STANDARD;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
+use crate::http::{self, Request};
 use crate::runner::Runner;
 
 pub(crate) const HOST: &str = "123456789012.dkr.ecr.eu-west-1.amazonaws.com";
@@ -39,18 +39,11 @@ type Answers = Arc<Mutex<BTreeMap<String, Vec<Answer>>>>;
 
 const TOKEN: &str = "GetAuthorizationToken";
 
-/// A request: the operation, and what was sent.
-#[derive(Debug, Clone)]
-pub(crate) struct Asked {
-    pub operation: String,
-    pub body: Value,
-}
-
 /// The API, answering as long as the test's process lives.
 pub(crate) struct Ecr {
     address: String,
     answers: Answers,
-    asked: Arc<Mutex<Vec<Asked>>>,
+    asked: Arc<Mutex<Vec<Request>>>,
 }
 
 impl Ecr {
@@ -67,8 +60,8 @@ impl Ecr {
         thread::spawn(move || {
             for stream in listener.incoming() {
                 let mut stream = stream.unwrap();
-                let request = request(&mut stream);
-                let answer = answer(&answers, &request.operation);
+                let request = Request::read(&mut stream);
+                let answer = answer(&answers, &operation(&request));
                 seen.lock().unwrap().push(request);
                 thread::spawn(move || respond(stream, &answer));
             }
@@ -108,17 +101,26 @@ impl Ecr {
     /// The requests for tokens.
     pub(crate) fn requests(&self) -> Vec<String> {
         let asked = self.asked.lock().unwrap();
-        let tokens = asked.iter().filter(|asked| asked.operation == TOKEN);
+        let tokens = asked.iter().filter(|asked| operation(asked) == TOKEN);
         tokens
-            .map(|asked| format!("{PREFIX}{}", asked.operation))
+            .map(|asked| asked.header("x-amz-target").to_owned())
             .collect()
     }
 
     /// What was sent to an operation.
-    pub(crate) fn asked(&self, operation: &str) -> Vec<Value> {
+    pub(crate) fn asked(&self, name: &str) -> Vec<Value> {
         let asked = self.asked.lock().unwrap();
-        let asked = asked.iter().filter(|asked| asked.operation == operation);
-        asked.map(|asked| asked.body.clone()).collect()
+        let asked = asked.iter().filter(|asked| operation(asked) == name);
+        asked
+            .map(|asked| serde_json::from_str(&asked.body).unwrap())
+            .collect()
+    }
+
+    /// Whose keys signed the requests for tokens, and for which region: `AKIDEXAMPLE eu-west-1`.
+    pub(crate) fn signed(&self) -> Vec<String> {
+        let asked = self.asked.lock().unwrap();
+        let tokens = asked.iter().filter(|asked| operation(asked) == TOKEN);
+        tokens.map(Request::signed).collect()
     }
 
     /// A runner whose AWS credentials are good here.
@@ -153,31 +155,13 @@ fn answer(answers: &Answers, operation: &str) -> Answer {
     }
 }
 
-/// Reads a request; what it is shows in its header `X-Amz-Target`.
-fn request(stream: &mut TcpStream) -> Asked {
-    let mut reader = BufReader::new(stream);
-    let (mut target, mut length) = (String::new(), 0);
-    loop {
-        let mut line = String::new();
-        if reader.read_line(&mut line).unwrap_or(0) == 0 || line.trim().is_empty() {
-            break;
-        }
-        let (name, value) = line.split_once(':').unwrap_or((&line, ""));
-        match name.to_ascii_lowercase().as_str() {
-            "x-amz-target" => target = value.trim().to_owned(),
-            "content-length" => length = value.trim().parse().unwrap(),
-            _ => {}
-        }
-    }
-    let mut body = vec![0; length];
-    reader.read_exact(&mut body).unwrap();
-    Asked {
-        operation: target.trim_start_matches(PREFIX).to_owned(),
-        body: serde_json::from_slice(&body).unwrap_or_default(),
-    }
+/// What a request asks for.
+fn operation(request: &Request) -> String {
+    let target = request.header("x-amz-target");
+    target.trim_start_matches(PREFIX).to_owned()
 }
 
-fn respond(mut stream: TcpStream, answer: &Answer) {
+fn respond(stream: TcpStream, answer: &Answer) {
     let (status, body) = match answer {
         Answer::Token(password, minutes) => {
             let expires = Timestamp::now() + SignedDuration::from_mins(*minutes);
@@ -199,11 +183,5 @@ fn respond(mut stream: TcpStream, answer: &Answer) {
         }
     };
     let body = body.to_string();
-    // A client that went away needs no answer.
-    let _ = write!(
-        stream,
-        "HTTP/1.1 {status}\r\nContent-Type: application/x-amz-json-1.1\r\nContent-Length: {}\r\n\
-         Connection: close\r\n\r\n{body}",
-        body.len()
-    );
+    http::send(stream, status, "application/x-amz-json-1.1", &body);
 }

@@ -1,16 +1,16 @@
 //! Tests of the whole binary, without network and without Docker.
 //!
 //! The binary is the real one; only what can't run here is a stand-in: buildx (a script that
-//! replays recorded streams), the Engine's API and Amazon ECR's.
+//! replays recorded streams), the Engine's API, those of Amazon ECR and AWS STS, and GitHub's issuer of tokens.
 //!
-//! - [`runner`], [`ran`]: the harness; [`engine`], [`ecr`]: the stand-ins
+//! - [`runner`], [`ran`]: the harness; [`engine`], [`ecr`], [`sts`]: the stand-ins, [`http`] beneath
 //! - [`inputs`]: what is wrong with them, before anything is started
 //! - [`build`]: a build that goes well, its command line, its log
 //! - [`failure`]: builds, builders and registries that fail
 //! - [`preflight`], [`retry`]: what is known before the build, and what is tried again
 //! - [`report`]: outputs, summary, timings file
 //! - [`cancel`]: signals, and what a killed run leaves
-//! - [`credentials`], [`secrets`]: logins, and that nothing secret gets out
+//! - [`session`], [`credentials`]: AWS credentials and logins; [`secrets`]: that nothing secret gets out
 //! - [`network`], who goes through a proxy
 //! - [`plan`]: the command line
 //! - [`architecture`]: which module may use which
@@ -27,6 +27,7 @@ mod credentials;
 mod ecr;
 mod engine;
 mod failure;
+mod http;
 mod inputs;
 mod network;
 mod plan;
@@ -36,4 +37,6 @@ mod report;
 mod retry;
 mod runner;
 mod secrets;
+mod session;
+mod sts;
 mod tags;

@@ -24,6 +24,8 @@ pub(crate) struct Ran {
     pub calls: Vec<String>,
     /// The variables that `buildx build` got.
     pub build_environment: String,
+    /// Every variable of every child that stands in for buildx.
+    pub environments: String,
     /// From the call of `finish` to the end.
     pub took: Duration,
     /// Everything that the step wrote anywhere, as it was: the place to look for secrets.
@@ -59,6 +61,7 @@ impl Ran {
                 .lines()
                 .map(str::to_owned)
                 .collect(),
+            environments: text("buildx/environments"),
             build_environment: stable(&text("buildx/environment")),
             took,
             everything,

@@ -168,7 +168,7 @@ impl KubernetesPlan {
             server: access.server.clone(),
             context: access.context.clone(),
             restriction: access.restriction.clone(),
-            kubeconfig: Hidden(access.to_file(&namespace)),
+            kubeconfig: Hidden(access.to_file(&namespace, &place.tokens_folder())),
             namespace,
             timeout_seconds: timeout.or(read.timeout_seconds).unwrap_or(TIMEOUT),
             fallback: inputs.falls_back(),
