@@ -347,6 +347,16 @@ impl Plan {
                 "nothing beside `no-cache: true`, which builds every stage anew",
             );
         }
+        let is_private = |name: &ImageRef| matches!(name.registry(), Registry::Ecr(_));
+        if inputs.create_repository.is_some()
+            && image.push
+            && !image.references.iter().any(is_private)
+        {
+            remarks.notices.push(
+                "`create-repository` does nothing: the image goes to no private registry of Amazon ECR"
+                    .to_owned(),
+            );
+        }
         if !remarks.errors.is_empty() {
             return Err(PlanError::Inputs(remarks.errors));
         }

@@ -284,6 +284,40 @@ fn a_caches_tag_that_can_not_move_stops_the_run_unless_the_cache_may_fail() {
     }
 }
 
+/// What is found beside the boot changes the plan, the builder stays.
+#[test]
+fn a_cache_of_ours_goes_where_tags_may_move() {
+    let cases = [
+        (repository("MUTABLE", &[]), "type=registry,", ""),
+        (
+            repository("IMMUTABLE_WITH_EXCLUSION", &["latest"]),
+            "type=inline",
+            "the cache is kept in the image",
+        ),
+        (
+            repository("IMMUTABLE", &[]),
+            "",
+            "no cache is written: the tags of",
+        ),
+    ];
+    for (settings, cache, words) in cases {
+        let ecr = ecr().with_repository(settings);
+        let ran = runner(&ecr).engine(Store::Classic).run().exits(0);
+        let build = ran
+            .calls
+            .iter()
+            .find(|call| call.starts_with("build "))
+            .unwrap();
+        assert_eq!(build.contains("--cache-to"), !cache.is_empty(), "{build}");
+        assert!(build.contains(cache), "{build}");
+        ran.says(words);
+        assert_eq!(
+            ran.verbs().iter().filter(|verb| **verb == "create").count(),
+            1
+        );
+    }
+}
+
 #[test]
 fn a_repository_for_caches_only_may_be_missing_where_the_cache_may_fail() {
     let ecr = ecr().without_repository();

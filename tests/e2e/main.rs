@@ -15,6 +15,7 @@ mod aws;
 mod builders;
 mod cache;
 mod cancel;
+mod ecr;
 mod failures;
 mod image;
 mod inputs;
