@@ -18,6 +18,7 @@ use crate::facts::cluster::ClusterError;
 use crate::inputs::InputError;
 use crate::mounts::Unseen;
 use crate::plan::{PlanError, list};
+use crate::preflight::PreflightError;
 use crate::report::ReportError;
 
 /// A run that did not end well.
@@ -39,6 +40,8 @@ pub(crate) enum Error {
     Credentials(#[from] CredentialsError),
     #[error(transparent)]
     Cluster(#[from] ClusterError),
+    #[error(transparent)]
+    Preflight(#[from] PreflightError),
     #[error(transparent)]
     Builder(#[from] BuilderError),
     #[error("{second}, after the cluster could not build: {first}")]
@@ -90,6 +93,7 @@ impl Error {
             | Self::Folder(_)
             | Self::Credentials(_)
             | Self::Cluster(_)
+            | Self::Preflight(_)
             | Self::Builder(_)
             | Self::Report(_)
             | Self::Cancelled => 3,
@@ -100,6 +104,7 @@ impl Error {
     pub(crate) fn explained(self, without_secrets: impl FnOnce() -> Option<String>) -> Self {
         let about_rights = match &self {
             Self::Credentials(_) | Self::Cluster(ClusterError::Session { .. }) => true,
+            Self::Preflight(error) => error.is_refusal(),
             Self::Build(_) => self.failure().is_some_and(Failure::is_refusal),
             _ => false,
         };
@@ -133,6 +138,7 @@ impl Error {
             Self::Facts(error) => error.hint(),
             Self::Credentials(error) => error.hint(),
             Self::Cluster(error) => error.hint(),
+            Self::Preflight(error) => error.hint(),
             Self::Builder(error) => error.hint(),
             Self::Fallback { second, .. } => second.hint(),
             Self::Build(error) => error.hint(),

@@ -23,6 +23,7 @@ const PATH_INPUTS: &[&str] = &[
     "cache-from",
     "cache-to",
     "context",
+    "create-repository",
     "file",
     "outputs",
     "secret-files",

@@ -157,6 +157,7 @@ mod tests {
             layers: &[],
             bytes: None,
             timings: &timings,
+            warnings: &[],
         };
         let text = serde_json::to_string(&TimingsFile::new(&runner, [image])).unwrap();
         (text, u64::try_from(timings.total.as_millis()).unwrap())

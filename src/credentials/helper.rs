@@ -8,6 +8,7 @@
 
 use std::fs;
 use std::io::{self, Read as _, Write as _};
+use std::path::Path;
 use std::process::ExitCode;
 
 use jiff::{SignedDuration, Timestamp};
@@ -29,6 +30,9 @@ const LONGEST_REQUEST: u64 = 4096;
 
 /// A token is not used in its last minutes: a push that begins with it must be able to end.
 const MARGIN: SignedDuration = SignedDuration::from_mins(15);
+
+/// What the names of files with tokens begin with.
+const TOKEN: &str = "token-";
 
 /// Answers one request.
 pub(crate) async fn run(arguments: &[String], env: &Env) -> ExitCode {
@@ -137,7 +141,17 @@ fn is_good(token: &Token, now: Timestamp) -> bool {
 /// Name of the file that holds a host's token. The host was recognised as ECR's, so that it has no
 /// character that means something in a path.
 pub(super) fn token_file(host: &str) -> String {
-    format!("{}.json", host.to_ascii_lowercase())
+    format!("{TOKEN}{}.json", host.to_ascii_lowercase())
+}
+
+/// Removes the tokens that a run has left, so that new ones are fetched.
+pub(crate) fn forget(tokens: &Path) {
+    for entry in fs::read_dir(tokens).into_iter().flatten().flatten() {
+        if entry.file_name().to_string_lossy().starts_with(TOKEN) {
+            // One that stays is refused again, which is what is said then.
+            let _ = fs::remove_file(entry.path());
+        }
+    }
 }
 
 #[cfg(test)]
@@ -161,6 +175,19 @@ mod tests {
             assert_eq!(text, NOT_FOUND, "{host}");
             assert_eq!(code, ExitCode::FAILURE, "{host}");
         }
+    }
+
+    #[test]
+    fn tokens_are_forgotten_and_nothing_else_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let token = token_file("123456789012.dkr.ecr.eu-west-1.amazonaws.com");
+        for name in [&*token, "logins.json", "aws-settings.json"] {
+            fs::write(folder.path().join(name), "{}").unwrap();
+        }
+        forget(folder.path());
+        let left = fs::read_dir(folder.path()).unwrap().count();
+        assert_eq!(left, 2);
+        assert!(!folder.path().join(token).exists());
     }
 
     #[tokio::test]

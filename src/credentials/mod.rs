@@ -22,6 +22,7 @@ use std::io;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
+use secrecy::SecretString;
 use thiserror::Error;
 
 use crate::env::Env;
@@ -40,12 +41,13 @@ pub(crate) const TOKENS_FOLDER: &str = "tokens";
 pub(crate) const TOKENS_VARIABLE: &str = "FAST_ECR_PUSH_TOKENS";
 
 /// The private Docker configuration of a run.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(crate) struct Credentials {
     /// Variables for the processes that build.
     pub env: BTreeMap<String, OsString>,
     /// Where the helper looks for tokens.
     pub tokens: PathBuf,
+    logins: Vec<Login>,
 }
 
 /// Credentials could not be had or kept.
@@ -103,8 +105,8 @@ impl Credentials {
         for path in [&docker, &bin, &tokens] {
             create_private_folder(path)?;
         }
-        let logins: Vec<&Login> = logins.iter().filter(|login| !login.is_ecr).collect();
-        let general = logins.iter().filter(|login| login.scope.is_none());
+        let others: Vec<&Login> = logins.iter().filter(|login| !login.is_ecr).collect();
+        let general = others.iter().filter(|login| login.scope.is_none());
         let hosts: Vec<&str> = registries
             .iter()
             .filter(|registry| !matches!(registry, Registry::Other { .. }))
@@ -114,7 +116,7 @@ impl Credentials {
         let own = docker_config::users_own(env)?;
         let config = docker_config::private(own, &hosts, HELPER);
         write_private(&docker.join("config.json"), config.to_string().as_bytes())?;
-        logins::write(&logins, &tokens, &docker)?;
+        logins::write(&others, &tokens, &docker)?;
         docker_config::write_node_id(&docker, env)?;
         let program = bin.join(HELPER_PROGRAM);
         std::env::current_exe()
@@ -130,6 +132,7 @@ impl Credentials {
         Ok(Self {
             env: Self::variables(folder, env),
             tokens,
+            logins: logins.to_vec(),
         })
     }
 
@@ -156,6 +159,20 @@ impl Credentials {
             variables.insert("KUBECONFIG".to_owned(), kubeconfig.into_os_string());
         }
         variables
+    }
+
+    /// Whether user and password of a host are given as they are.
+    pub(crate) fn knows(&self, host: &str) -> bool {
+        let mut logins = self.logins.iter();
+        logins.any(|login| !login.is_ecr && login.scope.is_none() && login.registry.host() == host)
+    }
+
+    /// The AWS keys that are given for a host: id and secret.
+    pub(crate) fn keys(&self, host: &str) -> Option<(&str, &SecretString)> {
+        let mut logins = self.logins.iter();
+        let login = logins.find(|login| login.is_ecr && login.registry.host() == host)?;
+        let (id, secret) = login.user.as_ref()?;
+        Some((id, secret))
     }
 
     /// Gives the helper a token for a registry, so that it need not fetch it again.

@@ -10,6 +10,7 @@ pub(crate) mod aws;
 mod call;
 mod grammar;
 pub(crate) mod list;
+pub(crate) mod new_repository;
 pub(crate) mod output_spec;
 mod reader;
 pub(crate) mod registry_auth;
@@ -29,6 +30,7 @@ use crate::tags::labels::Labels;
 use attest::Attest;
 use aws::Aws;
 pub(crate) use call::Call;
+use new_repository::NewRepository;
 use output_spec::OutputSpec;
 use reader::Reader;
 use registry_auth::Login;
@@ -113,6 +115,8 @@ pub(crate) struct Inputs {
     pub registry_auth: Vec<Login>,
     pub aws_region: Option<String>,
     pub aws: Aws,
+    /// None where no repository is to be created.
+    pub create_repository: Option<NewRepository>,
     pub build_args: Vec<String>,
     pub secrets: Vec<Secret>,
     /// Id and variable.
@@ -153,10 +157,16 @@ pub(crate) struct Inputs {
     pub builder_timeout: Option<i64>,
     /// None when the driver decides.
     pub fallback: Option<Fallback>,
+    pub cache: Cache,
+    pub cache_ref: Option<String>,
+    /// None when the plan decides.
+    pub cache_mode: Option<CacheMode>,
     pub cache_from: Vec<String>,
     pub cache_to: Vec<String>,
     pub compression: Compression,
     pub compression_level: Option<i64>,
+    /// None when the plan decides.
+    pub retries: Option<i64>,
     /// None when the input says nothing.
     pub provenance: Option<Attest>,
     pub sbom: Option<Attest>,
@@ -189,6 +199,30 @@ pub(crate) enum Fallback {
     /// Build on this machine.
     Local,
     Fail,
+}
+
+/// The cache that was asked for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Cache {
+    /// The one that suits the builder.
+    #[default]
+    Auto,
+    /// In the image itself.
+    Inline,
+    Registry,
+    /// GitHub's cache service.
+    Gha,
+    None,
+}
+
+/// How much of the build a cache holds
+/// (<https://docs.docker.com/build/cache/backends/#cache-mode>).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum CacheMode {
+    /// The image's layers.
+    Min,
+    /// The layers of all stages.
+    Max,
 }
 
 /// The compression that was asked for.
@@ -271,6 +305,7 @@ impl Inputs {
             registry_auth: reader.registry_auth(),
             aws_region: reader.region("aws-region"),
             aws: Aws::read(&mut reader, given),
+            create_repository: reader.new_repository("create-repository"),
             build_args: reader.list("build-args"),
             secrets: reader.secrets(),
             secret_envs: reader.named_secrets("secret-envs", "`id=NAME`, the name of a variable"),
@@ -315,6 +350,18 @@ impl Inputs {
             replace: reader.boolean("replace").unwrap_or(false),
             builder_timeout: reader.integer("builder-timeout"),
             fallback: reader.choice("fallback", &[Some(Fallback::Local), Some(Fallback::Fail)]),
+            cache: reader.choice(
+                "cache",
+                &[
+                    Cache::Auto,
+                    Cache::Inline,
+                    Cache::Registry,
+                    Cache::Gha,
+                    Cache::None,
+                ],
+            ),
+            cache_ref: reader.text("cache-ref"),
+            cache_mode: reader.choice("cache-mode", &[Some(CacheMode::Min), Some(CacheMode::Max)]),
             cache_from: reader.list("cache-from"),
             cache_to: reader.list("cache-to"),
             compression: reader.choice(
@@ -328,6 +375,7 @@ impl Inputs {
                 ],
             ),
             compression_level: reader.integer("compression-level"),
+            retries: reader.integer("retries"),
             provenance: reader.attestation("provenance"),
             sbom: reader.attestation("sbom"),
             attests: reader.attests(),

@@ -6,6 +6,7 @@ use std::fmt;
 
 use super::attest::Attest;
 use super::grammar::Rule;
+use super::new_repository::NewRepository;
 use super::output_spec::OutputSpec;
 use super::registry_auth::{self, Login};
 use super::secret::{self, Secret};
@@ -239,6 +240,21 @@ impl<'a> Reader<'a> {
             self.wrong(name, &text, "a boolean, or attributes as `name=value,…`");
         }
         attest
+    }
+
+    /// A boolean, or attributes on one or several lines.
+    pub(super) fn new_repository(&mut self, name: &'static str) -> Option<NewRepository> {
+        let text = self.given.text(name)?;
+        match boolean(text) {
+            Some(on) => on.then(NewRepository::default),
+            None => match NewRepository::parse(text) {
+                Ok(new) => Some(new),
+                Err((given, expected)) => {
+                    self.wrong(name, &given, expected);
+                    None
+                }
+            },
+        }
     }
 
     pub(super) fn attests(&mut self) -> Vec<Attest> {

@@ -24,6 +24,8 @@ pub(crate) enum Kind {
     QuotedLines,
     /// A boolean, or attributes.
     BooleanOrText,
+    /// A boolean, or attributes on one or several lines.
+    BooleanOrBlock,
     /// Any text, on several lines.
     Block,
     /// Text that must never be shown, nor given as a flag's value.
@@ -62,6 +64,12 @@ pub(crate) const FALLBACKS: &[&str] = &["local", "fail"];
 
 /// Layer compressions. `auto` is decided by the plan.
 pub(crate) const COMPRESSIONS: &[&str] = &["auto", "gzip", "zstd", "estargz", "uncompressed"];
+
+/// Where the cache is kept. `auto` is decided by the plan.
+pub(crate) const CACHES: &[&str] = &["auto", "inline", "registry", "gha", "none"];
+
+/// How much of the build a cache holds.
+const CACHE_MODES: &[&str] = &["min", "max"];
 
 /// Networks of the build's steps that buildx takes.
 const NETWORKS: &[&str] = &["default", "host", "none"];
@@ -202,6 +210,12 @@ pub(crate) const SPECS: &[Spec] = &[
         Kind::Secret,
         "",
         "AWS session token, where the keys are temporary",
+    ),
+    spec(
+        "create-repository",
+        Kind::BooleanOrBlock,
+        "false",
+        "Create the Amazon ECR repository where it does not exist: a boolean, or attributes as `image-tag-mutability=IMMUTABLE,scan-on-push=true`",
     ),
     spec(
         "build-args",
@@ -402,16 +416,34 @@ pub(crate) const SPECS: &[Spec] = &[
         "When the cluster can't build: `local` or `fail` (default: `local` with `driver: auto`, else `fail`)",
     ),
     spec(
+        "cache",
+        Kind::Choice(CACHES),
+        "auto",
+        "Where the cache is kept: `auto`, `inline` (in the image), `registry`, `gha` or `none`; docs/cache.md tells more",
+    ),
+    spec(
+        "cache-ref",
+        Kind::Text,
+        "",
+        "Name of the cache in the registry: a repository, for a tag of each branch, or a name with tag for all (default: tags `buildcache…` in the image's repository)",
+    ),
+    spec(
+        "cache-mode",
+        Kind::Choice(CACHE_MODES),
+        "",
+        "What the cache holds: `min` (the image's layers) or `max` (the layers of all stages; default, where the cache can)",
+    ),
+    spec(
         "cache-from",
         Kind::Lines,
         "",
-        "Caches to import, `type=registry,ref=name`",
+        "Caches to import, `type=registry,ref=name`; wins over `cache`",
     ),
     spec(
         "cache-to",
         Kind::Lines,
         "",
-        "Caches to export, `type=inline`",
+        "Caches to export, `type=inline`; wins over `cache`",
     ),
     spec(
         "compression",
@@ -424,6 +456,12 @@ pub(crate) const SPECS: &[Spec] = &[
         Kind::Integer { least: 0, most: 22 },
         "",
         "Level of the compression: 0 to 9 for gzip and estargz, 0 to 22 for zstd",
+    ),
+    spec(
+        "retries",
+        Kind::Integer { least: 0, most: 10 },
+        "2",
+        "How often a push that a passing fault ended is tried again, as 503, 429 or a cut connection; what is built stays built",
     ),
     spec(
         "provenance",

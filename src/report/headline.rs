@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::markdown::{block, code, plain};
 use super::part::Part;
 use super::phases::{largest, percent, title};
-use super::{Outcome, units};
+use super::{Outcome, units, warnings};
 use crate::build::{BuildError, checks};
 use crate::error::Error;
 use crate::history::Before;
@@ -64,8 +64,11 @@ pub(super) fn headline(outcome: &Outcome) -> Part {
             timings.cached_steps, timings.total_steps
         ));
     }
+    facts.extend(warnings::count(timings));
     facts.extend(pushed.and_then(|image| image.bytes).map(units::bytes));
     facts.push(format!("driver {}", code(plan.builder.driver.name())));
+    let created = outcome.around.registries.created.iter();
+    facts.extend(created.map(|name| format!("created the repository {}", code(name))));
     let findings = outcome
         .metadata()
         .map_or(0, |metadata| checks::findings(metadata).len());

@@ -5,6 +5,7 @@
 
 mod advice;
 mod around;
+mod cache;
 mod checks;
 mod gantt;
 mod headline;
@@ -20,6 +21,7 @@ mod tables;
 #[cfg(test)]
 mod tests;
 mod units;
+mod warnings;
 
 use std::io::{self, Write as _};
 use std::path::PathBuf;
@@ -36,7 +38,7 @@ use crate::push::PushedImage;
 use crate::timings::BuildTimings;
 use schema::TimingsFile;
 
-pub(crate) use around::Around;
+pub(crate) use around::{Around, Registries};
 pub(crate) use markdown::plain;
 pub(crate) use phases::{ORDER as PHASE_ORDER, title as phase_title};
 pub(crate) use runner::Runner;
@@ -151,6 +153,7 @@ fn timings_file(outcome: &Outcome) -> TimingsFile {
         layers: image.map_or(&[], |image| &image.layers),
         bytes: image.and_then(|image| image.bytes),
         timings: &outcome.timings,
+        warnings: &warnings::warnings(outcome),
     };
     TimingsFile::new(&outcome.around.runner, [image])
 }

@@ -17,7 +17,7 @@ use crate::inputs::{Given, Inputs};
 use crate::plan::{Place, Plan};
 use crate::push::{Layer, PushedImage};
 use crate::timings::tests::recording::{self, Recording, skewed};
-use crate::timings::{BuildTimings, Phase, Step};
+use crate::timings::{BuildTimings, Phase, RetryTime, Step};
 
 const LIMIT: usize = 1024 * 1024;
 
@@ -38,7 +38,7 @@ fn plan(pairs: &[(&'static str, &str)]) -> Plan {
     Plan::new(&Inputs::parse(&given).unwrap(), None, &facts, &place).unwrap()
 }
 
-fn outcome(timings: BuildTimings, layers: Vec<Layer>) -> Outcome {
+pub(super) fn outcome(timings: BuildTimings, layers: Vec<Layer>) -> Outcome {
     let digest = format!("sha256:{}", "a".repeat(64));
     Outcome {
         plan: plan(&[
@@ -59,6 +59,7 @@ fn outcome(timings: BuildTimings, layers: Vec<Layer>) -> Outcome {
                         .fold(0, u64::saturating_add),
                 ),
                 layers,
+                unchanged: false,
             }),
         }),
         around: Around::default(),
@@ -151,6 +152,19 @@ fn outcomes() -> Vec<(String, Outcome)> {
             layers(12, &"|".repeat(1 << 20)),
         ),
     );
+    let mut retried = Recording::open("registry-cache-export").timings();
+    retried.retries = [HOSTILE, "503 Service Unavailable: try again"]
+        .map(|why| RetryTime {
+            what: format!("the push of {HOSTILE}"),
+            why: why.to_owned(),
+            failed: Duration::from_secs(3),
+            wait: Duration::from_millis(1_234),
+        })
+        .to_vec();
+    let mut retried = outcome(retried, layers(40, "COPY a b"));
+    retried.around.registries.warnings = vec![HOSTILE.to_owned()];
+    retried.around.registries.without_lifecycle_policy = vec![HOSTILE.to_owned()];
+    add("retried", retried);
     let mut cancelled = outcome(Recording::open("failing-run").timings(), Vec::new());
     cancelled.result = Err(Error::Build(BuildError::Cancelled));
     add("cancelled", cancelled);
@@ -274,4 +288,40 @@ proptest! {
             prop_assert!(text.contains("did not fit into the job summary."), "{}", text);
         }
     }
+}
+
+#[test]
+fn what_was_tried_again_is_in_headline_table_and_timings() {
+    let (_, outcome) = outcomes()
+        .into_iter()
+        .find(|(name, _)| name == "retried")
+        .unwrap();
+    let text = summary::render(&outcome, LIMIT);
+    assert!(text.contains(" · 2 retries · "), "{text}");
+    assert!(
+        text.contains("`503 Service Unavailable: try again` | 3.0\u{a0}s | 1.2\u{a0}s |"),
+        "{text}"
+    );
+    assert!(text.contains("<summary>1 warning</summary>"), "{text}");
+    assert!(text.contains("has no lifecycle policy"), "{text}");
+    let timings = serde_json::to_value(timings_file(&outcome)).unwrap();
+    let image = &timings["images"][0];
+    assert_eq!(
+        image["retries"][1]["why"],
+        "503 Service Unavailable: try again"
+    );
+    assert_eq!(image["retries"][1]["wait_ms"], 1_234);
+    assert_eq!(image["warnings"][0]["text"], HOSTILE);
+}
+
+#[test]
+fn a_build_without_retries_says_nothing_of_them() {
+    let text = summary::render(
+        &outcome(Recording::open("cold-push").timings(), Vec::new()),
+        LIMIT,
+    );
+    assert!(
+        !text.contains("retr") && !text.contains("Tried again"),
+        "{text}"
+    );
 }

@@ -4,7 +4,6 @@ use super::settle::Settled;
 use super::{Run, show};
 use crate::credentials::aws::Session;
 use crate::error::Error;
-use crate::github::workflow::WorkflowRun;
 use crate::inputs::Inputs;
 use crate::plan::{Place, Plan};
 use crate::report::Built;
@@ -53,8 +52,7 @@ impl Run {
             first.lines().join("\n")
         );
         settled.facts.cluster = None;
-        let workflow = WorkflowRun::from_env(&self.env);
-        settled.plan = Plan::new(inputs, workflow.as_ref(), &settled.facts, place)?;
+        settled.plan = self.plan_with(inputs, &settled.facts, place)?;
         // Left in place, it would tell the post step of a builder in the cluster.
         let _ = std::fs::remove_file(place.kubeconfig_file());
         show(&settled.plan);

@@ -10,7 +10,6 @@ use super::Run;
 use crate::credentials::aws::{Session, Settings};
 use crate::credentials::{Credentials, CredentialsError, ecr};
 use crate::error::Error;
-use crate::inputs::Inputs;
 use crate::plan::Plan;
 
 impl Run {
@@ -19,7 +18,6 @@ impl Run {
     pub(super) async fn log_in(
         &self,
         plan: &Plan,
-        inputs: &Inputs,
         authorization: Option<&ecr::Authorization>,
         session: &Session,
         credentials: &Credentials,
@@ -27,13 +25,13 @@ impl Run {
         let registries = plan.logins();
         let tokens = registries.iter().map(|registry| async move {
             let host = registry.host();
-            if plain_login(inputs, host) {
+            if credentials.knows(host) {
                 return Ok(None);
             }
             if let Some(known) = authorization.filter(|known| known.host == host) {
                 return Ok(Some(known.token.clone()));
             }
-            match keys(inputs, host) {
+            match credentials.keys(host) {
                 None => {
                     self.unless_cancelled(Box::pin(ecr::token(registry, session)))
                         .await
@@ -87,18 +85,4 @@ impl Run {
             () = self.cancel.cancelled() => Err(Error::Cancelled),
         }
     }
-}
-
-/// Whether user and password of a host are given as they are.
-fn plain_login(inputs: &Inputs, host: &str) -> bool {
-    let mut logins = inputs.registry_auth.iter();
-    logins.any(|login| !login.is_ecr && login.scope.is_none() && login.registry.host() == host)
-}
-
-/// The AWS keys that are given for a host: id and secret.
-fn keys<'a>(inputs: &'a Inputs, host: &str) -> Option<(&'a str, &'a SecretString)> {
-    let mut logins = inputs.registry_auth.iter();
-    let login = logins.find(|login| login.is_ecr && login.registry.host() == host)?;
-    let (id, secret) = login.user.as_ref()?;
-    Some((id, secret))
 }

@@ -3,9 +3,11 @@
 //! Inputs, plan, credentials, builder, build, push, report: this file alone knows it. The report
 //! is written whether or not it built, and cleaning up never hides how the build ended.
 
+mod again;
 mod fall_back;
 mod fill;
 mod login;
+mod ready;
 mod settle;
 mod show;
 
@@ -15,8 +17,7 @@ use jiff::Timestamp;
 use secrecy::ExposeSecret as _;
 use tokio_util::sync::CancellationToken;
 
-use crate::build;
-use crate::builder::{self, Builder, Tool};
+use crate::builder::{Builder, Tool};
 use crate::check;
 use crate::cli::Flags;
 use crate::credentials::aws::{Session, Settings};
@@ -29,7 +30,6 @@ use crate::github::trust;
 use crate::history::{self, History, Workflow};
 use crate::host;
 use crate::inputs::{Given, Inputs};
-use crate::log::Group;
 use crate::mounts::{self, Mounts};
 use crate::owner;
 use crate::plan::{Place, Plan};
@@ -38,6 +38,7 @@ use crate::push;
 use crate::report::{self, Around, Built, Outcome};
 use crate::timings::{Phase, Recorder, Stage};
 use fill::fill;
+use ready::registries;
 use settle::Settled;
 use show::show;
 
@@ -120,8 +121,10 @@ impl Run {
             }
         }
         let timings = recorder.finish(Timestamp::now());
+        let mut around = Around::look(&plan, &timings, history.answer().await, &self.env);
+        around.registries = registries(settled.found.unwrap_or_default());
         let outcome = Outcome {
-            around: Around::look(&plan, &timings, history.answer().await, &self.env),
+            around,
             plan,
             timings,
             result,
@@ -189,7 +192,7 @@ impl Run {
         &self,
         inputs: &Inputs,
         session: &Session,
-        settled: &Settled,
+        settled: &mut Settled,
         place: &Place,
         recorder: &mut Recorder,
     ) -> Result<Built, Error> {
@@ -214,41 +217,35 @@ impl Run {
         };
         tool.env.extend(self.handed_on(plan, session).await?);
         recorder.add(stage("inputs, facts, plan", Phase::Setup, self.started));
-        let begin = Timestamp::now();
-        let (logins, builder) = tokio::join!(
-            self.log_in(
-                plan,
-                inputs,
-                settled.authorization.as_ref(),
-                session,
-                &credentials
-            ),
-            builder::start(
-                &plan.builder,
-                &image.platforms,
-                tool.clone(),
-                recorder,
-                &self.cancel
-            )
-        );
-        recorder.add(stage("builder", Phase::Builder, begin));
-        let builder = builder?;
+        let ready = self.get_ready(session, settled, image, &credentials, &tool, recorder);
+        let (builder, found) = Box::pin(ready).await?;
+        self.heed(inputs, settled, &found, place)?;
+        settled.found = Some(found.clone());
+        let plan = &settled.plan;
+        let Some(image) = plan.images.first() else {
+            return Ok(Built::default());
+        };
         for stage in builder.stages() {
             recorder.add(stage.clone());
         }
         let cancel = self.cancel.child_token();
+        let isolated = Mounts::of(&self.env).is_some();
         let built = async {
-            logins?;
-            let _group = Group::open("Build");
-            Ok(build::run(image, place, &tool, recorder, &cancel).await?)
+            let tries = (plan.retries, &found);
+            let built = again::build(image, place, &tool, recorder, tries, &cancel);
+            let before = push::before(image, &builder, &tool, isolated, &cancel);
+            let (built, before) = beside(built, before).await;
+            Ok((built?, before.flatten()))
         };
         let built = while_it_lives(built, &builder, &cancel).await;
         let begin = Timestamp::now();
         let result = match built {
-            Ok(metadata) => {
-                let isolated = Mounts::of(&self.env).is_some();
-                let image =
+            Ok((metadata, before)) => {
+                let mut image =
                     push::confirm(image, &metadata, &builder, &tool, isolated, &self.cancel).await;
+                if let Some(image) = &mut image {
+                    image.unchanged = before.is_some_and(|before| before.is(&metadata));
+                }
                 recorder.add(stage("read the manifest back", Phase::Setup, begin));
                 Ok(Built { metadata, image })
             }
@@ -258,6 +255,21 @@ impl Run {
         builder.stop(&self.cancel).await;
         recorder.add(stage("remove the builder", Phase::Builder, begin));
         result
+    }
+}
+
+/// Two pieces of work at the same time; the second is dropped when the first ends before it.
+async fn beside<T, U>(
+    first: impl Future<Output = T>,
+    second: impl Future<Output = U>,
+) -> (T, Option<U>) {
+    let (mut first, mut second) = (std::pin::pin!(first), std::pin::pin!(second));
+    let mut answer = None;
+    loop {
+        tokio::select! {
+            ended = &mut first => return (ended, answer),
+            other = &mut second, if answer.is_none() => answer = Some(other),
+        }
     }
 }
 

@@ -12,6 +12,7 @@ use crate::github::workflow::WorkflowRun;
 use crate::inputs::Inputs;
 use crate::inputs::aws::is_account;
 use crate::plan::{Place, Plan};
+use crate::preflight::Found;
 use crate::proxy;
 
 /// The plan, and what it was made from.
@@ -20,6 +21,8 @@ pub(super) struct Settled {
     pub plan: Plan,
     pub facts: Facts,
     pub authorization: Option<ecr::Authorization>,
+    /// What the preflight found, once it was made.
+    pub found: Option<Found>,
 }
 
 impl Run {
@@ -58,14 +61,25 @@ impl Run {
         if inputs.registries.iter().any(|given| is_account(given)) {
             facts.region = session.region().await;
         }
-        let workflow = WorkflowRun::from_env(&self.env);
-        let mut plan = Plan::new(inputs, workflow.as_ref(), &facts, place)?;
-        proxy::hand_on(&mut plan, &self.env);
         Ok(Settled {
-            plan,
+            plan: self.plan_with(inputs, &facts, place)?,
             facts,
             authorization,
+            found: None,
         })
+    }
+
+    /// The plan from these facts.
+    pub(super) fn plan_with(
+        &self,
+        inputs: &Inputs,
+        facts: &Facts,
+        place: &Place,
+    ) -> Result<Plan, Error> {
+        let workflow = WorkflowRun::from_env(&self.env);
+        let mut plan = Plan::new(inputs, workflow.as_ref(), facts, place)?;
+        proxy::hand_on(&mut plan, &self.env);
+        Ok(plan)
     }
 
     /// The way into the cluster, if one is to build.

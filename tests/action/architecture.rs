@@ -48,6 +48,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("host", &["env", "mounts"]),
     ("owner", &[]),
     ("proxy", &["env", "plan"]),
+    // What the plan writes to.
+    ("preflight", &["credentials", "image", "log", "plan"]),
     // The work. `build` and `push` call buildx as the builder's `Tool`.
     ("timings", &["build::rawjson"]),
     (
@@ -61,7 +63,10 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "timings",
         ],
     ),
-    ("build", &["builder", "image", "plan", "process", "timings"]),
+    (
+        "build",
+        &["builder", "image", "log", "plan", "process", "timings"],
+    ),
     ("push", &["build", "builder", "image", "plan"]),
     // The end.
     (
@@ -75,6 +80,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "inputs",
             "mounts",
             "plan",
+            "preflight",
             "report",
         ],
     ),

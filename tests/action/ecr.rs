@@ -1,10 +1,11 @@
-//! A stand-in for the APIs of Amazon ECR and ECR Public on loopback, for the real SDK:
-//! `GetAuthorizationToken` alone.
+//! A stand-in for the APIs of Amazon ECR and ECR Public on loopback, for the real SDK.
 //!
-//! Form: AWS JSON 1.1
+//! Unless a test says otherwise the role has the rights to push, and no other: what else is asked is
+//! denied. Form: AWS JSON 1.1
 //! (<https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_GetAuthorizationToken.html>);
 //! errors carry their name in `__type`.
 
+use std::collections::BTreeMap;
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -13,6 +14,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use jiff::{SignedDuration, Timestamp};
+use serde_json::{Value, json};
 
 use crate::http::{self, Request};
 use crate::runner::Runner;
@@ -26,50 +28,100 @@ pub(crate) enum Answer {
     Token(&'static str, i64),
     /// An error of this name, with this text.
     Error(&'static str, &'static str),
+    /// This, as JSON.
+    Json(Value),
     /// Nothing: the connection stays open.
     Silence,
 }
 
+/// What an operation answers, time after time, the last one for ever.
+type Answers = Arc<Mutex<BTreeMap<String, Vec<Answer>>>>;
+
+const TOKEN: &str = "GetAuthorizationToken";
+
 /// The API, answering as long as the test's process lives.
 pub(crate) struct Ecr {
     address: String,
-    requests: Arc<Mutex<Vec<Request>>>,
+    answers: Answers,
+    asked: Arc<Mutex<Vec<Request>>>,
 }
 
 impl Ecr {
-    /// Answers each request with the next answer, the last one for ever.
+    /// Answers each request for a token with the next answer, the last one for ever.
     pub(crate) fn answering(answers: &[Answer]) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
-        let requests = Arc::new(Mutex::new(Vec::new()));
-        let (seen, answers) = (Arc::clone(&requests), answers.to_vec());
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let all: Answers = Arc::default();
+        all.lock()
+            .unwrap()
+            .insert(TOKEN.to_owned(), answers.to_vec());
+        let (seen, answers) = (Arc::clone(&asked), Arc::clone(&all));
         thread::spawn(move || {
             for stream in listener.incoming() {
                 let mut stream = stream.unwrap();
                 let request = Request::read(&mut stream);
-                let mut seen = seen.lock().unwrap();
-                seen.push(request);
-                let answer = answers[(seen.len() - 1).min(answers.len() - 1)].clone();
-                let public = seen.last().is_some_and(is_public);
+                let answer = answer(&answers, &operation(&request));
+                let public = is_public(&request);
+                seen.lock().unwrap().push(request);
                 thread::spawn(move || respond(stream, &answer, public));
             }
         });
-        Self { address, requests }
+        Self {
+            address,
+            answers: all,
+            asked,
+        }
     }
 
-    /// The operations that were asked for.
+    /// What the role may do beyond a push, or may not: answers to another operation.
+    pub(crate) fn on(self, operation: &str, answers: &[Answer]) -> Self {
+        let mut all = self.answers.lock().unwrap();
+        all.insert(operation.to_owned(), answers.to_vec());
+        drop(all);
+        self
+    }
+
+    /// With one repository of these settings, and no image.
+    pub(crate) fn with_repository(self, settings: Value) -> Self {
+        let repositories = json!({"repositories": [settings]});
+        self.on("DescribeRepositories", &[Answer::Json(repositories)])
+    }
+
+    /// Without the repository that is asked for.
+    pub(crate) fn without_repository(self) -> Self {
+        let missing = || {
+            let words = "The repository with name 'team/app' does not exist in the registry with id '123456789012'";
+            [Answer::Error("RepositoryNotFoundException", words)]
+        };
+        self.on("DescribeRepositories", &missing())
+            .on("BatchCheckLayerAvailability", &missing())
+            .on("InitiateLayerUpload", &missing())
+    }
+
+    /// The requests for tokens.
     pub(crate) fn requests(&self) -> Vec<String> {
-        let requests = self.requests.lock().unwrap();
-        requests
-            .iter()
-            .map(|request| request.header("x-amz-target").to_owned())
+        let asked = self.asked.lock().unwrap();
+        let tokens = asked.iter().filter(|asked| operation(asked) == TOKEN);
+        tokens
+            .map(|asked| asked.header("x-amz-target").to_owned())
             .collect()
     }
 
-    /// Whose keys signed the requests, and for which region: `AKIDEXAMPLE eu-west-1`.
+    /// What was sent to an operation.
+    pub(crate) fn asked(&self, name: &str) -> Vec<Value> {
+        let asked = self.asked.lock().unwrap();
+        let asked = asked.iter().filter(|asked| operation(asked) == name);
+        asked
+            .map(|asked| serde_json::from_str(&asked.body).unwrap())
+            .collect()
+    }
+
+    /// Whose keys signed the requests for tokens, and for which region: `AKIDEXAMPLE eu-west-1`.
     pub(crate) fn signed(&self) -> Vec<String> {
-        let requests = self.requests.lock().unwrap();
-        requests.iter().map(Request::signed).collect()
+        let asked = self.asked.lock().unwrap();
+        let tokens = asked.iter().filter(|asked| operation(asked) == TOKEN);
+        tokens.map(Request::signed).collect()
     }
 
     /// A runner whose AWS credentials are good here.
@@ -81,6 +133,31 @@ impl Ecr {
             .variable("AWS_SECRET_ACCESS_KEY", "example")
             .variable("AWS_REGION", "eu-west-1")
     }
+}
+
+fn answer(answers: &Answers, operation: &str) -> Answer {
+    let mut answers = answers.lock().unwrap();
+    match (answers.get_mut(operation), operation) {
+        (Some(of_it), _) if of_it.len() > 1 => of_it.remove(0),
+        (Some(of_it), _) => of_it[0].clone(),
+        (None, "BatchCheckLayerAvailability") => {
+            Answer::Json(json!({"layers": [], "failures": []}))
+        }
+        (None, "BatchGetImage") => Answer::Json(json!({"images": [], "failures": []})),
+        (None, "InitiateLayerUpload") => Answer::Json(
+            json!({"uploadId": "4b8a2a4e-0000-4000-8000-000000000000", "partSize": 10_485_760}),
+        ),
+        (None, "UploadLayerPart" | "CompleteLayerUpload") => {
+            Answer::Error("UploadNotFoundException", "The upload does not exist")
+        }
+        (None, _) => Answer::Error("AccessDeniedException", "User: tester is not authorized"),
+    }
+}
+
+/// What a request asks for.
+fn operation(request: &Request) -> String {
+    let target = request.header("x-amz-target");
+    target.rsplit('.').next().unwrap_or_default().to_owned()
 }
 
 /// ECR Public's operations are those of a service with another name.
@@ -103,9 +180,10 @@ fn respond(stream: TcpStream, answer: &Answer, public: bool) {
             }
             ("200 OK", serde_json::json!({ "authorizationData": data }))
         }
+        Answer::Json(body) => ("200 OK", body.clone()),
         Answer::Error(name, message) => (
             "400 Bad Request",
-            serde_json::json!({"__type": name, "message": message}),
+            json!({"__type": name, "message": message}),
         ),
         Answer::Silence => {
             thread::sleep(Duration::from_secs(120));

@@ -8,6 +8,7 @@
 //! - [`inputs`]: what is wrong with them, before anything is started
 //! - [`build`]: a build that goes well, its command line, its log
 //! - [`failure`]: builds, builders and registries that fail
+//! - [`preflight`], [`retry`]: what is known before the build, and what is tried again
 //! - [`report`]: outputs, summary, timings file
 //! - [`cancel`]: signals, and what a killed run leaves
 //! - [`session`], [`credentials`], [`registries`]: AWS credentials, logins; [`secrets`], [`canaries`]: that nothing secret gets out
@@ -32,9 +33,11 @@ mod http;
 mod inputs;
 mod network;
 mod plan;
+mod preflight;
 mod ran;
 mod registries;
 mod report;
+mod retry;
 mod runner;
 mod secrets;
 mod session;

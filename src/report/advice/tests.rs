@@ -12,6 +12,8 @@ fn given(timings: &BuildTimings) -> Facts<'_> {
         layers: &[],
         compression: Some("zstd"),
         context: &[],
+        bytes: None,
+        without_lifecycle_policy: &[],
     }
 }
 
@@ -149,4 +151,31 @@ fn a_boot_that_waits_for_its_image_is_named() {
     let timings = Recording::large("slow-boot").timings();
     let text = told(&given(&timings));
     assert!(text.contains("of it pulling BuildKit's image"), "{text}");
+}
+
+#[test]
+fn a_repository_that_keeps_everything_is_named() {
+    let timings = Recording::open("cold-push").timings();
+    let one = ["1.dkr.ecr.eu-west-1.amazonaws.com/app".to_owned()];
+    let cases: [(&[String], Option<u64>, bool); 4] = [
+        (&one, Some(367_200_000), true),
+        (&one, Some(20_000_000), false),
+        (&one, None, false),
+        (&[], Some(367_200_000), false),
+    ];
+    for (repositories, bytes, fires) in cases {
+        let text = told(&Facts {
+            bytes,
+            without_lifecycle_policy: repositories,
+            ..given(&timings)
+        });
+        assert_eq!(text.contains("has no lifecycle policy"), fires, "{text}");
+        if fires {
+            assert!(
+                text.starts_with("`1.dkr.ecr.eu-west-1.amazonaws.com/app` has"),
+                "{text}"
+            );
+            assert!(text.contains("up to 367.2 MB"), "{text}");
+        }
+    }
 }
