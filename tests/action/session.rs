@@ -70,10 +70,11 @@ fn a_session_that_ends_in_mid_build_is_renewed_by_the_helper() {
         .run()
         .exits(0);
     let pair = ["token", "AssumeRoleWithWebIdentity"];
-    assert_eq!(sts.asked(), [pair, pair].concat());
+    // For the login, for the look at the repository, for the helper.
+    assert_eq!(sts.asked(), [pair, pair, pair].concat());
     // Each time with a token of its own.
-    let token = parameter(&sts.requests()[3], "WebIdentityToken");
-    assert!(token.ends_with(&format!("{SIGNATURE}-1")), "{token}");
+    let token = parameter(&sts.requests()[5], "WebIdentityToken");
+    assert!(token.ends_with(&format!("{SIGNATURE}-2")), "{token}");
 }
 
 #[test]
