@@ -50,11 +50,12 @@ picture: build
 	$(RIG) exec -- tests/report/picture
 
 
-# What the action costs beside buildx and the network.
+# What the action costs beside buildx and the network, and what each cache spares.
 bench:
 	$(CARGO) build --locked --package rig
-	$(CARGO) bench --locked --bench overhead --no-run
+	$(CARGO) bench --locked --bench overhead --bench cache --no-run
 	$(RIG) exec -- $(CARGO) bench --locked --bench overhead
+	$(RIG) exec -- $(CARGO) bench --locked --bench cache
 
 # The binary as it is shipped.
 release:

@@ -1,9 +1,9 @@
-//! Registries of Amazon's to log in to, beside those that tags name.
+//! Registries to log in to: those that tags name, and more of Amazon's.
 //!
 //! In: the inputs `registries` and `registry-auth`, and the region. Out: hosts. Other registries' logins
 //! need nothing to be settled: user and password are given.
 
-use super::Remarks;
+use super::{Plan, Remarks};
 use crate::facts::Facts;
 use crate::image::{EcrRegistry, ImageRef, Registry};
 use crate::inputs::Inputs;
@@ -51,6 +51,34 @@ pub(super) fn choose(
         }
     }
     once
+}
+
+impl Plan {
+    /// The registries that tags name, each once.
+    pub(crate) fn registries(&self) -> Vec<Registry> {
+        let mut registries: Vec<Registry> = Vec::new();
+        for image in self.images.iter().filter(|image| image.push) {
+            for reference in &image.references {
+                let registry = reference.registry();
+                if !registries.contains(&registry) {
+                    registries.push(registry);
+                }
+            }
+        }
+        registries
+    }
+
+    /// The registries to log in to, each once: those that tags name, then those of the inputs.
+    pub(crate) fn logins(&self) -> Vec<Registry> {
+        let mut registries = self.registries();
+        for host in &self.more_logins {
+            let registry = Registry::from_host(host);
+            if !registries.contains(&registry) {
+                registries.push(registry);
+            }
+        }
+        registries
+    }
 }
 
 #[cfg(test)]

@@ -193,34 +193,6 @@ impl ImagePlan {
     }
 }
 
-impl Plan {
-    /// The registries that tags name, each once.
-    pub(crate) fn registries(&self) -> Vec<Registry> {
-        let mut registries: Vec<Registry> = Vec::new();
-        for image in self.images.iter().filter(|image| image.push) {
-            for reference in &image.references {
-                let registry = reference.registry();
-                if !registries.contains(&registry) {
-                    registries.push(registry);
-                }
-            }
-        }
-        registries
-    }
-
-    /// The registries to log in to, each once: those that tags name, then those of the inputs.
-    pub(crate) fn logins(&self) -> Vec<Registry> {
-        let mut registries = self.registries();
-        for host in &self.more_logins {
-            let registry = Registry::from_host(host);
-            if !registries.contains(&registry) {
-                registries.push(registry);
-            }
-        }
-        registries
-    }
-}
-
 /// Why there is no plan.
 #[derive(Debug, Error)]
 pub(crate) enum PlanError {

@@ -27,7 +27,10 @@ const MAY_USE: &[(&str, &[&str])] = &[
     // What gives access: it knows inputs, registries and clusters, not the plan.
     ("credentials", &["env", "image", "inputs"]),
     // The way into a cluster is a fact, too.
-    ("facts", &["credentials", "env", "inputs", "process"]),
+    (
+        "facts",
+        &["credentials", "env", "image", "inputs", "process"],
+    ),
     // `process` is how a command line is printed.
     (
         "plan",
@@ -195,7 +198,9 @@ const LONGER: &[(&str, &str)] = &[
         "GitHub's answers and what is made of them",
     ),
     ("src/inputs/spec.rs", "the one table of inputs"),
+    ("src/plan/cache/tests.rs", "tables of cases"),
     ("src/plan/tests.rs", "tables of cases"),
+    ("tests/action/architecture.rs", "the map itself"),
 ];
 
 /// Files that are tests as a whole.

@@ -7,6 +7,7 @@
 //! - [`runner`], [`ran`]: the harness; [`engine`], [`ecr`], [`sts`]: the stand-ins, [`http`] beneath
 //! - [`inputs`]: what is wrong with them, before anything is started
 //! - [`build`]: a build that goes well, its command line, its log
+//! - [`cache`]: where it is kept, and what is said when there is none
 //! - [`failure`]: builds, builders and registries that fail
 //! - [`preflight`], [`retry`]: what is known before the build, and what is tried again
 //! - [`report`]: outputs, summary, timings file
@@ -23,6 +24,7 @@
 
 mod architecture;
 mod build;
+mod cache;
 mod canaries;
 mod cancel;
 mod credentials;

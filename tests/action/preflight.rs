@@ -302,7 +302,11 @@ fn a_cache_of_ours_goes_where_tags_may_move() {
     ];
     for (settings, cache, words) in cases {
         let ecr = ecr().with_repository(settings);
-        let ran = runner(&ecr).engine(Store::Classic).run().exits(0);
+        let ran = runner(&ecr)
+            .engine(Store::Classic)
+            .input("cache", "auto")
+            .run()
+            .exits(0);
         let build = ran
             .calls
             .iter()

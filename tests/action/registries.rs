@@ -46,7 +46,7 @@ fn a_hosts_token_is_asked_of_the_api_of_its_region_partition_and_kind() {
         ),
         (
             "123456789012.dkr.ecr-fips.us-east-1.amazonaws.com",
-            "ecr-fips.us-east-1.amazonaws.com",
+            "api.ecr-fips.us-east-1.amazonaws.com",
         ),
         (
             "123456789012.dkr-ecr.eu-west-1.on.aws",
@@ -62,7 +62,7 @@ fn a_hosts_token_is_asked_of_the_api_of_its_region_partition_and_kind() {
         ),
         (
             "123456789012.dkr.ecr-fips.us-gov-east-1.amazonaws.com",
-            "ecr-fips.us-gov-east-1.amazonaws.com",
+            "api.ecr-fips.us-gov-east-1.amazonaws.com",
         ),
         (
             "123456789012.dkr.ecr.cn-north-1.amazonaws.com.cn",

@@ -25,4 +25,5 @@ mod paths;
 mod registry;
 mod rig;
 mod runner;
+#[expect(dead_code, reason = "the bench uses more of it")]
 mod traffic;

@@ -72,6 +72,19 @@ impl Traffic {
             .collect()
     }
 
+    /// Repository and digest of all uploaded blobs, one entry for each time.
+    pub(crate) fn all_uploaded(&self) -> Vec<(&str, String)> {
+        self.requests
+            .iter()
+            .filter(|request| request.method == "PUT")
+            .filter_map(|request| {
+                let (path, hex) = request.path.rsplit_once("digest=sha256%3A")?;
+                let (repository, _) = path.strip_prefix("/v2/")?.split_once("/blobs/")?;
+                Some((repository, format!("sha256:{hex}")))
+            })
+            .collect()
+    }
+
     /// Names or digests of the manifests that were written.
     pub(crate) fn written(&self, repository: &str) -> Vec<String> {
         self.of(repository, "PUT")
@@ -79,15 +92,7 @@ impl Traffic {
             .collect()
     }
 
-    /// Requests of a method, in all repositories.
-    pub(crate) fn count(&self, method: &str) -> usize {
-        self.requests
-            .iter()
-            .filter(|request| request.method == method)
-            .count()
-    }
-
-    /// Bytes that came from a repository; all of them with an empty name.
+    /// Bytes of all answers.
     pub(crate) fn bytes_down(&self) -> u64 {
         self.requests
             .iter()

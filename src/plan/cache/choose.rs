@@ -59,6 +59,9 @@ impl<'a> Choice<'a> {
                 remarks,
             );
         }
+        if self.kind == Kind::Registry && self.has_nodes() {
+            self.settle_nodes(remarks);
+        }
         if self.kind == Kind::Registry
             && let Some(name) = self.registry_target()
             && self.may_move(&name) == Some(false)
@@ -78,6 +81,24 @@ impl<'a> Choice<'a> {
                 self.fall_back_to_inline(&why, remarks);
             }
         }
+    }
+
+    /// buildx gives every node the same export (`toSolveOpt` in its `build/opt.go`), so that the last
+    /// one's stays.
+    fn settle_nodes(&mut self, remarks: &mut Remarks) {
+        let why = "every platform has a BuildKit of its own, and in the registry the last one's would stay alone";
+        if self.situation.inputs.cache == Cache::Auto && !self.moving_tags().is_empty() {
+            self.fall_back_to_inline(why, remarks);
+        } else {
+            remarks.notices.push(format!(
+                "the cache holds the steps of one platform: {why}; `cache: inline` keeps all"
+            ));
+        }
+    }
+
+    fn has_nodes(&self) -> bool {
+        let kubernetes = self.situation.builder.kubernetes.as_ref();
+        kubernetes.is_some_and(|kubernetes| kubernetes.nodes.len() > 1)
     }
 
     fn fall_back_to_inline(&mut self, why: &str, remarks: &mut Remarks) {
