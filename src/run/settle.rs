@@ -87,7 +87,11 @@ impl Run {
         if !inputs.wants_cluster() {
             return Ok(None);
         }
-        match cluster::find(inputs, session, &self.env).await {
+        let found = tokio::select! {
+            found = Box::pin(cluster::find(inputs, session, &self.env)) => found,
+            () = self.cancel.cancelled() => return Err(Error::Cancelled),
+        };
+        match found {
             Ok(access) => {
                 for secret in access.secrets() {
                     self.mask(&secret);
