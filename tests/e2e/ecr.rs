@@ -154,7 +154,7 @@ fn a_push_that_fails_in_passing_is_tried_again_from_the_cache() {
 #[test]
 fn what_ecr_says_in_a_push_is_explained() {
     type Arrange = fn(&Account);
-    let cases: [(&str, Arrange, &[&str]); 6] = [
+    let cases: [(&str, Arrange, &[&str]); 5] = [
         (
             "the tag is taken",
             |account| {
