@@ -68,14 +68,10 @@ const CATALOGUE: &[Entry] = &[
         "the tag exists and the repository keeps tags as they are: push another tag, or exclude this \
          one from the rule (IMMUTABLE_WITH_EXCLUSION)",
     ),
-    Entry {
-        // The next attempt gets another token.
-        passes: true,
-        ..refusal(
-            &[EXPIRED],
-            "the login ran out: get AWS credentials right before this step, and don't log in to this registry elsewhere",
-        )
-    },
+    refusal(
+        &[EXPIRED],
+        "the login ran out: get AWS credentials right before this step, and don't log in to this registry elsewhere",
+    ),
     refusal(
         &["no basic auth credentials"],
         "the registry wants a login and none is known for it",
@@ -262,7 +258,7 @@ mod tests {
     const ROWS: &[Row] = &[
         ("tag taken, old wording", "tag invalid: The image tag 'v1' already exists in the 'app' repository and cannot be overwritten because the repository is immutable.", "push another tag", false, false),
         ("tag taken, new wording", "failed to push 1.dkr.ecr.eu-west-1.amazonaws.com/app:v1: tag invalid: The image tag 'v1' already exists in the 'app' repository and cannot be overwritten because the tag is immutable.", "push another tag", false, false),
-        ("token expired", "failed to push x: denied: Your authorization token has expired. Reauthenticate and try again.", "the login ran out", true, true),
+        ("token expired", "failed to push x: denied: Your authorization token has expired. Reauthenticate and try again.", "the login ran out", true, false),
         ("no login", "failed to push x: no basic auth credentials", "wants a login", true, false),
         ("wrong login", "failed to push x: unexpected status from HEAD request to https://x/v2/app/blobs/sha256:ab: 401 Unauthorized", "another login", true, false),
         ("no rights, HEAD without body", "failed to push x: unexpected status from HEAD request to https://x/v2/app/manifests/1: 403 Forbidden", "ecr:PutImage", true, false),

@@ -148,7 +148,7 @@ impl Progress {
         };
         failed()
             .find(|step| !cache::is_transfer(&step.name))
-            .or_else(|| failed().last())
+            .or_else(|| failed().next_back())
     }
 
     /// When the first layer or manifest was sent.

@@ -33,8 +33,8 @@ pub(super) fn part(outcome: &Outcome) -> Part {
         .is_some_and(|image| image.unchanged);
     if unchanged && missed.is_none() {
         text.push_str(
-            "\nNothing changed: every step came from the cache and the image was in the registry under all its \
-             tags. Nothing was uploaded.\n",
+            "\nNothing changed: every step came from the cache, and the registry had the image under all its tags. \
+             None of it was uploaded.\n",
         );
     }
     let mut facts = vec![match missed {

@@ -142,6 +142,8 @@ fn a_run_that_changes_nothing_uploads_nothing_and_says_so() {
     ] {
         let action = action.input("tags", &tags).file("code", "same");
         let first = action.run().succeeded();
+        // What is read from the registry has other annotations in the cache's manifest, once.
+        action.run().succeeded();
         assert!(
             !first.summary.contains("Nothing changed"),
             "{name}: {}",

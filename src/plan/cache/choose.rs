@@ -145,7 +145,8 @@ impl<'a> Choice<'a> {
         let moving = self.moving_tags();
         let mut tag = None;
         let mut imports = Vec::new();
-        if !named && !(moving.is_empty() && asked) {
+        let by_its_tags = !named && (!moving.is_empty() || !asked);
+        if by_its_tags {
             imports = moving.iter().take(MOST_IMPORTS).cloned().collect();
         } else if let Some((repository, scopes)) = self.names(INLINE_TAGS, remarks) {
             imports = scopes

@@ -127,7 +127,7 @@ mod tests {
         for (given, expected, told) in cases {
             let mut remarks = Remarks::default();
             assert_eq!(
-                exports(&[given.clone()], &mut remarks),
+                exports(std::slice::from_ref(&given), &mut remarks),
                 [expected],
                 "{given}"
             );
@@ -140,7 +140,7 @@ mod tests {
     fn what_ecr_refuses_is_said() {
         let given = format!("type=registry,ref={ECR}:c,image-manifest=false");
         let mut remarks = Remarks::default();
-        assert_eq!(exports(&[given.clone()], &mut remarks), [given]);
+        assert_eq!(exports(std::slice::from_ref(&given), &mut remarks), [given]);
         assert!(remarks.warnings[0].contains("`image-manifest=false`: Amazon ECR refuses"));
         assert!(remarks.notices.is_empty());
     }

@@ -12,6 +12,16 @@ use crate::plan::{ImagePlan, Place, Plan, PlanError};
 
 type Pairs<'a> = &'a [(&'static str, &'a str)];
 
+/// Name, inputs, whether in a workflow; the kind, what is read, what is written.
+type Row<'a> = (
+    &'a str,
+    Pairs<'a>,
+    bool,
+    &'a str,
+    &'a [&'a str],
+    &'a [&'a str],
+);
+
 const COMMIT: &str = "0123abc456def";
 const TAG: (&str, &str) = ("tags", "r.example/a:1");
 const CONTAINER: (&str, &str) = ("driver", "docker-container");
@@ -75,7 +85,7 @@ const EXPORT: &str =
 
 #[test]
 fn auto_takes_what_suits_the_builder() {
-    let cases: &[(&str, Pairs<'_>, bool, &str, &[&str], &[&str])] = &[
+    let cases: &[Row<'_>] = &[
         (
             "a runner's disk is new",
             &[TAG],
