@@ -1,8 +1,8 @@
 //! Tests of the whole binary, without network and without Docker.
 //!
 //! The binary is the real one; only what can't run here is a stand-in: buildx (a script that
-//! replays recorded streams), the Engine's API, those of Amazon ECR and AWS STS, and GitHub's issuer
-//! of tokens.
+//! replays recorded streams), the Engine's API, those of Amazon ECR, AWS STS and GitHub, and GitHub's
+//! issuer of tokens.
 //!
 //! - [`runner`], [`ran`]: the harness; [`engine`], [`ecr`], [`sts`]: the stand-ins, [`http`] beneath
 //! - [`inputs`]: what is wrong with them, before anything is started
@@ -11,11 +11,14 @@
 //! - [`failure`]: builds, builders and registries that fail
 //! - [`preflight`], [`retry`]: what is known before the build, and what is tried again
 //! - [`report`]: outputs, summary, timings file
+//! - [`compare`]: timings files of several runs
+//! - [`history`]: earlier runs and comments, of the stand-in [`github`]
 //! - [`cancel`]: signals, and what a killed run leaves
 //! - [`session`], [`credentials`], [`registries`]: AWS credentials, logins; [`secrets`], [`canaries`]: that nothing secret gets out
-//! - [`network`], who goes through a proxy
+//! - [`network`], [`authority`]: who goes through a proxy, who is trusted, where the Engine is
 //! - [`plan`]: the command line
 //! - [`architecture`]: which module may use which
+//! - [`examples`]: what examples/eks says, twice
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -23,14 +26,19 @@
 )]
 
 mod architecture;
+mod authority;
 mod build;
 mod cache;
 mod canaries;
 mod cancel;
+mod compare;
 mod credentials;
 mod ecr;
 mod engine;
+mod examples;
 mod failure;
+mod github;
+mod history;
 mod http;
 mod inputs;
 mod network;
