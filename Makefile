@@ -4,7 +4,7 @@
 CARGO ?= cargo
 RIG := target/debug/rig
 
-.PHONY: test build check unit lint report e2e test-kubernetes demo side-by-side picture bench release tables clean
+.PHONY: test build check unit lint report e2e image test-kubernetes demo side-by-side compare picture bench release tables clean
 
 # Everything that CI checks.
 test: build check unit lint report e2e
@@ -20,6 +20,7 @@ check:
 unit:
 	$(CARGO) test --locked --package fast-ecr-push --package rig
 	$(CARGO) test --locked --workspace --bin kubernetes-stand-in
+	$(CARGO) test --locked --package aws-stand-in --lib --bins
 
 lint:
 	tests/lint/run
@@ -31,8 +32,10 @@ report:
 # The whole way on real BuildKit and a real registry. Compiled before the rig starts.
 e2e: build
 	$(CARGO) test --locked --test e2e --no-run
+	$(CARGO) test --locked --package aws-stand-in --no-run
 	$(CARGO) test --locked --workspace --test driver --no-run
-	$(RIG) exec --classic -- $(CARGO) test --locked --test e2e
+	$(RIG) exec --aws --classic -- $(CARGO) test --locked --test e2e
+	$(RIG) exec --aws -- $(CARGO) test --locked --package aws-stand-in --test aws
 	$(RIG) exec -- $(CARGO) test --locked --workspace --test driver
 
 # The Kubernetes tests on a real cluster: that of KUBECONFIG, with buildx from PATH. Its pods are in NAMESPACE, which lets
@@ -46,6 +49,11 @@ test-kubernetes: build
 	TEST_KUBECONFIG="$(abspath $(KUBECONFIG))" TEST_NAMESPACE="$(NAMESPACE)" TEST_REGISTRY="$(REGISTRY)" TEST_BASE="$(BASE)" \
 		$(CARGO) test --locked --workspace --test driver any_cluster:: -- --test-threads=1
 
+# The action's own image, compiled through the Dockerfile as it is shipped: size, digest, first line, a push. 10 minutes and more.
+image: build
+	$(CARGO) test --locked --test e2e --no-run
+	$(RIG) exec -- $(CARGO) test --locked --test e2e dist -- --ignored --nocapture
+
 # A real image of more than 300 MB, built and pushed twice: the second run shows the cache.
 demo: build
 	$(RIG) exec -- tests/demo
@@ -54,10 +62,13 @@ demo: build
 side-by-side: build
 	$(RIG) exec -- tests/side-by-side
 
+# Two drivers on two Engines, and `compare` over their timings files.
+compare: build
+	$(RIG) exec --classic -- tests/compare
+
 # The summary of a real run, drawn for the README: docs/summary.png.
 picture: build
 	$(RIG) exec -- tests/report/picture
-
 
 # What the action costs beside buildx and the network.
 bench:

@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::build;
 use crate::builder::{self, Builder, Tool};
+use crate::certificates;
 use crate::check;
 use crate::cli::Flags;
 use crate::credentials::{Credentials, write_private};
@@ -25,13 +26,13 @@ use crate::error::Error;
 use crate::facts::GivenFacts;
 use crate::folder;
 use crate::github::trust;
-use crate::history::{self, History, Workflow};
+use crate::history::{self, History, Leg, Workflow};
 use crate::host;
 use crate::inputs::{Given, Inputs};
 use crate::log::Group;
 use crate::mounts::{self, Mounts};
 use crate::owner;
-use crate::plan::{Place, Plan};
+use crate::plan::Place;
 use crate::post;
 use crate::push;
 use crate::report::{self, Around, Built, Outcome};
@@ -83,7 +84,7 @@ impl Run {
             tracing::info!("{line}");
         }
         let inputs = inputs?;
-        mounts::check_certificates(&self.env)?;
+        certificates::check(&self.env)?;
         let folder = folder::create(&self.env).map_err(Error::Folder)?;
         let place = Place::at(folder.path());
         let settled = Box::pin(self.settle(&inputs, &GivenFacts::default(), &place)).await;
@@ -96,8 +97,8 @@ impl Run {
         }
         post::note(&settled.plan, &place, &self.env).map_err(report::ReportError::from)?;
         let workflow = Workflow::from_env(&self.env, inputs.github_token.as_ref());
-        let driver = settled.plan.builder.driver.name();
-        let history = History::ask(workflow.as_ref(), inputs.compare_with.as_deref(), driver);
+        let leg = Leg::new(&self.env, &inputs, &settled.plan);
+        let history = History::ask(workflow.as_ref(), inputs.compare_with.as_deref(), &leg);
         let mut recorder = Recorder::new(self.started);
         let result = self.execute_or_fall_back(&inputs, &mut settled, &place, &mut recorder);
         let result = Box::pin(result)
@@ -128,25 +129,12 @@ impl Run {
         }
         if inputs.comment {
             let markdown = report::summary(&outcome, history::LONGEST_COMMENT);
-            Box::pin(history::comment(
-                workflow.as_ref(),
-                &self.leg(&outcome.plan),
-                &markdown,
-            ))
-            .await;
+            Box::pin(history::comment(workflow.as_ref(), &leg, &markdown)).await;
         }
         match outcome.result {
             Err(error) => Err(error),
             Ok(_) => Ok(written?),
         }
-    }
-
-    /// What tells this leg of a matrix from the others: the job, and what it builds.
-    fn leg(&self, plan: &Plan) -> String {
-        let job = self.env.get("GITHUB_JOB").unwrap_or_default();
-        let image = plan.images.first().and_then(|image| image.tags.first());
-        let driver = plan.builder.driver.name();
-        format!("{job} {} {driver}", image.map_or("", String::as_str))
     }
 
     fn inputs(&self, flags: &Flags) -> Result<Inputs, Error> {
@@ -189,11 +177,12 @@ impl Run {
         let Some(image) = plan.images.first() else {
             return Ok(Built::default());
         };
-        fill(place, plan, inputs)?;
-        let tool = Tool {
+        fill(place, plan, inputs, &self.env)?;
+        let mut tool = Tool {
             program: image.program(),
             env: credentials.env.clone(),
         };
+        tool.env.extend(settled.facts.engine_variables());
         recorder.add(stage("inputs, facts, plan", Phase::Setup, self.started));
         let begin = Timestamp::now();
         let (logins, builder) = tokio::join!(

@@ -1,7 +1,7 @@
 //! End-to-end tests: the real binary, real buildx, real BuildKit, a real registry.
 //!
 //! They need the rig and are started by it: `make test`, or
-//! `cargo run -p rig -- exec --classic -- cargo test --test e2e`.
+//! `cargo run -p rig -- exec --aws --classic -- cargo test --test e2e`.
 
 #![expect(
     clippy::disallowed_methods,
@@ -11,13 +11,19 @@
 )]
 
 mod action;
+#[path = "../action/authority.rs"]
+mod authority;
+mod aws;
 mod builders;
 mod cancel;
+mod dist;
 mod failures;
 mod image;
 mod inputs;
 mod main_job;
+mod network;
 mod paths;
 mod registry;
 mod rig;
 mod runner;
+mod stopwatch;

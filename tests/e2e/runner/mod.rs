@@ -9,6 +9,7 @@ mod container;
 mod files;
 mod follow;
 mod manifest;
+mod script;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -18,6 +19,7 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+use aws_stand_in::Account;
 use tempfile::TempDir;
 
 use crate::image;
@@ -30,6 +32,7 @@ use manifest::Manifest;
 
 /// The user that runner and checkout are on GitHub's machines and in ARC's image.
 const USER: u32 = 1001;
+
 /// A machine with one job.
 #[derive(Debug)]
 pub(crate) struct Runner {
@@ -40,6 +43,10 @@ pub(crate) struct Runner {
     token: String,
     environment: BTreeMap<String, String>,
     network: Option<String>,
+    /// Names that containers find elsewhere than the world does, as `--add-host` has them.
+    hosts: Vec<String>,
+    /// The action's image; none for the one that all tests share.
+    image: Option<String>,
 }
 
 impl Runner {
@@ -48,13 +55,9 @@ impl Runner {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let folder = tempfile::tempdir().unwrap();
-        let socket = variable("DOCKER_HOST");
         let host = Host {
             work: folder.path().join("_work"),
-            socket: socket
-                .strip_prefix("unix://")
-                .expect("an Engine on a socket")
-                .into(),
+            socket: socket(&variable("DOCKER_HOST")),
         };
         for path in [
             host.home(),
@@ -74,6 +77,8 @@ impl Runner {
             token: "token-of-the-job".to_owned(),
             environment: BTreeMap::new(),
             network: None,
+            hosts: Vec::new(),
+            image: None,
             _folder: folder,
         }
     }
@@ -90,9 +95,37 @@ impl Runner {
         self.variable("GITHUB_EVENT_NAME", name)
     }
 
+    /// Mounts another Engine's socket.
+    pub(crate) fn engine(mut self, address: &str) -> Self {
+        self.host.socket = socket(address);
+        self
+    }
+
     /// Gives the steps a network other than the default one.
     pub(crate) fn network(mut self, name: &str) -> Self {
         self.network = Some(name.to_owned());
+        self
+    }
+
+    /// A machine that has static keys of an AWS account, and finds and trusts its registry.
+    pub(crate) fn with_keys_of(mut self, account: &Account) -> Self {
+        let authority = self.authority();
+        fs::copy(variable("RIG_AWS_CA"), &authority).unwrap();
+        self.hosts = account.add_hosts();
+        for (name, value) in account.variables() {
+            self.environment.insert(name.to_owned(), value);
+        }
+        self.variable("SSL_CERT_FILE", authority.to_str().unwrap())
+    }
+
+    /// The private certificate authority's certificate, where the container sees it.
+    fn authority(&self) -> PathBuf {
+        self.host.workflow().join("authority.pem")
+    }
+
+    /// Starts another image of the action.
+    pub(crate) fn image(mut self, name: &str) -> Self {
+        self.image = Some(name.to_owned());
         self
     }
 
@@ -135,9 +168,10 @@ impl Runner {
             self.host.file_commands(),
         ];
         let event = self.host.workflow().join("event.json");
+        let authority = self.authority();
         let all = below(&self.temp());
         all.into_iter()
-            .filter(|path| !own.contains(path) && *path != event)
+            .filter(|path| !own.contains(path) && ![&event, &authority].contains(&path))
             .collect()
     }
 
@@ -162,6 +196,11 @@ impl Runner {
             "{{.Names}}",
         ])
     }
+}
+
+fn socket(address: &str) -> PathBuf {
+    let path = address.strip_prefix("unix://");
+    path.expect("an Engine on a socket").into()
 }
 
 /// Prints what `docker` prints.
@@ -290,9 +329,14 @@ impl Step<'_> {
             host,
             name: &suffix,
             label: &self.runner.label,
-            image: image::built(),
+            image: self
+                .runner
+                .image
+                .as_deref()
+                .unwrap_or_else(|| image::built()),
             entrypoint,
             network: self.runner.network.as_deref(),
+            hosts: &self.runner.hosts,
             environment: &environment,
         };
         let started = Instant::now();
@@ -340,6 +384,20 @@ impl Ended {
     pub(crate) fn succeeded(self) -> Self {
         assert_eq!(self.code, Some(0), "{}", self.log());
         self
+    }
+
+    /// An output that is a number.
+    pub(crate) fn number(&self, name: &str) -> f64 {
+        self.output(name).parse().unwrap()
+    }
+
+    /// The annotations of a level that are at a file.
+    pub(crate) fn in_files(&self, level: &str) -> Vec<&commands::Annotation> {
+        let all = self.log.annotations.iter();
+        all.filter(|annotation| {
+            annotation.level == level && annotation.properties.contains_key("file")
+        })
+        .collect()
     }
 
     pub(crate) fn output(&self, name: &str) -> &str {
