@@ -4,7 +4,7 @@
 CARGO ?= cargo
 RIG := target/debug/rig
 
-.PHONY: test build check unit lint report e2e image test-kubernetes demo side-by-side compare picture bench release tables clean
+.PHONY: test build check unit lint report e2e test-kubernetes image demo side-by-side compare picture bench release tables clean
 
 # Everything that CI checks.
 test: build check unit lint report e2e
@@ -32,10 +32,9 @@ report:
 # The whole way on real BuildKit and a real registry. Compiled before the rig starts.
 e2e: build
 	$(CARGO) test --locked --test e2e --no-run
-	$(CARGO) test --locked --package aws-stand-in --no-run
-	$(CARGO) test --locked --workspace --test driver --no-run
+	$(CARGO) test --locked --workspace --test driver --test aws --no-run
 	$(RIG) exec --aws --classic -- $(CARGO) test --locked --test e2e
-	$(RIG) exec --aws -- $(CARGO) test --locked --package aws-stand-in --test aws
+	$(RIG) exec --aws -- $(CARGO) test --locked --workspace --test aws
 	$(RIG) exec -- $(CARGO) test --locked --workspace --test driver
 
 # The Kubernetes tests on a real cluster: that of KUBECONFIG, with buildx from PATH. Its pods are in NAMESPACE, which lets
@@ -70,11 +69,11 @@ compare: build
 picture: build
 	$(RIG) exec -- tests/report/picture
 
-# What the action costs beside buildx and the network.
+# What the action costs beside buildx and the network, what each cache spares, and how long builders take to boot.
 bench:
 	$(CARGO) build --locked --package rig
-	$(CARGO) bench --locked --workspace --bench overhead --bench boot --no-run
-	$(RIG) exec -- $(CARGO) bench --locked --workspace --no-fail-fast --bench overhead --bench boot
+	$(CARGO) bench --locked --workspace --bench overhead --bench cache --bench boot --no-run
+	$(RIG) exec -- $(CARGO) bench --locked --workspace --no-fail-fast --bench overhead --bench cache --bench boot
 
 # The binary as it is shipped.
 release:

@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::credentials::kubeconfig::Access;
 use crate::env::Env;
+use crate::image::Mutability;
 use crate::process::ProcessError;
 
 use address::Address;
@@ -36,10 +37,14 @@ pub(crate) struct Facts {
     pub engine: Result<Engine, String>,
     /// Registry host of the AWS account, when the inputs don't name one.
     pub registry: Option<String>,
+    /// The region of the AWS configuration, where an input needs one.
+    pub region: Option<String>,
     /// The time that `{{date}}` prints.
     pub now: Timestamp,
     /// The way into the cluster that is to build. None where another builder takes over.
     pub cluster: Option<Access>,
+    /// Which tags may move, by `host/repository`, as far as somebody has asked.
+    pub repositories: BTreeMap<String, Mutability>,
 }
 
 impl Facts {
@@ -66,8 +71,10 @@ impl Facts {
                 platform: "linux/amd64".to_owned(),
             }),
             registry: Some("123456789012.dkr.ecr.eu-west-1.amazonaws.com".to_owned()),
+            region: None,
             now: "2026-11-23T12:00:00Z".parse().expect("a time"),
             cluster: None,
+            repositories: BTreeMap::new(),
         }
     }
 }
@@ -115,6 +122,7 @@ pub(crate) struct GivenFacts {
     platform: Option<String>,
     registry: Option<String>,
     now: Option<Timestamp>,
+    repositories: BTreeMap<String, Mutability>,
 }
 
 impl GivenFacts {
@@ -144,10 +152,15 @@ impl GivenFacts {
                     let expected = "a time, as `2026-01-31T12:00:00Z`";
                     facts.now = Some(text.parse().map_err(|_| bad(expected))?);
                 }
+                Some((setting @ ("immutable" | "mutable"), text)) => {
+                    let (name, mutability) = mutability(setting, text);
+                    facts.repositories.insert(name, mutability);
+                }
                 _ => {
                     return Err(bad(
                         "`buildx=VERSION`, `engine=VERSION`, `engine=none`, `store=containerd`, \
-                         `store=classic`, `platform=OS/ARCH`, `registry=HOST` or `now=TIME`",
+                         `store=classic`, `platform=OS/ARCH`, `registry=HOST`, `now=TIME`, \
+                         `immutable=HOST/REPOSITORY` or `immutable=HOST/REPOSITORY!FILTER,FILTER`",
                     ));
                 }
             }
@@ -159,6 +172,21 @@ impl GivenFacts {
     pub(crate) fn registry(&self) -> Option<&str> {
         self.registry.as_deref()
     }
+}
+
+/// `host/repository`, and the filters behind an exclamation mark.
+fn mutability(setting: &str, text: &str) -> (String, Mutability) {
+    let (name, filters) = match text.split_once('!') {
+        Some((name, filters)) => (name, filters.split(',').map(str::to_owned).collect()),
+        None => (text, Vec::new()),
+    };
+    let mutability = match (setting, filters.is_empty()) {
+        ("immutable", true) => Mutability::Immutable,
+        ("immutable", false) => Mutability::ImmutableExcept(filters),
+        (_, true) => Mutability::Mutable,
+        (_, false) => Mutability::MutableExcept(filters),
+    };
+    (name.to_owned(), mutability)
 }
 
 /// Finds out what was not given, everything at once.
@@ -203,7 +231,9 @@ pub(crate) async fn probe(
         buildx: buildx?,
         engine,
         registry: given.registry.clone(),
+        region: None,
         cluster: None,
+        repositories: given.repositories.clone(),
     })
 }
 

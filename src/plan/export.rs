@@ -37,6 +37,15 @@ pub(super) fn choose(
     let push = inputs
         .push
         .unwrap_or(!inputs.load && inputs.outputs.is_empty());
+    if inputs.push == Some(false) {
+        for output in inputs.outputs.iter().filter(|output| output.pushes()) {
+            remarks.wrong(
+                "push",
+                "false",
+                format!("`true` or nothing beside the output `{output}`, which pushes"),
+            );
+        }
+    }
     let mut outputs = inputs.outputs.clone();
     let layers = layers(inputs, builder, engine, push, remarks);
     for output in outputs.iter_mut().filter(|output| output.is_image()) {
@@ -60,9 +69,12 @@ pub(super) fn choose(
     if push && !outputs.iter().any(OutputSpec::pushes) {
         let mut attributes = vec![("push".to_owned(), "true".to_owned())];
         attributes.extend(layers);
-        // The Engine's BuildKit would unpack an image that is only to be pushed: 18 to 32 s on a
-        // layer of 2.6 GB. `unpack=false` does not stop it, `store=false` does.
-        if engine_stores && engine.store == ImageStore::Containerd && !inputs.load {
+        // BuildKit over containerd's image store would fetch all layers and unpack an image that is
+        // only to be pushed: 18 to 32 s on a layer of 2.6 GB. `unpack=false` does not stop it,
+        // `store=false` does. The Engine's is one of these, and whatever `driver-opts: image` names
+        // may be; one without a store takes no notice.
+        let classic = engine_stores && engine.store == ImageStore::Classic;
+        if !classic && !inputs.load {
             attributes.push(("store".to_owned(), "false".to_owned()));
         }
         outputs.push(OutputSpec {

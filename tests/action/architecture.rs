@@ -23,16 +23,20 @@ const MAY_USE: &[(&str, &[&str])] = &[
     // What was typed, and what will be done.
     ("inputs::list", &[]),
     ("tags", &["image", "inputs::list"]),
-    ("inputs", &["env", "tags"]),
-    // What gives access: it knows registries and clusters, not the plan.
-    ("credentials", &["env", "image"]),
+    ("inputs", &["env", "image", "tags"]),
+    // What gives access: it knows inputs, registries and clusters, not the plan.
+    ("credentials", &["env", "image", "inputs"]),
     // The way into a cluster is a fact, too.
-    ("facts", &["credentials", "env", "inputs", "process"]),
+    (
+        "facts",
+        &["credentials", "env", "image", "inputs", "process"],
+    ),
     // `process` is how a command line is printed.
     (
         "plan",
         &[
             "credentials",
+            "env",
             "facts",
             "github",
             "image",
@@ -48,13 +52,25 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("host", &["env", "mounts"]),
     ("owner", &[]),
     ("proxy", &["env", "plan"]),
+    // What the plan writes to.
+    ("preflight", &["credentials", "image", "log", "plan"]),
     // The work. `build` and `push` call buildx as the builder's `Tool`.
     ("timings", &["build::rawjson"]),
     (
         "builder",
-        &["build::rawjson", "log", "plan", "process", "timings"],
+        &[
+            "build::rawjson",
+            "credentials",
+            "log",
+            "plan",
+            "process",
+            "timings",
+        ],
     ),
-    ("build", &["builder", "image", "plan", "process", "timings"]),
+    (
+        "build",
+        &["builder", "image", "log", "plan", "process", "timings"],
+    ),
     ("push", &["build", "builder", "image", "plan"]),
     // The end.
     (
@@ -69,6 +85,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "inputs",
             "mounts",
             "plan",
+            "preflight",
             "report",
         ],
     ),
@@ -185,7 +202,9 @@ const LONGEST: usize = 400;
 const LONGER: &[(&str, &str)] = &[
     ("src/build/progress.rs", "a good part of it are its tests"),
     ("src/inputs/spec.rs", "the one table of inputs"),
+    ("src/plan/cache/tests.rs", "tables of cases"),
     ("src/plan/tests.rs", "tables of cases"),
+    ("tests/action/architecture.rs", "the map itself"),
 ];
 
 /// Files that are tests as a whole.

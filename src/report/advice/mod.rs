@@ -62,8 +62,8 @@ const RULES: [Rule; 10] = [
     pull::base_image,
     cache::export_costs_more_than_it_gains,
     context::large_context,
-    cluster::over_the_api,
     registry::no_lifecycle_policy,
+    cluster::over_the_api,
 ];
 
 /// All that the rules have to say, what concerns most time first.
