@@ -1,13 +1,13 @@
 //! Each rule with a recorded build that fires it and one that does not.
 
 use super::{Facts, RULES, Rule, advise};
-use super::{cache, context, export, layers as layer, order, pull, registry};
+use super::{cache, cluster, context, export, layers as layer, order, pull, registry};
 use std::time::Duration;
 
 use crate::push::Layer;
 use crate::report::around::Entry;
 use crate::timings::tests::recording::Recording;
-use crate::timings::{BootStage, BuildTimings, Phase};
+use crate::timings::{BootStage, BuildTimings, Phase, Traffic};
 
 fn given(timings: &BuildTimings) -> Facts<'_> {
     Facts {
@@ -151,6 +151,13 @@ impl Known {
     }
 }
 
+/// A build whose context went to a pod.
+fn over_the_api(sent: u64) -> Known {
+    let mut known = Known::small("cold-push");
+    known.timings.api_traffic = Some(Traffic { sent, received: 0 });
+    known
+}
+
 /// A rule, a build that fires it, what it says then, and a build that does not fire it.
 fn cases() -> Vec<(Rule, Known, &'static [&'static str], Known)> {
     let entry = |name: &str, bytes| Entry {
@@ -251,6 +258,12 @@ fn cases() -> Vec<(Rule, Known, &'static [&'static str], Known)> {
                 repositories: vec![ecr],
                 ..Known::small("cold-push")
             },
+        ),
+        (
+            cluster::over_the_api,
+            over_the_api(2_500_000_000),
+            &["2.50 GB went to the builder over", "`.dockerignore`"],
+            over_the_api(400_000_000),
         ),
     ]
 }
