@@ -139,6 +139,12 @@ impl Known {
         Self::of(Recording::large(name).timings())
     }
 
+    /// The same with so many bytes sent over a cluster's API server.
+    fn over_the_api(mut self, sent: u64) -> Self {
+        self.timings.api_traffic = Some(Traffic { sent, received: 0 });
+        self
+    }
+
     fn facts(&self) -> Facts<'_> {
         Facts {
             timings: &self.timings,
@@ -240,6 +246,12 @@ fn cases() -> Vec<(Rule, Known, &'static [&'static str], Known)> {
                 "`.dockerignore`",
             ],
             Known::small("cold-push"),
+        ),
+        (
+            cluster::over_the_api,
+            Known::large("large-context").over_the_api(620_000_000),
+            &["620.0 MB went to the builder", "`.dockerignore`"],
+            Known::small("cold-push").over_the_api(20_000_000),
         ),
         (
             registry::no_lifecycle_policy,
