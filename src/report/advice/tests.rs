@@ -157,13 +157,6 @@ impl Known {
     }
 }
 
-/// A build whose context went to a pod.
-fn over_the_api(sent: u64) -> Known {
-    let mut known = Known::small("cold-push");
-    known.timings.api_traffic = Some(Traffic { sent, received: 0 });
-    known
-}
-
 /// A rule, a build that fires it, what it says then, and a build that does not fire it.
 fn cases() -> Vec<(Rule, Known, &'static [&'static str], Known)> {
     let entry = |name: &str, bytes| Entry {
@@ -270,12 +263,6 @@ fn cases() -> Vec<(Rule, Known, &'static [&'static str], Known)> {
                 repositories: vec![ecr],
                 ..Known::small("cold-push")
             },
-        ),
-        (
-            cluster::over_the_api,
-            over_the_api(2_500_000_000),
-            &["2.50 GB went to the builder over", "`.dockerignore`"],
-            over_the_api(400_000_000),
         ),
     ]
 }
