@@ -6,6 +6,7 @@
 
 mod argv;
 mod builder;
+mod buildkitd;
 mod cache;
 mod context;
 mod export;
@@ -96,15 +97,16 @@ impl Place {
         self.folder.join(format!("secret-{index}"))
     }
 
+    /// Certificates for BuildKit's daemon.
+    pub(crate) fn certificates_file(&self) -> PathBuf {
+        self.folder.join("certificates.pem")
+    }
+
     /// The configuration of BuildKit's daemon.
     pub(crate) fn buildkitd_config_file(&self) -> PathBuf {
         self.folder.join("buildkitd.toml")
     }
 }
-
-/// From here on buildx ends when the connection to its pod is cut
-/// (<https://github.com/docker/buildx/pull/3966>).
-const NOTICES_CUT_CONNECTIONS: semver::Version = semver::Version::new(0, 36, 0);
 
 /// Everything that will be done.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -273,13 +275,6 @@ impl Plan {
         let (engine, builder) = match (&facts.cluster, &facts.engine) {
             (Some(access), engine) => {
                 let builder = BuilderPlan::in_cluster(inputs, access, run, place, &mut remarks);
-                if facts.buildx.version < NOTICES_CUT_CONNECTIONS {
-                    remarks.notices.push(format!(
-                        "buildx {} hangs when its connection to a Kubernetes pod is cut: \
-                         {NOTICES_CUT_CONNECTIONS} fails at once",
-                        facts.buildx.version
-                    ));
-                }
                 if inputs.load && engine.is_err() {
                     remarks.wrong("load", "true", "a Docker Engine to load the image into");
                 }

@@ -16,6 +16,9 @@ use crate::timings::Phase;
 /// Tags that are named below the headline.
 const MOST_TAGS: usize = 20;
 
+/// Bytes of a line of an error, or of a step's last output.
+const LONGEST_LINE: usize = 4_000;
+
 /// The headline with its line of facts.
 pub(super) fn headline(outcome: &Outcome) -> Part {
     let Outcome {
@@ -122,15 +125,21 @@ fn whole_code(reference: &str) -> String {
     format!("`{reference}`")
 }
 
+/// A line short enough to leave room for others.
+fn cut(line: &str) -> &str {
+    line.get(..line.floor_char_boundary(LONGEST_LINE))
+        .unwrap_or(line)
+}
+
 /// Why it failed, with the step's last words.
 pub(super) fn failure(error: &Error) -> Part {
     let mut text = String::new();
     for line in error.lines() {
-        let _ = writeln!(text, "> {}  ", plain(&line));
+        let _ = writeln!(text, "> {}  ", plain(cut(&line)));
     }
     if let Some(failure) = error.failure().filter(|failure| !failure.tail.is_empty()) {
         text.push('\n');
-        text.push_str(&block(failure.tail.iter().map(String::as_str)));
+        text.push_str(&block(failure.tail.iter().map(|line| cut(line))));
     }
     Part::text(text)
 }

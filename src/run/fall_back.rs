@@ -47,15 +47,18 @@ impl Run {
         place: &Place,
         first: &Error,
     ) -> Result<(), Error> {
-        tracing::warn!(
+        let words = format!(
             "the cluster can't build, this machine does: {}",
             first.lines().join("\n")
         );
+        tracing::warn!("{words}");
         settled.facts.cluster = None;
         settled.plan = self.plan_with(inputs, &settled.facts, place)?;
         // Left in place, it would tell the post step of a builder in the cluster.
         let _ = std::fs::remove_file(place.kubeconfig_file());
         show(&settled.plan);
+        // The log has it already, the summary is to have it, too.
+        settled.plan.warnings.push(words);
         Ok(())
     }
 }

@@ -18,6 +18,7 @@ use secrecy::ExposeSecret as _;
 use tokio_util::sync::CancellationToken;
 
 use crate::builder::{Builder, Tool};
+use crate::certificates;
 use crate::check;
 use crate::cli::Flags;
 use crate::credentials::aws::{Session, Settings};
@@ -27,12 +28,12 @@ use crate::error::Error;
 use crate::facts::GivenFacts;
 use crate::folder;
 use crate::github::trust;
-use crate::history::{self, History, Workflow};
+use crate::history::{self, History, Leg, Workflow};
 use crate::host;
 use crate::inputs::{Given, Inputs};
 use crate::mounts::{self, Mounts};
 use crate::owner;
-use crate::plan::{Place, Plan};
+use crate::plan::Place;
 use crate::post;
 use crate::push;
 use crate::report::{self, Around, Built, Outcome};
@@ -88,7 +89,7 @@ impl Run {
         }
         let inputs = inputs?;
         let session = self.session(&inputs)?;
-        mounts::check_certificates(&self.env)?;
+        certificates::check(&self.env)?;
         let folder = folder::create(&self.env).map_err(Error::Folder)?;
         let place = Place::at(folder.path());
         let session = session.hand_over(&place.tokens_folder())?;
@@ -103,8 +104,8 @@ impl Run {
         }
         post::note(&settled.plan, &place, &self.env).map_err(report::ReportError::from)?;
         let workflow = Workflow::from_env(&self.env, inputs.github_token.as_ref());
-        let driver = settled.plan.builder.driver.name();
-        let history = History::ask(workflow.as_ref(), inputs.compare_with.as_deref(), driver);
+        let leg = Leg::new(&self.env, &inputs, &settled.plan);
+        let history = History::ask(workflow.as_ref(), inputs.compare_with.as_deref(), &leg);
         let mut recorder = Recorder::new(self.started);
         let result =
             self.execute_or_fall_back(&inputs, &session, &mut settled, &place, &mut recorder);
@@ -138,25 +139,12 @@ impl Run {
         }
         if inputs.comment {
             let markdown = report::summary(&outcome, history::LONGEST_COMMENT);
-            Box::pin(history::comment(
-                workflow.as_ref(),
-                &self.leg(&outcome.plan),
-                &markdown,
-            ))
-            .await;
+            Box::pin(history::comment(workflow.as_ref(), &leg, &markdown)).await;
         }
         match outcome.result {
             Err(error) => Err(error),
             Ok(_) => Ok(written?),
         }
-    }
-
-    /// What tells this leg of a matrix from the others: the job, and what it builds.
-    fn leg(&self, plan: &Plan) -> String {
-        let job = self.env.get("GITHUB_JOB").unwrap_or_default();
-        let image = plan.images.first().and_then(|image| image.tags.first());
-        let driver = plan.builder.driver.name();
-        format!("{job} {} {driver}", image.map_or("", String::as_str))
     }
 
     fn inputs(&self, flags: &Flags) -> Result<Inputs, Error> {
@@ -206,12 +194,13 @@ impl Run {
         let Some(image) = plan.images.first() else {
             return Ok(Built::default());
         };
-        fill(place, plan, inputs)?;
+        fill(place, plan, inputs, &self.env)?;
         let mut tool = Tool {
             program: image.program(),
             env: credentials.env.clone(),
         };
         tool.env.extend(self.handed_on(plan, session).await?);
+        tool.env.extend(settled.facts.engine_variables());
         recorder.add(stage("inputs, facts, plan", Phase::Setup, self.started));
         let ready = self.get_ready(session, settled, image, &credentials, &tool, recorder);
         let (builder, found) = Box::pin(ready).await?;
@@ -222,7 +211,7 @@ impl Run {
             return Ok(Built::default());
         };
         for stage in builder.stages() {
-            recorder.add(stage.clone());
+            recorder.add_boot(stage.clone());
         }
         let cancel = self.cancel.child_token();
         let isolated = Mounts::of(&self.env).is_some();
@@ -247,6 +236,10 @@ impl Run {
             }
             Err(error) => Err(error),
         };
+        if let Some(traffic) = builder.traffic() {
+            show::traffic(traffic);
+            recorder.went_over_the_api(traffic);
+        }
         let begin = Timestamp::now();
         builder.stop(&self.cancel).await;
         recorder.add(stage("remove the builder", Phase::Builder, begin));
@@ -277,7 +270,14 @@ async fn while_it_lives<T>(
 ) -> Result<T, Error> {
     let mut built = std::pin::pin!(built);
     let lost = tokio::select! {
-        built = &mut built => return built,
+        built = &mut built => match built {
+            // buildx noticed first; what it says of it helps nobody.
+            Err(Error::Build(error)) if error.is_disconnection() => {
+                let lost = builder.after_disconnection().await;
+                return Err(lost.map_or(Error::Build(error), Error::from));
+            }
+            built => return built,
+        },
         lost = builder.lost() => lost,
     };
     cancel.cancel();

@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use super::clock::{Scale, whole_milliseconds};
 use super::partition::{Activity, partition};
 use super::vertex::{Room, VertexRecord, cut};
-use super::{BootStage, BuildTimings, Interval, Retry, RetryTime, Stage, Step};
+use super::{BootStage, BuildTimings, Interval, Retry, RetryTime, Stage, Step, Traffic};
 use crate::build::rawjson::SolveStatus;
 
 /// Vertices, statuses and runs of both that are kept at most; what comes beyond is not timed. A build of 10,000 steps has some 50,000.
@@ -26,11 +26,13 @@ const MOST_RETRIES: usize = 100;
 pub(crate) struct Recorder {
     started: Timestamp,
     stages: Vec<Stage>,
+    boot: Vec<Stage>,
     retries: Vec<Retry>,
     /// How many retries there were, kept or not.
     attempt: usize,
     vertices: BTreeMap<String, VertexRecord>,
     room: Room,
+    api_traffic: Option<Traffic>,
 }
 
 impl Recorder {
@@ -39,15 +41,28 @@ impl Recorder {
         Self {
             started,
             stages: Vec::new(),
+            boot: Vec::new(),
             retries: Vec::new(),
             attempt: 0,
             vertices: BTreeMap::new(),
             room: Room(MOST_RECORDS),
+            api_traffic: None,
         }
+    }
+
+    /// Takes note of what went over a cluster's API server.
+    pub(crate) fn went_over_the_api(&mut self, traffic: Traffic) {
+        self.api_traffic = Some(traffic);
     }
 
     /// Adds work of our own, which may overlap the build and other stages.
     pub(crate) fn add(&mut self, stage: Stage) {
+        self.stages.push(stage);
+    }
+
+    /// Adds a part of the builder's boot.
+    pub(crate) fn add_boot(&mut self, stage: Stage) {
+        self.boot.push(stage.clone());
         self.stages.push(stage);
     }
 
@@ -103,6 +118,7 @@ impl Recorder {
         let mut boot: Vec<BootStage> = vertices
             .iter()
             .flat_map(|vertex| vertex.boot(&scale))
+            .chain(self.boot.iter().map(|stage| stage.boot(&scale)))
             .collect();
         boot.sort_by(|a, b| (a.started, &a.name).cmp(&(b.started, &b.name)));
         let mut retries: Vec<RetryTime> = self
@@ -127,6 +143,7 @@ impl Recorder {
             cached_steps: of_builder().filter(|vertex| vertex.cached).count(),
             total_steps: of_builder().count(),
             clock_offset: scale.offset,
+            api_traffic: self.api_traffic,
         }
     }
 }
@@ -162,6 +179,15 @@ impl Retry {
 }
 
 impl Stage {
+    fn boot(&self, scale: &Scale) -> BootStage {
+        let interval = scale.interval(self.started, Some(self.ended));
+        BootStage {
+            name: self.name.clone(),
+            started: interval.start,
+            duration: interval.length(),
+        }
+    }
+
     fn finish(&self, scale: &Scale) -> (Activity, Step) {
         let interval = scale.interval(self.started, Some(self.ended));
         let step = Step {

@@ -41,7 +41,7 @@ const TOKEN: &str = "GetAuthorizationToken";
 
 /// The API, answering as long as the test's process lives.
 pub(crate) struct Ecr {
-    address: String,
+    pub address: String,
     answers: Answers,
     asked: Arc<Mutex<Vec<Request>>>,
 }

@@ -10,11 +10,14 @@
 //! - [`failure`]: builds, builders and registries that fail
 //! - [`preflight`], [`retry`]: what is known before the build, and what is tried again
 //! - [`report`]: outputs, summary, timings file
+//! - [`compare`]: timings files of several runs
+//! - [`history`]: earlier runs and comments, of the stand-in [`github`]
 //! - [`cancel`]: signals, and what a killed run leaves
 //! - [`session`], [`credentials`]: AWS credentials and logins; [`secrets`]: that nothing secret gets out
-//! - [`network`], who goes through a proxy
+//! - [`network`], [`authority`]: who goes through a proxy, who is trusted, where the Engine is
 //! - [`plan`]: the command line
 //! - [`architecture`]: which module may use which
+//! - [`examples`]: what examples/eks says, twice
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -22,13 +25,18 @@
 )]
 
 mod architecture;
+mod authority;
 mod build;
 mod cache;
 mod cancel;
+mod compare;
 mod credentials;
 mod ecr;
 mod engine;
+mod examples;
 mod failure;
+mod github;
+mod history;
 mod http;
 mod inputs;
 mod network;

@@ -26,6 +26,9 @@ pub(crate) struct Ran {
     pub build_environment: String,
     /// Every variable of every child that stands in for buildx.
     pub environments: String,
+    /// The files that `buildx create` got.
+    pub buildkitd_config: String,
+    pub certificates: String,
     /// From the call of `finish` to the end.
     pub took: Duration,
     /// Everything that the step wrote anywhere, as it was: the place to look for secrets.
@@ -50,11 +53,15 @@ impl Ran {
         ]
         .join("\n");
         let stable = |text: &str| placeholders(text, runner.root());
+        let outputs = values(&command("github_output"));
+        if let Some(timings) = outputs.get("timings") {
+            leave(timings);
+        }
         Self {
             code,
             log: stable(&text("stdout")),
             stderr: stable(&text("stderr")),
-            outputs: values(&command("github_output")),
+            outputs,
             state: values(&command("github_state")),
             summary: stable(&command("github_step_summary")),
             calls: stable(&text("buildx/calls"))
@@ -63,6 +70,8 @@ impl Ran {
                 .collect(),
             environments: text("buildx/environments"),
             build_environment: stable(&text("buildx/environment")),
+            buildkitd_config: text("buildx/buildkitd.toml"),
+            certificates: text("buildx/certificates.pem"),
             took,
             everything,
         }
@@ -111,6 +120,15 @@ impl Ran {
         assert!(self.outputs.is_empty(), "{:?}", self.outputs);
         self
     }
+}
+
+/// Leaves the timings of a test's last run where `tests/report/run` puts them before their schema.
+fn leave(timings: &str) {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/report/runs");
+    fs::create_dir_all(&folder).unwrap();
+    let thread = std::thread::current();
+    let name = thread.name().unwrap_or("a test").replace(':', "-");
+    fs::write(folder.join(format!("{name}.json")), timings).unwrap();
 }
 
 /// Reads a file of outputs or state as the runner does: `name=value`, or `name<<delimiter`, lines,

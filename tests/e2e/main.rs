@@ -11,18 +11,23 @@
 )]
 
 mod action;
+#[path = "../action/authority.rs"]
+mod authority;
 mod aws;
 mod builders;
 mod cache;
 mod cancel;
+mod dist;
 mod ecr;
 mod failures;
 mod image;
 mod inputs;
 mod main_job;
+mod network;
 mod paths;
 mod registry;
 mod rig;
 mod runner;
+mod stopwatch;
 #[expect(dead_code, reason = "the bench uses more of it")]
 mod traffic;

@@ -2,6 +2,8 @@
 //!
 //! Each summary is also left in `target/report`, where `tests/report/run` puts it before a Markdown renderer and Mermaid.
 
+mod bad_input;
+
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
