@@ -69,12 +69,11 @@ compare: build
 picture: build
 	$(RIG) exec -- tests/report/picture
 
-# What the action costs beside buildx and the network, what a builder's boot does, and what each cache spares.
+# What the action costs beside buildx and the network, what each cache spares, and how long builders take to boot.
 bench:
 	$(CARGO) build --locked --package rig
-	$(CARGO) bench --locked --workspace --bench overhead --bench boot --bench cache --no-run
-	$(RIG) exec -- $(CARGO) bench --locked --workspace --no-fail-fast --bench overhead --bench boot
-	$(RIG) exec -- $(CARGO) bench --locked --bench cache
+	$(CARGO) bench --locked --workspace --bench overhead --bench cache --bench boot --no-run
+	$(RIG) exec -- $(CARGO) bench --locked --workspace --no-fail-fast --bench overhead --bench cache --bench boot
 
 # The binary as it is shipped.
 release:

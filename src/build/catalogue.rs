@@ -35,6 +35,9 @@ pub(super) fn may_be_missing_repository(message: &str) -> bool {
 
 const MISSING: &[&str] = &["blobs/uploads", "eof"];
 
+/// What Amazon ECR says of a token that ran out.
+pub(super) const EXPIRED: &str = "authorization token has expired";
+
 const fn stays(words: &'static [&'static str], hint: &'static str) -> Entry {
     Entry {
         words,
@@ -66,7 +69,7 @@ const CATALOGUE: &[Entry] = &[
          one from the rule (IMMUTABLE_WITH_EXCLUSION)",
     ),
     refusal(
-        &["authorization token has expired"],
+        &[EXPIRED],
         "the login ran out: get AWS credentials right before this step, and don't log in to this registry elsewhere",
     ),
     refusal(

@@ -66,16 +66,32 @@ impl Failure {
         catalogue::find(&self.message).is_some_and(|entry| entry.is_refusal)
     }
 
+    /// Whether a push to Amazon ECR may have ended because its token ran out. Asked with HEAD, the
+    /// registry can't say why it refuses.
+    pub(crate) fn may_be_expired_login(&self) -> bool {
+        let host = self.message.split_once("https://");
+        let host = host.and_then(|(_, url)| url.split('/').next());
+        let is_ecr = host.is_some_and(|host| matches!(Registry::from_host(host), Registry::Ecr(_)));
+        let without_words = is_ecr
+            && self.message.contains("HEAD request")
+            && self.message.contains("403 Forbidden");
+        self.is_of_push() && (without_words || self.message.contains(catalogue::EXPIRED))
+    }
+
+    /// Whether it is a push that failed, or the way to the builder; no step of the Dockerfile.
+    fn is_of_push(&self) -> bool {
+        match &self.step {
+            Some(step) => PUSHING.iter().any(|start| step.starts_with(start)),
+            // buildx did not get to the builder, or lost it on the way back.
+            None => BETWEEN.iter().any(|words| self.message.contains(words)),
+        }
+    }
+
     /// Whether the same may succeed a moment later: a push, or the way to the builder, that a passing
     /// fault ended. Never a step of the Dockerfile, whatever it says. Amazon ECR cuts uploads to
     /// repositories that don't exist, so that `seen` tells which ones do, as `registry/repository`.
     pub(crate) fn passes(&self, seen: &dyn Fn(&str) -> bool) -> bool {
-        let of_push = match &self.step {
-            Some(step) => PUSHING.iter().any(|start| step.starts_with(start)),
-            // buildx did not get to the builder, or lost it on the way back.
-            None => BETWEEN.iter().any(|words| self.message.contains(words)),
-        };
-        of_push
+        self.is_of_push()
             && catalogue::find(&self.message).is_some_and(|entry| entry.passes)
             && !(catalogue::may_be_missing_repository(&self.message)
                 && self.ecr_repository().is_some_and(|name| !seen(&name)))

@@ -121,7 +121,7 @@ async fn make(request: &TokenRequest, env: &Env, now: SystemTime) -> Result<Stri
         cluster: cluster(),
         source,
     };
-    let aws = Session::of_run(env)
+    let aws = Session::of_run(env, None)
         .map_err(session)?
         .with_profile(request.profile.as_deref());
     let config = aws.config(request.region.as_deref()).await;

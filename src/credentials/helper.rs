@@ -8,15 +8,16 @@
 
 use std::fs;
 use std::io::{self, Read as _, Write as _};
+use std::path::Path;
 use std::process::ExitCode;
 
 use jiff::{SignedDuration, Timestamp};
 use secrecy::ExposeSecret as _;
 
+use super::aws::Session;
 use super::aws::error::words;
-use super::aws::{Session, SessionError};
 use super::ecr::{self, EcrError, Token, USER};
-use super::{TOKENS_VARIABLE, write_private};
+use super::{TOKENS_VARIABLE, logins, write_private};
 use crate::env::Env;
 use crate::image::Registry;
 
@@ -29,6 +30,9 @@ const LONGEST_REQUEST: u64 = 4096;
 
 /// A token is not used in its last minutes: a push that begins with it must be able to end.
 const MARGIN: SignedDuration = SignedDuration::from_mins(15);
+
+/// What the names of files with tokens begin with.
+const TOKEN: &str = "token-";
 
 /// Answers one request.
 pub(crate) async fn run(arguments: &[String], env: &Env) -> ExitCode {
@@ -67,12 +71,20 @@ async fn get(server: &str, env: &Env) -> (String, ExitCode) {
         .split('/')
         .next()
         .unwrap_or_default();
-    match token(&Registry::from_host(host), env).await {
-        Ok(Some(token)) => {
+    let tokens = env.path(TOKENS_VARIABLE);
+    let login = match tokens.and_then(|folder| logins::find(folder, host)) {
+        Some(login) => Ok(Some(login)),
+        None => match token(&Registry::from_host(host), env).await {
+            Ok(token) => Ok(token.map(|token| (USER.to_owned(), token.password))),
+            Err(error) => Err(error),
+        },
+    };
+    match login {
+        Ok(Some((user, password))) => {
             let answer = serde_json::json!({
                 "ServerURL": server,
-                "Username": USER,
-                "Secret": token.password.expose_secret(),
+                "Username": user,
+                "Secret": password.expose_secret(),
             });
             (answer.to_string(), ExitCode::SUCCESS)
         }
@@ -97,25 +109,23 @@ async fn token(registry: &Registry, env: &Env) -> Result<Option<Token>, EcrError
         .as_ref()
         .and_then(|file| fs::read_to_string(file).ok())
         .and_then(|text| Token::from_file(&text));
+    let logged_in = kept.is_some();
     if let Some(token) = kept.filter(|token| is_good(token, Timestamp::now())) {
         return Ok(Some(token));
     }
-    let session = Session::of_run(env).map_err(|source| EcrError::Session {
-        subject: format!("`{}`", registry.host()),
-        source,
-    })?;
-    let token = match (ecr::token(registry, &session).await, registry) {
-        // Anybody may read the public gallery, where nobody has to log in.
-        (
-            Err(EcrError::Session {
-                source: SessionError::Nothing { .. },
-                ..
-            }),
-            Registry::EcrPublic { .. },
-        ) => {
-            return Ok(None);
-        }
-        (token, _) => token?,
+    let fetched = async {
+        let session = Session::of_run(env, Some(registry.host()));
+        let session = session.map_err(|source| EcrError::Session {
+            subject: format!("`{}`", registry.host()),
+            source,
+        })?;
+        ecr::token(registry, &session).await
+    };
+    let token = match fetched.await {
+        Ok(token) => token,
+        // Anybody may read the public gallery: one who is not let in there reads it as anybody.
+        Err(_) if matches!(registry, Registry::EcrPublic { .. }) && !logged_in => None,
+        Err(error) => return Err(error),
     };
     if let (Some(token), Some(file)) = (&token, file) {
         // Kept for the next request; without it that one fetches again.
@@ -131,7 +141,17 @@ fn is_good(token: &Token, now: Timestamp) -> bool {
 /// Name of the file that holds a host's token. The host was recognised as ECR's, so that it has no
 /// character that means something in a path.
 pub(super) fn token_file(host: &str) -> String {
-    format!("{}.json", host.to_ascii_lowercase())
+    format!("{TOKEN}{}.json", host.to_ascii_lowercase())
+}
+
+/// Removes the tokens that a run has left, so that new ones are fetched.
+pub(crate) fn forget(tokens: &Path) {
+    for entry in fs::read_dir(tokens).into_iter().flatten().flatten() {
+        if entry.file_name().to_string_lossy().starts_with(TOKEN) {
+            // One that stays is refused again, which is what is said then.
+            let _ = fs::remove_file(entry.path());
+        }
+    }
 }
 
 #[cfg(test)]
@@ -155,6 +175,19 @@ mod tests {
             assert_eq!(text, NOT_FOUND, "{host}");
             assert_eq!(code, ExitCode::FAILURE, "{host}");
         }
+    }
+
+    #[test]
+    fn tokens_are_forgotten_and_nothing_else_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let token = token_file("123456789012.dkr.ecr.eu-west-1.amazonaws.com");
+        for name in [&*token, "logins.json", "aws-settings.json"] {
+            fs::write(folder.path().join(name), "{}").unwrap();
+        }
+        forget(folder.path());
+        let left = fs::read_dir(folder.path()).unwrap().count();
+        assert_eq!(left, 2);
+        assert!(!folder.path().join(token).exists());
     }
 
     #[tokio::test]

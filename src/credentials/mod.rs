@@ -1,6 +1,6 @@
 //! What this run may access: a private Docker configuration that names our credential helper.
 //!
-//! In: the plan's registries, a folder of this run alone, the environment. Out: [`Credentials`],
+//! In: the plan's registries, other registries' logins, a folder of this run alone, the environment. Out: [`Credentials`],
 //! whose variables the build's processes get. BuildKit asks buildx for logins, buildx reads
 //! `DOCKER_CONFIG/config.json` and calls the helper again after 4 min 50 s
 //! (<https://github.com/docker/buildx/blob/461836ba0/util/dockerutil/dockerconfig/configprovider.go>),
@@ -13,6 +13,7 @@ pub(crate) mod ecr;
 pub(crate) mod eks;
 pub(crate) mod helper;
 pub(crate) mod kubeconfig;
+mod logins;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -21,10 +22,12 @@ use std::io;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
+use secrecy::SecretString;
 use thiserror::Error;
 
 use crate::env::Env;
 use crate::image::Registry;
+use crate::inputs::registry_auth::Login;
 
 /// Name of the helper as `config.json` has it; Docker puts `docker-credential-` before it.
 const HELPER: &str = "fast-ecr-push";
@@ -38,12 +41,13 @@ pub(crate) const TOKENS_FOLDER: &str = "tokens";
 pub(crate) const TOKENS_VARIABLE: &str = "FAST_ECR_PUSH_TOKENS";
 
 /// The private Docker configuration of a run.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(crate) struct Credentials {
     /// Variables for the processes that build.
     pub env: BTreeMap<String, OsString>,
     /// Where the helper looks for tokens.
     pub tokens: PathBuf,
+    logins: Vec<Login>,
 }
 
 /// Credentials could not be had or kept.
@@ -92,6 +96,7 @@ impl Credentials {
     pub(crate) fn prepare(
         folder: &Path,
         registries: &[Registry],
+        logins: &[Login],
         env: &Env,
     ) -> Result<Self, CredentialsError> {
         let docker = folder.join("docker");
@@ -100,14 +105,18 @@ impl Credentials {
         for path in [&docker, &bin, &tokens] {
             create_private_folder(path)?;
         }
+        let others: Vec<&Login> = logins.iter().filter(|login| !login.is_ecr).collect();
+        let general = others.iter().filter(|login| login.scope.is_none());
         let hosts: Vec<&str> = registries
             .iter()
-            .filter(|registry| matches!(registry, Registry::Ecr(_)))
+            .filter(|registry| !matches!(registry, Registry::Other { .. }))
             .map(Registry::host)
+            .chain(general.map(|login| logins::key(login.registry.host())))
             .collect();
         let own = docker_config::users_own(env)?;
         let config = docker_config::private(own, &hosts, HELPER);
         write_private(&docker.join("config.json"), config.to_string().as_bytes())?;
+        logins::write(&others, &tokens, &docker)?;
         docker_config::write_node_id(&docker, env)?;
         let program = bin.join(HELPER_PROGRAM);
         std::env::current_exe()
@@ -123,6 +132,7 @@ impl Credentials {
         Ok(Self {
             env: Self::variables(folder, env),
             tokens,
+            logins: logins.to_vec(),
         })
     }
 
@@ -149,6 +159,20 @@ impl Credentials {
             variables.insert("KUBECONFIG".to_owned(), kubeconfig.into_os_string());
         }
         variables
+    }
+
+    /// Whether user and password of a host are given as they are.
+    pub(crate) fn knows(&self, host: &str) -> bool {
+        let mut logins = self.logins.iter();
+        logins.any(|login| !login.is_ecr && login.scope.is_none() && login.registry.host() == host)
+    }
+
+    /// The AWS keys that are given for a host: id and secret.
+    pub(crate) fn keys(&self, host: &str) -> Option<(&str, &SecretString)> {
+        let mut logins = self.logins.iter();
+        let login = logins.find(|login| login.is_ecr && login.registry.host() == host)?;
+        let (id, secret) = login.user.as_ref()?;
+        Some((id, secret))
     }
 
     /// Gives the helper a token for a registry, so that it need not fetch it again.
@@ -206,6 +230,7 @@ mod tests {
         let credentials = Credentials::prepare(
             folder.path(),
             std::slice::from_ref(&registry),
+            &[],
             &Env::from([("PATH", "/bin")]),
         )
         .unwrap();

@@ -11,6 +11,7 @@ use secrecy::SecretString;
 use super::Given;
 use super::grammar::Rule;
 use super::reader::Reader;
+use crate::image::Registry;
 
 /// What the inputs say about AWS credentials; nothing of it has to be given.
 #[derive(Debug, Clone, Default)]
@@ -58,6 +59,13 @@ const EXTERNAL_ID: Rule = Rule {
 const ACCOUNT: Rule = Rule {
     holds: is_account,
     expected: "account ids of 12 digits each, in quotes where one begins with 0",
+};
+
+pub(super) const REGISTRY: Rule = Rule {
+    holds: |text| is_account(text) || !matches!(Registry::from_host(text), Registry::Other { .. }),
+    expected: "an account's id of 12 digits, in quotes where it begins with 0, or a host of Amazon ECR, as \
+               `123456789012.dkr.ecr.eu-west-1.amazonaws.com` or `public.ecr.aws`; for others there is \
+               `registry-auth`",
 };
 
 /// What an ARN, a name and a session are made of (`[\w+=,.@-]`).

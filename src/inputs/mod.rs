@@ -15,6 +15,7 @@ pub(crate) mod list;
 pub(crate) mod new_repository;
 pub(crate) mod output_spec;
 mod reader;
+pub(crate) mod registry_auth;
 mod secret;
 pub(crate) mod spec;
 
@@ -36,6 +37,7 @@ pub(crate) use choices::{Cache, CacheMode, Compression, Driver, Fallback};
 use new_repository::NewRepository;
 use output_spec::OutputSpec;
 use reader::Reader;
+use registry_auth::Login;
 pub(crate) use secret::{LARGEST as LARGEST_SECRET, Secret};
 use spec::{Kind, SPECS};
 
@@ -93,6 +95,7 @@ impl Given {
                     Ok(items) => texts.extend(secret::to_mask(&items)),
                     Err(_) => texts.push(SecretString::from(text)),
                 },
+                Kind::Logins => texts.extend(registry_auth::to_mask(text)),
                 _ => {}
             }
         }
@@ -111,6 +114,9 @@ pub(crate) struct Inputs {
     pub flavor: Flavor,
     pub repository: Option<String>,
     pub registry: Option<String>,
+    /// Accounts and hosts of Amazon ECR.
+    pub registries: Vec<String>,
+    pub registry_auth: Vec<Login>,
     pub aws_region: Option<String>,
     pub aws: Aws,
     /// None where no repository is to be created.
@@ -231,6 +237,8 @@ impl Inputs {
             flavor: reader.flavor(),
             repository: reader.text("repository"),
             registry: reader.text("registry"),
+            registries: reader.items("registries", aws::REGISTRY),
+            registry_auth: reader.registry_auth(),
             aws_region: reader.region("aws-region"),
             aws: Aws::read(&mut reader, given),
             create_repository: reader.new_repository("create-repository"),

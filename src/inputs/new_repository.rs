@@ -108,7 +108,7 @@ impl NewRepository {
             }
         }
         new.encryption = encryption(kind, key)?;
-        new.mutability = mutability(setting.as_deref(), filters)?;
+        new.mutability = mutability(setting.as_deref(), &filters)?;
         Ok(new)
     }
 }
@@ -136,14 +136,14 @@ fn encryption(
 
 fn mutability(
     setting: Option<&str>,
-    filters: Vec<String>,
+    filters: &[String],
 ) -> Result<Option<Mutability>, (String, String)> {
     let found = match setting {
         None if filters.is_empty() => return Ok(None),
         Some("MUTABLE") => Some(Mutability::Mutable),
         Some("IMMUTABLE") => Some(Mutability::Immutable),
-        Some("IMMUTABLE_WITH_EXCLUSION") => Some(Mutability::ImmutableExcept(filters.clone())),
-        Some("MUTABLE_WITH_EXCLUSION") => Some(Mutability::MutableExcept(filters.clone())),
+        Some("IMMUTABLE_WITH_EXCLUSION") => Some(Mutability::ImmutableExcept(filters.to_owned())),
+        Some("MUTABLE_WITH_EXCLUSION") => Some(Mutability::MutableExcept(filters.to_owned())),
         _ => None,
     };
     let excludes = matches!(

@@ -9,6 +9,7 @@ use super::attest::Attest;
 use super::grammar::Rule;
 use super::new_repository::NewRepository;
 use super::output_spec::OutputSpec;
+use super::registry_auth::{self, Login};
 use super::secret::{self, Secret};
 use super::spec::{self, Kind};
 use super::{Call, Given, InputError, Inputs, grammar, list};
@@ -195,6 +196,13 @@ impl<'a> Reader<'a> {
     pub(super) fn secrets(&mut self) -> Vec<Secret> {
         let items = self.list("secrets");
         self.keep(secret::secrets(items))
+    }
+
+    pub(super) fn registry_auth(&mut self) -> Vec<Login> {
+        match self.given.text("registry-auth") {
+            Some(text) => self.keep(registry_auth::parse(text)),
+            None => Vec::new(),
+        }
     }
 
     pub(super) fn named_secrets(

@@ -32,6 +32,8 @@ pub(crate) enum Kind {
     Secret,
     /// List of `id=value` with one item a line, never shown either.
     Secrets,
+    /// Logins at registries, as YAML, never shown either.
+    Logins,
 }
 
 /// One input: the only place that says its name, default and meaning.
@@ -115,6 +117,18 @@ pub(crate) const SPECS: &[Spec] = &[
         Kind::Text,
         "",
         "Registry host for `repository` (default: the account's own Amazon ECR)",
+    ),
+    spec(
+        "registries",
+        Kind::List,
+        "",
+        "More of Amazon ECR to log in to: ids of accounts in the same region, hosts of other regions, `public.ecr.aws`",
+    ),
+    spec(
+        "registry-auth",
+        Kind::Logins,
+        "",
+        "Logins at other registries, as docker/login-action's: a YAML list of `registry` (default: `docker.io`), `username`, `password`",
     ),
     spec(
         "aws-region",

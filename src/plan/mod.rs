@@ -12,6 +12,7 @@ mod context;
 mod export;
 mod handed_on;
 mod kubernetes;
+mod logins;
 mod names;
 mod repositories;
 mod secrets;
@@ -123,6 +124,9 @@ pub(crate) struct Plan {
     /// Secret variables that buildx gets.
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub handed_on: BTreeSet<String>,
+    /// Hosts of Amazon ECR to log in to, beside those that tags name.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub more_logins: Vec<String>,
     pub summary: bool,
     pub timings_file: Option<PathBuf>,
 }
@@ -188,22 +192,6 @@ impl ImagePlan {
     /// The program of the command line.
     pub(crate) fn program(&self) -> PathBuf {
         self.argv.first().map(PathBuf::from).unwrap_or_default()
-    }
-}
-
-impl Plan {
-    /// The registries that tags name, each once.
-    pub(crate) fn registries(&self) -> Vec<Registry> {
-        let mut registries: Vec<Registry> = Vec::new();
-        for image in self.images.iter().filter(|image| image.push) {
-            for reference in &image.references {
-                let registry = reference.registry();
-                if !registries.contains(&registry) {
-                    registries.push(registry);
-                }
-            }
-        }
-        registries
     }
 }
 
@@ -342,6 +330,7 @@ impl Plan {
                 "nothing beside `no-cache: true`, which builds every stage anew",
             );
         }
+        let more_logins = logins::choose(inputs, &image.references, facts, &mut remarks);
         let is_private = |name: &ImageRef| matches!(name.registry(), Registry::Ecr(_));
         if inputs.create_repository.is_some()
             && image.push
@@ -357,6 +346,7 @@ impl Plan {
         }
         image.argv = argv::build(inputs, &image, &builder, run, facts, place);
         Ok(Self {
+            more_logins,
             handed_on: handed_on::choose(inputs, &image, facts.cluster.as_ref()),
             builder,
             images: vec![image],

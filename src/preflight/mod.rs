@@ -131,7 +131,7 @@ impl Look<'_> {
                 api.has_lifecycle_policy(name)
             )
         };
-        let Some((described, looked, policy)) = self.in_time(questions).await else {
+        let Some((described, looked, policy)) = self.in_time(Box::pin(questions)).await else {
             return (found, Vec::new());
         };
         self.unknown("look at", &described);
@@ -150,7 +150,7 @@ impl Look<'_> {
             .ok()
             .and_then(|Described { mutability }| mutability);
         found.has_lifecycle_policy = policy.ok();
-        let problems = self.push(&found, looked).await;
+        let problems = Box::pin(self.push(&found, looked)).await;
         (found, problems)
     }
 
@@ -173,7 +173,8 @@ impl Look<'_> {
                 api.may_complete(name)
             )
         };
-        let Some((taken, begun, uploaded, completed)) = self.in_time(questions).await else {
+        let Some((taken, begun, uploaded, completed)) = self.in_time(Box::pin(questions)).await
+        else {
             return Vec::new();
         };
         let mut kinds = Vec::new();

@@ -24,8 +24,8 @@ pub(super) fn render(outcome: &Outcome, limit: usize) -> String {
     }
     parts.extend([
         Part::text(phases::table(timings)),
-        warnings::retries(timings),
         cache::part(outcome),
+        warnings::retries(timings),
         advice::part(outcome),
         Part::text(gantt::chart(timings)),
         tables::slowest(timings),

@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use crate::build::metadata::Metadata;
 use crate::build::{self, BuildError};
 use crate::builder::Tool;
+use crate::credentials::helper;
 use crate::error::Error;
 use crate::log::Group;
 use crate::plan::{ImagePlan, Place};
@@ -56,7 +57,10 @@ pub(super) async fn build(
         let BuildError::Failed { failure, .. } = &error else {
             return Err(error.into());
         };
-        let passes = failure.passes(&|address| found.has_seen(address));
+        // The rights were looked at before the build, so that a refusal speaks against the token. A
+        // second one, with a new token, is final.
+        let refused = attempt == 1 && failure.may_be_expired_login();
+        let passes = refused || failure.passes(&|address| found.has_seen(address));
         let Some(wait) = waits.next().filter(|_| passes) else {
             return Err(error.into());
         };
@@ -69,6 +73,10 @@ pub(super) async fn build(
                 left => format!("up to {left} times"),
             }
         );
+        if refused {
+            // Before its time: the helper would give the same one again.
+            helper::forget(&place.tokens_folder());
+        }
         recorder.retried(Retry {
             what: "the push".to_owned(),
             why: failure.to_string(),

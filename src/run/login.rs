@@ -3,33 +3,49 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 
+use futures_util::future::try_join_all;
 use secrecy::{ExposeSecret as _, SecretString};
 
 use super::Run;
-use crate::credentials::aws::Session;
+use crate::credentials::aws::{Session, Settings};
 use crate::credentials::{Credentials, CredentialsError, ecr};
 use crate::error::Error;
-use crate::image::Registry;
 use crate::plan::Plan;
 
 impl Run {
-    /// Fetches tokens for the plan's ECR registries and leaves them to the credential helper.
+    /// Fetches tokens for the plan's ECR registries, all at once, and leaves them to the credential
+    /// helper.
     pub(super) async fn log_in(
         &self,
-        registries: &[Registry],
+        plan: &Plan,
         authorization: Option<&ecr::Authorization>,
         session: &Session,
         credentials: &Credentials,
     ) -> Result<(), Error> {
-        for registry in registries {
-            let known = authorization.filter(|known| known.host == registry.host());
-            let token = match known {
-                Some(known) => Some(known.token.clone()),
+        let registries = plan.logins();
+        let tokens = registries.iter().map(|registry| async move {
+            let host = registry.host();
+            if credentials.knows(host) {
+                return Ok(None);
+            }
+            if let Some(known) = authorization.filter(|known| known.host == host) {
+                return Ok(Some(known.token.clone()));
+            }
+            match credentials.keys(host) {
                 None => {
-                    let answer = Box::pin(ecr::token(registry, session));
-                    self.unless_cancelled(answer).await?
+                    self.unless_cancelled(Box::pin(ecr::token(registry, session)))
+                        .await
                 }
-            };
+                Some((id, secret)) => {
+                    let own = Session::new(Settings::of_keys(id, secret), self.masking());
+                    own.hand_over_for(host, &credentials.tokens)?;
+                    self.unless_cancelled(Box::pin(ecr::token(registry, &own)))
+                        .await
+                }
+            }
+        });
+        let tokens = try_join_all(tokens).await?;
+        for (registry, token) in registries.iter().zip(tokens) {
             if let Some(token) = token {
                 self.mask(token.password.expose_secret());
                 credentials.keep(registry, &token)?;

@@ -185,12 +185,16 @@ impl Run {
         recorder: &mut Recorder,
     ) -> Result<Built, Error> {
         let plan = &settled.plan;
-        let registries = plan.registries();
         if let Some(kubernetes) = &plan.builder.kubernetes {
             let kubeconfig = kubernetes.kubeconfig.0.expose_secret();
             write_private(&place.kubeconfig_file(), kubeconfig.as_bytes())?;
         }
-        let credentials = Credentials::prepare(&place.folder, &registries, &self.env)?;
+        let credentials = Credentials::prepare(
+            &place.folder,
+            &plan.logins(),
+            &inputs.registry_auth,
+            &self.env,
+        )?;
         let Some(image) = plan.images.first() else {
             return Ok(Built::default());
         };

@@ -29,10 +29,9 @@ impl Run {
     ) -> Result<(Builder, Found), Error> {
         let begin = Timestamp::now();
         let boot = self.cancel.child_token();
-        let registries = settled.plan.registries();
         let doors = async {
             let known = settled.authorization.as_ref();
-            let log_in = self.log_in(&registries, known, session, credentials);
+            let log_in = self.log_in(&settled.plan, known, session, credentials);
             let opened = tokio::try_join!(log_in, Box::pin(self.look(settled, session)));
             if opened.is_err() {
                 boot.cancel();

@@ -11,6 +11,7 @@ use crate::error::Error;
 use crate::facts::{self, Facts, GivenFacts, cluster};
 use crate::github::workflow::WorkflowRun;
 use crate::inputs::Inputs;
+use crate::inputs::aws::is_account;
 use crate::plan::{Place, Plan};
 use crate::preflight::Found;
 use crate::proxy;
@@ -57,6 +58,10 @@ impl Run {
             self.mask(authorization.token.password.expose_secret());
             facts.registry = Some(authorization.host.clone());
         }
+        // Accounts by their ids are those of one region.
+        if inputs.registries.iter().any(|given| is_account(given)) {
+            facts.region = session.region().await;
+        }
         Ok(Settled {
             plan: self.plan_with(inputs, &facts, place)?,
             facts,
@@ -90,7 +95,11 @@ impl Run {
         if !inputs.wants_cluster() {
             return Ok(None);
         }
-        match cluster::find(inputs, session, &self.env).await {
+        let found = tokio::select! {
+            found = Box::pin(cluster::find(inputs, session, &self.env)) => found,
+            () = self.cancel.cancelled() => return Err(Error::Cancelled),
+        };
+        match found {
             Ok(access) => {
                 for secret in access.secrets() {
                     self.mask(&secret);

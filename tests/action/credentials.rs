@@ -19,7 +19,7 @@ fn helper(host: &str) -> Runner {
 fn kept(runner: Runner, password: &str, minutes: i64) -> Runner {
     let expires = Timestamp::now() + SignedDuration::from_mins(minutes);
     let file = serde_json::json!({"password": password, "expires": expires.to_string()});
-    let runner = runner.file(&format!("tokens/{HOST}.json"), &file.to_string());
+    let runner = runner.file(&format!("tokens/token-{HOST}.json"), &file.to_string());
     let tokens = runner.path("tokens");
     runner.variable("FAST_ECR_PUSH_TOKENS", tokens)
 }

@@ -1,4 +1,4 @@
-//! A stand-in for Amazon ECR's API on loopback, for the real SDK.
+//! A stand-in for the APIs of Amazon ECR and ECR Public on loopback, for the real SDK.
 //!
 //! Unless a test says otherwise the role has the rights to push, and no other: what else is asked is
 //! denied. Form: AWS JSON 1.1
@@ -62,8 +62,9 @@ impl Ecr {
                 let mut stream = stream.unwrap();
                 let request = Request::read(&mut stream);
                 let answer = answer(&answers, &operation(&request));
+                let public = is_public(&request);
                 seen.lock().unwrap().push(request);
-                thread::spawn(move || respond(stream, &answer));
+                thread::spawn(move || respond(stream, &answer, public));
             }
         });
         Self {
@@ -82,7 +83,7 @@ impl Ecr {
     }
 
     /// With one repository of these settings, and no image.
-    pub(crate) fn with_repository(self, settings: Value) -> Self {
+    pub(crate) fn with_repository(self, settings: &Value) -> Self {
         let repositories = json!({"repositories": [settings]});
         self.on("DescribeRepositories", &[Answer::Json(repositories)])
     }
@@ -127,14 +128,12 @@ impl Ecr {
     pub(crate) fn serve(&self, runner: Runner) -> Runner {
         runner
             .variable("AWS_ENDPOINT_URL_ECR", &self.address)
+            .variable("AWS_ENDPOINT_URL_ECR_PUBLIC", &self.address)
             .variable("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE")
             .variable("AWS_SECRET_ACCESS_KEY", "example")
             .variable("AWS_REGION", "eu-west-1")
     }
 }
-
-/// What stands before the operation in the header that names it.
-const PREFIX: &str = "AmazonEC2ContainerRegistry_V20150921.";
 
 fn answer(answers: &Answers, operation: &str) -> Answer {
     let mut answers = answers.lock().unwrap();
@@ -158,19 +157,28 @@ fn answer(answers: &Answers, operation: &str) -> Answer {
 /// What a request asks for.
 fn operation(request: &Request) -> String {
     let target = request.header("x-amz-target");
-    target.trim_start_matches(PREFIX).to_owned()
+    target.rsplit('.').next().unwrap_or_default().to_owned()
 }
 
-fn respond(stream: TcpStream, answer: &Answer) {
+/// ECR Public's operations are those of a service with another name.
+fn is_public(request: &Request) -> bool {
+    let target = request.header("x-amz-target");
+    target.starts_with("SpencerFrontendService.")
+}
+
+fn respond(stream: TcpStream, answer: &Answer, public: bool) {
     let (status, body) = match answer {
         Answer::Token(password, minutes) => {
             let expires = Timestamp::now() + SignedDuration::from_mins(*minutes);
-            let body = json!({"authorizationData": [{
+            let mut data = serde_json::json!({
                 "authorizationToken": STANDARD.encode(format!("AWS:{password}")),
                 "expiresAt": expires.as_second(),
-                "proxyEndpoint": format!("https://{HOST}"),
-            }]});
-            ("200 OK", body)
+            });
+            if !public {
+                data["proxyEndpoint"] = format!("https://{HOST}").into();
+                data = serde_json::json!([data]);
+            }
+            ("200 OK", serde_json::json!({ "authorizationData": data }))
         }
         Answer::Json(body) => ("200 OK", body.clone()),
         Answer::Error(name, message) => (

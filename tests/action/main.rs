@@ -1,7 +1,8 @@
 //! Tests of the whole binary, without network and without Docker.
 //!
 //! The binary is the real one; only what can't run here is a stand-in: buildx (a script that
-//! replays recorded streams), the Engine's API, those of Amazon ECR and AWS STS, and GitHub's issuer of tokens.
+//! replays recorded streams), the Engine's API, those of Amazon ECR, AWS STS and GitHub, and GitHub's
+//! issuer of tokens.
 //!
 //! - [`runner`], [`ran`]: the harness; [`engine`], [`ecr`], [`sts`]: the stand-ins, [`http`] beneath
 //! - [`inputs`]: what is wrong with them, before anything is started
@@ -13,7 +14,7 @@
 //! - [`compare`]: timings files of several runs
 //! - [`history`]: earlier runs and comments, of the stand-in [`github`]
 //! - [`cancel`]: signals, and what a killed run leaves
-//! - [`session`], [`credentials`]: AWS credentials and logins; [`secrets`]: that nothing secret gets out
+//! - [`session`], [`credentials`], [`registries`]: AWS credentials, logins; [`secrets`], [`canaries`]: that nothing secret gets out
 //! - [`network`], [`authority`]: who goes through a proxy, who is trusted, where the Engine is
 //! - [`plan`]: the command line
 //! - [`architecture`]: which module may use which
@@ -28,6 +29,7 @@ mod architecture;
 mod authority;
 mod build;
 mod cache;
+mod canaries;
 mod cancel;
 mod compare;
 mod credentials;
@@ -43,6 +45,7 @@ mod network;
 mod plan;
 mod preflight;
 mod ran;
+mod registries;
 mod report;
 mod retry;
 mod runner;

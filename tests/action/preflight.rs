@@ -59,7 +59,7 @@ fn the_rights_to_push_are_enough_to_push() {
 #[test]
 fn an_immutable_tag_that_is_taken_is_refused_before_the_build() {
     let ecr = ecr()
-        .with_repository(repository("IMMUTABLE_WITH_EXCLUSION", &["lat*"]))
+        .with_repository(&repository("IMMUTABLE_WITH_EXCLUSION", &["lat*"]))
         .on("BatchGetImage", &[images(&["1", "latest"])]);
     let ran = runner(&ecr).run().exits(3);
     ran.says(&format!(
@@ -97,7 +97,7 @@ fn tags_that_may_move_and_tags_that_are_free_are_pushed() {
     ];
     for (settings, images) in cases {
         let ecr = ecr()
-            .with_repository(settings)
+            .with_repository(&settings)
             .on("BatchGetImage", &[images]);
         runner(&ecr).run().exits(0);
     }
@@ -268,7 +268,7 @@ fn a_key_that_can_not_be_used_is_said() {
 fn a_caches_tag_that_can_not_move_stops_the_run_unless_the_cache_may_fail() {
     for (more, code) in [("", 3), (",ignore-error=true", 0)] {
         let ecr = ecr()
-            .with_repository(repository("IMMUTABLE", &[]))
+            .with_repository(&repository("IMMUTABLE", &[]))
             .on("BatchGetImage", &[images(&["cache"])]);
         let ran = runner(&ecr)
             .input(
@@ -301,7 +301,7 @@ fn a_cache_of_ours_goes_where_tags_may_move() {
         ),
     ];
     for (settings, cache, words) in cases {
-        let ecr = ecr().with_repository(settings);
+        let ecr = ecr().with_repository(&settings);
         let ran = runner(&ecr)
             .engine(Store::Classic)
             .input("cache", "auto")
@@ -364,7 +364,7 @@ fn a_refusal_stops_the_builder_that_boots_and_removes_it() {
 fn a_repository_without_a_lifecycle_policy_is_a_fact_for_the_report() {
     let none = Answer::Error("LifecyclePolicyNotFoundException", "none");
     let ecr = ecr()
-        .with_repository(repository("MUTABLE", &[]))
+        .with_repository(&repository("MUTABLE", &[]))
         .on("GetLifecyclePolicy", &[none]);
     let ran = runner(&ecr).run().exits(0);
     assert_eq!(ran.annotations("warning"), [""; 0]);

@@ -1,5 +1,7 @@
 //! AWS credentials: OpenID Connect, keys, chains of roles; who gets them, and what refusals say.
 
+use jiff::{SignedDuration, Timestamp};
+
 use crate::ecr::{self, Ecr, HOST};
 use crate::runner::Runner;
 use crate::sts::{Answer, BEARER, KEY, ROLE, SIGNATURE, Sts, TOKEN, parameter};
@@ -63,18 +65,45 @@ fn a_role_is_assumed_with_githubs_token_once_for_the_whole_run() {
 
 #[test]
 fn a_session_that_ends_in_mid_build_is_renewed_by_the_helper() {
-    // Good for less than the margin: the run has keys, the helper needs new ones.
-    let (sts, ecr) = (Sts::answering(&[Answer::Keys(4)]), ecr());
-    sts.serve(tagged(ecr.serve(Runner::new())))
-        .buildx("login", "210987654321.dkr.ecr.us-east-2.amazonaws.com")
-        .run()
-        .exits(0);
-    let pair = ["token", "AssumeRoleWithWebIdentity"];
-    // For the login, for the look at the repository, for the helper.
-    assert_eq!(sts.asked(), [pair, pair, pair].concat());
-    // Each time with a token of its own.
-    let token = parameter(&sts.requests()[5], "WebIdentityToken");
-    assert!(token.ends_with(&format!("{SIGNATURE}-2")), "{token}");
+    let (sts, ecr) = (Sts::answering(&[Answer::Keys(60)]), ecr());
+    let url = format!("{}/token?api-version=2.0", sts.address);
+    let settings = serde_json::json!({
+        "region": null, "profile": null, "allowed_accounts": [], "on_runner": true,
+        "source": {"Role": {
+            "name": ROLE, "session_name": "ci", "seconds": 900, "external_id": null,
+            "proof": {"GitHub": {"url": url, "token": BEARER, "audience": "sts.amazonaws.com"}},
+        }},
+    });
+    // Less than five minutes are left of the run's session.
+    let soon = Timestamp::now() + SignedDuration::from_mins(4);
+    let session = serde_json::json!({
+        "keys": {"id": "ASIAOLD", "secret": "old", "token": "old"},
+        "expires": soon.to_string(), "arn": "arn:aws:sts::123456789012:assumed-role/deploy/ci",
+    });
+    let runner = Runner::bare()
+        .called("docker-credential-fast-ecr-push")
+        .arguments(&["get"])
+        .stdin(HOST)
+        .file("tokens/aws-settings.json", &settings.to_string())
+        .file("tokens/aws-credentials.json", &session.to_string());
+    let tokens = runner.path("tokens");
+    let runner = ecr
+        .serve(runner)
+        .variable("AWS_ENDPOINT_URL_STS", &sts.address)
+        .variable("FAST_ECR_PUSH_TOKENS", &tokens)
+        .without("AWS_ACCESS_KEY_ID")
+        .without("AWS_SECRET_ACCESS_KEY");
+    let running = runner.start();
+    let mut left = String::new();
+    let ran = running.finish_and(|| {
+        left = std::fs::read_to_string(tokens.join("aws-credentials.json")).unwrap();
+    });
+    let ran = ran.exits(0);
+    assert!(ran.log.contains(PASSWORD), "{}", ran.log);
+    assert_eq!(sts.asked(), ["token", "AssumeRoleWithWebIdentity"]);
+    assert_eq!(ecr.signed(), [format!("{KEY} eu-west-1")]);
+    // The next one need not assume the role.
+    assert!(left.contains(TOKEN), "{left}");
 }
 
 #[test]

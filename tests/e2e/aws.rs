@@ -6,7 +6,7 @@
 use aws_stand_in::Account;
 use serde_json::json;
 
-use crate::rig::{Action, busybox};
+use crate::rig::busybox;
 use crate::runner::Runner;
 
 /// The digest that ECR's API tells of a tag.
@@ -22,15 +22,15 @@ fn digest(account: &Account, repository: &str, tag: &str) -> String {
 fn an_image_gets_into_ecr_with_a_token_that_no_log_shows() {
     let account = Account::new();
     account.repository("team/app").create();
-    let run = Action::new(&format!(
-        "FROM {}\nRUN echo {} > /x\n",
-        busybox(),
-        account.number()
-    ))
-    .variables(&account.variables())
-    .input("tags", &format!("{}/team/app:1", account.host()))
-    .run()
-    .succeeded();
+    let dockerfile = format!("FROM {}\nRUN echo {} > /x\n", busybox(), account.number());
+    let run = Runner::new()
+        .with_keys_of(&account)
+        .file("Dockerfile", dockerfile)
+        .step()
+        .input("context", ".")
+        .input("tags", &format!("{}/team/app:1", account.host()))
+        .run()
+        .succeeded();
     assert_eq!(digest(&account, "team/app", "1"), run.output("digest"));
     let requests = account.requests();
     let put = requests
@@ -39,9 +39,9 @@ fn an_image_gets_into_ecr_with_a_token_that_no_log_shows() {
     assert_eq!(put.map(|put| (put.status, put.token)), Some((201, Some(1))));
     for secret in ["secret-key-of-the-test", &account.password()[..40]] {
         assert!(
-            !run.log.contains(secret) && !run.summary.contains(secret),
+            !run.log().contains(secret) && !run.values.summary.contains(secret),
             "{}",
-            run.log
+            run.log()
         );
     }
 }

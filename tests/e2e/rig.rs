@@ -63,16 +63,16 @@ impl Action {
         self
     }
 
+    /// Has another event start the run than a push to the default branch.
+    pub(crate) fn event(mut self, name: &str, payload: &str) -> Self {
+        self.runner = self.runner.event(name, payload);
+        self
+    }
+
     /// Gives the step another Engine's socket than the one that its container is on.
     pub(crate) fn engine(mut self, address: &str) -> Self {
         self.runner = self.runner.engine(address);
         self
-    }
-
-    /// With several variables, as an AWS account gives them.
-    pub(crate) fn variables(self, variables: &[(&str, String)]) -> Self {
-        let variables = variables.iter();
-        variables.fold(self, |action, (name, value)| action.variable(name, value))
     }
 
     /// Runs it to its end. May be called again: each run has files of its own.

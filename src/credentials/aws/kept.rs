@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::role::Assumed;
 use super::settings::{Keys, Settings};
 
-pub(super) const SETTINGS: &str = "aws-settings.json";
+const SETTINGS: &str = "aws-settings";
 pub(super) const CREDENTIALS: &str = "aws-credentials.json";
 
 #[derive(Serialize, Deserialize)]
@@ -22,19 +22,27 @@ struct File {
     arn: String,
 }
 
+/// Name of the file with the settings for all registries, or for one that has its own.
+pub(super) fn settings_file(host: Option<&str>) -> String {
+    match host {
+        Some(host) => format!("{SETTINGS}-{}.json", host.to_ascii_lowercase()),
+        None => format!("{SETTINGS}.json"),
+    }
+}
+
 /// Settings as a file's text. Holds what is secret in them.
 pub(super) fn settings_text(settings: &Settings) -> String {
     // Plain fields always serialize.
     serde_json::to_string(settings).unwrap_or_default()
 }
 
-/// The settings in a folder, if there are some.
-pub(super) fn settings(folder: &Path) -> Result<Option<Settings>, String> {
-    match fs::read_to_string(folder.join(SETTINGS)) {
+/// The settings in a file, if there are some.
+pub(super) fn settings(path: &Path) -> Result<Option<Settings>, String> {
+    match fs::read_to_string(path) {
         // What can't be read is not repeated: it holds secrets.
         Ok(text) => serde_json::from_str(&text)
             .map(Some)
-            .map_err(|_| format!("{SETTINGS} is damaged")),
+            .map_err(|_| format!("`{}` is damaged", path.display())),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error.to_string()),
     }

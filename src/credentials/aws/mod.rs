@@ -83,21 +83,30 @@ impl Session {
         }
     }
 
-    /// The session of the run that started this process, else one of the environment.
+    /// The session of the run that started this process, for a registry that has its own or for all;
+    /// else one of the environment.
     ///
     /// # Errors
     /// When the run left settings that can't be read.
-    pub(crate) fn of_run(env: &Env) -> Result<Self, SessionError> {
-        let folder = env.path(TOKENS_VARIABLE).map(Path::to_owned);
-        let settings = match folder.as_deref().map(kept::settings) {
-            Some(Ok(Some(settings))) => settings,
-            Some(Err(error)) => return Err(SessionError::Settings(error)),
-            Some(Ok(None)) | None => Settings::of_environment(env),
+    pub(crate) fn of_run(env: &Env, host: Option<&str>) -> Result<Self, SessionError> {
+        let Some(folder) = env.path(TOKENS_VARIABLE) else {
+            return Ok(Self::new(Settings::of_environment(env), |_| {}));
         };
-        Ok(Self {
-            folder,
-            ..Self::new(settings, |_| {})
-        })
+        let read = |host| {
+            let path = folder.join(kept::settings_file(host));
+            kept::settings(&path).map_err(SessionError::Settings)
+        };
+        let own = match host {
+            Some(host) => read(Some(host))?,
+            None => None,
+        };
+        if let Some(settings) = own {
+            return Ok(Self::new(settings, |_| {}));
+        }
+        let settings = read(None)?.unwrap_or_else(|| Settings::of_environment(env));
+        let mut session = Self::new(settings, |_| {});
+        session.folder = Some(folder.to_owned());
+        Ok(session)
     }
 
     /// Leaves the settings to the processes of this run, in a folder that nobody else may read.
@@ -106,10 +115,28 @@ impl Session {
     /// When they can't be written.
     pub(crate) fn hand_over(mut self, folder: &Path) -> Result<Self, CredentialsError> {
         create_private_folder(folder)?;
-        let text = kept::settings_text(&self.settings);
-        write_private(&folder.join(kept::SETTINGS), text.as_bytes())?;
+        self.write(folder, None)?;
         self.folder = Some(folder.to_owned());
         Ok(self)
+    }
+
+    /// Leaves the settings to the processes of this run, for one registry.
+    ///
+    /// # Errors
+    /// When they can't be written.
+    pub(crate) fn hand_over_for(&self, host: &str, folder: &Path) -> Result<(), CredentialsError> {
+        self.write(folder, Some(host))
+    }
+
+    fn write(&self, folder: &Path, host: Option<&str>) -> Result<(), CredentialsError> {
+        let text = kept::settings_text(&self.settings);
+        write_private(&folder.join(kept::settings_file(host)), text.as_bytes())
+    }
+
+    /// The region of inputs, environment or configuration files.
+    pub(crate) async fn region(&self) -> Option<String> {
+        let config = self.configured(None, None).await;
+        config.region().map(ToString::to_string)
     }
 
     /// With a profile where the standard chain would look for one: a kubeconfig's.

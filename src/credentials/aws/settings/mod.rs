@@ -160,6 +160,18 @@ impl Settings {
         })
     }
 
+    /// The settings of a login with keys of its own.
+    pub(crate) fn of_keys(id: &str, secret: &SecretString) -> Self {
+        Self {
+            source: Source::Keys(Keys {
+                id: id.into(),
+                secret: secret.clone(),
+                token: SecretString::default(),
+            }),
+            ..Self::default()
+        }
+    }
+
     /// The settings of one that has no inputs: our subcommands, called by themselves.
     pub(crate) fn of_environment(env: &Env) -> Self {
         Self {
