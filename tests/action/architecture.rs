@@ -1,15 +1,13 @@
-//! The map in `src/main.rs`, held: which module may use which, where effects are, how long files
-//! get.
+//! The map in `src/main.rs`, held: who may use whom, where effects are, how long files get.
 //!
 //! Read from the sources as text: every `crate::module` outside of comments and tests. Paths that
-//! begin with `super` stay inside of a folder and are its own business.
+//! begin with `super` are a folder's own business.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
-/// Module → what it may use, in the order in which data goes. A part with rules of its own stands
-/// under its path.
+/// Module → what it may use, in data's order. A part with rules of its own stands under its path.
 const MAY_USE: &[(&str, &[&str])] = &[
     // Vocabulary and formats: nothing of ours, or next to nothing.
     ("image", &[]),
@@ -23,9 +21,9 @@ const MAY_USE: &[(&str, &[&str])] = &[
     // What was typed, and what will be done.
     ("inputs::list", &[]),
     ("tags", &["image", "inputs::list"]),
-    ("inputs", &["env", "tags"]),
-    // What gives access: it knows registries and clusters, not the plan.
-    ("credentials", &["env", "image"]),
+    ("inputs", &["env", "image", "tags"]),
+    // What gives access: it knows inputs, registries and clusters, not the plan.
+    ("credentials", &["env", "image", "inputs"]),
     // The way into a cluster is a fact, too.
     (
         "facts",
@@ -36,6 +34,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         "plan",
         &[
             "credentials",
+            "env",
             "facts",
             "github",
             "image",
@@ -51,11 +50,20 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("host", &["env", "mounts"]),
     ("owner", &[]),
     ("proxy", &["env", "plan"]),
+    // What the plan writes to.
+    ("preflight", &["credentials", "image", "log", "plan"]),
     // The work. `build` and `push` call buildx as the builder's `Tool`.
     ("timings", &["build::rawjson"]),
     (
         "builder",
-        &["build::rawjson", "log", "plan", "process", "timings"],
+        &[
+            "build::rawjson",
+            "credentials",
+            "log",
+            "plan",
+            "process",
+            "timings",
+        ],
     ),
     (
         "build",
@@ -75,6 +83,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "inputs",
             "mounts",
             "plan",
+            "preflight",
             "report",
         ],
     ),
@@ -193,6 +202,7 @@ const LONGER: &[(&str, &str)] = &[
     ("src/inputs/spec.rs", "the one table of inputs"),
     ("src/plan/cache/tests.rs", "tables of cases"),
     ("src/plan/tests.rs", "tables of cases"),
+    ("tests/action/architecture.rs", "the map itself"),
 ];
 
 /// Files that are tests as a whole.
@@ -260,8 +270,9 @@ fn row(path: &str) -> &str {
     MAY_USE
         .iter()
         .map(|(name, _)| *name)
-        .filter(|name| name.contains("::"))
-        .find(|name| path == *name || path.starts_with(&format!("{name}::")))
+        .find(|name| {
+            name.contains("::") && (path == *name || path.starts_with(&format!("{name}::")))
+        })
         .unwrap_or(folder)
 }
 
