@@ -12,6 +12,8 @@
 //! - [`credentials`], [`secrets`]: logins, and that nothing secret gets out
 //! - [`network`], who goes through a proxy
 //! - [`plan`]: the command line
+//! - [`examples`]: the documents' workflows
+//! - [`release`]: the scripts of a release
 //! - [`architecture`]: which module may use which
 #![expect(
     clippy::unwrap_used,
@@ -25,11 +27,13 @@ mod cancel;
 mod credentials;
 mod ecr;
 mod engine;
+mod examples;
 mod failure;
 mod inputs;
 mod network;
 mod plan;
 mod ran;
+mod release;
 mod report;
 mod runner;
 mod secrets;
