@@ -19,13 +19,14 @@ WORKDIR /source
 # (https://sourceware.org/legacy-ml/libc-announce/2021/msg00002.html).
 ENV RUSTFLAGS="-C target-feature=+crt-static"
 COPY Cargo.toml Cargo.lock ./
+COPY tests/aws/Cargo.toml tests/aws/
 COPY tests/rig/Cargo.toml tests/rig/
 COPY tests/kubernetes/Cargo.toml tests/kubernetes/
 # Cargo wants a file for every target that a manifest names. With `--target`, flags are not for build scripts and macros.
-RUN mkdir -p src benches tests/rig/src tests/kubernetes/src \
+RUN mkdir -p src benches tests/aws/src tests/rig/src tests/kubernetes/src \
     && awk -F '"' '/^\[/ { folder = /test/ ? "tests/" : /bench/ ? "benches/" : "" } \
         folder && /^name = / { print folder $2 ".rs" }' Cargo.toml >targets \
-    && printf '%s\n' src/main.rs tests/rig/src/main.rs tests/kubernetes/src/main.rs >>targets \
+    && printf '%s\n' src/main.rs tests/aws/src/lib.rs tests/rig/src/main.rs tests/kubernetes/src/main.rs >>targets \
     && while read -r target; do echo 'fn main() {}' >"$target"; done <targets \
     && cargo build --locked --profile dist --package fast-ecr-push --target "$(rustc --print host-tuple)"
 

@@ -20,6 +20,7 @@ check:
 unit:
 	$(CARGO) test --locked --package fast-ecr-push --package rig
 	$(CARGO) test --locked --package kubernetes-stand-in --bins
+	$(CARGO) test --locked --package aws-stand-in --lib --bins
 
 lint:
 	tests/lint/run
@@ -31,8 +32,9 @@ report:
 # The whole way on real BuildKit and a real registry. Compiled before the rig starts.
 e2e: build
 	$(CARGO) test --locked --test e2e --no-run
-	$(CARGO) test --locked --package kubernetes-stand-in --no-run
-	$(RIG) exec --classic -- $(CARGO) test --locked --test e2e
+	$(CARGO) test --locked --package kubernetes-stand-in --package aws-stand-in --no-run
+	$(RIG) exec --aws --classic -- $(CARGO) test --locked --test e2e
+	$(RIG) exec --aws -- $(CARGO) test --locked --package aws-stand-in --test aws
 	$(RIG) exec -- $(CARGO) test --locked --package kubernetes-stand-in --test driver
 
 # A real image of more than 300 MB, built and pushed twice: the second run shows the cache.

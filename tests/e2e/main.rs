@@ -1,7 +1,7 @@
 //! End-to-end tests: the real binary, real buildx, real BuildKit, a real registry.
 //!
 //! They need the rig and are started by it: `make test`, or
-//! `cargo run -p rig -- exec --classic -- cargo test --test e2e`.
+//! `cargo run -p rig -- exec --aws --classic -- cargo test --test e2e`.
 
 #![expect(
     clippy::disallowed_methods,
@@ -11,6 +11,7 @@
 )]
 
 mod action;
+mod aws;
 mod builders;
 mod cancel;
 mod failures;

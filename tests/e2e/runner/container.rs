@@ -76,6 +76,8 @@ pub(crate) struct Container<'a> {
     pub entrypoint: &'a str,
     /// The job's network, where the job has services.
     pub network: Option<&'a str>,
+    /// The rig's own: what a real machine asks a name server for.
+    pub hosts: &'a [String],
     /// Names and values, not translated yet.
     pub environment: &'a BTreeMap<String, String>,
 }
@@ -98,6 +100,9 @@ impl Container<'_> {
         argv.extend(words(&["--entrypoint", self.entrypoint])); // D:223
         if let Some(network) = self.network {
             argv.extend(words(&["--network", network])); // D:228
+        }
+        for host in self.hosts {
+            argv.extend(words(&["--add-host", host]));
         }
         argv.extend([
             "-v".to_owned(),

@@ -18,6 +18,7 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+use aws_stand_in::Account;
 use tempfile::TempDir;
 
 use crate::image;
@@ -40,6 +41,8 @@ pub(crate) struct Runner {
     token: String,
     environment: BTreeMap<String, String>,
     network: Option<String>,
+    /// Names that containers find elsewhere than the world does, as `--add-host` has them.
+    hosts: Vec<String>,
 }
 
 impl Runner {
@@ -74,6 +77,7 @@ impl Runner {
             token: "token-of-the-job".to_owned(),
             environment: BTreeMap::new(),
             network: None,
+            hosts: Vec::new(),
             _folder: folder,
         }
     }
@@ -94,6 +98,22 @@ impl Runner {
     pub(crate) fn network(mut self, name: &str) -> Self {
         self.network = Some(name.to_owned());
         self
+    }
+
+    /// A machine that has static keys of an AWS account, and finds and trusts its registry.
+    pub(crate) fn with_keys_of(mut self, account: &Account) -> Self {
+        let authority = self.authority();
+        fs::copy(variable("RIG_AWS_CA"), &authority).unwrap();
+        self.hosts = account.add_hosts();
+        for (name, value) in account.variables() {
+            self.environment.insert(name.to_owned(), value);
+        }
+        self.variable("SSL_CERT_FILE", authority.to_str().unwrap())
+    }
+
+    /// The private certificate authority's certificate, where the container sees it.
+    fn authority(&self) -> PathBuf {
+        self.host.workflow().join("authority.pem")
     }
 
     /// Puts a file into the workspace, as a checkout does.
@@ -135,9 +155,10 @@ impl Runner {
             self.host.file_commands(),
         ];
         let event = self.host.workflow().join("event.json");
+        let authority = self.authority();
         let all = below(&self.temp());
         all.into_iter()
-            .filter(|path| !own.contains(path) && *path != event)
+            .filter(|path| !own.contains(path) && ![&event, &authority].contains(&path))
             .collect()
     }
 
@@ -293,6 +314,7 @@ impl Step<'_> {
             image: image::built(),
             entrypoint,
             network: self.runner.network.as_deref(),
+            hosts: &self.runner.hosts,
             environment: &environment,
         };
         let started = Instant::now();

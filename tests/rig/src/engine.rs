@@ -44,13 +44,14 @@ pub(crate) fn existing() -> Result<Option<String>> {
 }
 
 /// Starts an Engine. With a bridge its build containers reach the network over that; without, only those that use the
-/// host's network do. `containerd_store` chooses the image store.
+/// host's network do. `containerd_store` chooses the image store; `variables` are what else it gets.
 pub(crate) fn start(
     name: &str,
     slot: &Slot,
     packages: &Packages,
     bridge: Option<&str>,
     containerd_store: bool,
+    variables: &[(&'static str, String)],
 ) -> Result<Engine> {
     let directory: PathBuf = slot.sockets.join(name);
     let (socket, data) = (directory.join("docker.sock"), slot.data.join(name));
@@ -75,6 +76,7 @@ pub(crate) fn start(
     );
     dockerd
         .env("PATH", packages.path())
+        .envs(variables.iter().map(|(name, value)| (name, value)))
         .env_remove("DOCKER_HOST");
     let mut daemon = Daemon::start(&format!("dockerd ({name})"), &mut dockerd, &log, &log)?;
     daemon.wait_until(|| answers(UnixStream::connect(&socket), "/_ping"))?;

@@ -10,15 +10,18 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
-use crate::place;
 use crate::process::{command, terminate, timed};
+use crate::{Wanted, aws, place};
 
 const POLL: Duration = Duration::from_millis(20);
 /// How long a command may take to end after SIGTERM.
 const GRACE: Duration = Duration::from_secs(20);
 
+/// Runs its arguments with the hosts file that it is given first (as `$0`).
+const WITH_HOSTS: &str = "mount --bind \"$0\" /etc/hosts && exec \"$@\"";
+
 /// Runs the command on a rig and returns its exit code (128 and the signal's number if a signal ended it).
-pub(crate) fn exec(classic: bool, words: &[&str]) -> Result<ExitCode> {
+pub(crate) fn exec(wanted: Wanted, words: &[&str]) -> Result<ExitCode> {
     let interrupted = Arc::new(AtomicBool::new(false));
     for signal in [
         signal_hook::consts::SIGINT,
@@ -27,7 +30,7 @@ pub(crate) fn exec(classic: bool, words: &[&str]) -> Result<ExitCode> {
     ] {
         signal_hook::flag::register(signal, Arc::clone(&interrupted))?;
     }
-    let mut keeper = start_keeper(classic)?;
+    let mut keeper = start_keeper(wanted)?;
     let result = match timed("ready", || environment(&mut keeper, &interrupted)) {
         Ok(environment) => run_command(words, &environment, &interrupted).map(exit_code),
         Err(error) => Err(error),
@@ -43,7 +46,7 @@ pub(crate) fn exec(classic: bool, words: &[&str]) -> Result<ExitCode> {
 }
 
 /// In a process group of its own, so that Ctrl-C reaches the command but none of the rig's own processes.
-fn start_keeper(classic: bool) -> Result<Child> {
+fn start_keeper(wanted: Wanted) -> Result<Child> {
     let binary = std::env::current_exe()?;
     command!(
         "unshare",
@@ -57,7 +60,7 @@ fn start_keeper(classic: bool) -> Result<Child> {
     )
     .arg(binary)
     .arg("keep")
-    .args(classic.then_some("--classic"))
+    .args(wanted.flags())
     .stdin(Stdio::piped())
     .stdout(Stdio::piped())
     .process_group(0)
@@ -97,7 +100,23 @@ fn run_command(
     interrupted: &AtomicBool,
 ) -> Result<ExitStatus> {
     let variables = environment.iter().map(|(name, value)| (name, value));
-    let mut child = command!("setpriv", "--pdeathsig", "TERM")
+    let mut start = command!("setpriv", "--pdeathsig", "TERM");
+    if let Some((_, hosts)) = environment.iter().find(|(name, _)| name == aws::HOSTS) {
+        // All of these become the next one, none is a parent: the signal reaches the command.
+        start
+            .args([
+                "unshare",
+                "--mount",
+                "--propagation",
+                "slave",
+                "--",
+                "sh",
+                "-c",
+                WITH_HOSTS,
+            ])
+            .arg(hosts);
+    }
+    let mut child = start
         .args(words)
         .envs(variables)
         .spawn()

@@ -5,7 +5,7 @@
 
 use std::fs::{self, File};
 use std::io::{Read, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, mpsc};
 
 use anyhow::{Context, Result, anyhow};
@@ -13,7 +13,7 @@ use anyhow::{Context, Result, anyhow};
 use crate::engine::Engine;
 use crate::process::{Daemon, timed};
 use crate::registry::Registry;
-use crate::{engine, images, layers, network, packages, place, process, registry};
+use crate::{Wanted, aws, engine, images, layers, network, packages, place, process, registry};
 
 /// What the rig has started.
 #[derive(Default)]
@@ -36,7 +36,7 @@ enum Event {
 }
 
 /// Starts everything, tells the environment, and stops everything when standard input ends.
-pub(crate) fn keep(classic: bool) -> Result<()> {
+pub(crate) fn keep(wanted: Wanted) -> Result<()> {
     let cache = place::cache()?;
     let slot = Arc::new(place::Slot::claim(&cache)?);
     let installing = Arc::new(Mutex::new(()));
@@ -44,7 +44,7 @@ pub(crate) fn keep(classic: bool) -> Result<()> {
     std::thread::spawn({
         let (sender, slot, installing) =
             (sender.clone(), Arc::clone(&slot), Arc::clone(&installing));
-        move || sender.send(Event::Started(start(classic, &cache, &slot, &installing)))
+        move || sender.send(Event::Started(start(wanted, &cache, &slot, &installing)))
     });
     std::thread::spawn(move || {
         let _ = std::io::stdin().read_to_end(&mut Vec::new());
@@ -85,17 +85,21 @@ fn tell(environment: &[(&str, String)]) -> Result<()> {
 }
 
 fn start(
-    classic: bool,
+    wanted: Wanted,
     cache: &Path,
     slot: &place::Slot,
     installing: &Mutex<()>,
 ) -> Result<Started> {
     let base = cache.join("registry");
-    let packages = {
+    let (packages, moto) = {
         let file = cache.join("prepare.lock");
         let lock = File::create(&file).with_context(|| format!("creating `{}`", file.display()))?;
         lock.lock()?;
         let packages = packages::prepare(cache, installing)?;
+        let moto = wanted
+            .aws
+            .then(|| aws::prepare(cache, installing))
+            .transpose()?;
         images::make(
             &layers::Storage {
                 work: &cache.join("layers"),
@@ -104,30 +108,56 @@ fn start(
             &packages,
         )?;
         registry::copy_storage(&base, &slot.data)?;
-        packages
+        (packages, moto)
     };
 
-    let existing = engine::existing()?;
+    // One that is there already can't be told of new hosts.
+    let existing = if wanted.aws {
+        None
+    } else {
+        engine::existing()?
+    };
+    if existing.is_none() {
+        network::make(slot.number)?;
+    }
+    let registry_address = format!("127.0.0.1:{}", process::free_port()?);
+    let variables = wanted.aws.then(|| aws::engine_variables(&slot.data));
+    let variables = variables
+        .as_ref()
+        .map_or(&[][..], |variables| &variables[..]);
+    let amazon = |moto: PathBuf| {
+        let address = network::address(slot.number);
+        let registry = &registry_address;
+        timed("start Amazon's side", move || {
+            aws::start(slot, &moto, registry, &address)
+        })
+    };
     let own_engine = || {
         timed("start the Engine", || {
-            network::make(slot.number)?;
             let bridge = network::bridge(slot.number);
-            engine::start("docker", slot, &packages, Some(&bridge), true)
+            engine::start("docker", slot, &packages, Some(&bridge), true, variables)
         })
     };
     let classic_engine = || {
         timed("start the classic Engine", || {
-            engine::start("classic", slot, &packages, None, false)
+            engine::start("classic", slot, &packages, None, false, variables)
         })
     };
-    let (engine, classic, registry) = std::thread::scope(|scope| {
+    let (engine, classic, aws, registry) = std::thread::scope(|scope| {
         let engine = existing.is_none().then(|| scope.spawn(own_engine));
-        let classic = classic.then(|| scope.spawn(classic_engine));
+        let classic = wanted.classic.then(|| scope.spawn(classic_engine));
+        let aws = moto.map(|moto| scope.spawn(|| amazon(moto)));
         let registry = timed("start the registry", || {
-            registry::start(&packages, &slot.data)
+            registry::start(&packages, &slot.data, &registry_address)
         });
         let [engine, classic] = [engine, classic].map(|thread| thread.map(process::join));
-        (engine.transpose(), classic.transpose(), registry)
+        let aws = aws.map(process::join);
+        (
+            engine.transpose(),
+            classic.transpose(),
+            aws.transpose(),
+            registry,
+        )
     });
 
     let docker_config = slot.data.join("docker-config");
@@ -156,6 +186,10 @@ fn start(
     .into_iter()
     .filter_map(|(name, value)| Some((name, value?)))
     .collect();
+    if let Some(aws) = aws? {
+        started.daemons.extend(aws.daemons);
+        started.environment.extend(aws.environment);
+    }
     Ok(started)
 }
 

@@ -12,6 +12,11 @@ pub(crate) fn bridge(slot: u8) -> String {
     format!("rig{slot}")
 }
 
+/// The machine's address on the bridge, for containers and for itself.
+pub(crate) fn address(slot: u8) -> String {
+    format!("10.213.{slot}.1")
+}
+
 fn subnet(slot: u8) -> String {
     format!("10.213.{slot}.0/24")
 }
@@ -43,7 +48,7 @@ pub(crate) fn make(slot: u8) -> Result<()> {
         "ip",
         "address",
         "add",
-        format!("10.213.{slot}.1/24"),
+        format!("{}/24", address(slot)),
         "dev",
         &bridge
     ))?;

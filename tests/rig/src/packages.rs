@@ -94,7 +94,8 @@ pub(crate) fn prepare(cache: &Path, installing: &Mutex<()>) -> Result<Packages> 
     })
 }
 
-fn install(packages: &[&str]) -> Result<()> {
+/// Installs packages of the machine's own release. The caller holds the lock.
+pub(crate) fn install(packages: &[&str]) -> Result<()> {
     let install = || {
         run(apt_get()
             .args(["install", "--yes", "--no-install-recommends"])

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{Read, Write};
+use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread::ScopedJoinHandle;
@@ -130,6 +131,12 @@ fn append(path: &Path) -> Result<File> {
         .append(true)
         .open(path)
         .with_context(|| format!("opening `{}`", path.display()))
+}
+
+/// A port of the loopback address that nobody listens on.
+pub(crate) fn free_port() -> Result<u16> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    Ok(listener.local_addr()?.port())
 }
 
 /// Whether an HTTP server answers `GET path` with 200 on this connection.

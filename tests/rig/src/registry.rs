@@ -3,7 +3,7 @@
 //! Deleting is on. The access log has one line a request in Apache's combined format, status and bytes included.
 
 use std::fs::{self, File};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -33,13 +33,9 @@ pub(crate) fn copy_storage(base: &Path, data: &Path) -> Result<()> {
     .map(drop)
 }
 
-/// Starts a registry on the storage in `data`.
-pub(crate) fn start(packages: &Packages, data: &Path) -> Result<Registry> {
+/// Starts a registry on the storage in `data`, listening at `address`.
+pub(crate) fn start(packages: &Packages, data: &Path, address: &str) -> Result<Registry> {
     let storage = data.join("registry");
-    let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?
-        .local_addr()?
-        .port();
-    let address = format!("127.0.0.1:{port}");
     let configuration = data.join("registry.yml");
     fs::write(
         &configuration,
@@ -63,12 +59,12 @@ http: {{addr: \"{address}\"}}
     );
     serve.env("OTEL_TRACES_EXPORTER", "none");
     let mut daemon = Daemon::start("the registry", &mut serve, &access_log, &log)?;
-    daemon.wait_until(|| answers(TcpStream::connect(&address), "/v2/"))?;
+    daemon.wait_until(|| answers(TcpStream::connect(address), "/v2/"))?;
     // Our own request is none of the tests'.
     File::options().write(true).open(&access_log)?.set_len(0)?;
     Ok(Registry {
         daemon,
-        address,
+        address: address.to_owned(),
         access_log,
     })
 }

@@ -15,6 +15,7 @@ use std::io::{Read, Write};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Command, ExitCode};
 use std::thread;
 
@@ -48,11 +49,18 @@ fn main() -> ExitCode {
     }
 }
 
-/// Becomes dockerd. What buildkitd's flags allow, it allows; insecure registries are taken over from buildkitd.toml.
+/// Becomes dockerd. What buildkitd's flags allow, it allows; insecure registries and private authorities are taken over
+/// from buildkitd.toml.
 fn serve(flags: &[String]) -> Result<()> {
     let toml = std::fs::read_to_string("/etc/buildkit/buildkitd.toml").unwrap_or_default();
     std::fs::write("/etc/dockerd.json", configure(flags, &toml).to_string())
         .context("writing the configuration")?;
+    for (host, authority) in authorities(&toml) {
+        let folder = Path::new("/etc/docker/certs.d").join(host);
+        std::fs::create_dir_all(&folder)
+            .and_then(|()| std::fs::copy(authority, folder.join("ca.crt")))
+            .with_context(|| format!("copying `{authority}`, the authority of {host}"))?;
+    }
     Err(Command::new("dockerd")
         .args(["--config-file", "/etc/dockerd.json"])
         .exec())
@@ -100,6 +108,24 @@ fn insecure_registries(toml: &str) -> Vec<&str> {
         }
     }
     hosts
+}
+
+/// Hosts, and the first file of their `ca = ["…"]`, where buildx has put it
+/// (<https://docs.docker.com/build/buildkit/configure/#setting-registry-certificates>).
+fn authorities(toml: &str) -> Vec<(&str, &str)> {
+    let mut host = "";
+    let mut found = Vec::new();
+    for line in toml.lines().map(str::trim) {
+        if let Some(rest) = line.strip_prefix("[registry.") {
+            host = rest.trim_end_matches(']').trim_matches(['"', '\'']);
+        } else if let Some(("ca", value)) =
+            line.split_once('=').map(|(key, value)| (key.trim(), value))
+            && let Some(file) = value.split(['"', '\'']).nth(1)
+        {
+            found.push((host, file));
+        }
+    }
+    found
 }
 
 /// A connection that speaks BuildKit's gRPC.
@@ -153,6 +179,15 @@ mod tests {
         let toml = "debug = true\n[registry.\"a:5000\"]\n  http = true\n  insecure = true\n[registry.'b']\n  mirrors = [\"c\"]\n\
                     [worker.oci]\n  insecure = true\n";
         assert_eq!(insecure_registries(toml), ["a:5000"]);
+    }
+
+    #[test]
+    fn takes_private_authorities_from_the_configuration() {
+        let toml = "[registry.\"a.example\"]\n  ca = [\"/etc/buildkit/certs/a.example/ca.pem\"]\n[registry.b]\n  http = true\n";
+        assert_eq!(
+            authorities(toml),
+            [("a.example", "/etc/buildkit/certs/a.example/ca.pem")]
+        );
     }
 
     #[test]
