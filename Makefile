@@ -4,7 +4,7 @@
 CARGO ?= cargo
 RIG := target/debug/rig
 
-.PHONY: test build check unit lint report e2e demo side-by-side picture bench release tables clean
+.PHONY: test build check unit lint report e2e demo side-by-side compare picture bench release tables clean
 
 # Everything that CI checks.
 test: build check unit lint report e2e
@@ -45,10 +45,13 @@ demo: build
 side-by-side: build
 	$(RIG) exec -- tests/side-by-side
 
+# Two drivers on two Engines, and `compare` over their timings files.
+compare: build
+	$(RIG) exec --classic -- tests/compare
+
 # The summary of a real run, drawn for the README: docs/summary.png.
 picture: build
 	$(RIG) exec -- tests/report/picture
-
 
 # What the action costs beside buildx and the network.
 bench:

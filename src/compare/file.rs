@@ -25,6 +25,8 @@ pub(super) struct Sample {
     /// The machine, in words; or the name given to the file.
     pub runner: String,
     pub driver: String,
+    /// `registry/repository`, if it was pushed.
+    pub image: Option<String>,
     pub total_ms: u64,
     /// The partition's time of each of [`Phase::ALL`], in that order.
     pub phases_ms: Vec<u64>,
@@ -59,6 +61,8 @@ struct Contents {
 
 #[derive(Deserialize)]
 struct Image {
+    #[serde(default)]
+    image: Option<String>,
     #[serde(default)]
     driver: String,
     total_ms: u64,
@@ -105,6 +109,9 @@ pub(super) fn parse(
     let sample = |image: Image| Sample {
         runner: runner.clone(),
         driver: image.driver,
+        image: image
+            .image
+            .and_then(|name| name.split('@').next().map(str::to_owned)),
         total_ms: image.total_ms,
         phases_ms: Phase::ALL
             .iter()
@@ -151,12 +158,13 @@ mod tests {
             memory_bytes: None,
         };
         let image = Written {
-            reference: None,
+            reference: Some("r.example/a@sha256:0"),
             driver: "docker",
             builder: "default",
             layers: &[],
             bytes: None,
             timings: &timings,
+            warnings: &[],
         };
         let text = serde_json::to_string(&TimingsFile::new(&runner, [image])).unwrap();
         (text, u64::try_from(timings.total.as_millis()).unwrap())
@@ -171,6 +179,7 @@ mod tests {
         };
         assert_eq!(sample.runner, "self-hosted, 2 cores, x86_64");
         assert_eq!(sample.driver, "docker");
+        assert_eq!(sample.image.as_deref(), Some("r.example/a"));
         assert_eq!(sample.total_ms, total);
         assert_eq!(sample.phases_ms.iter().sum::<u64>(), total);
     }

@@ -59,10 +59,23 @@ pub(crate) struct Comparison {
     pub left_out: Vec<String>,
 }
 
-/// Driver and total of each build in the text of a timings file; none if it is no such text.
-pub(crate) fn totals(text: &[u8], path: &Path) -> Option<Vec<(String, Duration)>> {
+/// How long one build took.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Total {
+    pub driver: String,
+    /// `registry/repository`, if it was pushed.
+    pub image: Option<String>,
+    pub total: Duration,
+}
+
+/// Each build in the text of a timings file; none if it is no such text.
+pub(crate) fn totals(text: &[u8], path: &Path) -> Option<Vec<Total>> {
     let samples = file::parse(text, None, path).ok()?;
-    let total = |sample: file::Sample| (sample.driver, Duration::from_millis(sample.total_ms));
+    let total = |sample: file::Sample| Total {
+        driver: sample.driver,
+        image: sample.image,
+        total: Duration::from_millis(sample.total_ms),
+    };
     Some(samples.into_iter().map(total).collect())
 }
 

@@ -116,6 +116,7 @@ mod tests {
             Sample {
                 runner: runner.to_owned(),
                 driver: driver.to_owned(),
+                image: None,
                 total_ms: build + push,
                 phases_ms,
             }

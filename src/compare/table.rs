@@ -120,6 +120,7 @@ mod tests {
         Sample {
             runner: runner.to_owned(),
             driver: driver.to_owned(),
+            image: None,
             total_ms,
             phases_ms,
         }

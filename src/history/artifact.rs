@@ -1,6 +1,6 @@
 //! Timings inside an artifact: a zip file that actions/upload-artifact made.
 //!
-//! In: bytes, hostile until parsed. Out: the total of the first build with a given driver.
+//! In: bytes, hostile until parsed. Out: the total of the first build of a given leg.
 
 use std::io::{Cursor, Read as _};
 use std::path::Path;
@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use zip::ZipArchive;
 
-use crate::compare;
+use super::leg::Leg;
+use crate::compare::{self, Total};
 
 /// Files of an archive that are looked at, at most.
 const MOST_FILES: usize = 50;
@@ -16,8 +17,8 @@ const MOST_FILES: usize = 50;
 /// Larger files are not unpacked (bytes).
 const LARGEST: u64 = 32 * 1024 * 1024;
 
-/// How long the build took; none if the archive has no timings of this driver.
-pub(super) fn total(archive: Vec<u8>, driver: &str) -> Option<Duration> {
+/// How long the build took; none if the archive has no timings of this leg.
+pub(super) fn total(archive: Vec<u8>, leg: &Leg) -> Option<Duration> {
     let mut archive = ZipArchive::new(Cursor::new(archive)).ok()?;
     for index in 0..archive.len().min(MOST_FILES) {
         let Ok(file) = archive.by_index(index) else {
@@ -35,8 +36,9 @@ pub(super) fn total(archive: Vec<u8>, driver: &str) -> Option<Duration> {
             continue;
         }
         let found = compare::totals(&text, Path::new(&name)).unwrap_or_default();
-        if let Some((_, total)) = found.into_iter().find(|(other, _)| other == driver) {
-            return Some(total);
+        let ours = |build: &Total| leg.is(&build.driver, build.image.as_deref());
+        if let Some(build) = found.into_iter().find(ours) {
+            return Some(build.total);
         }
     }
     None
@@ -78,7 +80,11 @@ pub(super) mod tests {
             ("a.json", &timings("docker", 1_000)),
             ("b.json", &timings("kubernetes", 2_000)),
         ]);
-        let seconds = |driver| total(archive.clone(), driver).map(|total| total.as_secs());
+        let leg = |driver: &str| Leg {
+            driver: driver.to_owned(),
+            ..Leg::default()
+        };
+        let seconds = |driver| total(archive.clone(), &leg(driver)).map(|total| total.as_secs());
         assert_eq!(seconds("kubernetes"), Some(2));
         assert_eq!(seconds("docker"), Some(1));
         assert_eq!(seconds("docker-container"), None);
@@ -92,7 +98,7 @@ pub(super) mod tests {
                 *place = byte;
             }
             archive.truncate(archive.len() - cut.min(archive.len()));
-            let _ = total(archive, "docker");
+            let _ = total(archive, &Leg { driver: "docker".to_owned(), ..Leg::default() });
         }
     }
 }

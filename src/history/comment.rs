@@ -4,10 +4,12 @@
 //! matrix has its own, told by job and image.
 
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::github::{GitHub, Method, Question};
+use super::leg::Leg;
 use super::{HistoryError, Workflow, notice};
+use crate::github::workflow::WorkflowRun;
 
 /// GitHub's limit is 65,536 characters; the marker needs some.
 pub(crate) const LONGEST_COMMENT: usize = 65_000;
@@ -25,27 +27,26 @@ struct Comment {
 }
 
 /// Writes the comment; a notice if that does not work.
-pub(crate) async fn comment(workflow: Option<&Workflow>, leg: &str, markdown: &str) {
+pub(crate) async fn comment(workflow: Option<&Workflow>, leg: &Leg, markdown: &str) {
     let Some(workflow) = workflow else {
         return;
     };
     // Runs without a pull request have nowhere to comment.
-    let Some(number) = workflow.run.git_ref.as_deref().and_then(pull_request) else {
+    let Some(number) = pull_request(&workflow.run) else {
         return;
     };
-    if let Err(error) = write(workflow, number, leg, markdown).await {
+    if let Err(error) = write(workflow, number, &leg.words, markdown).await {
         notice("the pull request was not commented on", &error);
     }
 }
 
-/// `refs/pull/7/merge` → 7.
-fn pull_request(git_ref: &str) -> Option<u64> {
-    git_ref
-        .strip_prefix("refs/pull/")?
-        .split('/')
-        .next()?
-        .parse()
-        .ok()
+/// The number of the pull request: the event's, which `pull_request_target` has alone, or that of `refs/pull/7/merge`.
+fn pull_request(run: &WorkflowRun) -> Option<u64> {
+    let of_event = run.payload.pointer("/pull_request/number");
+    of_event.and_then(Value::as_u64).or_else(|| {
+        let number = run.git_ref.as_deref()?.strip_prefix("refs/pull/")?;
+        number.split('/').next()?.parse().ok()
+    })
 }
 
 async fn write(
@@ -113,13 +114,28 @@ mod tests {
     #[test]
     fn only_pull_requests_have_a_number() {
         let cases = [
-            ("refs/pull/7/merge", Some(7)),
-            ("refs/heads/main", None),
-            ("refs/pull/x/merge", None),
-            ("", None),
+            ("refs/pull/7/merge", Value::Null, Some(7)),
+            ("refs/heads/main", Value::Null, None),
+            ("refs/pull/x/merge", Value::Null, None),
+            ("", Value::Null, None),
+            (
+                "refs/heads/main",
+                json!({ "pull_request": { "number": 8 } }),
+                Some(8),
+            ),
+            (
+                "refs/pull/7/merge",
+                json!({ "pull_request": { "number": "8" } }),
+                Some(7),
+            ),
         ];
-        for (git_ref, number) in cases {
-            assert_eq!(pull_request(git_ref), number, "{git_ref}");
+        for (git_ref, payload, number) in cases {
+            let run = WorkflowRun {
+                git_ref: Some(git_ref.to_owned()),
+                payload,
+                ..WorkflowRun::default()
+            };
+            assert_eq!(pull_request(&run), number, "{git_ref}");
         }
     }
 

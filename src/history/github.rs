@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
 use octocrab::Octocrab;
 use octocrab::params::actions::ArchiveFormat;
 use secrecy::{ExposeSecret as _, SecretString};
@@ -168,6 +169,7 @@ impl GitHub {
         };
         let more = header("link").is_some_and(|link| link.contains("rel=\"next\""));
         let spent = header("x-ratelimit-remaining") == Some("0") || header("retry-after").is_some();
+        let again = again(header("retry-after"), header("x-ratelimit-reset"));
         let body = self
             .client
             .body_to_string(response)
@@ -176,7 +178,7 @@ impl GitHub {
         match status {
             200..300 => Ok(Answer { body, more }),
             403 | 429 if spent || body.contains("rate limit") => {
-                Err(HistoryError::RateLimit { what })
+                Err(HistoryError::RateLimit { what, again })
             }
             // A private repository hides what may not be read.
             401 | 403 | 404 => Err(HistoryError::Refused {
@@ -189,9 +191,40 @@ impl GitHub {
     }
 }
 
+/// When the limit is lifted: after so many seconds, or at a point in time (seconds since 1970), else in some minutes.
+fn again(retry_after: Option<&str>, reset: Option<&str>) -> String {
+    if let Some(seconds) = retry_after.and_then(|text| text.parse::<u32>().ok()) {
+        return format!("in {seconds} s");
+    }
+    let reset = reset.and_then(|text| Timestamp::from_second(text.parse().ok()?).ok());
+    reset.map_or_else(
+        || "in some minutes".to_owned(),
+        |reset| format!("at {reset}"),
+    )
+}
+
 fn parse<T: DeserializeOwned>(body: &str, question: Question) -> Result<T, HistoryError> {
     serde_json::from_str(body).map_err(|source| HistoryError::Odd {
         what: question.what,
         source,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limit_tells_when_it_is_lifted() {
+        let cases = [
+            (Some("60"), Some("1723219534"), "in 60 s"),
+            (None, Some("1723219534"), "at 2024-08-09T16:05:34Z"),
+            (Some("soon"), None, "in some minutes"),
+            (None, Some("99999999999999999"), "in some minutes"),
+            (None, None, "in some minutes"),
+        ];
+        for (after, reset, expected) in cases {
+            assert_eq!(again(after, reset), expected);
+        }
+    }
 }

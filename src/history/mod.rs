@@ -9,6 +9,7 @@
 mod artifact;
 mod comment;
 mod github;
+mod leg;
 mod runs;
 #[cfg(test)]
 mod tests;
@@ -25,6 +26,7 @@ use crate::log;
 use github::GitHub;
 
 pub(crate) use comment::{LONGEST_COMMENT, comment};
+pub(crate) use leg::Leg;
 
 /// Name of the artifact that earlier timings are looked for in, unless `compare-with` says another.
 pub(crate) const ARTIFACT: &str = "fast-ecr-push-timings";
@@ -61,8 +63,14 @@ pub(crate) enum HistoryError {
         #[source]
         source: Box<octocrab::Error>,
     },
-    #[error("GitHub's rate limit is reached, so {what} were not asked for")]
-    RateLimit { what: &'static str },
+    #[error(
+        "GitHub's rate limit is reached, so {what} were not asked for; it answers again {again}"
+    )]
+    RateLimit {
+        what: &'static str,
+        /// When, in words.
+        again: String,
+    },
     #[error("GitHub refuses {what} to this token (status {status}); the job needs `permissions: {permission}`{}", fork(*.status))]
     Refused {
         what: &'static str,
@@ -123,20 +131,16 @@ impl Workflow {
 pub(crate) struct History(Option<JoinHandle<Option<Before>>>);
 
 impl History {
-    /// Asks for earlier runs with the same driver. Unless `compare_with` was given, a refusal is not worth a notice.
-    pub(crate) fn ask(
-        workflow: Option<&Workflow>,
-        compare_with: Option<&str>,
-        driver: &str,
-    ) -> Self {
+    /// Asks for earlier runs of the same leg. Unless `compare_with` was given, a refusal is not worth a notice.
+    pub(crate) fn ask(workflow: Option<&Workflow>, compare_with: Option<&str>, leg: &Leg) -> Self {
         let Some(workflow) = workflow.filter(|_| compare_with != Some(NONE)).cloned() else {
             return Self(None);
         };
         let wanted = compare_with.is_some();
         let artifact = compare_with.unwrap_or(ARTIFACT).to_owned();
-        let driver = driver.to_owned();
+        let leg = leg.clone();
         Self(Some(tokio::spawn(async move {
-            let asked = tokio::time::timeout(LONGEST, runs::before(&workflow, &artifact, &driver));
+            let asked = tokio::time::timeout(LONGEST, runs::before(&workflow, &artifact, &leg));
             let answer = asked.await.unwrap_or(Err(HistoryError::Late));
             answer.unwrap_or_else(|error| {
                 if wanted {

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use serde::Deserialize;
 
 use super::github::{GitHub, Question};
+use super::leg::Leg;
 use super::{Before, HistoryError, Workflow, artifact};
 use crate::compare::median;
 
@@ -79,7 +80,7 @@ struct Own {
 pub(super) async fn before(
     workflow: &Workflow,
     artifact: &str,
-    driver: &str,
+    leg: &Leg,
 ) -> Result<Option<Before>, HistoryError> {
     let Some(run_id) = workflow.run.run_id.as_deref() else {
         return Ok(None);
@@ -113,7 +114,7 @@ pub(super) async fn before(
         if totals.len() == RUNS {
             break;
         }
-        let mut total = from_artifact(&github, run, artifact, driver).await?;
+        let mut total = from_artifact(&github, run, artifact, leg).await?;
         if total.is_none() {
             let own = match &own {
                 Some(own) => own,
@@ -136,7 +137,7 @@ async fn from_artifact(
     github: &GitHub,
     run: u64,
     name: &str,
-    driver: &str,
+    leg: &Leg,
 ) -> Result<Option<Duration>, HistoryError> {
     let path = format!("actions/runs/{run}/artifacts?name={}", encoded(name));
     let mut found: Vec<Artifact> = Vec::new();
@@ -156,8 +157,14 @@ async fn from_artifact(
     else {
         return Ok(None);
     };
-    let archive = github.archive(newest.id, QUESTION).await?;
-    Ok(artifact::total(archive, driver))
+    match github.archive(newest.id, QUESTION).await {
+        Ok(archive) => Ok(artifact::total(archive, leg)),
+        // It may have expired just now, or the store may not be reached: the jobs API tells, too.
+        Err(error) => {
+            tracing::debug!("the artifact `{name}` of run {run} was not read: {error}");
+            Ok(None)
+        }
+    }
 }
 
 /// Our own job and step, which run just now.
@@ -231,8 +238,40 @@ fn encoded(text: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
+    use serde_json::Value;
+
     use super::*;
+
+    /// The examples of GitHub's description, without a change.
+    pub(in crate::history) fn reads_examples(example: impl Fn(&str) -> Value) {
+        let list = |name: &str, key: &str| example(name)[key].take();
+        let repository: Repository = serde_json::from_value(example("full-repository")).unwrap();
+        assert_eq!(repository.default_branch, "master");
+        let run: Run = serde_json::from_value(example("workflow-run")).unwrap();
+        assert_eq!((run.id, run.workflow_id), (30_433_642, 159_038));
+        let runs: Vec<Run> =
+            serde_json::from_value(list("workflow-run-paginated", "workflow_runs")).unwrap();
+        assert_eq!(runs[0].id, 30_433_642);
+        let artifacts: Vec<Artifact> =
+            serde_json::from_value(list("artifact-paginated", "artifacts")).unwrap();
+        let [rails, output] = artifacts.as_slice() else {
+            panic!("two artifacts");
+        };
+        assert_eq!(
+            (rails.id, &*rails.name, rails.size_in_bytes),
+            (11, "Rails", 556)
+        );
+        assert!(!output.expired);
+        let jobs: Vec<Job> = serde_json::from_value(list("job-paginated", "jobs")).unwrap();
+        assert_eq!(jobs[0].runner_name.as_deref(), Some("my runner"));
+        let own = Own {
+            job: "build".to_owned(),
+            step: "Deploy to Heroku".to_owned(),
+        };
+        let time = step_time(&jobs, &own).map(|time| time.as_secs());
+        assert_eq!(time, Some(100));
+    }
 
     fn job(name: &str, status: &str, runner: &str) -> Job {
         let step = |name: &str, status: &str| Step {

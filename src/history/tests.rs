@@ -1,171 +1,59 @@
-//! Against a stand-in for GitHub on loopback, whose answers have the fields of GitHub's documented examples
-//! (<https://github.com/github/rest-api-description>).
+//! Against a stand-in for GitHub on loopback, whose answers are the examples of GitHub's own description.
 
-use std::collections::BTreeMap;
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
-use std::sync::{Arc, Mutex};
+#[path = "../../tests/action/github.rs"]
+mod stand_in;
 
 use secrecy::SecretString;
 use serde_json::{Value, json};
 
 use super::artifact::tests::{archive, timings};
+use super::leg::Leg;
 use super::runs::before;
 use super::{HistoryError, Workflow};
 use crate::env::Env;
+use stand_in::{
+    Answer, GitHub, artifact, comments, example, job, jobs, no_artifacts, repository, runs, store,
+    this_run,
+};
 
-/// One answer.
-#[derive(Clone, Default)]
-struct Answer {
-    status: u16,
-    headers: Vec<(&'static str, String)>,
-    body: Vec<u8>,
-}
-
-fn ok(body: &Value) -> Answer {
-    Answer {
-        status: 200,
-        body: body.to_string().into_bytes(),
-        ..Answer::default()
-    }
-}
-
-fn refusal(status: u16, message: &str) -> Answer {
-    Answer {
-        status,
-        ..ok(&json!({ "message": message, "documentation_url": "https://docs.github.com/rest" }))
-    }
-}
-
-/// Answers by method and path with query; what it does not know is a 404. It remembers what it was asked.
-struct StandIn {
-    address: String,
-    asked: Arc<Mutex<Vec<String>>>,
-}
-
-impl StandIn {
-    fn start(answers: Vec<(&str, Answer)>) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap().to_string();
-        let asked = Arc::new(Mutex::new(Vec::new()));
-        let answers: BTreeMap<String, Answer> = answers
-            .into_iter()
+fn start(answers: Vec<(&str, Answer)>) -> (GitHub, Workflow) {
+    let answers = answers.into_iter();
+    let github = GitHub::start(
+        "hush",
+        answers
             .map(|(path, answer)| (path.to_owned(), answer))
-            .collect();
-        let heard = Arc::clone(&asked);
-        std::thread::spawn(move || {
-            for stream in listener.incoming().flatten() {
-                answer(stream, &answers, &heard);
-            }
-        });
-        Self { address, asked }
-    }
+            .collect(),
+    );
+    let env = Env::from([
+        ("GITHUB_API_URL", &*github.url()),
+        ("GITHUB_REPOSITORY", stand_in::REPOSITORY),
+        ("GITHUB_RUN_ID", "100"),
+        ("GITHUB_RUN_ATTEMPT", "2"),
+        ("GITHUB_REF", "refs/pull/7/merge"),
+        ("RUNNER_NAME", "r1"),
+    ]);
+    let workflow = Workflow::from_env(&env, Some(&SecretString::from("hush"))).unwrap();
+    (github, workflow)
+}
 
-    fn workflow(&self) -> Workflow {
-        let env = Env::from([
-            (
-                "GITHUB_API_URL",
-                &*format!("http://{}/api/v3", self.address),
-            ),
-            ("GITHUB_REPOSITORY", "octo/app"),
-            ("GITHUB_RUN_ID", "100"),
-            ("GITHUB_RUN_ATTEMPT", "2"),
-            ("GITHUB_REF", "refs/pull/7/merge"),
-            ("RUNNER_NAME", "r1"),
-        ]);
-        Workflow::from_env(&env, Some(&SecretString::from("hush"))).unwrap()
-    }
-
-    fn asked(&self) -> Vec<String> {
-        self.asked.lock().unwrap().clone()
+fn leg() -> Leg {
+    Leg {
+        driver: "docker".to_owned(),
+        words: "build".to_owned(),
+        ..Leg::default()
     }
 }
 
-fn answer(stream: TcpStream, answers: &BTreeMap<String, Answer>, asked: &Mutex<Vec<String>>) {
-    let mut reader = BufReader::new(stream);
-    let mut first = String::new();
-    let mut length = 0;
-    let mut authorized = false;
-    reader.read_line(&mut first).unwrap_or_default();
-    loop {
-        let mut line = String::new();
-        if reader.read_line(&mut line).unwrap_or_default() <= 2 {
-            break;
-        }
-        let line = line.to_ascii_lowercase();
-        if let Some(number) = line.strip_prefix("content-length:") {
-            length = number.trim().parse().unwrap();
-        }
-        authorized |= line.starts_with("authorization: bearer hush");
-    }
-    let mut body = vec![0; length];
-    reader.read_exact(&mut body).unwrap();
-    let mut words = first.split_whitespace();
-    let (method, path) = (
-        words.next().unwrap_or_default(),
-        words.next().unwrap_or_default(),
-    );
-    let key = format!(
-        "{method} {}",
-        path.strip_prefix("/api/v3/repos/octo/app").unwrap_or(path)
-    );
-    asked.lock().unwrap().push(
-        format!("{key} {}", String::from_utf8_lossy(&body))
-            .trim_end()
-            .to_owned(),
-    );
-    let answer = match answers.get(&key) {
-        Some(answer) if authorized => answer.clone(),
-        Some(_) => refusal(401, "Bad credentials"),
-        None => refusal(404, "Not Found"),
-    };
-    let mut head = format!(
-        "HTTP/1.1 {} X\r\ncontent-length: {}\r\nconnection: close\r\n",
-        answer.status,
-        answer.body.len()
-    );
-    for (name, value) in &answer.headers {
-        head.push_str(&format!("{name}: {value}\r\n"));
-    }
-    let mut stream = reader.into_inner();
-    let _ = stream.write_all(format!("{head}\r\n").as_bytes());
-    let _ = stream.write_all(&answer.body);
+/// Median in seconds, and number of runs.
+async fn found(workflow: &Workflow) -> (u64, usize) {
+    let before = before(workflow, "times", &leg()).await.unwrap().unwrap();
+    (before.median.as_secs(), before.runs)
 }
 
 const RUNS: &str = "GET /actions/workflows/9/runs?branch=trunk&status=success&per_page=100&page=1";
 
-fn repository() -> (&'static str, Answer) {
-    (
-        "GET ",
-        ok(
-            &json!({ "id": 1, "full_name": "octo/app", "default_branch": "trunk", "private": true }),
-        ),
-    )
-}
-
-fn this_run() -> (&'static str, Answer) {
-    (
-        "GET /actions/runs/100",
-        ok(&json!({ "id": 100, "name": "CI", "workflow_id": 9, "status": "in_progress" })),
-    )
-}
-
-fn runs(ids: &[u64]) -> Answer {
-    let runs: Vec<Value> = ids
-        .iter()
-        .map(|id| json!({ "id": id, "workflow_id": 9, "conclusion": "success" }))
-        .collect();
-    ok(&json!({ "total_count": ids.len(), "workflow_runs": runs }))
-}
-
-fn artifacts(id: u64, expired: bool) -> Answer {
-    ok(
-        &json!({ "total_count": 1, "artifacts": [{ "id": id, "name": "times", "size_in_bytes": 556, "expired": expired }] }),
-    )
-}
-
-fn no_artifacts() -> Answer {
-    ok(&json!({ "total_count": 0, "artifacts": [] }))
+fn list(run: u64) -> String {
+    format!("GET /actions/runs/{run}/artifacts?name=times&per_page=100&page=1")
 }
 
 fn zip(total_ms: u64) -> Answer {
@@ -176,175 +64,150 @@ fn zip(total_ms: u64) -> Answer {
     }
 }
 
-fn jobs(name: &str, status: &str, times: Option<(&str, &str)>) -> Value {
-    let conclusion = times.map(|_| "success");
-    json!({ "id": 5, "name": name, "status": status, "runner_name": "r1", "steps": [
-        { "name": "Set up job", "number": 1, "status": "completed", "conclusion": "success", "started_at": "2026-01-01T00:00:00Z", "completed_at": "2026-01-01T00:00:01Z" },
-        { "name": "Build and push", "number": 2, "status": if times.is_some() { "completed" } else { "in_progress" }, "conclusion": conclusion,
-          "started_at": times.map(|times| times.0), "completed_at": times.map(|times| times.1) },
-    ]})
+const OURS: &str = "GET /actions/runs/100/attempts/2/jobs?per_page=100&page=1";
+
+fn of_run(run: u64) -> String {
+    format!("GET /actions/runs/{run}/jobs?filter=latest&per_page=100&page=1")
+}
+
+#[test]
+fn githubs_own_examples_are_read_as_they_are() {
+    super::runs::tests::reads_examples(example);
 }
 
 #[tokio::test]
 async fn the_median_of_earlier_artifacts_is_found() {
-    let github = StandIn::start(vec![
-        repository(),
-        this_run(),
+    let lists = [99, 98, 97].map(list);
+    let location = store(zip(20_000).body);
+    let (_github, workflow) = start(vec![
+        ("GET ", repository()),
+        ("GET /actions/runs/100", this_run()),
         (RUNS, runs(&[100, 99, 98, 97])),
-        (
-            "GET /actions/runs/99/artifacts?name=times&per_page=100&page=1",
-            artifacts(1, false),
-        ),
-        (
-            "GET /actions/runs/98/artifacts?name=times&per_page=100&page=1",
-            artifacts(2, false),
-        ),
-        (
-            "GET /actions/runs/97/artifacts?name=times&per_page=100&page=1",
-            artifacts(3, false),
-        ),
+        (&lists[0], artifact(1, "times", false)),
+        (&lists[1], artifact(2, "times", false)),
+        (&lists[2], artifact(3, "times", false)),
         ("GET /actions/artifacts/1/zip", zip(40_000)),
+        // As GitHub does: the file is in a store of another host, which takes no token of GitHub's.
         (
             "GET /actions/artifacts/2/zip",
-            Answer {
-                status: 302,
-                headers: vec![("location", "/api/v3/repos/octo/app/blob".to_owned())],
-                body: Vec::new(),
-            },
+            Answer::refusal(302, "Found").header("location", &location),
         ),
-        ("GET /blob", zip(20_000)),
         ("GET /actions/artifacts/3/zip", zip(30_000)),
     ]);
-    let before = before(&github.workflow(), "times", "docker")
-        .await
-        .unwrap()
-        .unwrap();
-    assert_eq!((before.median.as_secs(), before.runs), (30, 3));
+    assert_eq!(found(&workflow).await, (30, 3));
 }
 
 #[tokio::test]
 async fn pages_are_followed_and_five_runs_are_enough() {
     let second = RUNS.replace("&page=1", "&page=2");
     let mut answers = vec![
-        repository(),
-        this_run(),
-        (
-            RUNS,
-            Answer {
-                headers: vec![(
-                    "link",
-                    "<https://api.github.com/x?page=2>; rel=\"next\"".to_owned(),
-                )],
-                ..runs(&[100, 99, 98])
-            },
-        ),
+        ("GET ", repository()),
+        ("GET /actions/runs/100", this_run()),
+        (RUNS, runs(&[100, 99, 98]).more()),
         (&*second, runs(&[97, 96, 95, 94])),
     ];
     let paths: Vec<(String, String, u64)> = (94..=99u64)
-        .map(|run| {
-            (
-                format!("GET /actions/runs/{run}/artifacts?name=times&per_page=100&page=1"),
-                format!("GET /actions/artifacts/{run}/zip"),
-                run,
-            )
-        })
+        .map(|run| (list(run), format!("GET /actions/artifacts/{run}/zip"), run))
         .collect();
     for (list, file, run) in &paths {
-        answers.push((list, artifacts(*run, false)));
+        answers.push((list, artifact(*run, "times", false)));
         answers.push((file, zip(run * 1_000)));
     }
-    let github = StandIn::start(answers);
-    let before = before(&github.workflow(), "times", "docker")
-        .await
-        .unwrap()
-        .unwrap();
-    assert_eq!((before.median.as_secs(), before.runs), (97, 5));
-    assert!(
-        github.asked().iter().all(|asked| !asked.contains("/94")),
-        "{:?}",
-        github.asked()
-    );
+    let (github, workflow) = start(answers);
+    assert_eq!(found(&workflow).await, (97, 5));
+    let paths = github.paths();
+    assert!(paths.iter().all(|path| !path.contains("/94")), "{paths:?}");
 }
 
 #[tokio::test]
 async fn without_artifacts_the_times_of_the_same_step_count() {
-    let github = StandIn::start(vec![
-        repository(),
-        this_run(),
-        (RUNS, runs(&[99, 98])),
+    let (lists, jobs_of) = ([99, 98, 97].map(list), [99, 98, 97].map(of_run));
+    let arm = job(
+        "build (arm64)",
+        Some(("2026-01-01T00:00:00Z", "2026-01-01T00:09:00Z")),
+    );
+    // In the time of another zone, as in GitHub's example.
+    let amd = job(
+        "build (amd64)",
+        Some(("2026-01-01T00:00:01.000Z", "2025-12-31T16:00:43.000-08:00")),
+    );
+    let (_github, workflow) = start(vec![
+        ("GET ", repository()),
+        ("GET /actions/runs/100", this_run()),
+        (RUNS, runs(&[99, 98, 97])),
+        (&lists[0], artifact(1, "times", true)),
+        (&lists[1], no_artifacts()),
+        // Gone since it was listed.
+        (&lists[2], artifact(3, "times", false)),
         (
-            "GET /actions/runs/99/artifacts?name=times&per_page=100&page=1",
-            artifacts(1, true),
+            "GET /actions/artifacts/3/zip",
+            Answer::refusal(410, "Artifact has expired"),
         ),
-        (
-            "GET /actions/runs/98/artifacts?name=times&per_page=100&page=1",
-            no_artifacts(),
-        ),
-        (
-            "GET /actions/runs/100/attempts/2/jobs?per_page=100&page=1",
-            ok(&json!({ "total_count": 1, "jobs": [jobs("build (amd64)", "in_progress", None)] })),
-        ),
-        (
-            "GET /actions/runs/99/jobs?filter=latest&per_page=100&page=1",
-            ok(&json!({ "total_count": 2, "jobs": [
-                jobs("build (arm64)", "completed", Some(("2026-01-01T00:00:00Z", "2026-01-01T00:09:00Z"))),
-                jobs("build (amd64)", "completed", Some(("2026-01-01T00:00:01Z", "2026-01-01T00:00:43Z"))),
-            ] })),
-        ),
-        (
-            "GET /actions/runs/98/jobs?filter=latest&per_page=100&page=1",
-            ok(&json!({ "total_count": 0, "jobs": [] })),
-        ),
+        (OURS, jobs(&[job("build (amd64)", None)])),
+        (&jobs_of[0], jobs(&[arm.clone(), amd.clone()])),
+        (&jobs_of[1], jobs(&[])),
+        (&jobs_of[2], jobs(&[arm, amd])),
     ]);
-    let before = before(&github.workflow(), "times", "docker")
-        .await
-        .unwrap()
-        .unwrap();
-    assert_eq!((before.median.as_secs(), before.runs), (42, 1));
+    assert_eq!(found(&workflow).await, (42, 2));
 }
 
 #[tokio::test]
 async fn a_first_run_has_nothing_before_it() {
-    let github = StandIn::start(vec![repository(), this_run(), (RUNS, runs(&[]))]);
-    assert_eq!(
-        before(&github.workflow(), "times", "docker").await.unwrap(),
-        None
-    );
+    let (_github, workflow) = start(vec![
+        ("GET ", repository()),
+        ("GET /actions/runs/100", this_run()),
+        (RUNS, runs(&[])),
+    ]);
+    assert_eq!(before(&workflow, "times", &leg()).await.unwrap(), None);
 }
 
+/// Messages and headers: <https://docs.github.com/rest/using-the-rest-api/rate-limits-for-the-rest-api>; those of the first were seen at
+/// <https://github.com/microsoft/azure-pipelines-tasks/issues/20278>.
 #[tokio::test]
 async fn refusals_are_told_in_words() {
-    let limited = |status, header: (&'static str, &str)| Answer {
-        headers: vec![(header.0, header.1.to_owned())],
-        ..refusal(status, "no")
-    };
     let cases = [
         (
-            refusal(403, "Resource not accessible by integration"),
+            Answer::refusal(403, "Resource not accessible by integration")
+                .header(
+                    "x-accepted-github-permissions",
+                    "issues=write; pull_requests=write",
+                )
+                .header("x-ratelimit-limit", "8050")
+                .header("x-ratelimit-remaining", "7999")
+                .header("x-ratelimit-reset", "1723219534"),
             "the job needs `permissions: actions: read`, and a pull request from a fork",
         ),
         (
-            refusal(404, "Not Found"),
+            Answer::refusal(404, "Not Found"),
             "(status 404); the job needs `permissions: actions: read`",
         ),
         (
-            refusal(403, "You have exceeded a secondary rate limit"),
-            "GitHub's rate limit is reached",
+            Answer::refusal(401, "Bad credentials"),
+            "(status 401); the job needs",
         ),
         (
-            limited(403, ("x-ratelimit-remaining", "0")),
-            "GitHub's rate limit is reached",
+            Answer::refusal(
+                403,
+                "You have exceeded a secondary rate limit. Please wait a few minutes before you try again.",
+            ),
+            "GitHub's rate limit is reached, so earlier runs were not asked for; it answers again in some minutes",
         ),
         (
-            limited(429, ("retry-after", "60")),
-            "GitHub's rate limit is reached",
+            Answer::refusal(403, "API rate limit exceeded for installation ID 1.")
+                .header("x-ratelimit-remaining", "0")
+                .header("x-ratelimit-reset", "1723219534"),
+            "it answers again at 2024-08-09T16:05:34Z",
         ),
         (
-            refusal(500, "oops"),
+            Answer::refusal(429, "Too many requests").header("retry-after", "60"),
+            "it answers again in 60 s",
+        ),
+        (
+            Answer::refusal(500, "oops"),
             "GitHub answered with status 500 when asked for earlier runs",
         ),
         (
-            ok(&json!({ "default_branch": 7 })),
+            Answer::ok(&json!({ "default_branch": 7 })),
             "could not read GitHub's answer about earlier runs",
         ),
         (
@@ -357,10 +220,8 @@ async fn refusals_are_told_in_words() {
         ),
     ];
     for (answer, expected) in cases {
-        let github = StandIn::start(vec![("GET ", answer)]);
-        let error = before(&github.workflow(), "times", "docker")
-            .await
-            .unwrap_err();
+        let (_github, workflow) = start(vec![("GET ", answer)]);
+        let error = before(&workflow, "times", &leg()).await.unwrap_err();
         assert!(error.to_string().contains(expected), "{error}");
         assert!(!format!("{error:?}").contains("hush"), "{error:?}");
     }
@@ -374,73 +235,63 @@ async fn a_server_that_is_gone_is_told_in_words() {
         ("GITHUB_RUN_ID", "1"),
     ]);
     let workflow = Workflow::from_env(&env, Some(&SecretString::from("hush"))).unwrap();
-    let error = before(&workflow, "times", "docker").await.unwrap_err();
+    let error = before(&workflow, "times", &leg()).await.unwrap_err();
     assert!(matches!(error, HistoryError::Request { .. }), "{error:?}");
 }
 
 const COMMENTS: &str = "GET /issues/7/comments?per_page=100&page=1";
 const MARKER: &str = "<!-- fast-ecr-push build -->";
 
+fn body(text: &str) -> String {
+    json!({ "body": format!("{MARKER}\n{text}") }).to_string()
+}
+
 #[tokio::test]
 async fn a_first_comment_is_made() {
-    let github = StandIn::start(vec![
-        (
-            COMMENTS,
-            ok(&json!([{ "id": 1, "body": "Nice!" }, { "id": 2, "body": null }])),
-        ),
-        ("POST /issues/7/comments", ok(&json!({ "id": 3 }))),
+    let mut others = comments(&[(1, "Nice!"), (2, "")]);
+    let mut value: Value = serde_json::from_slice(&others.body).unwrap();
+    value[1]["body"] = Value::Null;
+    others.body = value.to_string().into_bytes();
+    let (github, workflow) = start(vec![
+        (COMMENTS, others),
+        ("POST /issues/7/comments", comments(&[(3, "")])),
     ]);
-    super::comment(Some(&github.workflow()), "build", "### Pushed").await;
+    super::comment(Some(&workflow), &leg(), "### Pushed").await;
     let asked = github.asked();
-    assert_eq!(
-        asked[1],
-        format!(
-            "POST /issues/7/comments {}",
-            json!({ "body": format!("{MARKER}\n### Pushed") })
-        )
-    );
+    assert_eq!(asked[1].path, "POST /issues/7/comments");
+    assert_eq!(asked[1].body, body("### Pushed"));
 }
 
 #[tokio::test]
 async fn a_later_run_writes_over_its_comment_on_any_page() {
-    let github = StandIn::start(vec![
+    let old = format!("{MARKER}\nold");
+    let (github, workflow) = start(vec![
         (
             COMMENTS,
-            Answer {
-                headers: vec![(
-                    "link",
-                    "<https://api.github.com/x?page=2>; rel=\"next\"".to_owned(),
-                )],
-                ..ok(&json!([{ "id": 1, "body": "<!-- fast-ecr-push other -->\nx" }]))
-            },
+            comments(&[(1, "<!-- fast-ecr-push other -->\nx")]).more(),
         ),
         (
             "GET /issues/7/comments?per_page=100&page=2",
-            ok(&json!([{ "id": 2, "body": format!("{MARKER}\nold") }])),
+            comments(&[(2, &old)]),
         ),
-        ("PATCH /issues/comments/2", ok(&json!({ "id": 2 }))),
+        ("PATCH /issues/comments/2", comments(&[(2, "")])),
     ]);
-    super::comment(Some(&github.workflow()), "build", "new").await;
+    super::comment(Some(&workflow), &leg(), "new").await;
     let asked = github.asked();
     assert_eq!(asked.len(), 3, "{asked:?}");
-    assert_eq!(
-        asked[2],
-        format!(
-            "PATCH /issues/comments/2 {}",
-            json!({ "body": format!("{MARKER}\nnew") })
-        )
-    );
+    assert_eq!(asked[2].path, "PATCH /issues/comments/2");
+    assert_eq!(asked[2].body, body("new"));
 }
 
 #[tokio::test]
 async fn a_fork_that_may_not_comment_ends_well() {
-    let github = StandIn::start(vec![
-        (COMMENTS, ok(&json!([]))),
+    let (github, workflow) = start(vec![
+        (COMMENTS, comments(&[])),
         (
             "POST /issues/7/comments",
-            refusal(403, "Resource not accessible by integration"),
+            Answer::refusal(403, "Resource not accessible by integration"),
         ),
     ]);
-    super::comment(Some(&github.workflow()), "build", "x").await;
+    super::comment(Some(&workflow), &leg(), "x").await;
     assert_eq!(github.asked().len(), 2);
 }

@@ -24,6 +24,18 @@ pub(crate) struct Around {
     pub context: Vec<Entry>,
     /// How long earlier runs took.
     pub before: Option<Before>,
+    /// What a look at the registries found.
+    pub registries: Registries,
+}
+
+/// What a look at the registries found, beside what would have stopped the run.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Registries {
+    /// Repositories that this run pushes to and that have no lifecycle policy, as `registry/repository`. None of a repository whose policy may
+    /// not be read.
+    pub without_lifecycle_policy: Vec<String>,
+    /// In words, each on one line; already in the log.
+    pub warnings: Vec<String>,
 }
 
 /// A file or folder at the top of the context.
@@ -53,6 +65,7 @@ impl Around {
             runner: Runner::look(env),
             context,
             before,
+            registries: Registries::default(),
         }
     }
 }

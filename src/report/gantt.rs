@@ -220,6 +220,8 @@ fn safe(text: &str, longest: usize) -> String {
         .map(|character| match character {
             // A colon ends a label; this one is a mathematical sign.
             ':' => '∶',
+            // So does a comma its times.
+            ',' => '‚',
             '.' | '/' | '-' | '_' | '=' | '+' | '@' | '(' | ')' => character,
             other if other.is_alphanumeric() => other,
             _ => ' ',
@@ -261,7 +263,7 @@ mod tests {
             ("[internal] load build context", "load build context"),
             ("[1/2] FROM r.example/a:1@sha256:abc", "FROM r.example/a∶1"),
             ("[2/2] RUN `x` <b> %%{init}%% \u{202e}", "RUN x b init"),
-            ("12:30, 5d", "step 12∶30 5d"),
+            ("12:30, 5d", "step 12∶30‚ 5d"),
             ("🎉:::", "step ∶∶∶"),
             ("42", "step 42"),
             ("Section 5", "step Section 5"),

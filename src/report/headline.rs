@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::markdown::{block, code, plain};
 use super::part::Part;
 use super::phases::{largest, percent, title};
-use super::{Outcome, units};
+use super::{Outcome, units, warnings};
 use crate::build::{BuildError, checks};
 use crate::error::Error;
 use crate::history::Before;
@@ -15,6 +15,9 @@ use crate::timings::Phase;
 
 /// Tags that are named below the headline.
 const MOST_TAGS: usize = 20;
+
+/// Bytes of a line of an error, or of a step's last output.
+const LONGEST_LINE: usize = 4_000;
 
 /// The headline with its line of facts.
 pub(super) fn headline(outcome: &Outcome) -> Part {
@@ -64,6 +67,7 @@ pub(super) fn headline(outcome: &Outcome) -> Part {
             timings.cached_steps, timings.total_steps
         ));
     }
+    facts.extend(warnings::count(timings));
     facts.extend(pushed.and_then(|image| image.bytes).map(units::bytes));
     facts.push(format!("driver {}", code(plan.builder.driver.name())));
     let findings = outcome
@@ -119,15 +123,21 @@ fn whole_code(reference: &str) -> String {
     format!("`{reference}`")
 }
 
+/// A line short enough to leave room for others.
+fn cut(line: &str) -> &str {
+    line.get(..line.floor_char_boundary(LONGEST_LINE))
+        .unwrap_or(line)
+}
+
 /// Why it failed, with the step's last words.
 pub(super) fn failure(error: &Error) -> Part {
     let mut text = String::new();
     for line in error.lines() {
-        let _ = writeln!(text, "> {}  ", plain(&line));
+        let _ = writeln!(text, "> {}  ", plain(cut(&line)));
     }
     if let Some(failure) = error.failure().filter(|failure| !failure.tail.is_empty()) {
         text.push('\n');
-        text.push_str(&block(failure.tail.iter().map(String::as_str)));
+        text.push_str(&block(failure.tail.iter().map(|line| cut(line))));
     }
     Part::text(text)
 }

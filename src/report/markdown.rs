@@ -9,7 +9,12 @@ const LONGEST: usize = 90;
 /// Text in a code span that may stand in a table: cut, on one line, and closed by as many
 /// backticks as it needs.
 pub(super) fn code(text: &str) -> String {
-    let text = cut(text);
+    code_within(text, LONGEST)
+}
+
+/// The same, of at most so many characters.
+pub(super) fn code_within(text: &str, longest: usize) -> String {
+    let text = cut(text, longest);
     let longest = text
         .split(|character| character != '`')
         .map(str::len)
@@ -27,7 +32,22 @@ pub(super) fn code(text: &str) -> String {
 
 /// Lines in a code block that nothing inside can close.
 pub(super) fn block<'a>(lines: impl IntoIterator<Item = &'a str>) -> String {
-    let body: String = lines.into_iter().map(|line| format!("{line}\n")).collect();
+    let visible = |character: char| {
+        if character.is_control() {
+            ' '
+        } else {
+            character
+        }
+    };
+    let body: String = lines
+        .into_iter()
+        .flat_map(|line| {
+            line.chars()
+                .filter(|sign| !turns(*sign))
+                .map(visible)
+                .chain(['\n'])
+        })
+        .collect();
     let longest = body
         .split(|character| character != '`')
         .map(str::len)
@@ -50,15 +70,20 @@ pub(crate) fn plain(text: &str) -> String {
                 escaped.push(character);
             }
             other if other.is_control() => escaped.push(' '),
+            other if turns(other) => {}
             other => escaped.push(other),
         }
     }
     escaped
 }
 
-fn cut(text: &str) -> String {
-    // Continued lines of a Dockerfile bring their indentation; signs that turn the direction of what follows stay out.
-    let turns = |character: &char| matches!(character, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+/// Signs that turn the direction of what follows, beyond the text that they stand in.
+fn turns(character: char) -> bool {
+    matches!(character, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+fn cut(text: &str, longest: usize) -> String {
+    // Continued lines of a Dockerfile bring their indentation.
     let mut blank = false;
     let spaced = text.chars().map(|character| {
         if character.is_control() {
@@ -68,13 +93,13 @@ fn cut(text: &str) -> String {
         }
     });
     let mut characters = spaced
-        .filter(|character| !turns(character))
+        .filter(|character| !turns(*character))
         .filter(|character| {
             let again = blank && *character == ' ';
             blank = *character == ' ';
             !again
         });
-    let mut kept: String = characters.by_ref().take(LONGEST).collect();
+    let mut kept: String = characters.by_ref().take(longest).collect();
     if characters.next().is_some() {
         kept.push('…');
     }
@@ -100,10 +125,12 @@ mod tests {
     #[test]
     fn a_block_can_not_be_closed_from_inside() {
         assert_eq!(block(["a", "````", "b"]), "`````text\na\n````\nb\n`````\n");
+        assert_eq!(block(["a\u{202e}b\0\u{1b}c"]), "```text\nab  c\n```\n");
     }
 
     #[test]
     fn plain_text_is_neither_markup_nor_a_mention() {
+        assert_eq!(plain("a\u{202e}b\u{2066}"), "ab");
         assert_eq!(plain("<b>@x `y` a|b"), "&lt;b&gt;\\@x \\`y\\` a\\|b");
     }
 }

@@ -20,6 +20,7 @@ mod tables;
 #[cfg(test)]
 mod tests;
 mod units;
+mod warnings;
 
 use std::io::{self, Write as _};
 use std::path::PathBuf;
@@ -151,6 +152,7 @@ fn timings_file(outcome: &Outcome) -> TimingsFile {
         layers: image.map_or(&[], |image| &image.layers),
         bytes: image.and_then(|image| image.bytes),
         timings: &outcome.timings,
+        warnings: &warnings::warnings(outcome),
     };
     TimingsFile::new(&outcome.around.runner, [image])
 }

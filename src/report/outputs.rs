@@ -119,26 +119,16 @@ pub(super) fn outputs(outcome: &Outcome) -> Vec<(&'static str, String)> {
 }
 
 /// The timings as JSON. What does not fit is left out, the finest grain first: the timeline, then
-/// the quickest steps, then the layers; the timings file has them all.
+/// the quickest steps, then layers, retries and warnings; the timings file has them all.
 fn bounded_timings(outcome: &Outcome) -> Option<String> {
     let mut value = serde_json::to_value(timings_file(outcome)).ok()?;
+    let mut text = value.to_string();
+    if text.len() > LARGEST_TIMINGS {
+        text = without(&mut value, "timeline")?;
+    }
     let mut keep = usize::MAX;
-    loop {
-        let text = value.to_string();
-        if text.len() <= LARGEST_TIMINGS {
-            return Some(text);
-        }
-        let mut dropped = false;
-        for image in value.get_mut("images")?.as_array_mut()? {
-            let image = image.as_object_mut()?;
-            if image.remove("timeline").is_some() {
-                dropped = true;
-                continue;
-            }
-            if keep == 0 && image.remove("layers").is_some() {
-                dropped = true;
-                continue;
-            }
+    while text.len() > LARGEST_TIMINGS && keep > 0 {
+        for image in images(&mut value)? {
             let steps = image.get_mut("steps")?.as_array_mut()?;
             steps.sort_by_key(|step| {
                 std::cmp::Reverse(step.get("duration_ms").and_then(Value::as_u64))
@@ -146,10 +136,26 @@ fn bounded_timings(outcome: &Outcome) -> Option<String> {
             keep = keep.min(steps.len()) / 2;
             steps.truncate(keep);
         }
-        if keep == 0 && !dropped {
-            return None;
+        text = value.to_string();
+    }
+    for list in ["layers", "retries", "warnings"] {
+        if text.len() > LARGEST_TIMINGS {
+            text = without(&mut value, list)?;
         }
     }
+    Some(text).filter(|text| text.len() <= LARGEST_TIMINGS)
+}
+
+fn images(value: &mut Value) -> Option<&mut Vec<Value>> {
+    value.get_mut("images")?.as_array_mut()
+}
+
+/// What is left without this list.
+fn without(value: &mut Value, list: &str) -> Option<String> {
+    for image in images(value)? {
+        image.as_object_mut()?.remove(list);
+    }
+    Some(value.to_string())
 }
 
 fn seconds(duration: std::time::Duration) -> String {

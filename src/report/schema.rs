@@ -10,14 +10,18 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::Runner;
+use super::warnings::Warning;
 use crate::push::Layer;
-use crate::timings::{BootStage, BuildTimings, Phase, PhaseTime, Step, Stretch};
+use crate::timings::{BootStage, BuildTimings, Phase, PhaseTime, RetryTime, Step, Stretch};
 
 /// Version of the format, in the field `schema`.
 pub(crate) const SCHEMA: u32 = 1;
 
-/// Longer texts of layers are cut (characters).
+/// Longer texts are cut (characters).
 const LONGEST_TEXT: usize = 512;
+
+/// Warnings that are kept.
+const MOST_WARNINGS: usize = 100;
 
 /// The whole file: one entry for each image of the run.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -49,6 +53,10 @@ pub(crate) struct ImageTimings {
     pub boot: Vec<BootMilliseconds>,
     /// Layers of the pushed image in its order, platform by platform; empty where the manifest could not be read.
     pub layers: Vec<LayerBytes>,
+    /// What was done again, in time's order.
+    pub retries: Vec<RetryMilliseconds>,
+    /// In words, a hundred at most.
+    pub warnings: Vec<WarningText>,
     /// Compressed size of all layers and configs, each counted once.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub image_bytes: Option<u64>,
@@ -60,6 +68,23 @@ pub(crate) struct BootMilliseconds {
     pub name: String,
     pub started_ms: u64,
     pub duration_ms: u64,
+}
+
+/// Something that failed and was done again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct RetryMilliseconds {
+    pub what: String,
+    pub why: String,
+    pub failed_ms: u64,
+    pub wait_ms: u64,
+}
+
+/// A warning; `place` is `FILE:LINE`, where it is about one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct WarningText {
+    pub text: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub place: Option<String>,
 }
 
 /// A layer of the pushed image.
@@ -116,6 +141,7 @@ pub(crate) struct Image<'a> {
     pub layers: &'a [Layer],
     pub bytes: Option<u64>,
     pub timings: &'a BuildTimings,
+    pub warnings: &'a [Warning],
 }
 
 impl TimingsFile {
@@ -157,6 +183,13 @@ impl ImageTimings {
             steps: build.steps.iter().map(StepMilliseconds::new).collect(),
             boot: build.boot.iter().map(BootMilliseconds::new).collect(),
             layers: image.layers.iter().map(LayerBytes::new).collect(),
+            retries: build.retries.iter().map(RetryMilliseconds::new).collect(),
+            warnings: image
+                .warnings
+                .iter()
+                .take(MOST_WARNINGS)
+                .map(WarningText::new)
+                .collect(),
             image_bytes: image.bytes,
         }
     }
@@ -172,14 +205,33 @@ impl BootMilliseconds {
     }
 }
 
+impl RetryMilliseconds {
+    fn new(retry: &RetryTime) -> Self {
+        Self {
+            what: retry.what.clone(),
+            why: retry.why.clone(),
+            failed_ms: milliseconds(retry.failed),
+            wait_ms: milliseconds(retry.wait),
+        }
+    }
+}
+
+impl WarningText {
+    fn new(warning: &Warning) -> Self {
+        Self {
+            text: cut(&warning.text),
+            place: warning.place.as_deref().map(cut),
+        }
+    }
+}
+
 impl LayerBytes {
     fn new(layer: &Layer) -> Self {
-        let cut = |text: &String| text.chars().take(LONGEST_TEXT).collect();
         let told = layer.created_by.as_ref().filter(|text| !text.is_empty());
         Self {
             digest: layer.digest.clone(),
             bytes: layer.size,
-            created_by: told.map(cut),
+            created_by: told.map(|text| cut(text)),
             platform: layer.platform.clone(),
         }
     }
@@ -212,6 +264,10 @@ impl StepMilliseconds {
     }
 }
 
+fn cut(text: &str) -> String {
+    text.chars().take(LONGEST_TEXT).collect()
+}
+
 fn milliseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
@@ -221,7 +277,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::timings::{Recorder, Stage};
+    use crate::timings::{Recorder, Retry, Stage};
 
     #[test]
     fn names_the_unit_in_every_duration() {
@@ -232,6 +288,12 @@ mod tests {
             phase: Phase::Setup,
             started: at(0),
             ended: at(300),
+        });
+        recorder.retried(Retry {
+            what: "the push".to_owned(),
+            why: "503 Service Unavailable".to_owned(),
+            failed: at(400),
+            wait: Duration::from_micros(200_900),
         });
         let build = recorder.finish(at(1_000));
         let runner = Runner {
@@ -253,6 +315,10 @@ mod tests {
             layers: &[layer],
             bytes: Some(9),
             timings: &build,
+            warnings: &[Warning {
+                text: "x".repeat(600),
+                place: Some("Dockerfile:3".to_owned()),
+            }],
         };
         let file = TimingsFile::new(&runner, [image]);
         let mut json = serde_json::to_value(file).unwrap();
@@ -295,6 +361,8 @@ mod tests {
                 }],
                 "boot": [],
                 "layers": [{ "digest": "sha256:a", "bytes": 7, "created_by": "RUN make" }],
+                "retries": [{ "what": "the push", "why": "503 Service Unavailable", "failed_ms": 400, "wait_ms": 200 }],
+                "warnings": [{ "text": "x".repeat(512), "place": "Dockerfile:3" }],
                 "image_bytes": 9,
             }],
         });

@@ -1,17 +1,12 @@
-//! The settings a build ran with, and what was said about it: folded at the end of the summary.
+//! The settings a build ran with, folded at the end of the summary.
 //!
-//! In: the plan and buildx's metadata. Out: [`Part`]s. Of caches and outputs only attributes known to be harmless are shown, of build
+//! In: the plan and the machine. Out: a [`Part`]. Of caches and outputs only attributes known to be harmless are shown, of build
 //! arguments only the names: a value may be a secret.
 
-use std::fmt::Write as _;
-
-use serde_json::Value;
-
-use super::markdown::{code, plain};
+use super::markdown::code;
 use super::part::Part;
 use super::runner::Runner;
 use super::units;
-use crate::build::rawjson::VertexWarning;
 use crate::plan::{Context, ImagePlan, Plan};
 
 /// Attributes of caches and outputs that can't hold a secret
@@ -80,44 +75,6 @@ pub(super) fn settings(plan: &Plan, runner: &Runner) -> Part {
                 format!("| {name} | {} |\n", values.join(" "))
             })
             .collect(),
-        foot: "\n</details>\n".to_owned(),
-    }
-}
-
-/// Warnings of the plan and of BuildKit's build checks.
-pub(super) fn warnings(plan: &Plan, metadata: Option<&serde_json::Map<String, Value>>) -> Part {
-    let mut rows: Vec<String> = plan
-        .warnings
-        .iter()
-        .map(|warning| format!("- {}\n", plain(warning)))
-        .collect();
-    // Asked for with BUILDX_METADATA_WARNINGS.
-    let checks = metadata
-        .and_then(|metadata| metadata.get("buildx.build.warnings")?.as_array())
-        .into_iter()
-        .flatten();
-    for check in checks {
-        let Ok(warning) = serde_json::from_value::<VertexWarning>(check.clone()) else {
-            continue;
-        };
-        let mut row = format!("- {}", plain(&warning.short));
-        let file = warning.source.map(|source| source.filename);
-        if let (Some(file), Some(range)) = (file, warning.range.first()) {
-            let _ = write!(row, " ({})", code(&format!("{file}:{}", range.start.line)));
-        }
-        row.push('\n');
-        rows.push(row);
-    }
-    if rows.is_empty() {
-        return Part::default();
-    }
-    let title = match rows.len() {
-        1 => "1 warning".to_owned(),
-        count => format!("{count} warnings"),
-    };
-    Part {
-        head: format!("<details><summary>{title}</summary>\n\n"),
-        rows,
         foot: "\n</details>\n".to_owned(),
     }
 }

@@ -4,7 +4,7 @@
 //! build argument is shown. What matters most stands first: a summary is read in seconds.
 
 use super::part::{Part, fit};
-use super::{Outcome, advice, gantt, headline, phases, settings, tables};
+use super::{Outcome, advice, gantt, headline, phases, settings, tables, warnings};
 
 /// Renders the summary within `limit` bytes.
 pub(super) fn render(outcome: &Outcome, limit: usize) -> String {
@@ -24,11 +24,12 @@ pub(super) fn render(outcome: &Outcome, limit: usize) -> String {
     }
     parts.extend([
         Part::text(phases::table(timings)),
+        warnings::retries(timings),
         advice::part(outcome),
         Part::text(gantt::chart(timings)),
         tables::slowest(timings),
         tables::layers(layers),
-        settings::warnings(plan, built.map(|built| &built.metadata.json)),
+        warnings::part(&warnings::warnings(outcome)),
         settings::settings(plan, &around.runner),
         tables::all(timings),
     ]);

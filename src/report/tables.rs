@@ -2,18 +2,21 @@
 //!
 //! In: timings and layers. Out: tables as [`Part`]s, whose rows may be dropped.
 
-use super::markdown::code;
+use super::markdown::code_within;
 use super::part::Part;
 use super::phases::percent;
 use super::units;
 use crate::push::Layer;
-use crate::timings::{BuildTimings, Step};
+use crate::timings::{BuildTimings, Phase, Step};
 
 /// Rows of the tables that stand open.
 const ROWS: usize = 8;
 
 /// Rows of the folded table of all steps.
 const MOST_STEPS: usize = 500;
+
+/// Characters of a name: longer ones would break the line.
+const LONGEST_NAME: usize = 70;
 
 /// What takes a smaller part of the whole is not worth a row.
 const SMALLEST_SHARE: u32 = 100;
@@ -36,7 +39,7 @@ pub(super) fn slowest(timings: &BuildTimings) -> Part {
             .map(|step| {
                 format!(
                     "| {} | {} | {} % |\n",
-                    code(&without_digest(&step.name)),
+                    described(step, timings),
                     whole(&units::duration(step.duration)),
                     percent(step.duration, timings.total)
                 )
@@ -87,6 +90,21 @@ pub(super) fn layers(layers: &[Layer]) -> Part {
 fn row(name: &str, size: u64, total: u64) -> String {
     let share = (u128::from(size) * 100 + u128::from(total) / 2) / u128::from(total.max(1));
     format!("| {name} | {} | {share} % |\n", whole(&units::bytes(size)))
+}
+
+/// A step's name, and what it does beside.
+fn described(step: &Step, timings: &BuildTimings) -> String {
+    let name = code(&without_digest(&step.name));
+    let pushes = step.phase == Phase::Export && step.name.starts_with("exporting to ");
+    if pushes && !timings.phase(Phase::Push).union.is_zero() {
+        format!("{name} and pushing")
+    } else {
+        name
+    }
+}
+
+fn code(text: &str) -> String {
+    code_within(text, LONGEST_NAME)
 }
 
 /// With spaces that don't break, so that number and unit stay together.

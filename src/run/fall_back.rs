@@ -40,16 +40,19 @@ impl Run {
         place: &Place,
         first: &Error,
     ) -> Result<(), Error> {
-        tracing::warn!(
+        let words = format!(
             "the cluster can't build, this machine does: {}",
             first.lines().join("\n")
         );
+        tracing::warn!("{words}");
         settled.facts.cluster = None;
         let workflow = WorkflowRun::from_env(&self.env);
         settled.plan = Plan::new(inputs, workflow.as_ref(), &settled.facts, place)?;
         // Left in place, it would tell the post step of a builder in the cluster.
         let _ = std::fs::remove_file(place.kubeconfig_file());
         show(&settled.plan);
+        // The log has it already, the summary is to have it, too.
+        settled.plan.warnings.push(words);
         Ok(())
     }
 }

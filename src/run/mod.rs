@@ -25,7 +25,7 @@ use crate::error::Error;
 use crate::facts::GivenFacts;
 use crate::folder;
 use crate::github::trust;
-use crate::history::{self, History, Workflow};
+use crate::history::{self, History, Leg, Workflow};
 use crate::host;
 use crate::inputs::{Given, Inputs};
 use crate::log::Group;
@@ -96,8 +96,8 @@ impl Run {
         }
         post::note(&settled.plan, &place, &self.env).map_err(report::ReportError::from)?;
         let workflow = Workflow::from_env(&self.env, inputs.github_token.as_ref());
-        let driver = settled.plan.builder.driver.name();
-        let history = History::ask(workflow.as_ref(), inputs.compare_with.as_deref(), driver);
+        let leg = Leg::new(&self.env, &inputs, &settled.plan);
+        let history = History::ask(workflow.as_ref(), inputs.compare_with.as_deref(), &leg);
         let mut recorder = Recorder::new(self.started);
         let result = self.execute_or_fall_back(&inputs, &mut settled, &place, &mut recorder);
         let result = Box::pin(result)
@@ -128,25 +128,12 @@ impl Run {
         }
         if inputs.comment {
             let markdown = report::summary(&outcome, history::LONGEST_COMMENT);
-            Box::pin(history::comment(
-                workflow.as_ref(),
-                &self.leg(&outcome.plan),
-                &markdown,
-            ))
-            .await;
+            Box::pin(history::comment(workflow.as_ref(), &leg, &markdown)).await;
         }
         match outcome.result {
             Err(error) => Err(error),
             Ok(_) => Ok(written?),
         }
-    }
-
-    /// What tells this leg of a matrix from the others: the job, and what it builds.
-    fn leg(&self, plan: &Plan) -> String {
-        let job = self.env.get("GITHUB_JOB").unwrap_or_default();
-        let image = plan.images.first().and_then(|image| image.tags.first());
-        let driver = plan.builder.driver.name();
-        format!("{job} {} {driver}", image.map_or("", String::as_str))
     }
 
     fn inputs(&self, flags: &Flags) -> Result<Inputs, Error> {
@@ -209,7 +196,7 @@ impl Run {
         recorder.add(stage("builder", Phase::Builder, begin));
         let builder = builder?;
         for stage in builder.stages() {
-            recorder.add(stage.clone());
+            recorder.add_boot(stage.clone());
         }
         let cancel = self.cancel.child_token();
         let built = async {

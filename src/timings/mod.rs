@@ -114,6 +114,29 @@ pub(crate) struct Stage {
     pub ended: Timestamp,
 }
 
+/// Work that failed in a way that passes, and is done again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Retry {
+    /// What is done again, as a person would call it: `the push`, `asking Amazon ECR for a token`.
+    pub what: String,
+    /// What went wrong, on one line.
+    pub why: String,
+    /// When it had gone wrong.
+    pub failed: Timestamp,
+    /// How long is waited before it is done again.
+    pub wait: Duration,
+}
+
+/// A [`Retry`] on the build's own scale.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct RetryTime {
+    pub what: String,
+    pub why: String,
+    /// Since the start of the build.
+    pub failed: Duration,
+    pub wait: Duration,
+}
+
 /// Where the time of one build went; all durations are whole milliseconds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct BuildTimings {
@@ -127,6 +150,8 @@ pub(crate) struct BuildTimings {
     pub steps: Vec<Step>,
     /// What the builder's boot consisted of, by start; may overlap.
     pub boot: Vec<BootStage>,
+    /// What was done again, in time's order.
+    pub retries: Vec<RetryTime>,
     /// As `buildx history inspect` counts.
     pub cached_steps: usize,
     /// As `buildx history inspect` counts.

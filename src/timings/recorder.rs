@@ -5,23 +5,31 @@
 //! as long as each comes with its own arrival, nor does hearing one twice.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use jiff::Timestamp;
 
 use super::clock::{Scale, whole_milliseconds};
 use super::partition::{Activity, partition};
-use super::vertex::{Room, VertexRecord};
-use super::{BootStage, BuildTimings, Stage, Step};
+use super::vertex::{Room, VertexRecord, cut};
+use super::{BootStage, BuildTimings, Interval, Retry, RetryTime, Stage, Step};
 use crate::build::rawjson::SolveStatus;
 
 /// Vertices, statuses and runs of both that are kept at most; what comes beyond is not timed. A build of 10,000 steps has some 50,000.
 const MOST_RECORDS: usize = 100_000;
+
+/// Retries that are kept at most.
+const MOST_RETRIES: usize = 100;
 
 /// Follows one build.
 #[derive(Debug)]
 pub(crate) struct Recorder {
     started: Timestamp,
     stages: Vec<Stage>,
+    boot: Vec<Stage>,
+    retries: Vec<Retry>,
+    /// How many retries there were, kept or not.
+    attempt: usize,
     vertices: BTreeMap<String, VertexRecord>,
     room: Room,
 }
@@ -32,6 +40,9 @@ impl Recorder {
         Self {
             started,
             stages: Vec::new(),
+            boot: Vec::new(),
+            retries: Vec::new(),
+            attempt: 0,
             vertices: BTreeMap::new(),
             room: Room(MOST_RECORDS),
         }
@@ -42,12 +53,32 @@ impl Recorder {
         self.stages.push(stage);
     }
 
+    /// Adds a part of the builder's boot.
+    pub(crate) fn add_boot(&mut self, stage: Stage) {
+        self.boot.push(stage.clone());
+        self.stages.push(stage);
+    }
+
+    /// Notes that something is done again. Where that is the build, what was heard of it stays: a step that ran before and comes from the
+    /// cache now was not cached.
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "the stage that tries again calls it")
+    )]
+    pub(crate) fn retried(&mut self, retry: Retry) {
+        self.attempt += 1;
+        if self.retries.len() < MOST_RETRIES {
+            self.retries.push(retry);
+        }
+    }
+
     /// Takes in one line that arrived then, by our clock.
     pub(crate) fn record(&mut self, status: &SolveStatus, arrived: Timestamp) {
+        let attempt = self.attempt;
         let Self { vertices, room, .. } = self;
         for vertex in &status.vertexes {
             if let Some(record) = room.entry(vertices, &vertex.digest) {
-                record.take(vertex, arrived, room);
+                record.take(vertex, attempt, arrived, room);
             }
         }
         for status in &status.statuses {
@@ -64,38 +95,40 @@ impl Recorder {
 
     /// Ends the build then, by our clock; what still runs ends then too.
     pub(crate) fn finish(self, ended: Timestamp) -> BuildTimings {
+        let vertices = joined(self.vertices.into_values().collect());
         let scale = Scale {
             started: self.started,
             total: whole_milliseconds(ended.duration_since(self.started)),
-            offset: self
-                .vertices
-                .values()
+            offset: vertices
+                .iter()
                 .filter_map(VertexRecord::builder_lag)
                 .min()
                 .unwrap_or_default(),
         };
         let (mut activities, mut steps): (Vec<Activity>, Vec<Step>) =
             self.stages.iter().map(|stage| stage.finish(&scale)).unzip();
-        for vertex in self.vertices.values() {
+        for vertex in &vertices {
             let (did, step) = vertex.finish(&scale);
             activities.extend(did);
             steps.extend(step);
         }
-        let mut boot: Vec<BootStage> = self
-            .vertices
-            .values()
+        let mut boot: Vec<BootStage> = vertices
+            .iter()
             .flat_map(|vertex| vertex.boot(&scale))
+            .chain(self.boot.iter().map(|stage| stage.boot(&scale)))
             .collect();
         boot.sort_by(|a, b| (a.started, &a.name).cmp(&(b.started, &b.name)));
+        let mut retries: Vec<RetryTime> = self
+            .retries
+            .iter()
+            .map(|retry| retry.finish(&scale))
+            .collect();
+        retries.sort_by_key(|retry| retry.failed);
         steps.sort_by(|a, b| (a.started, &a.name).cmp(&(b.started, &b.name)));
         let (phases, timeline) = partition(&activities, scale.total);
         // As BuildKit counts what goes into its history:
         // <https://github.com/moby/buildkit/blob/73ed6825c4b7569379ef89df0aedcdbe64473d31/solver/llbsolver/history/buildhistory.go#L711-L765>.
-        let of_builder = || {
-            self.vertices
-                .values()
-                .filter(|vertex| vertex.is_of_builder())
-        };
+        let of_builder = || vertices.iter().filter(|vertex| vertex.is_of_builder());
         BuildTimings {
             started: scale.started,
             total: scale.total,
@@ -103,6 +136,7 @@ impl Recorder {
             timeline,
             steps,
             boot,
+            retries,
             cached_steps: of_builder().filter(|vertex| vertex.cached).count(),
             total_steps: of_builder().count(),
             clock_offset: scale.offset,
@@ -110,7 +144,46 @@ impl Recorder {
     }
 }
 
+/// A build that is done again has vertices of its own where the context has a part in them (a session's local source is another one), under
+/// the same names: they are the same steps.
+fn joined(mut vertices: Vec<VertexRecord>) -> Vec<VertexRecord> {
+    vertices.sort_by_key(|vertex| vertex.attempt);
+    let mut joined: Vec<VertexRecord> = Vec::with_capacity(vertices.len());
+    let mut places: BTreeMap<String, usize> = BTreeMap::new();
+    for vertex in vertices {
+        let place = *places.entry(vertex.name.clone()).or_insert(joined.len());
+        match joined.get_mut(place) {
+            Some(first) if first.attempt < vertex.attempt && vertex.is_of_builder() => {
+                first.join(vertex);
+            }
+            _ => joined.push(vertex),
+        }
+    }
+    joined
+}
+
+impl Retry {
+    fn finish(&self, scale: &Scale) -> RetryTime {
+        let Interval { start: failed, .. } = scale.interval(self.failed, Some(self.failed));
+        RetryTime {
+            what: cut(&self.what),
+            why: cut(&self.why),
+            failed,
+            wait: Duration::from_millis(u64::try_from(self.wait.as_millis()).unwrap_or(u64::MAX)),
+        }
+    }
+}
+
 impl Stage {
+    fn boot(&self, scale: &Scale) -> BootStage {
+        let interval = scale.interval(self.started, Some(self.ended));
+        BootStage {
+            name: self.name.clone(),
+            started: interval.start,
+            duration: interval.length(),
+        }
+    }
+
     fn finish(&self, scale: &Scale) -> (Activity, Step) {
         let interval = scale.interval(self.started, Some(self.ended));
         let step = Step {

@@ -50,6 +50,8 @@ impl Room {
 pub(super) struct VertexRecord {
     pub name: String,
     pub cached: bool,
+    /// Of several builds, the one in which it ran first.
+    pub attempt: usize,
     /// False while only its statuses or logs were heard of.
     known: bool,
     runs: Runs,
@@ -70,12 +72,21 @@ struct StatusRecord {
 }
 
 impl VertexRecord {
-    pub(super) fn take(&mut self, vertex: &Vertex, arrived: Timestamp, room: &mut Room) {
+    pub(super) fn take(
+        &mut self,
+        vertex: &Vertex,
+        attempt: usize,
+        arrived: Timestamp,
+        room: &mut Room,
+    ) {
         if self.name.is_empty() {
             self.name = cut(&vertex.name);
         }
         self.known = true;
-        self.cached |= vertex.cached;
+        if self.runs.is_empty() {
+            self.attempt = attempt;
+        }
+        self.cached |= vertex.cached && attempt == self.attempt;
         let completed = vertex.completed.filter(|at| self.hears(*at, arrived));
         if let Some(started) = vertex.started.filter(|at| self.hears(*at, arrived)) {
             room.run(&mut self.runs, started, completed);
@@ -89,6 +100,20 @@ impl VertexRecord {
         if let Some(at) = completed {
             self.error = self.error.take().max(Some((at, cut(&vertex.error))));
         }
+    }
+
+    /// Takes in the same step of a later build.
+    pub(super) fn join(&mut self, later: Self) {
+        for (started, completed) in later.runs {
+            self.runs.entry(started).or_insert(completed);
+        }
+        for (id, status) in later.statuses {
+            let known = self.statuses.entry(id).or_default();
+            known.bytes = known.bytes.max(status.bytes);
+            known.runs.extend(status.runs);
+        }
+        self.error = self.error.take().max(later.error);
+        self.lag = [self.lag, later.lag].into_iter().flatten().min();
     }
 
     pub(super) fn take_status(
@@ -236,7 +261,7 @@ impl VertexRecord {
     }
 }
 
-fn cut(text: &str) -> String {
+pub(super) fn cut(text: &str) -> String {
     text.get(..text.floor_char_boundary(LONGEST_NAME))
         .unwrap_or(text)
         .to_owned()
@@ -265,7 +290,7 @@ mod tests {
     fn step(mentions: &[(Vertex, i64)]) -> Step {
         let (mut record, mut room) = (VertexRecord::default(), Room(10));
         for (vertex, arrived) in mentions {
-            record.take(vertex, at(*arrived), &mut room);
+            record.take(vertex, 0, at(*arrived), &mut room);
         }
         let total = Duration::from_millis(1_000);
         let scale = Scale {

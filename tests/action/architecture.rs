@@ -88,7 +88,10 @@ const MAY_USE: &[(&str, &[&str])] = &[
     // Timings files of several runs.
     ("compare", &["report", "timings"]),
     // Earlier runs, as GitHub keeps them.
-    ("history", &["compare", "env", "github", "log"]),
+    (
+        "history",
+        &["compare", "env", "github", "image", "inputs", "log", "plan"],
+    ),
     ("cli", &["compare", "credentials", "inputs"]),
     (
         "post",
@@ -176,10 +179,6 @@ const LONGEST: usize = 400;
 /// Longer files, with the reason.
 const LONGER: &[(&str, &str)] = &[
     ("src/build/progress.rs", "a good part of it are its tests"),
-    (
-        "src/history/tests.rs",
-        "GitHub's answers and what is made of them",
-    ),
     ("src/inputs/spec.rs", "the one table of inputs"),
     ("src/plan/tests.rs", "tables of cases"),
 ];
@@ -225,7 +224,7 @@ fn sources() -> Vec<Source> {
     let sources: Vec<Source> = files(&root)
         .into_iter()
         .filter(|(path, _)| {
-            !path.contains("/timings/tests/") && !TESTS.iter().any(|test| path.ends_with(test))
+            !path.contains("/tests/") && !TESTS.iter().any(|test| path.ends_with(test))
         })
         .map(|(path, text)| {
             let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap();

@@ -1,13 +1,15 @@
 //! Tests of the whole binary, without network and without Docker.
 //!
 //! The binary is the real one; only what can't run here is a stand-in: buildx (a script that
-//! replays recorded streams), the Engine's API and Amazon ECR's.
+//! replays recorded streams), the Engine's API, Amazon ECR's and GitHub's.
 //!
 //! - [`runner`], [`ran`]: the harness; [`engine`], [`ecr`]: the stand-ins
 //! - [`inputs`]: what is wrong with them, before anything is started
 //! - [`build`]: a build that goes well, its command line, its log
 //! - [`failure`]: builds, builders and registries that fail
 //! - [`report`]: outputs, summary, timings file
+//! - [`compare`]: timings files of several runs
+//! - [`history`]: earlier runs and comments, of the stand-in [`github`]
 //! - [`cancel`]: signals, and what a killed run leaves
 //! - [`credentials`], [`secrets`]: logins, and that nothing secret gets out
 //! - [`network`], who goes through a proxy
@@ -24,11 +26,14 @@
 mod architecture;
 mod build;
 mod cancel;
+mod compare;
 mod credentials;
 mod ecr;
 mod engine;
 mod examples;
 mod failure;
+mod github;
+mod history;
 mod inputs;
 mod network;
 mod plan;

@@ -48,11 +48,15 @@ impl Ran {
         ]
         .join("\n");
         let stable = |text: &str| placeholders(text, runner.root());
+        let outputs = values(&command("github_output"));
+        if let Some(timings) = outputs.get("timings") {
+            leave(timings);
+        }
         Self {
             code,
             log: stable(&text("stdout")),
             stderr: stable(&text("stderr")),
-            outputs: values(&command("github_output")),
+            outputs,
             state: values(&command("github_state")),
             summary: stable(&command("github_step_summary")),
             calls: stable(&text("buildx/calls"))
@@ -108,6 +112,15 @@ impl Ran {
         assert!(self.outputs.is_empty(), "{:?}", self.outputs);
         self
     }
+}
+
+/// Leaves the timings of a test's last run where `tests/report/run` puts them before their schema.
+fn leave(timings: &str) {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/report/runs");
+    fs::create_dir_all(&folder).unwrap();
+    let thread = std::thread::current();
+    let name = thread.name().unwrap_or("a test").replace(':', "-");
+    fs::write(folder.join(format!("{name}.json")), timings).unwrap();
 }
 
 /// Reads a file of outputs or state as the runner does: `name=value`, or `name<<delimiter`, lines,

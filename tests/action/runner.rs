@@ -119,6 +119,8 @@ impl Runner {
             .variable("GITHUB_ACTIONS", "true")
             .variable("GITHUB_REPOSITORY", "octo/app")
             .variable("GITHUB_SERVER_URL", "https://github.com")
+            // Nobody listens there.
+            .variable("GITHUB_API_URL", "http://127.0.0.1:1")
             .variable("GITHUB_SHA", "8d3a4cf1b2e5d6f7a8b9c0d1e2f3a4b5c6d7e8f9")
             .variable("GITHUB_REF", "refs/heads/main")
             .variable("GITHUB_RUN_ID", "7")

@@ -22,3 +22,4 @@ mod paths;
 mod registry;
 mod rig;
 mod runner;
+mod stopwatch;

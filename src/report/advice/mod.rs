@@ -9,6 +9,7 @@ mod export;
 mod layers;
 mod order;
 mod pull;
+mod registry;
 #[cfg(test)]
 mod tests;
 
@@ -33,6 +34,10 @@ pub(super) struct Facts<'a> {
     pub compression: Option<&'a str>,
     /// The largest entries of the context's folder, where it was looked at.
     pub context: &'a [Entry],
+    /// Compressed size of the pushed image.
+    pub bytes: Option<u64>,
+    /// Repositories that keep every image.
+    pub without_lifecycle_policy: &'a [String],
 }
 
 /// One piece of advice, as Markdown on one line.
@@ -47,7 +52,7 @@ pub(super) use context::LARGE as LARGE_CONTEXT;
 
 type Rule = fn(&Facts<'_>) -> Option<Advice>;
 
-const RULES: [Rule; 8] = [
+const RULES: [Rule; 9] = [
     layers::one_layer_holds_most,
     order::dependencies_behind_the_whole_context,
     export::export_longer_than_build,
@@ -56,6 +61,7 @@ const RULES: [Rule; 8] = [
     pull::base_image,
     cache::export_costs_more_than_it_gains,
     context::large_context,
+    registry::no_lifecycle_policy,
 ];
 
 /// All that the rules have to say, what concerns most time first.
@@ -82,6 +88,8 @@ pub(super) fn part(outcome: &Outcome) -> Part {
         // BuildKit's default: https://docs.docker.com/build/exporters/image-registry/
         compression: exported.map(|output| output.attribute("compression").unwrap_or("gzip")),
         context: &outcome.around.context,
+        bytes: built.image.as_ref().and_then(|image| image.bytes),
+        without_lifecycle_policy: &outcome.around.registries.without_lifecycle_policy,
     };
     let advice = advise(&facts);
     if advice.is_empty() {

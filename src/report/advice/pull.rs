@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{Advice, Facts, matters};
 use crate::report::markdown::code;
 use crate::report::units;
-use crate::timings::{BootStage, Phase, Step};
+use crate::timings::{Phase, Step};
 
 /// The base image came over the network, which a builder that stays would have had.
 pub(super) fn base_image(facts: &Facts<'_>) -> Option<Advice> {
@@ -31,25 +31,32 @@ pub(super) fn base_image(facts: &Facts<'_>) -> Option<Advice> {
     })
 }
 
+/// Names of boot stages: buildx's for a container
+/// (<https://github.com/docker/buildx/blob/v0.29.1/driver/docker-container/driver.go>), ours for a pod.
+const PULLS: [&str; 2] = ["pulling image", "pull the builder's image"];
+const WAITS_FOR_A_NODE: [&str; 1] = ["wait for a node"];
+
 /// Most of the builder's boot went into one thing that can be changed.
 pub(super) fn builder_boot(facts: &Facts<'_>) -> Option<Advice> {
     let boot = facts.timings.phase(Phase::Builder).partition;
     if !matters(boot, facts) {
         return None;
     }
-    let most = |words: &[&str]| -> Option<&BootStage> {
+    // Nodes boot side by side: the slowest is what is waited for.
+    let most = |names: &[&str]| -> Option<Duration> {
         let stages = facts.timings.boot.iter();
+        let stages = stages.filter(|stage| names.iter().any(|name| stage.name.starts_with(name)));
         stages
-            .filter(|stage| words.iter().any(|word| stage.name.contains(word)))
-            .max_by_key(|stage| stage.duration)
-            .filter(|stage| stage.duration * 2 > boot)
+            .map(|stage| stage.duration)
+            .max()
+            .filter(|longest| *longest * 2 > boot)
     };
-    let (what, time, how) = if let Some(stage) = most(&["pulling image", "pulling"]) {
+    let (what, time, how) = if let Some(time) = most(&PULLS) {
         let how = "name a mirror in the same region with `driver-opts: image=…`, or put the image on the nodes";
-        ("pulling BuildKit's image", stage.duration, how)
-    } else if let Some(stage) = most(&["schedul"]) {
-        let how = "keep a node free for builds, or keep the builder between runs (`builder`)";
-        ("waiting for a node", stage.duration, how)
+        ("pulling BuildKit's image", time, how)
+    } else if let Some(time) = most(&WAITS_FOR_A_NODE) {
+        let how = "keep a node free for builds, lower `requests` in `driver-opts`, or keep the builder between runs (`builder`)";
+        ("waiting for a node", time, how)
     } else {
         return None;
     };

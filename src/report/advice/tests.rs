@@ -1,10 +1,13 @@
 //! Each rule with a recorded build that fires it and one that does not.
 
-use super::{Facts, advise};
+use super::{Facts, RULES, Rule, advise};
+use super::{cache, context, export, layers as layer, order, pull, registry};
+use std::time::Duration;
+
 use crate::push::Layer;
 use crate::report::around::Entry;
-use crate::timings::BuildTimings;
 use crate::timings::tests::recording::Recording;
+use crate::timings::{BootStage, BuildTimings, Phase};
 
 fn given(timings: &BuildTimings) -> Facts<'_> {
     Facts {
@@ -12,6 +15,8 @@ fn given(timings: &BuildTimings) -> Facts<'_> {
         layers: &[],
         compression: Some("zstd"),
         context: &[],
+        bytes: None,
+        without_lifecycle_policy: &[],
     }
 }
 
@@ -21,6 +26,28 @@ fn told(facts: &Facts<'_>) -> String {
         .map(|advice| advice.text)
         .collect();
     texts.join("\n")
+}
+
+/// A build on a builder whose boot had these stages, one after the other (seconds).
+fn booted(stages: &[(&str, u64)]) -> BuildTimings {
+    let mut timings = Recording::open("cold-push").timings();
+    let mut boot = Duration::ZERO;
+    for (name, seconds) in stages {
+        let duration = Duration::from_secs(*seconds);
+        timings.boot.push(BootStage {
+            name: (*name).to_owned(),
+            started: boot,
+            duration,
+        });
+        boot += duration;
+    }
+    timings.total += boot;
+    for time in &mut timings.phases {
+        if time.phase == Phase::Builder {
+            (time.union, time.partition) = (boot, boot);
+        }
+    }
+    timings
 }
 
 fn layers(sizes: &[u64]) -> Vec<Layer> {
@@ -82,71 +109,197 @@ fn quick_builds_get_no_advice() {
     }
 }
 
-#[test]
-fn dependencies_behind_the_whole_context_are_named() {
-    let timings = Recording::large("dependencies-behind-context").timings();
-    let text = told(&given(&timings));
-    assert!(
-        text.contains("`RUN pip install -r requirements.txt"),
-        "{text}"
-    );
-    assert!(
-        text.contains("because `COPY . .` stands before it"),
-        "{text}"
-    );
-    let timings = Recording::large("dependencies-before-context").timings();
-    assert_eq!(told(&given(&timings)), "");
+/// A build, and what else is known of it.
+struct Known {
+    timings: BuildTimings,
+    layers: Vec<Layer>,
+    compression: &'static str,
+    context: Vec<Entry>,
+    bytes: Option<u64>,
+    repositories: Vec<String>,
 }
 
-#[test]
-fn an_export_longer_than_the_build_is_named_with_what_zstd_saves() {
-    let timings = Recording::large("large-export").timings();
-    let text = told(&Facts {
-        compression: Some("gzip"),
-        ..given(&timings)
-    });
-    assert!(text.contains("longer than building it"), "{text}");
-    assert!(text.contains("would have saved about"), "{text}");
-    let text = told(&given(&timings));
-    assert!(!text.contains("would have saved"), "zstd it was: {text}");
+impl Known {
+    fn of(timings: BuildTimings) -> Self {
+        Self {
+            timings,
+            layers: Vec::new(),
+            compression: "zstd",
+            context: Vec::new(),
+            bytes: None,
+            repositories: Vec::new(),
+        }
+    }
+
+    fn small(name: &str) -> Self {
+        Self::of(Recording::open(name).timings())
+    }
+
+    fn large(name: &str) -> Self {
+        Self::of(Recording::large(name).timings())
+    }
+
+    fn facts(&self) -> Facts<'_> {
+        Facts {
+            timings: &self.timings,
+            layers: &self.layers,
+            compression: Some(self.compression),
+            context: &self.context,
+            bytes: self.bytes,
+            without_lifecycle_policy: &self.repositories,
+        }
+    }
 }
 
-#[test]
-fn a_large_base_image_is_named() {
-    let timings = Recording::large("large-base").timings();
-    let text = told(&given(&timings));
-    assert!(text.contains("Pulling took"), "{text}");
-    assert!(text.contains("`registry.test/timings/large"), "{text}");
-}
-
-#[test]
-fn a_cache_that_costs_more_than_it_gains_is_named() {
-    let timings = Recording::large("costly-cache").timings();
-    let text = told(&given(&timings));
-    assert!(text.contains("Writing the cache took"), "{text}");
-}
-
-#[test]
-fn a_large_context_is_named_with_its_largest_entries() {
-    let timings = Recording::large("large-context").timings();
-    let context = [("data/", 200_000_000), (".git/", 9_000_000)].map(|(name, bytes)| Entry {
+/// A rule, a build that fires it, what it says then, and a build that does not fire it.
+fn cases() -> Vec<(Rule, Known, &'static [&'static str], Known)> {
+    let entry = |name: &str, bytes| Entry {
         name: name.to_owned(),
         bytes,
-    });
-    let text = told(&Facts {
-        context: &context,
-        ..given(&timings)
-    });
-    assert!(text.contains("The build context is 2"), "{text}");
-    assert!(
-        text.contains("Largest: `data/` 200.0 MB, `.git/` 9.0 MB."),
-        "{text}"
-    );
+    };
+    let ecr = "1.dkr.ecr.eu-west-1.amazonaws.com/app".to_owned();
+    vec![
+        (
+            layer::one_layer_holds_most,
+            Known {
+                layers: layers(&[30_000_000, 820_000_000, 150_000_000]),
+                ..Known::large("large-export")
+            },
+            &[
+                "82 % of the image",
+                "`RUN pip install torch`",
+                "split its step",
+            ],
+            Known {
+                layers: layers(&[400_000_000, 300_000_000, 300_000_000]),
+                ..Known::large("large-export")
+            },
+        ),
+        (
+            order::dependencies_behind_the_whole_context,
+            Known::large("dependencies-behind-context"),
+            &[
+                "`RUN pip install -r requirements.txt",
+                "because `COPY . .` stands before it",
+            ],
+            Known::large("dependencies-before-context"),
+        ),
+        (
+            export::export_longer_than_build,
+            Known::large("large-export"),
+            &["longer than building it", "`compression-level`"],
+            Known::large("dependencies-before-context"),
+        ),
+        (
+            export::zstd_would_save,
+            Known {
+                compression: "gzip",
+                ..Known::large("large-export")
+            },
+            &["`compression: zstd` would have saved about"],
+            Known::large("large-export"),
+        ),
+        (
+            pull::builder_boot,
+            Known::large("slow-boot"),
+            &["of it pulling BuildKit's image", "`driver-opts: image=…`"],
+            Known::small("container-boot"),
+        ),
+        (
+            pull::base_image,
+            Known::large("large-base"),
+            &[
+                "Pulling took",
+                "`registry.test/timings/large",
+                "(`builder`)",
+            ],
+            Known::large("large-export"),
+        ),
+        (
+            cache::export_costs_more_than_it_gains,
+            Known::large("costly-cache"),
+            &["Writing the cache took", "leave `cache-to` out"],
+            Known::small("registry-cache-export"),
+        ),
+        (
+            context::large_context,
+            Known {
+                context: vec![entry("data/", 200_000_000), entry(".git/", 9_000_000)],
+                ..Known::large("large-context")
+            },
+            &[
+                "The build context is 2",
+                "Largest: `data/` 200.0 MB, `.git/` 9.0 MB.",
+                "`.dockerignore`",
+            ],
+            Known::small("cold-push"),
+        ),
+        (
+            registry::no_lifecycle_policy,
+            Known {
+                bytes: Some(367_200_000),
+                repositories: vec![ecr.clone()],
+                ..Known::small("cold-push")
+            },
+            &[
+                "`1.dkr.ecr.eu-west-1.amazonaws.com/app` has no lifecycle policy",
+                "up to 367.2 MB",
+                "put-lifecycle-policy",
+            ],
+            Known {
+                bytes: Some(20_000_000),
+                repositories: vec![ecr],
+                ..Known::small("cold-push")
+            },
+        ),
+    ]
 }
 
 #[test]
-fn a_boot_that_waits_for_its_image_is_named() {
-    let timings = Recording::large("slow-boot").timings();
-    let text = told(&given(&timings));
-    assert!(text.contains("of it pulling BuildKit's image"), "{text}");
+fn each_rule_fires_on_one_build_with_a_number_and_is_silent_on_another() {
+    let cases = cases();
+    assert_eq!(cases.len(), RULES.len());
+    for (rule, fires, words, silent) in &cases {
+        let advice = rule(&fires.facts()).unwrap_or_else(|| panic!("silent: {words:?}"));
+        for word in *words {
+            assert!(advice.text.contains(word), "{word}: {}", advice.text);
+        }
+        assert!(
+            advice.text.contains(|sign: char| sign.is_ascii_digit()),
+            "{}",
+            advice.text
+        );
+        assert!(advise(&fires.facts()).contains(&advice), "{}", advice.text);
+        assert_eq!(rule(&silent.facts()), None);
+    }
+}
+
+#[test]
+fn a_pods_boot_is_told_by_its_longest_stage() {
+    let (ask, node, pull, ready) = (
+        "ask the cluster for a builder",
+        "wait for a node",
+        "pull the builder's image, start its container (linux/arm64)",
+        "wait for BuildKit",
+    );
+    let cases = [
+        (
+            vec![(ask, 1), (node, 2), (pull, 20), (ready, 1)],
+            "20.0 s of it pulling BuildKit's image",
+        ),
+        (
+            vec![(ask, 1), (node, 40), (pull, 5), (ready, 1)],
+            "40.0 s of it waiting for a node",
+        ),
+        // Nothing of it that can be changed.
+        (vec![(ask, 1), (node, 2), (pull, 2), (ready, 20)], ""),
+        // Quick.
+        (vec![(node, 2), (pull, 1)], ""),
+    ];
+    for (stages, expected) in cases {
+        let timings = booted(&stages);
+        let text = told(&given(&timings));
+        assert!(text.contains(expected), "{text}");
+        assert_eq!(text.contains("needed"), !expected.is_empty(), "{text}");
+    }
 }

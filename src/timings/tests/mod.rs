@@ -8,9 +8,9 @@ pub(crate) mod recording;
 
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
-use super::{Phase, Recorder, Stage};
+use super::{Phase, Recorder, Retry, RetryTime, Stage};
 use crate::build::rawjson::{self, Line};
 
 fn at(milliseconds: i64) -> Timestamp {
@@ -77,4 +77,45 @@ fn a_push_beside_a_cache_export_has_the_time_and_both_have_their_union() {
         assert_eq!(found.union, Duration::from_secs(union), "{phase:?}");
         assert_eq!(found.partition, Duration::from_secs(partition), "{phase:?}");
     }
+}
+
+#[test]
+fn a_build_that_is_done_again_keeps_what_it_took_the_first_time() {
+    let first = recording::Recording::open("cold-push");
+    let again = recording::Recording::open("cached-push");
+    let expected = first.timings();
+    let mut recorder = Recorder::new(first.started);
+    for (arrived, status) in &first.lines {
+        recorder.record(status, *arrived);
+    }
+    recorder.retried(Retry {
+        what: "the push".to_owned(),
+        why: "503 Service Unavailable".to_owned(),
+        failed: first.ended,
+        wait: Duration::from_millis(1_500),
+    });
+    // The cache answers some seconds later, with the same vertices.
+    let later = first.ended.duration_since(again.started) + SignedDuration::from_secs(2);
+    for line in &again.lines {
+        let (arrived, status) = recording::skewed(line, later);
+        recorder.record(&status, arrived + later);
+    }
+    let build = recorder.finish(again.ended + later);
+    assert_eq!(
+        (build.cached_steps, build.total_steps),
+        (expected.cached_steps, expected.total_steps)
+    );
+    let built = build.phase(Phase::Build).partition;
+    let added = built.abs_diff(expected.phase(Phase::Build).partition);
+    assert!(added < Duration::from_millis(50), "{added:?}");
+    assert!(build.phase(Phase::Push).partition > expected.phase(Phase::Push).partition);
+    assert_eq!(
+        build.retries,
+        [RetryTime {
+            what: "the push".to_owned(),
+            why: "503 Service Unavailable".to_owned(),
+            failed: expected.total,
+            wait: Duration::from_millis(1_500),
+        }]
+    );
 }

@@ -2,6 +2,8 @@
 //!
 //! Each summary is also left in `target/report`, where `tests/report/run` puts it before a Markdown renderer and Mermaid.
 
+mod bad_input;
+
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -17,7 +19,7 @@ use crate::inputs::{Given, Inputs};
 use crate::plan::{Place, Plan};
 use crate::push::{Layer, PushedImage};
 use crate::timings::tests::recording::{self, Recording, skewed};
-use crate::timings::{BuildTimings, Phase, Step};
+use crate::timings::{BuildTimings, Phase, RetryTime, Step};
 
 const LIMIT: usize = 1024 * 1024;
 
@@ -151,6 +153,19 @@ fn outcomes() -> Vec<(String, Outcome)> {
             layers(12, &"|".repeat(1 << 20)),
         ),
     );
+    let mut retried = Recording::open("registry-cache-export").timings();
+    retried.retries = [HOSTILE, "503 Service Unavailable: try again"]
+        .map(|why| RetryTime {
+            what: format!("the push of {HOSTILE}"),
+            why: why.to_owned(),
+            failed: Duration::from_secs(3),
+            wait: Duration::from_millis(1_234),
+        })
+        .to_vec();
+    let mut retried = outcome(retried, layers(40, "COPY a b"));
+    retried.around.registries.warnings = vec![HOSTILE.to_owned()];
+    retried.around.registries.without_lifecycle_policy = vec![HOSTILE.to_owned()];
+    add("retried", retried);
     let mut cancelled = outcome(Recording::open("failing-run").timings(), Vec::new());
     cancelled.result = Err(Error::Build(BuildError::Cancelled));
     add("cancelled", cancelled);
@@ -274,4 +289,40 @@ proptest! {
             prop_assert!(text.contains("did not fit into the job summary."), "{}", text);
         }
     }
+}
+
+#[test]
+fn what_was_tried_again_is_in_headline_table_and_timings() {
+    let (_, outcome) = outcomes()
+        .into_iter()
+        .find(|(name, _)| name == "retried")
+        .unwrap();
+    let text = summary::render(&outcome, LIMIT);
+    assert!(text.contains(" · 2 retries · "), "{text}");
+    assert!(
+        text.contains("`503 Service Unavailable: try again` | 3.0\u{a0}s | 1.2\u{a0}s |"),
+        "{text}"
+    );
+    assert!(text.contains("<summary>1 warning</summary>"), "{text}");
+    assert!(text.contains("has no lifecycle policy"), "{text}");
+    let timings = serde_json::to_value(timings_file(&outcome)).unwrap();
+    let image = &timings["images"][0];
+    assert_eq!(
+        image["retries"][1]["why"],
+        "503 Service Unavailable: try again"
+    );
+    assert_eq!(image["retries"][1]["wait_ms"], 1_234);
+    assert_eq!(image["warnings"][0]["text"], HOSTILE);
+}
+
+#[test]
+fn a_build_without_retries_says_nothing_of_them() {
+    let text = summary::render(
+        &outcome(Recording::open("cold-push").timings(), Vec::new()),
+        LIMIT,
+    );
+    assert!(
+        !text.contains("retr") && !text.contains("Tried again"),
+        "{text}"
+    );
 }
