@@ -4,7 +4,7 @@
 CARGO ?= cargo
 RIG := target/debug/rig
 
-.PHONY: test build check unit lint report e2e demo side-by-side compare picture bench release tables clean
+.PHONY: test build check unit lint report e2e image demo side-by-side compare picture bench release tables clean
 
 # Everything that CI checks.
 test: build check unit lint report e2e
@@ -36,6 +36,11 @@ e2e: build
 	$(RIG) exec --aws --classic -- $(CARGO) test --locked --test e2e
 	$(RIG) exec --aws -- $(CARGO) test --locked --package aws-stand-in --test aws
 	$(RIG) exec -- $(CARGO) test --locked --package kubernetes-stand-in --test driver
+
+# The action's own image, compiled through the Dockerfile as it is shipped: size, digest, first line, a push. 10 minutes and more.
+image: build
+	$(CARGO) test --locked --test e2e --no-run
+	$(RIG) exec -- $(CARGO) test --locked --test e2e dist -- --ignored --nocapture
 
 # A real image of more than 300 MB, built and pushed twice: the second run shows the cache.
 demo: build

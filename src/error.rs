@@ -11,6 +11,7 @@ use crate::build::BuildError;
 use crate::build::failure::Failure;
 use crate::build::metadata::Metadata;
 use crate::builder::BuilderError;
+use crate::certificates::CertificatesError;
 use crate::check::CheckError;
 use crate::credentials::CredentialsError;
 use crate::facts::FactsError;
@@ -29,6 +30,8 @@ pub(crate) enum Error {
     Check(#[from] CheckError),
     #[error(transparent)]
     Unseen(#[from] Unseen),
+    #[error(transparent)]
+    Certificates(#[from] CertificatesError),
     #[error(transparent)]
     Plan(#[from] PlanError),
     #[error(transparent)]
@@ -81,6 +84,7 @@ impl Error {
             Self::Inputs(_)
             | Self::Check(_)
             | Self::Unseen(_)
+            | Self::Certificates(_)
             | Self::Plan(PlanError::Inputs(_))
             | Self::Facts(FactsError::BadFact { .. }) => 2,
             Self::Cluster(error) if error.is_input() => 2,
@@ -128,6 +132,7 @@ impl Error {
             Self::Inputs(_) | Self::Folder(_) | Self::Report(_) | Self::Cancelled => None,
             Self::Check(error) => error.hint(),
             Self::Unseen(error) => Some(error.hint()),
+            Self::Certificates(error) => error.hint(),
             Self::WithoutSecrets(refused) => Some(refused.reason.clone()),
             Self::Plan(error) => error.hint(),
             Self::Facts(error) => error.hint(),

@@ -15,7 +15,8 @@
 //! - [`timings`]: where the time went, pure; [`report`]: outputs, summary, timings file
 //! - [`github`], [`log`]: the runner's formats; [`error`]: how a run fails; [`post`]: the post step;
 //!   [`folder`]: the run's own
-//! - [`host`], [`mounts`], [`owner`], [`proxy`]: the machine around: what it is, what is seen of it, whose files are whose
+//! - [`host`], [`mounts`], [`owner`]: the machine around: what it is, what is seen of it, whose files are whose; [`proxy`],
+//!   [`certificates`]: how it reaches others
 //! - [`history`]: earlier runs, asked of GitHub; [`compare`](mod@compare): timings files of several runs, joined
 //! - [`image`]: names, digests, registries; [`tags`]: docker/metadata-action's rules
 //!
@@ -24,6 +25,7 @@
 
 mod build;
 mod builder;
+mod certificates;
 mod check;
 mod cli;
 mod compare;
@@ -71,6 +73,12 @@ use run::Run;
 fn main() -> ExitCode {
     let started = Timestamp::now();
     let env = mounts::translated(Env::from_process());
+    if let Some(certificates) = certificates::bundle(&env)
+        && let Err(error) = restart(&certificates)
+    {
+        // Before there is a log; whoever misses the certificates will want to know.
+        print(&format!("could not heed NODE_EXTRA_CA_CERTS: {error}"));
+    }
     let arguments: Vec<String> = std::env::args_os()
         .map(|argument| argument.to_string_lossy().into_owned())
         .collect();
@@ -144,6 +152,22 @@ fn compared(files: &[String], format: Format) -> ExitCode {
             ExitCode::from(2)
         }
     }
+}
+
+/// Starts this program anew with certificates that it and all that it starts shall trust: libraries
+/// read the variable by themselves, and a process can't change its own safely. Returns only when it
+/// failed.
+fn restart(certificates: &str) -> io::Result<()> {
+    let mut arguments = std::env::args_os();
+    let name = arguments.next().unwrap_or_default();
+    let program = std::env::current_exe()?;
+    process::replace_self(
+        &program,
+        &name,
+        arguments,
+        certificates::FILE,
+        certificates.as_bytes(),
+    )
 }
 
 /// A token that is cancelled by SIGINT and SIGTERM. As PID 1 of a container we get only signals

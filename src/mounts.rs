@@ -20,6 +20,7 @@ const WORKSPACE: &str = "/github/workspace";
 /// Inputs whose text holds paths. Others, a label for example, are not ours to change.
 const PATH_INPUTS: &[&str] = &[
     "build-contexts",
+    "buildkitd-config-inline",
     "cache-from",
     "cache-to",
     "context",
@@ -39,15 +40,11 @@ pub(crate) struct Mounts {
     names: Vec<(String, String)>,
 }
 
-/// An input or a variable names a path that is not mounted.
+/// An input names a path that is not mounted.
 #[derive(Debug, Error)]
-#[error(
-    "{subject}: `{}` given, expected a path below {}, the folders that are visible here",
-    path.display(),
-    list(roots)
-)]
+#[error("input `{input}`: `{}` given, expected a path{}", path.display(), below(roots))]
 pub(crate) struct Unseen {
-    subject: String,
+    input: &'static str,
     path: PathBuf,
     roots: Vec<PathBuf>,
 }
@@ -66,13 +63,8 @@ impl Mounts {
         if !env.is_true("GITHUB_ACTIONS") || env.get("GITHUB_WORKSPACE") != Some(WORKSPACE) {
             return None;
         }
-        let own = ["GITHUB_WORKSPACE", "RUNNER_TEMP", "HOME"];
-        let roots = own
-            .iter()
-            .filter_map(|name| env.path(name))
-            .map(Path::to_owned);
         Some(Self {
-            roots: roots.collect(),
+            roots: roots(env),
             names: names(env),
         })
     }
@@ -121,32 +113,12 @@ pub(crate) fn check(plan: &Plan, env: &Env) -> Result<(), Unseen> {
         .find(|(_, path)| !mounts.sees(path))
     {
         Some((input, path)) => Err(Unseen {
-            subject: format!("input `{input}`"),
+            input,
             path,
             roots: mounts.roots,
         }),
         None => Ok(()),
     }
-}
-
-/// Looks for the certificates that the environment names: every client here and buildx would trust nobody without them.
-///
-/// # Errors
-/// When they are named and not there.
-pub(crate) fn check_certificates(env: &Env) -> Result<(), Unseen> {
-    let Some(mounts) = Mounts::of(env) else {
-        return Ok(());
-    };
-    for variable in ["SSL_CERT_FILE", "SSL_CERT_DIR"] {
-        if let Some(path) = env.path(variable).filter(|path| !path.exists()) {
-            return Err(Unseen {
-                subject: format!("variable `{variable}`"),
-                path: path.to_owned(),
-                roots: mounts.roots,
-            });
-        }
-    }
-    Ok(())
 }
 
 /// The files and folders that a run writes for others, with the inputs that name them.
@@ -237,12 +209,29 @@ fn normal(path: &Path) -> PathBuf {
     normal
 }
 
-fn list(roots: &[PathBuf]) -> String {
+/// The folders that the runner has for a step, which are all that a container action sees of it; none outside of a workflow.
+pub(crate) fn roots(env: &Env) -> Vec<PathBuf> {
+    ["GITHUB_WORKSPACE", "RUNNER_TEMP", "HOME"]
+        .into_iter()
+        .filter(|_| env.is_true("GITHUB_ACTIONS"))
+        .filter_map(|name| env.path(name))
+        .map(Path::to_owned)
+        .collect()
+}
+
+/// Where a path has to be, behind what is expected; nothing where there are no roots.
+pub(crate) fn below(roots: &[PathBuf]) -> String {
+    if roots.is_empty() {
+        return String::new();
+    }
     let names: Vec<String> = roots
         .iter()
         .map(|root| format!("`{}`", root.display()))
         .collect();
-    names.join(", ")
+    format!(
+        " below {}, the folders that are visible here",
+        names.join(", ")
+    )
 }
 
 #[cfg(test)]

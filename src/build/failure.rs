@@ -120,6 +120,11 @@ const HINTS: &[(&[&str], &str)] = &[
         "the host name can't be resolved where BuildKit runs",
     ),
     (
+        &["certificate signed by unknown authority"],
+        "BuildKit does not know who vouches for this host: a builder in a container gets the certificates that SSL_CERT_FILE or \
+         NODE_EXTRA_CA_CERTS names; the Engine's own trusts what its machine does (`/etc/docker/certs.d/HOST/ca.crt`)",
+    ),
+    (
         &["no space left on device"],
         "the builder's disk is full: free some, or use a runner with a larger one",
     ),
@@ -220,6 +225,10 @@ mod tests {
             (
                 "dial tcp 127.0.0.1:1: connect: connection refused",
                 "nothing listens",
+            ),
+            (
+                "tls: failed to verify certificate: x509: certificate signed by unknown authority",
+                "SSL_CERT_FILE",
             ),
             (
                 "granting entitlement security.insecure is not allowed by build daemon configuration",

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 
 use crate::env::Env;
+use crate::mounts;
 use crate::plan::{self, ImagePlan, LARGEST_SECRET, Plan, SecretSource};
 
 /// Things that the plan names are not there.
@@ -21,7 +22,7 @@ pub(crate) struct CheckError(Vec<Missing>);
 enum Missing {
     #[error(
         "input `{input}`: `{given}` given, expected {expected}{}",
-        visible(roots)
+        mounts::below(roots)
     )]
     Path {
         input: &'static str,
@@ -137,7 +138,10 @@ impl Search<'_> {
                     _ => (
                         "secret-files",
                         "no file",
-                        format!("the path of a file{}", visible(&roots(self.env))),
+                        format!(
+                            "the path of a file{}",
+                            mounts::below(&mounts::roots(self.env))
+                        ),
                     ),
                 },
                 _ => continue,
@@ -185,7 +189,7 @@ impl Search<'_> {
             input,
             given: given.display().to_string(),
             expected: expected.to_owned(),
-            roots: roots(self.env),
+            roots: mounts::roots(self.env),
             hint,
         });
     }
@@ -194,31 +198,6 @@ impl Search<'_> {
 fn lines(missing: &[Missing]) -> String {
     let lines: Vec<String> = missing.iter().map(ToString::to_string).collect();
     lines.join("\n")
-}
-
-/// The folders that the runner mounts; none outside of a workflow.
-fn roots(env: &Env) -> Vec<PathBuf> {
-    ["GITHUB_WORKSPACE", "RUNNER_TEMP", "HOME"]
-        .into_iter()
-        .filter(|_| env.is_true("GITHUB_ACTIONS"))
-        .filter_map(|name| env.path(name))
-        .map(Path::to_path_buf)
-        .collect()
-}
-
-fn visible(roots: &[PathBuf]) -> String {
-    let names: Vec<String> = roots
-        .iter()
-        .map(|root| format!("`{}`", root.display()))
-        .collect();
-    if names.is_empty() {
-        String::new()
-    } else {
-        format!(
-            " below {}, the folders that are visible here",
-            names.join(", ")
-        )
-    }
 }
 
 #[cfg(test)]

@@ -8,10 +8,8 @@ use std::fmt::Write as _;
 
 use bollard::{API_DEFAULT_VERSION, Docker};
 
+use super::address::Address;
 use crate::env::Env;
-
-/// Where the Engine listens when nothing else is said.
-const DEFAULT_HOST: &str = "unix:///var/run/docker.sock";
 
 /// How long to wait for an answer (seconds). A healthy Engine takes milliseconds.
 const TIMEOUT: u64 = 20;
@@ -19,8 +17,7 @@ const TIMEOUT: u64 = 20;
 /// A Docker Engine that answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Engine {
-    /// Its address, as `DOCKER_HOST` has it.
-    pub host: String,
+    pub address: Address,
     pub version: String,
     pub store: ImageStore,
     /// Its own platform, `linux/amd64`.
@@ -39,7 +36,7 @@ impl Engine {
     /// No Engine, for a builder that needs none.
     pub(crate) fn none() -> Self {
         Self {
-            host: String::new(),
+            address: Address::usual(),
             version: String::new(),
             store: ImageStore::Containerd,
             platform: String::new(),
@@ -48,8 +45,9 @@ impl Engine {
 
     /// Asks the Engine; an error says why it could not be asked.
     pub(super) async fn ask(env: &Env) -> Result<Self, String> {
-        let host = host(env);
-        Self::ask_at(&host).await.map_err(|error| {
+        let address = Address::of(env)?;
+        Self::ask_at(&address).await.map_err(|error| {
+            let host = &address.host;
             let mut text = format!("could not reach the Docker Engine at `{host}`");
             let mut source: Option<&dyn std::error::Error> = Some(&*error);
             while let Some(cause) = source {
@@ -61,13 +59,28 @@ impl Engine {
         })
     }
 
-    async fn ask_at(host: &str) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
-        let docker = match host.split_once("://") {
-            Some(("unix", path)) => Docker::connect_with_unix(path, TIMEOUT, API_DEFAULT_VERSION)?,
-            Some(("tcp" | "http", _)) => {
+    async fn ask_at(address: &Address) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
+        let Address { host, certificates } = address;
+        let docker = match (host.split_once("://"), certificates) {
+            (Some(("unix", path)), _) => {
+                Docker::connect_with_unix(path, TIMEOUT, API_DEFAULT_VERSION)?
+            }
+            (Some(("tcp", _)), Some(folder)) => {
+                let [key, certificate, authority] =
+                    ["key.pem", "cert.pem", "ca.pem"].map(|name| folder.join(name));
+                Docker::connect_with_ssl(
+                    host,
+                    &key,
+                    &certificate,
+                    &authority,
+                    TIMEOUT,
+                    API_DEFAULT_VERSION,
+                )?
+            }
+            (Some(("tcp" | "http", _)), None) => {
                 Docker::connect_with_http(host, TIMEOUT, API_DEFAULT_VERSION)?
             }
-            _ => return Err("only unix:// and plain tcp:// addresses are supported".into()),
+            _ => return Err("only unix:// and tcp:// addresses are supported".into()),
         };
         let docker = docker.negotiate_version().await?;
         let info = docker.info().await?;
@@ -77,7 +90,7 @@ impl Engine {
         });
         let os = info.os_type.unwrap_or_else(|| "linux".to_owned());
         Ok(Self {
-            host: host.to_owned(),
+            address: address.clone(),
             version: info.server_version.unwrap_or_default(),
             store: if containerd {
                 ImageStore::Containerd
@@ -90,11 +103,6 @@ impl Engine {
             ),
         })
     }
-}
-
-/// The Engine's address.
-pub(super) fn host(env: &Env) -> String {
-    env.get("DOCKER_HOST").unwrap_or(DEFAULT_HOST).to_owned()
 }
 
 /// The kernel's name of an architecture as an image platform has it.
@@ -130,7 +138,7 @@ mod tests {
         let env = Env::from([("DOCKER_HOST", "ssh://host")]);
         let reason = Engine::ask(&env).await.unwrap_err();
         assert!(
-            reason.ends_with("only unix:// and plain tcp:// addresses are supported"),
+            reason.ends_with("only unix:// and tcp:// addresses are supported"),
             "{reason}"
         );
     }

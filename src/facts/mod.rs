@@ -4,9 +4,13 @@
 //! Out: [`Facts`]. An Engine that can't be reached is a fact, too: with another builder it would
 //! not matter. The Engine's API: <https://docs.docker.com/reference/api/engine/>.
 
+mod address;
 mod buildx;
 pub(crate) mod cluster;
 mod engine;
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
 
 use jiff::Timestamp;
 use semver::Version;
@@ -17,6 +21,7 @@ use crate::credentials::kubeconfig::Access;
 use crate::env::Env;
 use crate::process::ProcessError;
 
+use address::Address;
 pub(crate) use buildx::Buildx;
 pub(crate) use engine::{Engine, ImageStore};
 
@@ -37,6 +42,14 @@ pub(crate) struct Facts {
     pub cluster: Option<Access>,
 }
 
+impl Facts {
+    /// The variables that lead buildx to the Engine.
+    pub(crate) fn engine_variables(&self) -> BTreeMap<String, OsString> {
+        let engine = self.engine.as_ref().ok();
+        engine.map_or_else(BTreeMap::new, |engine| engine.address.variables())
+    }
+}
+
 #[cfg(test)]
 impl Facts {
     /// A machine of today.
@@ -47,7 +60,7 @@ impl Facts {
                 version: Version::new(0, 37, 1),
             },
             engine: Ok(Engine {
-                host: "unix:///var/run/docker.sock".to_owned(),
+                address: Address::usual(),
                 version: "28.5.2".to_owned(),
                 store,
                 platform: "linux/amd64".to_owned(),
@@ -169,7 +182,7 @@ pub(crate) async fn probe(
                 (Some(None), _) => Err("the fact `engine=none` was given".to_owned()),
                 // One given fact is enough: an Engine of today in all the rest.
                 (Some(Some(_)), _) | (None, Some(_)) => Ok(Engine {
-                    host: engine::host(env),
+                    address: Address::of(env).unwrap_or_else(|_| Address::usual()),
                     version: given
                         .engine
                         .clone()

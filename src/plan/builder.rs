@@ -44,8 +44,11 @@ pub(crate) struct BuilderPlan {
     pub options: Vec<(String, String)>,
     /// Flags of BuildKit's daemon, for a builder that has one of its own.
     pub buildkitd_flags: Option<String>,
-    /// The daemon's configuration, which we write from an input.
+    /// The daemon's configuration, which we write.
     pub buildkitd_config: Option<PathBuf>,
+    /// Certificates that the daemon trusts beside its own, in a file that we write.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub certificates: Option<PathBuf>,
     /// Address of the Engine.
     pub engine: String,
     /// The Engine's own platform.
@@ -174,7 +177,8 @@ impl BuilderPlan {
             buildkitd_config: config
                 .filter(|_| own_daemon)
                 .map(|_| place.buildkitd_config_file()),
-            engine: engine.host.clone(),
+            certificates: None,
+            engine: engine.address.host.clone(),
             platform: engine.platform.clone(),
             kubernetes: None,
         }
@@ -202,6 +206,7 @@ impl BuilderPlan {
             // Every node has its own.
             buildkitd_flags: None,
             buildkitd_config: None,
+            certificates: None,
             engine: String::new(),
             // That of whichever node takes the pod.
             platform: String::new(),

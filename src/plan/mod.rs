@@ -84,6 +84,11 @@ impl Place {
         self.folder.join(format!("secret-{index}"))
     }
 
+    /// Certificates for BuildKit's daemon.
+    pub(crate) fn certificates_file(&self) -> PathBuf {
+        self.folder.join("certificates.pem")
+    }
+
     /// The configuration of BuildKit's daemon.
     pub(crate) fn buildkitd_config_file(&self) -> PathBuf {
         self.folder.join("buildkitd.toml")

@@ -5,6 +5,7 @@
 //! we are cancelled it gets SIGTERM, a grace period, then SIGKILL, its whole group.
 
 mod lines;
+mod replace;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -21,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::env;
 use lines::Lines;
+pub(crate) use replace::replace_self;
 
 /// How long a cancelled child may take to end by itself. The runner kills us 10 s after its
 /// first signal (`ProcessInvoker.cs`), and the report still has to be written.

@@ -48,6 +48,7 @@ impl Run {
         settled.facts.cluster = None;
         let workflow = WorkflowRun::from_env(&self.env);
         settled.plan = Plan::new(inputs, workflow.as_ref(), &settled.facts, place)?;
+        self.hand_on(&mut settled.plan, place);
         // Left in place, it would tell the post step of a builder in the cluster.
         let _ = std::fs::remove_file(place.kubeconfig_file());
         show(&settled.plan);

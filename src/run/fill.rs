@@ -1,17 +1,23 @@
-//! Files that the plan names and the inputs fill.
+//! Files that the plan names, filled from inputs and environment.
 
 use secrecy::ExposeSecret as _;
 
+use crate::certificates;
 use crate::credentials::{CredentialsError, write_private};
+use crate::env::Env;
 use crate::inputs::Inputs;
 use crate::plan::{Place, Plan, SecretSource};
 
-/// Writes the files that the plan names and the inputs fill: secrets, and the configuration of
-/// BuildKit's daemon.
+/// Writes secrets, and the configuration of BuildKit's daemon with the certificates it trusts.
 ///
 /// # Errors
 /// When one can't be written.
-pub(super) fn fill(place: &Place, plan: &Plan, inputs: &Inputs) -> Result<(), CredentialsError> {
+pub(super) fn fill(
+    place: &Place,
+    plan: &Plan,
+    inputs: &Inputs,
+    env: &Env,
+) -> Result<(), CredentialsError> {
     for (index, secret) in inputs.secrets.iter().enumerate() {
         let value = secret.value.expose_secret();
         write_private(&place.secret_file(index), value.as_bytes())?;
@@ -22,10 +28,12 @@ pub(super) fn fill(place: &Place, plan: &Plan, inputs: &Inputs) -> Result<(), Cr
     {
         write_private(&place.git_token_file(), token.expose_secret().as_bytes())?;
     }
-    if let (Some(path), Some(text)) = (
-        &plan.builder.buildkitd_config,
-        &inputs.buildkitd_config_inline,
-    ) {
+    if let Some(path) = &plan.builder.buildkitd_config {
+        let mut text = inputs.buildkitd_config_inline.clone().unwrap_or_default();
+        if let Some(file) = &plan.builder.certificates {
+            write_private(file, certificates::named(env).as_bytes())?;
+            text.push_str(&certificates::configuration(file));
+        }
         write_private(path, text.as_bytes())?;
     }
     Ok(())
@@ -36,7 +44,6 @@ mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
     use super::*;
-    use crate::env::Env;
     use crate::facts::{Facts, ImageStore};
     use crate::folder;
     use crate::inputs::Given;
@@ -57,7 +64,7 @@ mod tests {
         let inputs = Inputs::parse(&given).unwrap();
         let facts = Facts::example(ImageStore::Containerd);
         let plan = Plan::new(&inputs, None, &facts, &place).unwrap();
-        fill(&place, &plan, &inputs).unwrap();
+        fill(&place, &plan, &inputs, &Env::default()).unwrap();
         for (path, content) in [
             (place.secret_file(0), "b=c"),
             (place.secret_file(1), "d\n e \n"),

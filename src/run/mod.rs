@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::build;
 use crate::builder::{self, Builder, Tool};
+use crate::certificates;
 use crate::check;
 use crate::cli::Flags;
 use crate::credentials::{Credentials, write_private};
@@ -83,7 +84,7 @@ impl Run {
             tracing::info!("{line}");
         }
         let inputs = inputs?;
-        mounts::check_certificates(&self.env)?;
+        certificates::check(&self.env)?;
         let folder = folder::create(&self.env).map_err(Error::Folder)?;
         let place = Place::at(folder.path());
         let settled = Box::pin(self.settle(&inputs, &GivenFacts::default(), &place)).await;
@@ -176,11 +177,12 @@ impl Run {
         let Some(image) = plan.images.first() else {
             return Ok(Built::default());
         };
-        fill(place, plan, inputs)?;
-        let tool = Tool {
+        fill(place, plan, inputs, &self.env)?;
+        let mut tool = Tool {
             program: image.program(),
             env: credentials.env.clone(),
         };
+        tool.env.extend(settled.facts.engine_variables());
         recorder.add(stage("inputs, facts, plan", Phase::Setup, self.started));
         let begin = Timestamp::now();
         let (logins, builder) = tokio::join!(

@@ -3,6 +3,7 @@
 use secrecy::ExposeSecret as _;
 
 use super::Run;
+use crate::certificates;
 use crate::credentials::ecr;
 use crate::credentials::kubeconfig::Access;
 use crate::error::Error;
@@ -53,12 +54,19 @@ impl Run {
         }
         let workflow = WorkflowRun::from_env(&self.env);
         let mut plan = Plan::new(inputs, workflow.as_ref(), &facts, place)?;
-        proxy::hand_on(&mut plan, &self.env);
+        self.hand_on(&mut plan, place);
         Ok(Settled {
             plan,
             facts,
             authorization,
         })
+    }
+
+    /// Tells a builder in a container of this machine's proxy and of the authorities that it trusts.
+    pub(super) fn hand_on(&self, plan: &mut Plan, place: &Place) {
+        proxy::hand_on(plan, &self.env);
+        certificates::hand_on(plan, place, &self.env);
+        plan.warnings.extend(certificates::warning(&self.env));
     }
 
     /// The way into the cluster, if one is to build.

@@ -41,9 +41,10 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "tags",
         ],
     ),
-    ("check", &["env", "plan"]),
     // The machine around.
     ("mounts", &["env", "inputs", "plan"]),
+    ("check", &["env", "mounts", "plan"]),
+    ("certificates", &["env", "mounts", "plan"]),
     ("host", &["env", "mounts"]),
     ("owner", &[]),
     ("proxy", &["env", "plan"]),
@@ -61,6 +62,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         &[
             "build",
             "builder",
+            "certificates",
             "check",
             "credentials",
             "facts",
@@ -126,7 +128,10 @@ const CYCLES: &[(&str, &str, &str)] = &[
 
 /// Effects: text that stands only in these files.
 const EFFECTS: &[(&str, &[&str])] = &[
-    ("process::Command::new", &["process/mod.rs"]),
+    (
+        "process::Command::new",
+        &["process/mod.rs", "process/replace.rs"],
+    ),
     ("std::env::var", &["env.rs"]),
     (
         "std::env::",

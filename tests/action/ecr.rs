@@ -31,7 +31,7 @@ pub(crate) enum Answer {
 
 /// The API, answering as long as the test's process lives.
 pub(crate) struct Ecr {
-    address: String,
+    pub address: String,
     requests: Arc<Mutex<Vec<String>>>,
 }
 

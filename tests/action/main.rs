@@ -12,7 +12,7 @@
 //! - [`history`]: earlier runs and comments, of the stand-in [`github`]
 //! - [`cancel`]: signals, and what a killed run leaves
 //! - [`credentials`], [`secrets`]: logins, and that nothing secret gets out
-//! - [`network`], who goes through a proxy
+//! - [`network`], [`authority`]: who goes through a proxy, who is trusted, where the Engine is
 //! - [`plan`]: the command line
 //! - [`examples`]: the documents' workflows
 //! - [`release`]: the scripts of a release
@@ -24,6 +24,7 @@
 )]
 
 mod architecture;
+mod authority;
 mod build;
 mod cancel;
 mod compare;

@@ -24,6 +24,9 @@ pub(crate) struct Ran {
     pub calls: Vec<String>,
     /// The variables that `buildx build` got.
     pub build_environment: String,
+    /// The files that `buildx create` got.
+    pub buildkitd_config: String,
+    pub certificates: String,
     /// From the call of `finish` to the end.
     pub took: Duration,
     /// Everything that the step wrote anywhere, as it was: the place to look for secrets.
@@ -64,6 +67,8 @@ impl Ran {
                 .map(str::to_owned)
                 .collect(),
             build_environment: stable(&text("buildx/environment")),
+            buildkitd_config: text("buildx/buildkitd.toml"),
+            certificates: text("buildx/certificates.pem"),
             took,
             everything,
         }

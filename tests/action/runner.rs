@@ -34,20 +34,16 @@ const SCRUBBED: &[(&str, &str)] = &[
     ("DOCKER_", "another Engine, another configuration"),
     ("FAKE_", "the fake programs' own"),
     ("FAST_ECR_PUSH_", "our own"),
-    (
-        "GITHUB_",
-        "the workflow that runs the tests, its files for commands among them",
-    ),
+    ("GITHUB_", "the workflow that runs the tests, and its files"),
     ("INPUT_", "inputs of an action that runs the tests"),
     ("RUNNER_", "the runner that runs the tests"),
     ("STATE_", "state of an action that runs the tests"),
-    (
-        "ALL_PROXY",
-        "requests to loopback must not go through a proxy",
-    ),
+    ("ALL_PROXY", "requests to loopback go through no proxy"),
     ("HTTP_PROXY", "the same"),
     ("HTTPS_PROXY", "the same"),
     ("NO_PROXY", "the same"),
+    ("SSL_CERT_", "certificates that the machine trusts"),
+    ("NODE_EXTRA_CA_CERTS", "the same"),
     ("CI", "programs behave differently where it is set"),
 ];
 
@@ -93,7 +89,7 @@ pub(crate) struct Runner {
     program: PathBuf,
     stdin: Option<String>,
     // Answers as long as it lives.
-    _engine: Option<Engine>,
+    engine: Option<Engine>,
 }
 
 impl Runner {
@@ -149,7 +145,7 @@ impl Runner {
             arguments: Vec::new(),
             program: PathBuf::from(env!("CARGO_BIN_EXE_fast-ecr-push")),
             stdin: None,
-            _engine: None,
+            engine: None,
             root,
         };
         for (name, recording) in [
@@ -216,8 +212,13 @@ impl Runner {
     pub(crate) fn engine(mut self, store: Store) -> Self {
         let engine = Engine::start(&self.path(store.name()), store);
         let host = engine.host.clone();
-        self._engine = Some(engine);
+        self.engine = Some(engine);
         self.variable("DOCKER_HOST", host)
+    }
+
+    /// Address of this run's Engine.
+    pub(crate) fn engine_host(&self) -> &str {
+        &self.engine.as_ref().unwrap().host
     }
 
     /// What `buildx build` prints.

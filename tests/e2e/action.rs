@@ -1,10 +1,14 @@
 //! The built image, started as the runner starts it.
 
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use crate::registry::manifest;
-use crate::rig::{busybox, registry};
+use crate::rig::{busybox, registry, variable};
 use crate::runner::{Runner, below, docker};
 
 /// From the start of the CLI to our first line. It takes 0.3 s on an idle machine; tests run beside others.
@@ -29,6 +33,17 @@ fn a_step_pushes_to_a_registry_on_localhost_and_later_steps_read_its_outputs() {
         .succeeded();
     manifest("action/app", run.output("digest"));
     assert_eq!(run.output("tags"), tag);
+    let printed = runner.script(
+        &run,
+        &[
+            ("IMAGE", "${{ steps.push.outputs.image }}"),
+            ("TIMINGS", "${{ steps.push.outputs.timings }}"),
+        ],
+        "$DOCKER run --rm \"$IMAGE\" head -n 1 /app/Dockerfile\n[[ $TIMINGS == '{'* ]] && cat timings.json",
+    );
+    let (first, timings) = printed.split_once('\n').unwrap();
+    assert_eq!(first, format!("FROM {}", busybox()));
+    assert!(timings.starts_with('{'), "{timings}");
     assert_eq!(
         run.output("image"),
         format!("{}/action/app@{}", registry(), run.output("digest"))
@@ -94,6 +109,114 @@ fn a_push_from_a_fork_that_can_not_be_authorised_says_so_in_words() {
         "{}",
         run.values.summary
     );
+}
+
+/// Answers everything with 403, as Amazon ECR does where a role lacks rights.
+fn forbidding_registry() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let mut request = BufReader::new(stream.try_clone().unwrap()).lines();
+            while request
+                .next()
+                .is_some_and(|line| line.is_ok_and(|line| !line.is_empty()))
+            {}
+            let _ = stream.write_all(
+                b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
+            );
+        }
+    });
+    address
+}
+
+/// Debian's registry again, which lets nobody in: 401 with a challenge.
+fn locked_registry(folder: &Path) -> (Child, String) {
+    let port = TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port();
+    let address = format!("127.0.0.1:{port}");
+    let configuration = folder.join("registry.yml");
+    // It makes the file of users, with a user that nobody knows.
+    let text = format!(
+        "version: 0.1\nlog: {{level: error}}\nstorage: {{filesystem: {{rootdirectory: \"{root}/data\"}}}}\n\
+         auth: {{htpasswd: {{realm: rig, path: \"{root}/users\"}}}}\nhttp: {{addr: \"{address}\"}}\n",
+        root = folder.display()
+    );
+    std::fs::write(&configuration, text).unwrap();
+    let program = Path::new(&variable("RIG_DOCKER")).with_file_name("docker-registry");
+    let child = Command::new(program)
+        .arg("serve")
+        .arg(configuration)
+        .env("OTEL_TRACES_EXPORTER", "none")
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    while TcpStream::connect(&address).is_err() {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    (child, address)
+}
+
+#[test]
+fn what_a_registry_refuses_is_explained_to_forks_and_to_dependabot() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut locked, unauthorized) = locked_registry(folder.path());
+    let forbidden = forbidding_registry();
+    let fork = r#"{"pull_request":{"head":{"repo":{"full_name":"eve/app"}}}}"#;
+    let own = r#"{"pull_request":{"head":{"repo":{"full_name":"octo/app"}}}}"#;
+    for (registry, event, actor, words) in [
+        (
+            &unauthorized,
+            fork,
+            "eve",
+            Some("comes from the fork `eve/app`"),
+        ),
+        (
+            &forbidden,
+            fork,
+            "eve",
+            Some("comes from the fork `eve/app`"),
+        ),
+        (
+            &unauthorized,
+            own,
+            "dependabot[bot]",
+            Some("Dependabot started this run"),
+        ),
+        (
+            &forbidden,
+            own,
+            "dependabot[bot]",
+            Some("Dependabot started this run"),
+        ),
+        (&unauthorized, own, "octocat", None),
+    ] {
+        let run = Runner::new()
+            .file("Dockerfile", format!("FROM {}\nCOPY . .\n", busybox()))
+            .event("pull_request", event)
+            .variable("GITHUB_ACTOR", actor)
+            .step()
+            .input("context", ".")
+            .input("tags", &format!("{registry}/refused/app:1"))
+            .run();
+        assert_eq!(run.code, Some(1), "{}", run.log());
+        let [error] = run.log.annotations.as_slice() else {
+            panic!("{}", run.log());
+        };
+        let message = &error.message;
+        match words {
+            Some(words) => assert!(message.contains(words), "{message}"),
+            None => assert!(!message.contains("so that"), "{message}"),
+        }
+        assert!(message.contains("hint: "), "{message}");
+    }
+    locked.kill().unwrap();
+    locked.wait().unwrap();
 }
 
 #[test]

@@ -1,9 +1,8 @@
 //! Which builder builds, and that none stays behind.
 
-use std::process::Command;
-
 use crate::registry::manifest;
-use crate::rig::{Action, BUILDERS, Ended, busybox, registry, variable};
+use crate::rig::{Action, BUILDERS, busybox, registry, variable};
+use crate::runner::{Ended, docker};
 
 fn container_action(dockerfile: &str, tag: &str) -> Action {
     Action::new(dockerfile)
@@ -25,13 +24,8 @@ fn is_gone(run: &Ended) {
         &["ps", "--all", "--quiet"][..],
         &["volume", "ls", "--quiet"],
     ] {
-        let listed = Command::new(variable("RIG_DOCKER"))
-            .args(args)
-            .args(["--filter", &name])
-            .output()
-            .unwrap();
-        assert!(listed.status.success(), "{listed:?}");
-        assert_eq!(String::from_utf8_lossy(&listed.stdout), "", "{name}");
+        let listed = docker(&[args, &["--filter", &name]].concat());
+        assert_eq!(listed, "", "{name}");
     }
 }
 
@@ -50,17 +44,17 @@ fn a_builder_in_a_container_builds_and_leaves_nothing() {
         .succeeded();
     booted_and_gone(&run);
     assert!(
-        run.log
+        run.log()
             .contains("`driver-opts` of another driver are ignored"),
         "{}",
-        run.log
+        run.log()
     );
     manifest("builders/container", run.output("digest"));
     is_gone(&run);
 
     let failing = format!("FROM {}\nCOPY missing .\n", busybox());
     let run = container_action(&failing, "builders/container:2").run();
-    assert_eq!(run.code, 1, "{}", run.log);
+    assert_eq!(run.code, Some(1), "{}", run.log());
     is_gone(&run);
 
     let run = container_action(&built, "builders/container:3")
@@ -69,11 +63,11 @@ fn a_builder_in_a_container_builds_and_leaves_nothing() {
             &format!("image={}/rig/no-such-image:1", registry()),
         )
         .run();
-    assert_eq!(run.code, 3, "{}", run.log);
+    assert_eq!(run.code, Some(3), "{}", run.log());
     assert!(
-        run.log.contains("could not start the builder"),
+        run.log().contains("could not start the builder"),
         "{}",
-        run.log
+        run.log()
     );
     is_gone(&run);
 }
@@ -81,7 +75,7 @@ fn a_builder_in_a_container_builds_and_leaves_nothing() {
 #[test]
 fn an_engine_with_the_classic_store_gets_a_builder_in_a_container() {
     let run = Action::new(&format!("FROM {}\nCOPY . .\n", busybox()))
-        .variable("DOCKER_HOST", &variable("RIG_CLASSIC_DOCKER_HOST"))
+        .engine(&variable("RIG_CLASSIC_DOCKER_HOST"))
         .input("tags", &format!("{}/builders/classic:1", registry()))
         .input(
             "driver-opts",
@@ -101,12 +95,12 @@ fn an_engine_with_the_classic_store_gets_a_builder_in_a_container() {
 #[test]
 fn the_docker_driver_pushes_from_the_classic_store_too() {
     let run = Action::new(&format!("FROM {}\nCOPY . .\n", busybox()))
-        .variable("DOCKER_HOST", &variable("RIG_CLASSIC_DOCKER_HOST"))
+        .engine(&variable("RIG_CLASSIC_DOCKER_HOST"))
         .input("driver", "docker")
         .input("tags", &format!("{}/builders/dockerd:1", registry()))
         .run()
         .succeeded();
     assert_eq!(run.output("driver"), "docker");
-    assert!(run.log.contains("gzip instead of zstd"), "{}", run.log);
+    assert!(run.log().contains("gzip instead of zstd"), "{}", run.log());
     manifest("builders/dockerd", "1");
 }

@@ -30,10 +30,10 @@ const fn point(name: &'static str, line: &'static str, number: u32, after: u64) 
     }
 }
 
-const ON_THE_ENGINE: [Point; 14] = [
+const ON_THE_ENGINE: [Point; 15] = [
     point("the CLI has only been started", "", 1, 0),
     point("the container starts", "", 1, 150),
-    point("the first line", "fast-ecr-push", 1, 0),
+    point("inputs are checked", "fast-ecr-push", 1, 0),
     point("the plan", "::group::Plan", 1, 0),
     point("the build begins", "::group::Build", 1, 0),
     point("the Dockerfile is read", "load build definition", 1, 0),
@@ -50,6 +50,7 @@ const ON_THE_ENGINE: [Point; 14] = [
         50,
     ),
     point("the build is over", "::endgroup::", 2, 0),
+    point("the report is written", "::endgroup::", 2, 20),
 ];
 
 const IN_A_CONTAINER: [Point; 9] = [

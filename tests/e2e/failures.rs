@@ -11,35 +11,28 @@ fn a_failed_step_is_named_with_its_last_words_and_its_line() {
     let run = Action::new(&dockerfile)
         .input("tags", &format!("{}/failures/step:1", registry()))
         .run();
-    assert_eq!(run.code, 1, "{}", run.log);
-    let error = run
-        .log
-        .lines()
-        .find(|line| line.starts_with("::error"))
-        .unwrap();
+    assert_eq!(run.code, Some(1), "{}", run.log());
+    let errors = run.in_files("error");
+    assert_eq!(errors.len(), 1, "{}", run.log());
+    let (message, at) = (&errors[0].message, &errors[0].properties);
+    assert_eq!((&*at["file"], &*at["line"]), ("Dockerfile", "3"));
     assert!(
-        error.starts_with("::error file=Dockerfile,line=3,"),
-        "{error}"
+        message.contains("RUN seq 1 50") && message.contains("exit code: 7"),
+        "{message}"
     );
+    assert!(!run.log.masks.contains(&"1".to_owned()), "{}", run.log());
     assert!(
-        error.contains("RUN seq 1 50") && error.contains("exit code: 7"),
-        "{error}"
-    );
-    assert!(
-        !run.log
-            .lines()
-            .any(|line| line.starts_with("::add-mask::1")),
+        run.values.summary.starts_with("### Failed to build"),
         "{}",
-        run.log
+        run.values.summary
     );
     assert!(
-        run.summary.starts_with("### Failed to build"),
+        run.values.summary.contains("\n50\n"),
         "{}",
-        run.summary
+        run.values.summary
     );
-    assert!(run.summary.contains("\n50\n"), "{}", run.summary);
     assert!(run.number("total-seconds") > 0.0);
-    assert!(!run.outputs.contains_key("digest"));
+    assert!(!run.values.outputs.contains_key("digest"));
 }
 
 #[test]
@@ -47,12 +40,12 @@ fn a_registry_that_is_not_there_is_said_with_a_hint() {
     let run = Action::new(&format!("FROM {}\n", busybox()))
         .input("tags", "127.0.0.1:1/failures/nowhere:1")
         .run();
-    assert_eq!(run.code, 1, "{}", run.log);
-    assert!(run.log.contains("connection refused"), "{}", run.log);
+    assert_eq!(run.code, Some(1), "{}", run.log());
+    assert!(run.log().contains("connection refused"), "{}", run.log());
     assert!(
-        run.log.contains("hint: nothing listens at this address"),
+        run.log().contains("hint: nothing listens at this address"),
         "{}",
-        run.log
+        run.log()
     );
 }
 
@@ -61,11 +54,12 @@ fn a_dockerfile_that_is_none_is_said_with_its_line() {
     let run = Action::new("FROM scratch\nBUILD something\n")
         .input("tags", &format!("{}/failures/syntax:1", registry()))
         .run();
-    assert_eq!(run.code, 1, "{}", run.log);
+    assert_eq!(run.code, Some(1), "{}", run.log());
     assert!(
-        run.log.contains("unknown instruction: BUILD"),
+        run.log().contains("unknown instruction: BUILD"),
         "{}",
-        run.log
+        run.log()
     );
-    assert!(run.log.contains("file=Dockerfile,line=2"), "{}", run.log);
+    let errors = run.in_files("error");
+    assert_eq!(errors[0].properties["line"], "2", "{}", run.log());
 }

@@ -1,8 +1,10 @@
-//! The action's image, built once from the repository's Dockerfile, with stages replaced where a pull would be needed.
+//! The action's image, built from the repository's Dockerfile with stages replaced where a pull would be needed.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
+
+use tempfile::TempDir;
 
 use crate::rig::{registry, variable};
 
@@ -12,37 +14,74 @@ pub(crate) fn built() -> &'static str {
     const NAME: &str = "fast-ecr-push-e2e/action:1";
     static BUILT: OnceLock<()> = OnceLock::new();
     BUILT.get_or_init(|| {
-        let folder = tempfile::tempdir().unwrap();
-        let context = |name: &str, file: &str, from: &Path| {
-            let path = folder.path().join(name);
-            std::fs::create_dir(&path).unwrap();
-            std::fs::copy(from, path.join(file)).unwrap();
-            format!("{name}={}", path.display())
-        };
-        let python = format!("docker-image://{}/rig/python:3.11", registry());
-        let contexts = [
-            context(
+        let build = Build::new()
+            .file(
                 "compile",
                 "fast-ecr-push",
                 Path::new(env!("CARGO_BIN_EXE_fast-ecr-push")),
-            ),
-            context("buildx", "buildx", Path::new(&variable("RIG_BUILDX"))),
-            format!("toolchain={python}"),
-            format!("base={python}"),
-        ];
+            )
+            .replaced("toolchain", &python())
+            .replaced("base", &python());
+        build.run(
+            &["--load", "--tag", NAME],
+            Path::new(env!("CARGO_MANIFEST_DIR")),
+        );
+    });
+    NAME
+}
+
+/// The rig's image that has a C library.
+pub(crate) fn python() -> String {
+    format!("docker-image://{}/rig/python:3.11", registry())
+}
+
+/// A build of the repository's Dockerfile by plain buildx.
+pub(crate) struct Build {
+    folder: TempDir,
+    contexts: Vec<String>,
+}
+
+impl Build {
+    /// With the rig's buildx instead of the one that would be pulled.
+    pub(crate) fn new() -> Self {
+        let build = Self {
+            folder: tempfile::tempdir().unwrap(),
+            contexts: Vec::new(),
+        };
+        build.file("buildx", "buildx", Path::new(&variable("RIG_BUILDX")))
+    }
+
+    /// Replaces a stage by a folder with one file.
+    pub(crate) fn file(self, stage: &str, name: &str, from: &Path) -> Self {
+        let path = self.folder.path().join(stage);
+        std::fs::create_dir(&path).unwrap();
+        std::fs::copy(from, path.join(name)).unwrap();
+        let path = path.display().to_string();
+        self.replaced(stage, &path)
+    }
+
+    /// Replaces a stage by an image or a folder.
+    pub(crate) fn replaced(mut self, stage: &str, by: &str) -> Self {
+        self.contexts.push(format!("{stage}={by}"));
+        self
+    }
+
+    /// Builds a folder's Dockerfile; what buildx says of the result.
+    pub(crate) fn run(&self, arguments: &[&str], context: &Path) -> serde_json::Value {
+        let metadata: PathBuf = self.folder.path().join("metadata.json");
         let mut build = Command::new(variable("RIG_BUILDX"));
-        build.args(["build", "--provenance=false", "--load", "--tag", NAME]);
-        for context in &contexts {
+        build.args(["build", "--provenance=false", "--metadata-file"]);
+        build.arg(&metadata);
+        for context in &self.contexts {
             build.args(["--build-context", context]);
         }
+        let version = format!("BUILDX_VERSION={}", buildx_version());
         let output = build
-            .args([
-                "--build-arg",
-                &format!("BUILDX_VERSION={}", buildx_version()),
-                ".",
-            ])
-            .current_dir(env!("CARGO_MANIFEST_DIR"))
-            .env("DOCKER_CONFIG", folder.path())
+            .args(["--build-arg", &version])
+            .args(arguments)
+            .arg(context)
+            .env("DOCKER_CONFIG", self.folder.path())
+            .env("SOURCE_DATE_EPOCH", "1700000000")
             .output()
             .unwrap();
         assert!(
@@ -50,8 +89,8 @@ pub(crate) fn built() -> &'static str {
             "{}",
             String::from_utf8_lossy(&output.stderr)
         );
-    });
-    NAME
+        serde_json::from_slice(&std::fs::read(metadata).unwrap()).unwrap()
+    }
 }
 
 /// The version of the rig's buildx, as `0.29.1`.

@@ -12,12 +12,16 @@
 
 mod action;
 mod aws;
+#[path = "../action/authority.rs"]
+mod authority;
 mod builders;
 mod cancel;
+mod dist;
 mod failures;
 mod image;
 mod inputs;
 mod main_job;
+mod network;
 mod paths;
 mod registry;
 mod rig;

@@ -23,6 +23,8 @@ pub(crate) struct Annotation {
 /// What became of the lines.
 #[derive(Debug, Default)]
 pub(crate) struct Log {
+    /// As they came, but for masks.
+    pub raw: Vec<String>,
     /// As shown, masks applied.
     pub lines: Vec<String>,
     pub masks: Vec<String>,
@@ -41,9 +43,13 @@ impl Log {
     /// Takes a line of either stream.
     pub(crate) fn take(&mut self, line: &str, host: &Host) {
         let Some((name, mut properties, data)) = parse_v2(line).or_else(|| parse_v1(line)) else {
+            self.raw.push(line.to_owned());
             self.show(line);
             return;
         };
+        if name != "add-mask" {
+            self.raw.push(line.to_owned());
+        }
         match name.as_str() {
             "add-mask" => self.masks.extend(
                 std::iter::once(data.as_str())

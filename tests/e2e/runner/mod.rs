@@ -9,6 +9,7 @@ mod container;
 mod files;
 mod follow;
 mod manifest;
+mod script;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -31,6 +32,7 @@ use manifest::Manifest;
 
 /// The user that runner and checkout are on GitHub's machines and in ARC's image.
 const USER: u32 = 1001;
+
 /// A machine with one job.
 #[derive(Debug)]
 pub(crate) struct Runner {
@@ -43,6 +45,8 @@ pub(crate) struct Runner {
     network: Option<String>,
     /// Names that containers find elsewhere than the world does, as `--add-host` has them.
     hosts: Vec<String>,
+    /// The action's image; none for the one that all tests share.
+    image: Option<String>,
 }
 
 impl Runner {
@@ -51,13 +55,9 @@ impl Runner {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let folder = tempfile::tempdir().unwrap();
-        let socket = variable("DOCKER_HOST");
         let host = Host {
             work: folder.path().join("_work"),
-            socket: socket
-                .strip_prefix("unix://")
-                .expect("an Engine on a socket")
-                .into(),
+            socket: socket(&variable("DOCKER_HOST")),
         };
         for path in [
             host.home(),
@@ -78,6 +78,7 @@ impl Runner {
             environment: BTreeMap::new(),
             network: None,
             hosts: Vec::new(),
+            image: None,
             _folder: folder,
         }
     }
@@ -92,6 +93,12 @@ impl Runner {
     pub(crate) fn event(self, name: &str, payload: &str) -> Self {
         fs::write(self.host.workflow().join("event.json"), payload).unwrap();
         self.variable("GITHUB_EVENT_NAME", name)
+    }
+
+    /// Mounts another Engine's socket.
+    pub(crate) fn engine(mut self, address: &str) -> Self {
+        self.host.socket = socket(address);
+        self
     }
 
     /// Gives the steps a network other than the default one.
@@ -114,6 +121,12 @@ impl Runner {
     /// The private certificate authority's certificate, where the container sees it.
     fn authority(&self) -> PathBuf {
         self.host.workflow().join("authority.pem")
+    }
+
+    /// Starts another image of the action.
+    pub(crate) fn image(mut self, name: &str) -> Self {
+        self.image = Some(name.to_owned());
+        self
     }
 
     /// Puts a file into the workspace, as a checkout does.
@@ -183,6 +196,11 @@ impl Runner {
             "{{.Names}}",
         ])
     }
+}
+
+fn socket(address: &str) -> PathBuf {
+    let path = address.strip_prefix("unix://");
+    path.expect("an Engine on a socket").into()
 }
 
 /// Prints what `docker` prints.
@@ -311,7 +329,11 @@ impl Step<'_> {
             host,
             name: &suffix,
             label: &self.runner.label,
-            image: image::built(),
+            image: self
+                .runner
+                .image
+                .as_deref()
+                .unwrap_or_else(|| image::built()),
             entrypoint,
             network: self.runner.network.as_deref(),
             hosts: &self.runner.hosts,
@@ -362,6 +384,20 @@ impl Ended {
     pub(crate) fn succeeded(self) -> Self {
         assert_eq!(self.code, Some(0), "{}", self.log());
         self
+    }
+
+    /// An output that is a number.
+    pub(crate) fn number(&self, name: &str) -> f64 {
+        self.output(name).parse().unwrap()
+    }
+
+    /// The annotations of a level that are at a file.
+    pub(crate) fn in_files(&self, level: &str) -> Vec<&commands::Annotation> {
+        let all = self.log.annotations.iter();
+        all.filter(|annotation| {
+            annotation.level == level && annotation.properties.contains_key("file")
+        })
+        .collect()
     }
 
     pub(crate) fn output(&self, name: &str) -> &str {
