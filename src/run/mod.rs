@@ -32,7 +32,7 @@ use crate::inputs::{Given, Inputs};
 use crate::log::Group;
 use crate::mounts::{self, Mounts};
 use crate::owner;
-use crate::plan::{Place, Plan};
+use crate::plan::Place;
 use crate::post;
 use crate::push;
 use crate::report::{self, Around, Built, Outcome};

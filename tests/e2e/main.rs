@@ -11,9 +11,9 @@
 )]
 
 mod action;
-mod aws;
 #[path = "../action/authority.rs"]
 mod authority;
+mod aws;
 mod builders;
 mod cancel;
 mod dist;

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Mutex;
 
+use aws_stand_in::Account;
+
 use crate::runner::{Ended, Runner};
 
 /// A variable of the rig's.
@@ -69,10 +71,11 @@ impl Action {
         self
     }
 
-    /// With several variables, as an AWS account gives them.
-    pub(crate) fn variables(self, variables: &[(&str, String)]) -> Self {
-        let variables = variables.iter();
-        variables.fold(self, |action, (name, value)| action.variable(name, value))
+    /// Gives the step an AWS account: `account.variables()` for static keys, `account.oidc_variables()` for a job with
+    /// `id-token: write` and none.
+    pub(crate) fn aws(mut self, account: &Account, variables: &[(&str, String)]) -> Self {
+        self.runner = self.runner.aws(account, variables);
+        self
     }
 
     /// Runs it to its end. May be called again: each run has files of its own.

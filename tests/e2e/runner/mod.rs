@@ -107,13 +107,13 @@ impl Runner {
         self
     }
 
-    /// A machine that has static keys of an AWS account, and finds and trusts its registry.
-    pub(crate) fn with_keys_of(mut self, account: &Account) -> Self {
+    /// A machine whose steps find and trust the registries of an AWS account, and have its variables.
+    pub(crate) fn aws(mut self, account: &Account, variables: &[(&str, String)]) -> Self {
         let authority = self.authority();
         fs::copy(variable("RIG_AWS_CA"), &authority).unwrap();
-        self.hosts = account.add_hosts();
-        for (name, value) in account.variables() {
-            self.environment.insert(name.to_owned(), value);
+        self.hosts.extend(account.add_hosts());
+        for (name, value) in variables {
+            self.environment.insert((*name).to_owned(), value.clone());
         }
         self.variable("SSL_CERT_FILE", authority.to_str().unwrap())
     }
