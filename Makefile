@@ -4,7 +4,7 @@
 CARGO ?= cargo
 RIG := target/debug/rig
 
-.PHONY: test build check unit lint report e2e image demo side-by-side compare picture bench release tables clean
+.PHONY: test build check unit lint report e2e test-kubernetes image demo side-by-side compare picture bench release tables clean
 
 # Everything that CI checks.
 test: build check unit lint report e2e
@@ -19,7 +19,7 @@ check:
 # Unit tests and tests of the whole binary: no network, no Docker.
 unit:
 	$(CARGO) test --locked --package fast-ecr-push --package rig
-	$(CARGO) test --locked --package kubernetes-stand-in --bins
+	$(CARGO) test --locked --workspace --bin kubernetes-stand-in
 	$(CARGO) test --locked --package aws-stand-in --lib --bins
 
 lint:
@@ -32,10 +32,21 @@ report:
 # The whole way on real BuildKit and a real registry. Compiled before the rig starts.
 e2e: build
 	$(CARGO) test --locked --test e2e --no-run
-	$(CARGO) test --locked --package kubernetes-stand-in --package aws-stand-in --no-run
+	$(CARGO) test --locked --workspace --test driver --test aws --no-run
 	$(RIG) exec --aws --classic -- $(CARGO) test --locked --test e2e
-	$(RIG) exec --aws -- $(CARGO) test --locked --package aws-stand-in --test aws
-	$(RIG) exec -- $(CARGO) test --locked --package kubernetes-stand-in --test driver
+	$(RIG) exec --aws -- $(CARGO) test --locked --workspace --test aws
+	$(RIG) exec -- $(CARGO) test --locked --workspace --test driver
+
+# The Kubernetes tests on a real cluster: that of KUBECONFIG, with buildx from PATH. Its pods are in NAMESPACE, which lets
+# them be privileged, build from BASE and push below REGISTRY (host/prefix), where this machine may log in and read, too.
+NAMESPACE ?= buildx
+BASE ?= busybox:latest
+test-kubernetes: build
+	@test -n "$(KUBECONFIG)" -a -n "$(REGISTRY)" || { echo "usage: make test-kubernetes KUBECONFIG=FILE REGISTRY=HOST/PREFIX [NAMESPACE=$(NAMESPACE)] [BASE=$(BASE)]" >&2; exit 2; }
+	@echo "Left out, since they need what only the API stand-in does (make e2e runs them):"
+	@$(CARGO) test --quiet --locked --workspace --test driver -- --list stand_in:: | grep ': test$$'
+	TEST_KUBECONFIG="$(abspath $(KUBECONFIG))" TEST_NAMESPACE="$(NAMESPACE)" TEST_REGISTRY="$(REGISTRY)" TEST_BASE="$(BASE)" \
+		$(CARGO) test --locked --workspace --test driver any_cluster:: -- --test-threads=1
 
 # The action's own image, compiled through the Dockerfile as it is shipped: size, digest, first line, a push. 10 minutes and more.
 image: build
@@ -61,8 +72,8 @@ picture: build
 # What the action costs beside buildx and the network.
 bench:
 	$(CARGO) build --locked --package rig
-	$(CARGO) bench --locked --bench overhead --no-run
-	$(RIG) exec -- $(CARGO) bench --locked --bench overhead
+	$(CARGO) bench --locked --workspace --bench overhead --bench boot --no-run
+	$(RIG) exec -- $(CARGO) bench --locked --workspace --no-fail-fast --bench overhead --bench boot
 
 # The binary as it is shipped.
 release:

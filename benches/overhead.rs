@@ -12,6 +12,10 @@
     reason = "a benchmark starts processes, reads the rig's variables and prints"
 )]
 
+#[path = "../tests/e2e/image.rs"]
+mod image;
+
+use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
@@ -22,6 +26,7 @@ const RUNS: usize = 15;
 const LARGEST_BINARY: u64 = 25_000_000;
 const SLOWEST_START: f64 = 50.0;
 const LARGEST_OVERHEAD: f64 = 150.0;
+const SLOWEST_FIRST_LINE: f64 = 300.0;
 /// Peak memory over a stream 100 times as long.
 const LARGEST_GROWTH: f64 = 1.2;
 
@@ -73,6 +78,15 @@ fn main() -> ExitCode {
         format!("× {:.2}", median(ratios))
     );
 
+    let image = image::built();
+    first_line(image);
+    let first_line = median((0..RUNS).map(|_| first_line(image)).collect());
+    check(
+        "from `docker run` to our first line (target 300 ms)",
+        format!("{first_line:.0} ms"),
+        first_line < SLOWEST_FIRST_LINE,
+    );
+
     let small = bench.peak_memory(1_000);
     let large = bench.peak_memory(100_000);
     check(
@@ -90,6 +104,33 @@ fn main() -> ExitCode {
     } else {
         println!("missed: {}", missed.join(", "));
         ExitCode::FAILURE
+    }
+}
+
+/// Milliseconds from the start of the CLI until a step's container says something; without inputs it ends at once.
+fn first_line(image: &str) -> f64 {
+    let begin = Instant::now();
+    let mut child = Command::new(variable("RIG_DOCKER"))
+        .args(["run", "--rm", "-e", "GITHUB_ACTIONS=true", image])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    lines.next().expect("a line").unwrap();
+    let took = begin.elapsed().as_secs_f64() * 1e3;
+    // Read on, so that it can end.
+    lines.for_each(drop);
+    child.wait().unwrap();
+    took
+}
+
+/// What the image's build asks of the rig.
+mod rig {
+    pub(crate) use super::variable;
+
+    pub(crate) fn registry() -> String {
+        variable("RIG_REGISTRY")
     }
 }
 

@@ -112,12 +112,15 @@ pub(crate) fn bundle(env: &Env) -> Option<String> {
         .ok()
         .filter(|text| !text.is_empty())?;
     let base = match env.path(FILE) {
-        Some(path) => Some(path.to_owned()),
+        // What can't be read is refused by `check`.
+        Some(path) => read(path).ok()?,
         // Certificates of folders stay where they are.
-        None if env.get(FOLDERS).is_some() => None,
-        None => openssl_probe::probe().cert_file,
+        None if env.get(FOLDERS).is_some() => String::new(),
+        None => {
+            let system = openssl_probe::probe().cert_file;
+            system.and_then(|path| read(&path).ok()).unwrap_or_default()
+        }
     };
-    let base = base.and_then(|path| read(&path).ok()).unwrap_or_default();
     Some(base + &extra)
 }
 
@@ -284,6 +287,8 @@ mod tests {
         assert!(alone.ends_with(&certificate("extra")), "{alone}");
         let heeded = both.with([(FILE.to_owned(), format!("{INHERITED}3"))]);
         assert_eq!(bundle(&heeded), None);
+        let refused = files.env(&[(FILE, "missing"), (EXTRA, "extra")]);
+        assert_eq!(bundle(&refused), None);
         for useless in ["empty", "missing"] {
             let env = files.env(&[(EXTRA, useless)]);
             assert_eq!(bundle(&env), None);

@@ -4,6 +4,7 @@
 //! read the variables themselves; the Engine's BuildKit has the settings of the Engine
 //! (<https://docs.docker.com/engine/daemon/proxy/>), and RUN steps those of the build
 //! (<https://docs.docker.com/build/building/variables/#proxy-arguments>): both are not ours to set.
+//! Pods of a cluster are in another network than this machine: what they need stands in `driver-opts`.
 
 use crate::env::Env;
 use crate::plan::{Driver, Plan};
@@ -17,7 +18,7 @@ const VARIABLES: &[(&str, &str)] = &[
 
 /// Adds the options that the user has not given.
 pub(crate) fn hand_on(plan: &mut Plan, env: &Env) {
-    if plan.builder.driver == Driver::Docker {
+    if plan.builder.driver != Driver::DockerContainer {
         return;
     }
     let (options, withheld) = options(&plan.builder.options, env);

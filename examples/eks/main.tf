@@ -1,6 +1,5 @@
 # What AWS has to know: a role that this repository's workflows assume by OIDC, with the rights to find the cluster
-# and to push, and its entry into the cluster. Then, once:
-#   kubectl apply --namespace buildx --filename binding.yaml --filename role.yaml
+# and to push, and its entry into the cluster. aws.yaml is the same for CloudFormation; cluster.tf does the rest.
 
 variable "cluster" { type = string }
 variable "repository" { type = string } # as in GitHub: owner/name

@@ -56,6 +56,13 @@ impl Failure {
             .map(|(_, hint)| (*hint).to_owned())
     }
 
+    /// Whether buildx lost its connection to the builder, as gRPC words it
+    /// (<https://github.com/grpc/grpc-go/blob/v1.79.0/internal/transport/http2_client.go>).
+    pub(crate) fn is_disconnection(&self) -> bool {
+        let words = ["code = Unavailable", "error reading from server"];
+        self.step.is_none() && words.iter().any(|words| self.message.contains(words))
+    }
+
     /// Whether a registry refused for want of rights.
     pub(crate) fn is_refusal(&self) -> bool {
         let message = self.message.to_lowercase();
@@ -198,6 +205,19 @@ mod tests {
             failure.to_string(),
             "failed to build: failed to solve: exit code: 1 (Dockerfile:3)"
         );
+    }
+
+    #[test]
+    fn a_lost_connection_is_told_from_a_failed_step() {
+        let message = "failed to receive status: rpc error: code = Unavailable desc = error reading from server: EOF";
+        let mut failure = Failure {
+            message: message.to_owned(),
+            ..Failure::default()
+        };
+        assert!(failure.is_disconnection());
+        failure.step = Some("[2/2] RUN curl".to_owned());
+        assert!(!failure.is_disconnection());
+        assert!(!Failure::default().is_disconnection());
     }
 
     #[test]

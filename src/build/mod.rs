@@ -56,6 +56,11 @@ pub(crate) enum BuildError {
 }
 
 impl BuildError {
+    /// Whether buildx lost its connection to the builder.
+    pub(crate) fn is_disconnection(&self) -> bool {
+        matches!(self, Self::Failed { failure, .. } if failure.is_disconnection())
+    }
+
     pub(crate) fn hint(&self) -> Option<String> {
         match self {
             Self::Failed { failure, .. } => failure.hint(),

@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::plan::{BUILDER_PREFIX, BuilderPlan, Driver};
 use crate::process::{Command, ProcessError};
-use crate::timings::{Recorder, Stage};
+use crate::timings::{Recorder, Stage, Traffic};
 pub(crate) use kubernetes::KubernetesError;
 use kubernetes::Running;
 
@@ -200,8 +200,24 @@ impl Builder {
     /// Ends when the builder is gone in the middle of its work, which buildx may not notice.
     pub(crate) async fn lost(&self) -> BuilderError {
         match &self.kind {
-            Kind::Cluster(running) => running.lost().await.into(),
+            Kind::Cluster(running) => running.lost(&self.name).await.into(),
             Kind::Engine | Kind::Container => std::future::pending().await,
+        }
+    }
+
+    /// What happened to a builder that buildx lost its connection to, where more can be told.
+    pub(crate) async fn after_disconnection(&self) -> Option<BuilderError> {
+        match &self.kind {
+            Kind::Cluster(running) => Some(running.after_disconnection(&self.name).await.into()),
+            Kind::Engine | Kind::Container => None,
+        }
+    }
+
+    /// What went to the builder and back over a cluster's API server, where it could be counted.
+    pub(crate) fn traffic(&self) -> Option<Traffic> {
+        match &self.kind {
+            Kind::Cluster(running) => running.traffic(),
+            Kind::Engine | Kind::Container => None,
         }
     }
 }

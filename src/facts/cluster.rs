@@ -53,7 +53,10 @@ impl ClusterError {
     pub(crate) fn hint(&self) -> Option<String> {
         let hint = match self {
             Self::Kubeconfig(error) => return Some(error.hint()),
-            Self::Read { .. } | Self::Program(_) => return None,
+            Self::Program(_) => return None,
+            Self::Read { .. } => {
+                "is the path in KUBECONFIG right? The input `kubeconfig` takes the content of one"
+            }
             Self::NoRegion { .. } => "set the input `aws-region`, or AWS_REGION",
             Self::NotActive { .. } => "wait until it is active",
             Self::None => {

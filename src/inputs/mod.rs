@@ -4,6 +4,7 @@
 //! is wrong with them at once. Nothing is decided here: defaults that depend on other inputs and
 //! conflicts between inputs are the plan's.
 
+mod append;
 pub(crate) mod attest;
 pub(crate) mod attributes;
 mod call;
@@ -24,6 +25,7 @@ use crate::env::Env;
 use crate::tags::Tags;
 use crate::tags::flavor::Flavor;
 use crate::tags::labels::Labels;
+pub(crate) use append::AppendedNode;
 use attest::Attest;
 pub(crate) use call::Call;
 use output_spec::OutputSpec;
@@ -132,6 +134,8 @@ pub(crate) struct Inputs {
     pub driver_opts: Vec<(String, String)>,
     pub buildkitd_flags: Option<String>,
     pub buildkitd_config_inline: Option<String>,
+    /// Further nodes of the builder.
+    pub append: Vec<AppendedNode>,
     pub kubeconfig: Option<SecretString>,
     pub kube_context: Option<String>,
     pub eks_cluster: Option<String>,
@@ -294,6 +298,7 @@ impl Inputs {
             driver_opts: reader.driver_opts(),
             buildkitd_flags: reader.text("buildkitd-flags"),
             buildkitd_config_inline: given.text("buildkitd-config-inline").map(str::to_owned),
+            append: reader.append(),
             kubeconfig: given.text("kubeconfig").map(SecretString::from),
             kube_context: reader.text("kube-context"),
             eks_cluster: reader.cluster("eks-cluster"),

@@ -4,6 +4,7 @@
 
 use std::fmt;
 
+use super::append::{self, AppendedNode};
 use super::attest::Attest;
 use super::grammar::Rule;
 use super::output_spec::OutputSpec;
@@ -312,9 +313,17 @@ impl<'a> Reader<'a> {
         }
         options
     }
+
+    pub(super) fn append(&mut self) -> Vec<AppendedNode> {
+        let text = self.given.text("append").unwrap_or("[]");
+        append::parse(text).unwrap_or_else(|(given, expected)| {
+            self.wrong("append", &given, expected);
+            Vec::new()
+        })
+    }
 }
 
-fn pair(text: &str) -> Option<(String, String)> {
+pub(super) fn pair(text: &str) -> Option<(String, String)> {
     let (name, value) = text.split_once('=')?;
     let name = name.trim();
     (!name.is_empty()).then(|| (name.to_owned(), value.trim().to_owned()))
@@ -358,7 +367,7 @@ fn is_region(text: &str) -> bool {
 
 /// `os/architecture[/variant]`, or a lone operating system or architecture, as containerd's
 /// platform parser takes them (<https://github.com/containerd/platforms>).
-fn is_platform(text: &str) -> bool {
+pub(super) fn is_platform(text: &str) -> bool {
     let parts: Vec<&str> = text.split('/').collect();
     parts.len() <= 3
         && parts.iter().all(|part| {

@@ -247,13 +247,19 @@ pub(crate) const SPECS: &[Spec] = &[
         "buildkitd-flags",
         Kind::Text,
         "",
-        "Flags of BuildKit's daemon, for `docker-container`",
+        "Flags of BuildKit's daemon, for `docker-container` and `kubernetes`",
     ),
     spec(
         "buildkitd-config-inline",
         Kind::Block,
         "",
-        "Configuration of BuildKit's daemon, as TOML, for `docker-container`",
+        "Configuration of BuildKit's daemon, as TOML, for `docker-container` and `kubernetes`",
+    ),
+    spec(
+        "append",
+        Kind::Block,
+        "",
+        "Further nodes of a Kubernetes builder, as YAML: a list of `name`, `driver-opts`, `buildkitd-flags`, `platforms`",
     ),
     spec(
         "kubeconfig",

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use super::kubernetes::{self, KubernetesPlan};
-use super::{Place, Remarks};
+use super::{Place, Remarks, buildkitd};
 use crate::credentials::kubeconfig::Access;
 use crate::facts::{Engine, ImageStore};
 use crate::github::workflow::WorkflowRun;
@@ -164,15 +164,21 @@ impl BuilderPlan {
                 "`{name}` is ignored by `docker`, whose BuildKit is the Engine's own"
             ));
         }
+        if !inputs.append.is_empty() {
+            remarks.notices.push(format!(
+                "`append` is ignored by `{}`: further nodes are a Kubernetes builder's",
+                driver.name()
+            ));
+        }
         let flags = inputs.buildkitd_flags.as_deref().unwrap_or(BUILDKITD_FLAGS);
-        let config = inputs.buildkitd_config_inline.as_ref();
+        let config = buildkitd::given(inputs, remarks);
         Self {
             driver,
             name: match driver {
                 Driver::Docker => ENGINE_BUILDER.to_owned(),
                 Driver::DockerContainer | Driver::Kubernetes => format!("{PREFIX}{}", place.id),
             },
-            options: options(&inputs.driver_opts, driver, remarks),
+            options: options("driver-opts", &inputs.driver_opts, driver, remarks),
             buildkitd_flags: own_daemon.then(|| flags.to_owned()),
             buildkitd_config: config
                 .filter(|_| own_daemon)
@@ -192,20 +198,25 @@ impl BuilderPlan {
         place: &Place,
         remarks: &mut Remarks,
     ) -> Self {
-        let given = options(&inputs.driver_opts, Driver::Kubernetes, remarks);
-        let kubernetes = KubernetesPlan::new(inputs, &given, access, run, place, remarks);
-        if inputs.buildkitd_config_inline.is_some() {
-            remarks
-                .notices
-                .push("`buildkitd-config-inline` is ignored by `kubernetes` for now".to_owned());
-        }
+        let given = options(
+            "driver-opts",
+            &inputs.driver_opts,
+            Driver::Kubernetes,
+            remarks,
+        );
+        let kubernetes = KubernetesPlan::new(inputs, given, access, run, place, remarks);
+        let config = inputs.buildkitd_config_inline.as_ref();
         Self {
             driver: Driver::Kubernetes,
             name: kubernetes::name(inputs, place),
-            options: kubernetes.driver_options(given),
-            // Every node has its own.
+            // Every node has its own; those of the first are shown.
+            options: kubernetes
+                .nodes
+                .first()
+                .map_or_else(Vec::new, |node| node.options.clone()),
             buildkitd_flags: None,
-            buildkitd_config: None,
+            // Also buildx itself needs it, to know the registries that it names.
+            buildkitd_config: config.map(|_| place.buildkitd_config_file()),
             certificates: None,
             engine: String::new(),
             // That of whichever node takes the pod.
@@ -215,7 +226,9 @@ impl BuilderPlan {
     }
 }
 
-fn options(
+/// The options that a driver knows, each name once; `input` is the one that they stand in.
+pub(super) fn options(
+    input: &'static str,
     given: &[(String, String)],
     driver: Driver,
     remarks: &mut Remarks,
@@ -236,7 +249,7 @@ fn options(
             || CONTAINER_OPTIONS.contains(&name.as_str())
             || KUBERNETES_OPTIONS.contains(&name.as_str());
         if !of_a_driver {
-            remarks.wrong("driver-opts", format!("{name}={value}"), expected(name));
+            remarks.wrong(input, format!("{name}={value}"), expected(name));
         } else if known.contains(&name.as_str()) || (environment && driver != Driver::Docker) {
             if options.iter().any(|(other, _)| other == name) {
                 repeated.push(name.as_str());
@@ -249,13 +262,13 @@ fn options(
     }
     if !repeated.is_empty() {
         remarks.notices.push(format!(
-            "`driver-opts` names {} more than once: the last one counts",
+            "`{input}` names {} more than once: the last one counts",
             in_backticks(&repeated)
         ));
     }
     if !ignored.is_empty() {
         remarks.notices.push(format!(
-            "`driver-opts` of another driver are ignored by `{}`: {}",
+            "`{input}` of another driver are ignored by `{}`: {}",
             driver.name(),
             in_backticks(&ignored)
         ));

@@ -6,6 +6,7 @@
 
 mod argv;
 mod builder;
+mod buildkitd;
 mod context;
 mod export;
 mod kubernetes;
@@ -94,10 +95,6 @@ impl Place {
         self.folder.join("buildkitd.toml")
     }
 }
-
-/// From here on buildx ends when the connection to its pod is cut
-/// (<https://github.com/docker/buildx/pull/3966>).
-const NOTICES_CUT_CONNECTIONS: semver::Version = semver::Version::new(0, 36, 0);
 
 /// Everything that will be done.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -256,13 +253,6 @@ impl Plan {
         let (engine, builder) = match (&facts.cluster, &facts.engine) {
             (Some(access), engine) => {
                 let builder = BuilderPlan::in_cluster(inputs, access, run, place, &mut remarks);
-                if facts.buildx.version < NOTICES_CUT_CONNECTIONS {
-                    remarks.notices.push(format!(
-                        "buildx {} hangs when its connection to a Kubernetes pod is cut: \
-                         {NOTICES_CUT_CONNECTIONS} fails at once",
-                        facts.buildx.version
-                    ));
-                }
                 if inputs.load && engine.is_err() {
                     remarks.wrong("load", "true", "a Docker Engine to load the image into");
                 }

@@ -725,29 +725,153 @@ fn a_volume_belongs_to_one_pod_of_a_named_builder() {
 }
 
 #[test]
-fn an_old_buildx_that_hangs_is_told_of() {
-    let old = |version| {
-        let mut facts = facts(ImageStore::Containerd);
-        let terms = Terms {
-            context: None,
-            allow_exec: false,
-            file: None,
-            program: Path::new("/fast-ecr-push"),
-        };
-        facts.cluster = Some(Access::read(KUBECONFIG, &terms).unwrap());
-        facts.buildx.version = version;
-        plan_with(
-            &[("tags", "r.example/a:1"), ("driver", "kubernetes")],
-            &facts,
-            None,
-        )
-        .unwrap()
-        .notices
+fn appended_nodes_have_options_and_platforms_of_their_own() {
+    let both = ("platforms", "linux/amd64,linux/arm64,linux/arm/v7");
+    let arm = "- driver-opts: [requests.cpu=4, \"tolerations=key=arm,operator=Exists\"]\n  \
+               platforms: linux/arm64,linux/arm/v7\n  buildkitd-flags: --debug\n";
+    let plan = in_cluster(&[both, ("driver-opts", "requests.cpu=2"), ("append", arm)]).unwrap();
+    let [first, second] = kubernetes(&plan).nodes.as_slice() else {
+        panic!("{plan:?}");
     };
-    let notices = old(semver::Version::new(0, 29, 1));
-    assert!(
-        notices[0].starts_with("buildx 0.29.1 hangs when"),
-        "{notices:?}"
+    assert_eq!(first.name, "fast-ecr-push-x1");
+    assert_eq!(first.platforms, ["linux/amd64"]);
+    assert_eq!(first.requests["cpu"], "2");
+    assert_eq!(second.name, "fast-ecr-push-x1-arm64");
+    assert_eq!(second.platforms, ["linux/arm64", "linux/arm/v7"]);
+    assert_eq!(second.requests["cpu"], "4");
+    assert_eq!(second.node_selector["kubernetes.io/arch"], "arm64");
+    assert_eq!(second.tolerations.len(), 1);
+    assert_eq!(second.buildkitd_flags, ["--debug"]);
+    let option = |node: &Node, name: &str| {
+        let mut options = node.options.iter();
+        let found = options.find(|(other, _)| other == name);
+        found.map(|(_, value)| value.clone())
+    };
+    for (node, architecture) in [(first, "amd64"), (second, "arm64")] {
+        assert_eq!(option(node, "namespace").as_deref(), Some("team"));
+        let selector = format!("kubernetes.io/arch={architecture}");
+        assert_eq!(option(node, "nodeselector"), Some(selector));
+    }
+    assert_eq!(option(second, "requests.cpu").as_deref(), Some("4"));
+}
+
+#[test]
+fn nodes_that_nothing_is_built_on_are_not_started() {
+    let names = |pairs: Pairs<'_>| {
+        let plan = in_cluster(pairs).unwrap();
+        let names = kubernetes(&plan).nodes.iter();
+        let names: Vec<String> = names.map(|node| node.name.clone()).collect();
+        (names.join(" "), plan.notices.join("\n"))
+    };
+    let arm = ("append", "- {name: arm, platforms: linux/arm64}");
+    let (started, notices) = names(&[arm]);
+    assert_eq!(started, "fast-ecr-push-x1");
+    assert!(notices.contains("the node `fast-ecr-push-x1-arm` of `append` is not started"));
+    let (started, notices) = names(&[arm, ("platforms", "linux/arm64")]);
+    assert_eq!(started, "fast-ecr-push-x1-arm");
+    assert!(notices.contains("first node is not started"), "{notices}");
+    let selected = (
+        "append",
+        "- driver-opts: ['nodeselector=kubernetes.io/arch=arm64']\n- {platforms: linux/riscv64}",
     );
-    assert!(old(semver::Version::new(0, 36, 0)).is_empty());
+    let three = (
+        "platforms",
+        "linux/amd64,linux/arm64,linux/riscv64,linux/386",
+    );
+    assert_eq!(
+        names(&[selected, three, ("builder", "team")]).0,
+        "team team-arm64 team-riscv64"
+    );
+}
+
+#[test]
+fn what_an_appended_node_can_not_be_is_refused_in_words() {
+    for (append, given, expected) in [
+        (
+            "{platforms: a, endpoint: ssh://h}",
+            "`ssh://h`",
+            "are pods of its cluster",
+        ),
+        (
+            "{driver-opts: [replicas=2]}",
+            "`node 2`",
+            "what is built on it",
+        ),
+        (
+            "{platforms: a, driver-opts: [request.cpu=2]}",
+            "`request.cpu=2`",
+            "`requests.cpu`",
+        ),
+        (
+            "{platforms: a, driver-opts: [requests.cpu=x]}",
+            "`requests.cpu=x`",
+            "a quantity",
+        ),
+        (
+            "{platforms: a, driver-opts: [namespace=b]}",
+            "`namespace=b`",
+            "of the whole builder",
+        ),
+        ("{platforms: a, name: A_b}", "`A_b`", "in lower case"),
+        (
+            "{platforms: a, name: x}\n- {platforms: b, name: x}",
+            "`x`",
+            "of its own",
+        ),
+        (
+            "{platforms: a, driver-opts: [persistent-volume-claim.requests.storage=1Gi]}",
+            "storage=1Gi`",
+            "`builder`",
+        ),
+    ] {
+        let text = format!("- {append}");
+        let Err(PlanError::Inputs(errors)) = in_cluster(&[("append", &text)]) else {
+            panic!("{append}");
+        };
+        let error = errors[0].to_string();
+        assert!(error.starts_with("input `append`: "), "{error}");
+        assert!(error.contains(given) && error.contains(expected), "{error}");
+    }
+    let elsewhere = plan(&[
+        ("tags", "r.example/a:1"),
+        ("append", "- {endpoint: 'ssh://h'}"),
+    ]);
+    assert!(elsewhere.notices[0].contains("`append` is ignored by `docker`"));
+}
+
+#[test]
+fn the_daemons_configuration_is_checked_and_reaches_every_node() {
+    let text = "debug = true";
+    let config = ("buildkitd-config-inline", text);
+    let plan = in_cluster(&[config, ("platforms", "linux/amd64,linux/arm64")]).unwrap();
+    assert!(plan.notices.is_empty());
+    for node in &kubernetes(&plan).nodes {
+        assert_eq!(node.config.as_deref(), Some(text));
+    }
+    let file = plan.builder.buildkitd_config.unwrap();
+    assert_eq!(file, PathBuf::from("/run/buildkitd.toml"));
+    let volume = "persistent-volume-claim.requests.storage=9Gi";
+    let plan = in_cluster(&[config, ("builder", "b"), ("driver-opts", volume)]).unwrap();
+    let made = kubernetes(&plan).nodes[0].config.clone().unwrap();
+    assert!(
+        made.contains("debug = true") && made.contains("maxUsedSpace"),
+        "{made}"
+    );
+    let broken = ("buildkitd-config-inline", "debug = true\n[worker.oci\n");
+    let container = ("driver", "docker-container");
+    for refused in [
+        in_cluster(&[broken]),
+        plan_with(
+            &[broken, container, ("push", "false")],
+            &facts(ImageStore::Containerd),
+            None,
+        ),
+    ] {
+        let Err(PlanError::Inputs(errors)) = refused else {
+            panic!("taken");
+        };
+        let error = errors[0].to_string();
+        let start = "input `buildkitd-config-inline`: `[worker.oci` given, expected TOML (line 2: ";
+        assert!(error.starts_with(start), "{error}");
+    }
 }

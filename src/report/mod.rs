@@ -19,6 +19,7 @@ mod summary;
 mod tables;
 #[cfg(test)]
 mod tests;
+pub(crate) mod traffic;
 mod units;
 mod warnings;
 

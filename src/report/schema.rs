@@ -12,7 +12,9 @@ use serde::Serialize;
 use super::Runner;
 use super::warnings::Warning;
 use crate::push::Layer;
-use crate::timings::{BootStage, BuildTimings, Phase, PhaseTime, RetryTime, Step, Stretch};
+use crate::timings::{
+    BootStage, BuildTimings, Phase, PhaseTime, RetryTime, Step, Stretch, Traffic,
+};
 
 /// Version of the format, in the field `schema`.
 pub(crate) const SCHEMA: u32 = 1;
@@ -51,6 +53,9 @@ pub(crate) struct ImageTimings {
     pub steps: Vec<StepMilliseconds>,
     /// What the builder's boot consisted of; may overlap.
     pub boot: Vec<BootMilliseconds>,
+    /// Bytes that went over the cluster's API server; only where they were counted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kubernetes_api_bytes: Option<Traffic>,
     /// Layers of the pushed image in its order, platform by platform; empty where the manifest could not be read.
     pub layers: Vec<LayerBytes>,
     /// What was done again, in time's order.
@@ -182,6 +187,7 @@ impl ImageTimings {
                 .collect(),
             steps: build.steps.iter().map(StepMilliseconds::new).collect(),
             boot: build.boot.iter().map(BootMilliseconds::new).collect(),
+            kubernetes_api_bytes: build.api_traffic,
             layers: image.layers.iter().map(LayerBytes::new).collect(),
             retries: build.retries.iter().map(RetryMilliseconds::new).collect(),
             warnings: image

@@ -6,8 +6,9 @@
 use super::markdown::code;
 use super::part::Part;
 use super::runner::Runner;
-use super::units;
+use super::{traffic, units};
 use crate::plan::{Context, ImagePlan, Plan};
+use crate::timings::Traffic;
 
 /// Attributes of caches and outputs that can't hold a secret
 /// (<https://docs.docker.com/build/cache/backends/>, <https://docs.docker.com/build/exporters/>).
@@ -29,7 +30,7 @@ const HARMLESS: [&str; 14] = [
 ];
 
 /// The settings as a folded table.
-pub(super) fn settings(plan: &Plan, runner: &Runner) -> Part {
+pub(super) fn settings(plan: &Plan, runner: &Runner, api: Option<Traffic>) -> Part {
     let mut rows = vec![
         ("driver", vec![plan.builder.driver.name().to_owned()]),
         ("builder", vec![plan.builder.name.clone()]),
@@ -43,6 +44,10 @@ pub(super) fn settings(plan: &Plan, runner: &Runner) -> Part {
                     None => format!("{name}={value}"),
                 })
                 .collect(),
+        ),
+        (
+            "Kubernetes API",
+            api.map(traffic::line).into_iter().collect(),
         ),
         ("runner", described(runner)),
     ];

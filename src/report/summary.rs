@@ -30,7 +30,7 @@ pub(super) fn render(outcome: &Outcome, limit: usize) -> String {
         tables::slowest(timings),
         tables::layers(layers),
         warnings::part(&warnings::warnings(outcome)),
-        settings::settings(plan, &around.runner),
+        settings::settings(plan, &around.runner, timings.api_traffic),
         tables::all(timings),
     ]);
     fit(&parts, limit)

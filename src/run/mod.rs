@@ -218,6 +218,10 @@ impl Run {
             }
             Err(error) => Err(error),
         };
+        if let Some(traffic) = builder.traffic() {
+            show::traffic(traffic);
+            recorder.went_over_the_api(traffic);
+        }
         let begin = Timestamp::now();
         builder.stop(&self.cancel).await;
         recorder.add(stage("remove the builder", Phase::Builder, begin));
@@ -233,7 +237,14 @@ async fn while_it_lives<T>(
 ) -> Result<T, Error> {
     let mut built = std::pin::pin!(built);
     let lost = tokio::select! {
-        built = &mut built => return built,
+        built = &mut built => match built {
+            // buildx noticed first; what it says of it helps nobody.
+            Err(Error::Build(error)) if error.is_disconnection() => {
+                let lost = builder.after_disconnection().await;
+                return Err(lost.map_or(Error::Build(error), Error::from));
+            }
+            built => return built,
+        },
         lost = builder.lost() => lost,
     };
     cancel.cancel();

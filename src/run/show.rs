@@ -7,6 +7,8 @@ use crate::error::Error;
 use crate::github::command::{Annotation, Level, masks};
 use crate::log::{self, Group};
 use crate::plan::Plan;
+use crate::report;
+use crate::timings::Traffic;
 
 impl Run {
     /// Tells the runner to hide a text, before anything can print it.
@@ -54,6 +56,17 @@ pub(super) fn show(plan: &Plan) {
         tracing::info!(target: log::NOTICE, "{notice}");
     }
     for warning in &plan.warnings {
+        tracing::warn!("{warning}");
+    }
+}
+
+/// What went over a cluster's API server.
+pub(super) fn traffic(traffic: Traffic) {
+    tracing::info!(
+        "over the Kubernetes API: {}",
+        report::traffic::line(traffic)
+    );
+    if let Some(warning) = report::traffic::warning(traffic) {
         tracing::warn!("{warning}");
     }
 }

@@ -158,6 +158,17 @@ pub(crate) struct BuildTimings {
     pub total_steps: usize,
     /// What was added to the builder's timestamps; zero where there were none.
     pub clock_offset: SignedDuration,
+    /// What went over a cluster's API server, where it was counted.
+    pub api_traffic: Option<Traffic>,
+}
+
+/// Bytes between buildx and its builder.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub(crate) struct Traffic {
+    /// The context, for the most part.
+    pub sent: u64,
+    /// Images and files that are not pushed, for the most part.
+    pub received: u64,
 }
 
 /// How long one phase took, in both views.

@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use super::clock::{Scale, whole_milliseconds};
 use super::partition::{Activity, partition};
 use super::vertex::{Room, VertexRecord, cut};
-use super::{BootStage, BuildTimings, Interval, Retry, RetryTime, Stage, Step};
+use super::{BootStage, BuildTimings, Interval, Retry, RetryTime, Stage, Step, Traffic};
 use crate::build::rawjson::SolveStatus;
 
 /// Vertices, statuses and runs of both that are kept at most; what comes beyond is not timed. A build of 10,000 steps has some 50,000.
@@ -32,6 +32,7 @@ pub(crate) struct Recorder {
     attempt: usize,
     vertices: BTreeMap<String, VertexRecord>,
     room: Room,
+    api_traffic: Option<Traffic>,
 }
 
 impl Recorder {
@@ -45,7 +46,13 @@ impl Recorder {
             attempt: 0,
             vertices: BTreeMap::new(),
             room: Room(MOST_RECORDS),
+            api_traffic: None,
         }
+    }
+
+    /// Takes note of what went over a cluster's API server.
+    pub(crate) fn went_over_the_api(&mut self, traffic: Traffic) {
+        self.api_traffic = Some(traffic);
     }
 
     /// Adds work of our own, which may overlap the build and other stages.
@@ -140,6 +147,7 @@ impl Recorder {
             cached_steps: of_builder().filter(|vertex| vertex.cached).count(),
             total_steps: of_builder().count(),
             clock_offset: scale.offset,
+            api_traffic: self.api_traffic,
         }
     }
 }

@@ -15,6 +15,7 @@
 //! - [`network`], [`authority`]: who goes through a proxy, who is trusted, where the Engine is
 //! - [`plan`]: the command line
 //! - [`architecture`]: which module may use which
+//! - [`examples`]: what examples/eks says, twice
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -29,6 +30,7 @@ mod compare;
 mod credentials;
 mod ecr;
 mod engine;
+mod examples;
 mod failure;
 mod github;
 mod history;

@@ -122,6 +122,9 @@ impl ApiError {
                  `pod-security.kubernetes.io/enforce=privileged`, or try `driver-opts: rootless=true`"
             }
             Self::Refused { reason, .. } if reason.contains("exceeded quota") => QUOTA_HINT,
+            Self::Refused { code: 403, .. } => {
+                "an admission policy of the cluster refuses it: ask those who run the cluster"
+            }
             Self::Refused { .. } => return None,
         };
         Some(hint.to_owned())

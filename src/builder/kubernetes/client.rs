@@ -29,6 +29,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::api::ApiError;
+use super::manifest;
 
 /// How long a call may take. An API server answers within milliseconds.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -45,6 +46,8 @@ pub(super) struct Cluster {
     pub namespace: String,
     /// Who can reach the server, when not everybody can.
     pub restriction: Option<String>,
+    /// Whether a proxy stands before it.
+    pub proxied: bool,
     calls: Arc<AtomicUsize>,
 }
 
@@ -70,12 +73,14 @@ impl Cluster {
         let server = config.cluster_url.to_string();
         let server = server.trim_end_matches('/').to_owned();
         let namespace = config.default_namespace.clone();
+        let proxied = config.proxy_url.is_some();
         let client = Client::try_from(config).map_err(|error| ApiError::setup(&server, &error))?;
         Ok(Self {
             client,
             server,
             namespace,
             restriction: None,
+            proxied,
             calls: Arc::default(),
         })
     }
@@ -117,8 +122,9 @@ impl Cluster {
         }
     }
 
-    /// Deletes a ConfigMap, if it is there.
-    pub(super) async fn delete_config(&self, name: &str) -> Result<(), ApiError> {
+    /// Deletes the ConfigMap of a Deployment, if it is there.
+    pub(super) async fn delete_config(&self, deployment: &str) -> Result<(), ApiError> {
+        let name = &manifest::config_name(deployment);
         let api: Api<ConfigMap> = Api::namespaced(self.client.clone(), &self.namespace);
         let parameters = DeleteParams::default();
         let deleted = self.call("delete a ConfigMap", api.delete(name, &parameters));

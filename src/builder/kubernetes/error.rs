@@ -44,6 +44,17 @@ fn late(seconds: &Option<u64>) -> String {
 }
 
 impl KubernetesError {
+    /// The way to a builder was cut.
+    pub(super) fn cut(builder: &str) -> Self {
+        Self::Lost {
+            name: builder.to_owned(),
+            why: "its connection through the Kubernetes API was cut".to_owned(),
+            hint: "the API server, or a load balancer before it, may have been restarted: run this job \
+                   again; with `builder: NAME` what was built is still in the builder's cache"
+                .to_owned(),
+        }
+    }
+
     pub(crate) fn hint(&self) -> Option<String> {
         match self {
             Self::Api(error) => error.hint(),

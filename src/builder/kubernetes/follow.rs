@@ -40,6 +40,8 @@ pub(super) struct Follower<'a> {
     cluster: &'a Cluster,
     name: &'a str,
     replicas: usize,
+    /// False while buildx may still have to make the Deployment.
+    is_made: bool,
     selector: String,
     pods: BTreeMap<String, Seen>,
     events: Vec<Event>,
@@ -56,11 +58,12 @@ struct Seen {
 }
 
 impl<'a> Follower<'a> {
-    pub(super) fn new(cluster: &'a Cluster, name: &'a str, replicas: u32) -> Self {
+    pub(super) fn new(cluster: &'a Cluster, name: &'a str, replicas: u32, is_made: bool) -> Self {
         Self {
             cluster,
             name,
             replicas: usize::try_from(replicas).unwrap_or(usize::MAX),
+            is_made,
             selector: format!("app={name}"),
             pods: BTreeMap::new(),
             events: Vec::new(),
@@ -133,7 +136,11 @@ impl<'a> Follower<'a> {
         }
         if self.pods.is_empty() {
             match self.cluster.deployment(self.name).await {
-                Ok(Some(deployment)) => self.notice_trouble(boot::no_pods(&deployment)),
+                Ok(Some(deployment)) => {
+                    self.is_made = true;
+                    self.notice_trouble(boot::no_pods(&deployment));
+                }
+                Ok(None) if !self.is_made => {}
                 Ok(None) => {
                     return Err(KubernetesError::Gone {
                         name: self.name.to_owned(),
@@ -242,6 +249,14 @@ impl<'a> Follower<'a> {
         let farthest = self.way.reached.last().map(|(milestone, _)| *milestone);
         if farthest.is_some_and(|farthest| farthest >= milestone) {
             return;
+        }
+        // What came and went between two looks took no time that we know of. Of the pull only events
+        // tell, which may be forbidden.
+        let passed = [Milestone::Created, Milestone::Scheduled, Milestone::Started];
+        for before in passed {
+            if before < milestone && farthest.is_none_or(|farthest| farthest < before) {
+                self.way.reached.push((before, now));
+            }
         }
         self.way.reached.push((milestone, now));
         let seconds = now.duration_since(self.begun).as_secs_f64();

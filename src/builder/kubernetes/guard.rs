@@ -17,7 +17,10 @@ use super::manifest::HEARTBEAT;
 use super::reap::RENEWED_EVERY;
 
 /// How often the pods are looked at.
-const LOOK_EVERY: Duration = Duration::from_secs(4);
+const LOOK_EVERY: Duration = Duration::from_secs(3);
+
+/// Within this the pods are looked at once more.
+pub(super) const NEXT_LOOK: Duration = Duration::from_millis(3500);
 
 /// The task that looks after one node. It ends when this value is dropped.
 #[derive(Debug)]

@@ -27,6 +27,8 @@ pub(super) struct Made {
     pub uid: Option<String>,
     /// The API server's clock minus ours.
     pub skew: SignedDuration,
+    /// What buildx's own manifest gets as heartbeat.
+    pub heartbeat: Option<Timestamp>,
 }
 
 impl Made {
@@ -47,6 +49,7 @@ impl Made {
             } else {
                 SignedDuration::ZERO
             },
+            heartbeat: None,
         }
     }
 }
@@ -64,7 +67,8 @@ pub(super) async fn node(
     } else {
         now.saturating_add(reap::LONGEST_RUN).unwrap_or(now)
     };
-    let wanted = manifest::deployment(plan, node, (!plan.kept).then_some(heartbeat));
+    let heartbeat = (!plan.kept).then_some(heartbeat);
+    let wanted = manifest::deployment(plan, node, heartbeat);
     if plan.kept
         && let Some(found) = cluster.deployment(&node.name).await?
     {
@@ -73,7 +77,9 @@ pub(super) async fn node(
         }
         remove(cluster, node, &found).await?;
     }
-    create(cluster, plan, node, wanted).await
+    let mut made = create(cluster, plan, node, wanted).await?;
+    made.heartbeat = heartbeat;
+    Ok(made)
 }
 
 async fn create(
@@ -108,11 +114,13 @@ async fn create(
         }) => {
             tracing::info!(
                 target: log::NOTICE,
-                "the cluster refuses our manifest ({code}: {reason}): buildx's own is used"
+                "the cluster refuses our manifest ({code}: {reason}): buildx's own is used{}",
+                if node.storage.is_some() { ", without the volume" } else { "" }
             );
             return Ok(Made {
                 uid: None,
                 skew: SignedDuration::ZERO,
+                heartbeat: None,
             });
         }
         Err(error) => return Err(error.into()),
@@ -162,7 +170,7 @@ async fn remove(cluster: &Cluster, node: &Node, found: &Deployment) -> Result<()
         .delete(&node.name, found.metadata.uid.as_deref())
         .await?;
     if node.config.is_some() {
-        cluster.delete_config(&manifest::config_name(node)).await?;
+        cluster.delete_config(&node.name).await?;
     }
     let selector = format!("app={}", node.name);
     let gone = async {

@@ -16,6 +16,7 @@ mod manifest;
 mod reap;
 mod register;
 mod rights;
+mod tunnel;
 
 use std::path::Path;
 use std::time::Duration;
@@ -25,8 +26,9 @@ use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
 use super::{BuilderError, Tool};
+use crate::log;
 use crate::plan::{BuilderPlan, KubernetesPlan, Node};
-use crate::timings::{Phase, Stage};
+use crate::timings::{Phase, Stage, Traffic};
 use api::ApiError;
 use boot::Milestone;
 use client::Cluster;
@@ -34,12 +36,15 @@ pub(crate) use error::KubernetesError;
 use follow::{Follower, Way};
 use guard::Guard;
 use make::Made;
+use tunnel::Tunnel;
 
 /// A builder whose pods are ready.
 #[derive(Debug)]
 pub(crate) struct Running {
     cluster: Cluster,
     nodes: Vec<RunningNode>,
+    /// buildx's way to the cluster, unless there is a proxy on it.
+    tunnel: Option<Tunnel>,
     /// Whether it outlives the run.
     kept: bool,
     /// What its start consisted of.
@@ -65,10 +70,19 @@ pub(super) async fn start(
     let cluster = Cluster::open(kubeconfig.unwrap_or(Path::new(""))).await;
     let mut cluster = cluster.map_err(KubernetesError::from)?;
     cluster.restriction.clone_from(&kubernetes.restriction);
-    let may_renew = rights::review(&cluster).await?;
+    let may_renew = rights::review(&cluster, &kubernetes.nodes).await?;
+    let tunnel = open_tunnel(&cluster, kubeconfig.unwrap_or(Path::new(""))).await;
+    let mut tool = tool.clone();
+    if let Some(tunnel) = &tunnel {
+        // buildx keeps the path with the nodes that it is told of.
+        let path = tunnel.kubeconfig.clone().into_os_string();
+        tool.env.insert("KUBECONFIG".to_owned(), path);
+    }
+    let tool = &tool;
     let mut running = Running {
         cluster,
         nodes: Vec::new(),
+        tunnel,
         kept: kubernetes.kept,
         stages: Vec::new(),
     };
@@ -93,6 +107,24 @@ pub(super) async fn start(
         Err(error) => {
             running.stop(&plan.name, tool).await;
             Err(error)
+        }
+    }
+}
+
+async fn open_tunnel(cluster: &Cluster, kubeconfig: &Path) -> Option<Tunnel> {
+    if cluster.proxied {
+        tracing::info!(
+            target: log::NOTICE,
+            "a proxy stands before the cluster: a connection that it cuts is noticed by buildx 0.36 and \
+             later, and hangs older ones"
+        );
+        return None;
+    }
+    match Tunnel::open(kubeconfig).await {
+        Ok(tunnel) => Some(tunnel),
+        Err(error) => {
+            tracing::debug!("buildx goes to the API server by itself: {error}");
+            None
         }
     }
 }
@@ -130,14 +162,18 @@ impl Running {
     ) -> Result<Vec<Way>, BuilderError> {
         let timeout = Duration::from_secs(kubernetes.timeout_seconds);
         let follow = try_join_all(kubernetes.nodes.iter().map(|node| {
-            let follower = Follower::new(&self.cluster, &node.name, node.replicas);
+            let is_made = self
+                .nodes
+                .iter()
+                .any(|running| running.name == node.name && running.made.uid.is_some());
+            let follower = Follower::new(&self.cluster, &node.name, node.replicas, is_made);
             follower.ready(timeout, cancel)
         }));
         let follow = async { Ok(follow.await?) };
         let register = async {
             for (node, running) in kubernetes.nodes.iter().zip(&self.nodes) {
+                register::node(plan, node, &running.made, tool, cancel).await?;
                 let uid = running.made.uid.as_deref();
-                register::node(plan, node, uid.is_none(), tool, cancel).await?;
                 register::check_owner(&self.cluster, node, uid).await;
             }
             Ok::<_, BuilderError>(())
@@ -187,8 +223,22 @@ fn stages(way: &Way, begun: Timestamp, node: Option<&Node>) -> Vec<Stage> {
 }
 
 impl Running {
-    /// Ends when a node of the builder is lost, with what happened.
-    pub(super) async fn lost(&self) -> KubernetesError {
+    /// Ends when a node of the builder is lost, or the way to it, with what happened.
+    pub(super) async fn lost(&self, builder: &str) -> KubernetesError {
+        let cut = async {
+            match &self.tunnel {
+                Some(tunnel) => tunnel.cut().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            error = self.pods_lost() => error,
+            // The pods were looked at meanwhile.
+            () = cut => KubernetesError::cut(builder),
+        }
+    }
+
+    async fn pods_lost(&self) -> KubernetesError {
         let guards = self.nodes.iter().map(|node| Box::pin(node.guard.lost()));
         let ((name, trouble), ..) = select_all(guards).await;
         KubernetesError::Lost {
@@ -196,6 +246,17 @@ impl Running {
             why: trouble.text,
             hint: trouble.hint,
         }
+    }
+
+    /// Why a connection was cut: it may have been its pod's end, of which the API tells later.
+    pub(super) async fn after_disconnection(&self, builder: &str) -> KubernetesError {
+        let pods = tokio::time::timeout(guard::NEXT_LOOK, self.pods_lost());
+        pods.await.unwrap_or_else(|_| KubernetesError::cut(builder))
+    }
+
+    /// What went over the API server so far, where it could be counted.
+    pub(super) fn traffic(&self) -> Option<Traffic> {
+        self.tunnel.as_ref().map(Tunnel::traffic)
     }
 
     /// Removes the Deployment with its pods, and buildx's knowledge of it. Also after a
@@ -211,6 +272,9 @@ impl Running {
                 }
                 if let Err(error) = self.cluster.delete(name, made.uid.as_deref()).await {
                     tracing::warn!("could not remove the builder `{name}`: {error}");
+                }
+                if made.uid.is_none() {
+                    reap::config_of(&self.cluster, name).await;
                 }
             }
         };
@@ -237,9 +301,12 @@ pub(super) async fn remove(name: &str, kubeconfig: &Path) -> Result<(), ApiError
             .is_some_and(|rest| rest.starts_with('-'))
         {
             cluster.delete(&other, None).await?;
+            reap::config_of(&cluster, &other).await;
         }
     }
-    cluster.delete(name, None).await
+    cluster.delete(name, None).await?;
+    reap::config_of(&cluster, name).await;
+    Ok(())
 }
 
 #[cfg(test)]

@@ -45,6 +45,14 @@ pub(super) async fn others(cluster: &Cluster, own: &[&str], skew: SignedDuration
             Ok(()) => tracing::info!("removed the builder `{name}` of a run that is gone"),
             Err(error) => tracing::debug!("{error}"),
         }
+        config_of(cluster, name).await;
+    }
+}
+
+/// Removes a ConfigMap that buildx made beside a Deployment: it has no owner to go with, as ours do.
+pub(super) async fn config_of(cluster: &Cluster, deployment: &str) {
+    if let Err(error) = cluster.delete_config(deployment).await {
+        tracing::debug!("{error}");
     }
 }
 

@@ -6,6 +6,8 @@
 use tokio_util::sync::CancellationToken;
 
 use super::client::Cluster;
+use super::make::Made;
+use super::manifest;
 use crate::builder::{BuilderError, Tool};
 use crate::log;
 use crate::plan::{BuilderPlan, Node};
@@ -14,10 +16,22 @@ use crate::plan::{BuilderPlan, Node};
 pub(super) async fn node(
     plan: &BuilderPlan,
     node: &Node,
-    by_driver: bool,
+    made: &Made,
     tool: &Tool,
     cancel: &CancellationToken,
 ) -> Result<(), BuilderError> {
+    let arguments = arguments(plan, node, made);
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let created = tool.command(&arguments).output(cancel).await;
+    created.map_err(|source| BuilderError::Boot {
+        name: plan.name.clone(),
+        source,
+    })?;
+    Ok(())
+}
+
+fn arguments(plan: &BuilderPlan, node: &Node, made: &Made) -> Vec<String> {
+    let by_driver = made.uid.is_none();
     let flags = node.buildkitd_flags.join(" ");
     let mut args = vec!["create", "--name", &plan.name, "--node", &node.name];
     args.extend(["--driver", plan.driver.name(), "--buildkitd-flags", &flags]);
@@ -29,19 +43,28 @@ pub(super) async fn node(
     if !platforms.is_empty() {
         args.extend(["--platform", &platforms]);
     }
-    let options: Vec<String> = plan.options.iter().map(option).collect();
+    let config = plan.buildkitd_config.as_ref();
+    let config = config.map(|path| path.to_string_lossy());
+    if let Some(config) = &config {
+        // `--buildkitd-config` in newer ones, which take this name too.
+        args.extend(["--config", config]);
+    }
+    let mut node = node.clone();
+    if by_driver {
+        for (name, value) in manifest::marks(&node, made.heartbeat) {
+            if !value.is_empty() {
+                node.set_option(name, value);
+            }
+        }
+    }
+    let options: Vec<String> = node.options.iter().map(option).collect();
     for option in &options {
         args.extend(["--driver-opt", option]);
     }
     if by_driver {
         args.push("--bootstrap");
     }
-    let created = tool.command(&args).output(cancel).await;
-    created.map_err(|source| BuilderError::Boot {
-        name: plan.name.clone(),
-        source,
-    })?;
-    Ok(())
+    args.into_iter().map(str::to_owned).collect()
 }
 
 /// `--driver-opt` is read as comma-separated values.

@@ -8,6 +8,7 @@ use futures_util::future::try_join_all;
 
 use super::KubernetesError;
 use super::client::{Cluster, Right};
+use crate::plan::Node;
 
 const fn right(verb: &'static str, group: &'static str, resource: &'static str) -> Right {
     Right {
@@ -38,6 +39,12 @@ const FOR_HEARTBEATS: &[Right] = &[
     right("list", "apps", "deployments"),
 ];
 
+/// Without it a node can't have its `buildkitd.toml`.
+const FOR_CONFIG: Right = right("create", "", "configmaps");
+
+/// Without it a node can't have its volume.
+const FOR_VOLUMES: Right = right("create", "", "persistentvolumeclaims");
+
 /// The Role with all that is made use of.
 pub(super) const ROLE: &str = include_str!("../../../examples/eks/role.yaml");
 
@@ -45,8 +52,15 @@ pub(super) const ROLE: &str = include_str!("../../../examples/eks/role.yaml");
 ///
 /// # Errors
 /// When a right is missing without which there is no builder.
-pub(super) async fn review(cluster: &Cluster) -> Result<bool, KubernetesError> {
-    let all = NEEDED.iter().chain(FOR_HEARTBEATS);
+pub(super) async fn review(cluster: &Cluster, nodes: &[Node]) -> Result<bool, KubernetesError> {
+    let mut needed = NEEDED.to_vec();
+    if nodes.iter().any(|node| node.config.is_some()) {
+        needed.push(FOR_CONFIG);
+    }
+    if nodes.iter().any(|node| node.storage.is_some()) {
+        needed.push(FOR_VOLUMES);
+    }
+    let all = needed.iter().chain(FOR_HEARTBEATS);
     let answers = try_join_all(all.clone().map(|right| cluster.may(right))).await?;
     let denied: Vec<&Right> = all
         .zip(answers)
@@ -55,7 +69,7 @@ pub(super) async fn review(cluster: &Cluster) -> Result<bool, KubernetesError> {
         .collect();
     let missing: Vec<String> = denied
         .iter()
-        .filter(|right| NEEDED.contains(right))
+        .filter(|right| needed.contains(right))
         .map(|right| name(right))
         .collect();
     if missing.is_empty() {
@@ -80,7 +94,8 @@ mod tests {
 
     #[test]
     fn the_role_grants_every_right_that_is_asked_for() {
-        for right in NEEDED.iter().chain(FOR_HEARTBEATS) {
+        let others = [FOR_CONFIG, FOR_VOLUMES];
+        for right in NEEDED.iter().chain(FOR_HEARTBEATS).chain(&others) {
             let resource = name(right);
             let resource = resource.split(' ').next_back().unwrap();
             let granted = ROLE.split("- apiGroups").any(|rule| {

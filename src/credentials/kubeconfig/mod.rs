@@ -205,7 +205,8 @@ impl Access {
         if cluster.insecure_skip_tls_verify == Some(true) {
             warnings.push(format!(
                 "the kubeconfig says `insecure-skip-tls-verify` for {server}: whoever answers there \
-                 gets the credentials and the build context"
+                 gets the credentials and the build context; put the authority's certificate into \
+                 `certificate-authority-data`"
             ));
         }
         cluster.extensions = None;

@@ -9,9 +9,6 @@ use super::quantity::{self, EXPECTED};
 use super::{Node, Toleration};
 use crate::plan::Remarks;
 
-/// The input's name.
-const INPUT: &str = "driver-opts";
-
 /// What buildx's driver keeps for itself.
 const PLATFORM_ANNOTATION: &str = "buildx.docker.com/platform";
 const APP_LABEL: &str = "app";
@@ -26,13 +23,17 @@ pub(super) struct Read {
     pub qemu_image: Option<String>,
 }
 
-/// Reads options whose names are known and stand once.
-pub(super) fn read(options: &[(String, String)], remarks: &mut Remarks) -> Read {
+/// Reads options whose names are known and stand once; `input` is the one that they stand in.
+pub(super) fn read(
+    input: &'static str,
+    options: &[(String, String)],
+    remarks: &mut Remarks,
+) -> Read {
     let mut read = Read::default();
     read.node.replicas = 1;
     for (name, value) in options {
         if let Err(expected) = apply(&mut read, name, value) {
-            remarks.wrong(INPUT, format!("{name}={value}"), expected);
+            remarks.wrong(input, format!("{name}={value}"), expected);
         }
     }
     for (resource, request) in &read.node.requests {
@@ -43,7 +44,7 @@ pub(super) fn read(options: &[(String, String)], remarks: &mut Remarks) -> Read 
         ) && wanted > most
         {
             remarks.wrong(
-                INPUT,
+                input,
                 format!("requests.{resource}={request}"),
                 format!(
                     "at most `limits.{resource}`, which is `{}`",
@@ -227,7 +228,7 @@ mod tests {
             .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
             .collect();
         let mut remarks = Remarks::default();
-        let read = read(&owned, &mut remarks);
+        let read = read("driver-opts", &owned, &mut remarks);
         let errors = remarks.errors.iter().map(ToString::to_string).collect();
         (read, errors)
     }

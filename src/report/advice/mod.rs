@@ -4,6 +4,7 @@
 //! text has the number behind it and something the user can change. One file a subject.
 
 mod cache;
+mod cluster;
 mod context;
 mod export;
 mod layers;
@@ -52,7 +53,7 @@ pub(super) use context::LARGE as LARGE_CONTEXT;
 
 type Rule = fn(&Facts<'_>) -> Option<Advice>;
 
-const RULES: [Rule; 9] = [
+const RULES: [Rule; 10] = [
     layers::one_layer_holds_most,
     order::dependencies_behind_the_whole_context,
     export::export_longer_than_build,
@@ -62,6 +63,7 @@ const RULES: [Rule; 9] = [
     cache::export_costs_more_than_it_gains,
     context::large_context,
     registry::no_lifecycle_policy,
+    cluster::over_the_api,
 ];
 
 /// All that the rules have to say, what concerns most time first.

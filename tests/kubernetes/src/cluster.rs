@@ -6,6 +6,7 @@ use std::io::Write as _;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use http_body_util::{BodyExt as _, Limited};
@@ -111,8 +112,8 @@ impl Cluster {
             self.strike(&format!("{error:#}"));
             Refusal::new(500, "InternalError", "the script can't be read")
         })?;
-        if let Err(text) = auth::check(&header(&request, AUTHORIZATION.as_str()), Timestamp::now())
-        {
+        let token = header(&request, AUTHORIZATION.as_str());
+        if let Err(text) = auth::check(&token, Timestamp::now(), script.token_seconds) {
             self.note("unauthorized", &text);
             return Err(Refusal::new(401, "Unauthorized", "Unauthorized"));
         }
@@ -210,10 +211,10 @@ impl Cluster {
                 self.strike("a protobuf body that can't be read");
                 Refusal::new(400, "BadRequest", "can't read the body")
             });
-            let (name, replicas) = read?;
-            let mut object = protobuf::deployment(&name, replicas);
-            object["metadata"]["name"] = json!(name);
-            object
+            match (read?, route.resource.as_str()) {
+                (read, "configmaps") => json!({ "metadata": { "name": read.name } }),
+                (read, _) => protobuf::deployment(&read),
+            }
         } else {
             self.json(body)?
         };
@@ -302,7 +303,7 @@ impl Cluster {
         let route = route.clone();
         tokio::spawn(async move {
             let follow = follow(&cluster.store, &route, from, &sender);
-            let _ = tokio::time::timeout(std::time::Duration::from_secs(seconds), follow).await;
+            let _ = tokio::time::timeout(Duration::from_secs(seconds), follow).await;
         });
         answer::lines(receiver)
     }
@@ -337,7 +338,7 @@ impl Cluster {
             return Err(Refusal::new(500, "InternalError", "no BuildKit was given"));
         };
         let cluster = Arc::clone(self);
-        let cut_after = script.cut_exec_after_bytes;
+        let cut_after = script.cut_exec_after_ms.map(Duration::from_millis);
         tokio::spawn(async move {
             let bridged = async {
                 let upgraded = hyper::upgrade::on(request).await.context("upgrading")?;

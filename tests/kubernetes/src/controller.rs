@@ -61,6 +61,16 @@ async fn run_pod(store: &Store, workload: &Key, object: &Value, replica: u64, sc
     }
     let stage = Stage { store, pod: &pod };
     sleep(Duration::from_millis(script.scheduled_ms)).await;
+    if let Some((label, _)) = unknown_label(template) {
+        let message = format!(
+            "0/5 nodes are available: 5 node(s) didn't match Pod's node \
+            affinity/selector ({label}). preemption: 0/5 nodes are available: 5 Preemption is not \
+            helpful for scheduling."
+        );
+        stage.condition("PodScheduled", "False", "Unschedulable", &message);
+        stage.event("Warning", "FailedScheduling", &message);
+        return;
+    }
     if script.trouble == Some(Trouble::Unschedulable) {
         let message = "0/5 nodes are available: 2 node(s) had untolerated taint {dedicated: gpu}, 3 \
             Insufficient cpu. preemption: 0/5 nodes are available: 5 No preemption victims found for \
@@ -137,6 +147,14 @@ async fn run_pod(store: &Store, workload: &Key, object: &Value, replica: u64, sc
             pod["status"]["message"] = json!("The node was low on resource: ephemeral-storage.");
         });
     }
+}
+
+/// A label that is asked for and that no node of the cluster has: they are of every architecture.
+fn unknown_label(template: &Value) -> Option<(&String, &Value)> {
+    let selector = template["spec"]["nodeSelector"].as_object()?;
+    selector
+        .iter()
+        .find(|(label, _)| *label != "kubernetes.io/arch")
 }
 
 /// When the readiness probe finds the container ready: at its first run after it is.

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use hyper::header::{HeaderMap, UPGRADE};
@@ -57,7 +58,7 @@ pub(crate) async fn bridge(
     buildkit: &Path,
     store: &Store,
     pod: &Key,
-    cut_after: Option<u64>,
+    cut_after: Option<Duration>,
 ) -> Result<(u64, u64)> {
     let (input, output) = tokio::io::split(TokioIo::new(upgraded));
     let mut reader = Reader::new(input);
@@ -89,9 +90,6 @@ pub(crate) async fn bridge(
                     }
                     if last {
                         let _ = to_buildkit.shutdown().await;
-                    }
-                    if cut_after.is_some_and(|bytes| up > bytes) {
-                        break;
                     }
                 }
                 Frame::Data { id, .. } => bail!("data on stream {id}"),
@@ -128,7 +126,14 @@ pub(crate) async fn bridge(
         let mut latest = store.latest();
         while is_running(store, pod) && latest.changed().await.is_ok() {}
     };
+    let cut = async {
+        match cut_after {
+            Some(time) => tokio::time::sleep(time).await,
+            None => std::future::pending().await,
+        }
+    };
     let result = tokio::select! {
+        () = cut => Ok(()),
         result = upward => result,
         result = downward => result,
         () = gone => Ok(()),

@@ -32,6 +32,8 @@ const CALLS: &[&str] = &[
     "get pods",
     "list pods",
     "watch pods",
+    // By tests, to see what becomes of a build.
+    "delete pods",
     "get pods/log",
     "create pods/exec",
     "list events",

@@ -22,8 +22,10 @@ pub(crate) struct Script {
     pub faults: Vec<Fault>,
     /// How far the server's clock is ahead of the machine's.
     pub seconds_ahead: i64,
-    /// How an exec connection ends after that many bytes from the client.
-    pub cut_exec_after_bytes: Option<u64>,
+    /// After how many milliseconds the connection of an exec is cut.
+    pub cut_exec_after_ms: Option<u64>,
+    /// How old an EKS token may be. A real cluster takes it for 15 minutes.
+    pub token_seconds: i64,
 }
 
 /// What keeps a pod from its work.
@@ -62,7 +64,8 @@ impl Default for Script {
             namespaces: vec!["default".to_owned(), "buildx".to_owned()],
             faults: Vec::new(),
             seconds_ahead: 0,
-            cut_exec_after_bytes: None,
+            cut_exec_after_ms: None,
+            token_seconds: 15 * 60,
         }
     }
 }

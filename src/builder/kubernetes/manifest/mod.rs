@@ -7,6 +7,8 @@
 //! instead of after 5 s and then every 30; a request for disk is a request; no token of the cluster
 //! reaches build steps unless a service account is named.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
@@ -20,6 +22,9 @@ pub(super) const LIFETIME: (&str, &str) = ("fast-ecr-push/lifetime", "run");
 const KEPT: &str = "kept";
 /// The specification as it was made, since the server adds its defaults to what it keeps.
 const MADE: &str = "fast-ecr-push/made";
+/// `buildkitd.toml` as the pods of a kept builder were made with, so that another one counts as a
+/// difference.
+const CONFIGURED: &str = "fast-ecr-push/buildkitd.toml";
 /// When the run last said that it lives, by the API server's clock.
 pub(super) const HEARTBEAT: &str = "fast-ecr-push/heartbeat";
 /// Address of the workflow run.
@@ -78,6 +83,9 @@ pub(super) fn deployment(
         // The volume goes from one pod to the next.
         spec["strategy"] = json!({ "type": "Recreate" });
     }
+    if let (Some(text), None) = (&node.config, heartbeat) {
+        spec["template"]["metadata"]["annotations"][CONFIGURED] = json!(text);
+    }
     if let Some(run) = &plan.run {
         annotations.insert(RUN.to_owned(), json!(run));
     }
@@ -98,9 +106,36 @@ pub(super) fn deployment(
     })
 }
 
-/// Name of a node's ConfigMap, as buildx's driver has it.
-pub(super) fn config_name(node: &Node) -> String {
-    format!("{}-config", node.name)
+/// Options of buildx's driver that mark what it makes by its own manifest as ours, so that a later
+/// run can tell whether it is left over.
+pub(super) fn marks(node: &Node, heartbeat: Option<Timestamp>) -> [(&'static str, String); 2] {
+    let joined = |pairs: &[(&str, &str)], given: &BTreeMap<String, String>| {
+        let given = given
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()));
+        let all = given.chain(pairs.iter().copied());
+        let all: Vec<String> = all.map(|(name, value)| format!("{name}={value}")).collect();
+        all.join(",")
+    };
+    let lifetime = if heartbeat.is_some() {
+        LIFETIME.1
+    } else {
+        KEPT
+    };
+    let beat = heartbeat.map(|time| time.to_string());
+    let beat: Vec<(&str, &str)> = beat.iter().map(|beat| (HEARTBEAT, beat.as_str())).collect();
+    [
+        (
+            "labels",
+            joined(&[MANAGED, (LIFETIME.0, lifetime)], &node.labels),
+        ),
+        ("annotations", joined(&beat, &node.annotations)),
+    ]
+}
+
+/// Name of the ConfigMap that belongs to a Deployment, as buildx's driver has it.
+pub(super) fn config_name(deployment: &str) -> String {
+    format!("{deployment}-config")
 }
 
 /// The ConfigMap with `buildkitd.toml`, which goes with its Deployment.
@@ -109,7 +144,7 @@ pub(super) fn config(node: &Node, text: &str, owner: &str) -> Value {
         "apiVersion": "v1",
         "kind": "ConfigMap",
         "metadata": {
-            "name": config_name(node),
+            "name": config_name(&node.name),
             "labels": { MANAGED.0: MANAGED.1 },
             "ownerReferences": [{
                 "apiVersion": "apps/v1", "kind": "Deployment", "name": node.name, "uid": owner,
@@ -194,7 +229,7 @@ fn pod(node: &Node) -> Value {
             CONFIG
         };
         mounts.push(json!({ "name": "config", "mountPath": path }));
-        volumes.push(json!({ "name": "config", "configMap": { "name": config_name(node) } }));
+        volumes.push(json!({ "name": "config", "configMap": { "name": config_name(&node.name) } }));
     }
     let mut arguments = node.buildkitd_flags.clone();
     if node.rootless {

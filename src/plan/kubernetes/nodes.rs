@@ -1,0 +1,324 @@
+//! The nodes of a builder: one for each architecture, and those of `append`.
+//!
+//! In: inputs and the first node's options. Out: [`Nodes`]. A platform belongs to the node of
+//! `append` that names it, else to the first one, which stands for one native node per
+//! architecture. Nodes that nothing is built on are not started.
+
+use super::{Node, options};
+use crate::inputs::{AppendedNode, Inputs};
+use crate::plan::builder::{self, Driver};
+use crate::plan::{Remarks, buildkitd};
+
+/// The image of buildx's own driver
+/// (<https://github.com/docker/buildx/blob/461836ba0/util/bkimage.go>).
+const IMAGE: &str = "moby/buildkit:buildx-stable-1";
+const ROOTLESS_IMAGE: &str = "moby/buildkit:buildx-stable-1-rootless";
+const QEMU_IMAGE: &str = "tonistiigi/binfmt:latest";
+
+/// What docker/setup-buildx-action allows its builders by default; every step still has to be
+/// allowed by the build itself.
+const BUILDKITD_FLAGS: [&str; 2] = [
+    "--allow-insecure-entitlement=security.insecure",
+    "--allow-insecure-entitlement=network.host",
+];
+
+/// The label of machines that names their architecture
+/// (<https://kubernetes.io/docs/reference/labels-annotations-taints/#kubernetes-io-arch>).
+const ARCHITECTURE: &str = "kubernetes.io/arch";
+
+/// With the builder's name before and a pod's suffix behind it, it still is a label's value.
+const LONGEST_NAME: usize = 15;
+
+/// The nodes, and what their options say of the builder as a whole.
+pub(super) struct Nodes {
+    pub nodes: Vec<Node>,
+    pub namespace: Option<String>,
+    pub timeout_seconds: Option<u64>,
+}
+
+/// Reads the nodes; `config` is `buildkitd.toml`.
+pub(super) fn choose(
+    inputs: &Inputs,
+    options: Vec<(String, String)>,
+    name: &str,
+    config: Option<&str>,
+    remarks: &mut Remarks,
+) -> Nodes {
+    let reader = Reader {
+        inputs,
+        name,
+        config,
+    };
+    let flags = inputs.buildkitd_flags.as_deref();
+    let (mut first, read) = reader.node("driver-opts", options, flags, remarks);
+    name.clone_into(&mut first.name);
+    let namespace = read.namespace;
+    let mut timeout_seconds = read.timeout_seconds;
+    let mut appended = Vec::new();
+    let mut names = Vec::new();
+    for (index, entry) in inputs.append.iter().enumerate() {
+        let common = inputs.namespace.as_ref().or(namespace.as_ref());
+        let (node, timeout) = reader.appended(entry, index + 2, common, &mut names, remarks);
+        timeout_seconds = timeout_seconds.max(timeout);
+        appended.push(node);
+    }
+    Nodes {
+        nodes: shared_out(first, appended, &inputs.platforms, remarks),
+        namespace,
+        timeout_seconds,
+    }
+}
+
+struct Reader<'a> {
+    inputs: &'a Inputs,
+    /// The builder's.
+    name: &'a str,
+    config: Option<&'a str>,
+}
+
+impl Reader<'_> {
+    fn node(
+        &self,
+        input: &'static str,
+        given: Vec<(String, String)>,
+        flags: Option<&str>,
+        remarks: &mut Remarks,
+    ) -> (Node, options::Read) {
+        let mut read = options::read(input, &given, remarks);
+        let mut node = std::mem::take(&mut read.node);
+        self.check_storage(input, &node, remarks);
+        node.config = match &node.storage {
+            Some(_) => Some(buildkitd::for_volume(self.config)),
+            None => self.config.map(str::to_owned),
+        };
+        if node.image.is_empty() {
+            node.image = if node.rootless { ROOTLESS_IMAGE } else { IMAGE }.to_owned();
+        }
+        if read.qemu {
+            let image = read.qemu_image.clone();
+            node.qemu = Some(image.unwrap_or_else(|| QEMU_IMAGE.to_owned()));
+        }
+        node.buildkitd_flags = match flags {
+            Some(flags) => flags.split_whitespace().map(str::to_owned).collect(),
+            None => BUILDKITD_FLAGS.map(str::to_owned).to_vec(),
+        };
+        // With it the driver would look for a StatefulSet; the claim is ours.
+        let of_claim = |name: &str| name.starts_with("persistent-volume-claim.");
+        node.options = given
+            .into_iter()
+            .filter(|(name, _)| !of_claim(name))
+            .collect();
+        (node, read)
+    }
+
+    fn appended(
+        &self,
+        entry: &AppendedNode,
+        number: usize,
+        namespace: Option<&String>,
+        names: &mut Vec<String>,
+        remarks: &mut Remarks,
+    ) -> (Node, Option<u64>) {
+        if let Some(endpoint) = &entry.endpoint {
+            let expected =
+                "no `endpoint`: the nodes of a Kubernetes builder are pods of its cluster";
+            remarks.wrong("append", endpoint, expected);
+        }
+        let given = builder::options("append", &entry.driver_opts, Driver::Kubernetes, remarks);
+        let flags = entry
+            .buildkitd_flags
+            .as_ref()
+            .or(self.inputs.buildkitd_flags.as_ref());
+        let (mut node, read) = self.node("append", given, flags.map(String::as_str), remarks);
+        if let Some(other) = &read.namespace
+            && Some(other) != namespace
+        {
+            remarks.wrong(
+                "append",
+                format!("namespace={other}"),
+                "the namespace of the whole builder: name it in `namespace` or `driver-opts`",
+            );
+        }
+        node.platforms.clone_from(&entry.platforms);
+        let selected = node.node_selector.get(ARCHITECTURE);
+        match (selected, only_architecture(&node.platforms)) {
+            (Some(selected), _) if node.platforms.is_empty() => {
+                node.platforms = vec![format!("linux/{selected}")];
+            }
+            (None, Some(architecture)) if node.qemu.is_none() => {
+                let architecture = architecture.to_owned();
+                node.select(architecture);
+            }
+            _ => {}
+        }
+        let shown = entry
+            .name
+            .clone()
+            .unwrap_or_else(|| format!("node {number}"));
+        if node.platforms.is_empty() {
+            let expected = "`platforms`, which say what is built on it";
+            remarks.wrong("append", &shown, expected);
+        }
+        let own = match &entry.name {
+            Some(given) => {
+                if !is_name(given) || names.contains(given) {
+                    remarks.wrong("append", given, format!(
+                        "a name of its own for each node: letters in lower case, digits and `-`, at most {LONGEST_NAME}"
+                    ));
+                }
+                given.clone()
+            }
+            None => node
+                .node_selector
+                .get(ARCHITECTURE)
+                .filter(|architecture| is_name(architecture) && !names.contains(architecture))
+                .cloned()
+                .unwrap_or_else(|| number.to_string()),
+        };
+        node.name = format!("{}-{own}", self.name);
+        names.push(own);
+        (node, read.timeout_seconds)
+    }
+
+    fn check_storage(&self, input: &'static str, node: &Node, remarks: &mut Remarks) {
+        let Some(size) = &node.storage else { return };
+        let expected = if self.inputs.builder.is_none() {
+            "a name in the input `builder`: a builder of one run keeps no volume"
+        } else if node.replicas > 1 {
+            "`replicas=1`: a volume belongs to one pod"
+        } else if node.memory_volume.is_some() {
+            "no `buildkit-root-volume-memory` beside it"
+        } else {
+            return;
+        };
+        let given = format!("persistent-volume-claim.requests.storage={size}");
+        remarks.wrong(input, given, expected);
+    }
+}
+
+impl Node {
+    /// Asks for machines of an architecture, also by the driver's own manifest.
+    fn select(&mut self, architecture: String) {
+        self.node_selector
+            .insert(ARCHITECTURE.to_owned(), architecture);
+        let pairs = self.node_selector.iter();
+        let pairs: Vec<String> = pairs
+            .map(|(name, value)| format!("{name}={value}"))
+            .collect();
+        self.set_option("nodeselector", pairs.join(","));
+    }
+}
+
+/// The nodes that something is built on.
+fn shared_out(
+    first: Node,
+    appended: Vec<Node>,
+    platforms: &[String],
+    remarks: &mut Remarks,
+) -> Vec<Node> {
+    let (used, idle): (Vec<Node>, Vec<Node>) = appended.into_iter().partition(|node| {
+        platforms
+            .iter()
+            .any(|wanted| node.platforms.contains(wanted))
+    });
+    for node in idle {
+        remarks.notices.push(format!(
+            "the node `{}` of `append` is not started: `platforms` names nothing that it builds ({})",
+            node.name,
+            node.platforms.join(", ")
+        ));
+    }
+    if used.is_empty() {
+        return native(first, platforms);
+    }
+    let of_others = |platform: &&String| used.iter().any(|node| node.platforms.contains(*platform));
+    let rest: Vec<String> = platforms
+        .iter()
+        .filter(|platform| !of_others(platform))
+        .cloned()
+        .collect();
+    let mut nodes = Vec::new();
+    if rest.is_empty() {
+        remarks.notices.push(
+            "the builder's first node is not started: `append` has a node for each of `platforms`"
+                .to_owned(),
+        );
+    } else {
+        nodes = native(first, &rest);
+        if let [only] = nodes.as_mut_slice() {
+            only.platforms.clone_from(&rest);
+        }
+    }
+    nodes.extend(used);
+    // `<builder>-arm64` may be a native node and one of `append`.
+    for index in 1..nodes.len() {
+        let (before, from) = nodes.split_at_mut(index);
+        if let [node, ..] = from
+            && before.iter().any(|other| other.name == node.name)
+        {
+            node.name = format!("{}-{}", node.name, index + 1);
+        }
+    }
+    nodes
+}
+
+/// One node for each architecture that is built for, each on a machine of that kind: native, where
+/// emulation is ten times slower. With emulators asked for, one for all.
+fn native(node: Node, platforms: &[String]) -> Vec<Node> {
+    if node.qemu.is_some() || node.node_selector.contains_key(ARCHITECTURE) {
+        return vec![node];
+    }
+    let mut nodes: Vec<Node> = Vec::new();
+    for platform in platforms {
+        let Some(architecture) = architecture(platform) else {
+            return vec![node];
+        };
+        let known = nodes
+            .iter_mut()
+            .find(|other| other.node_selector[ARCHITECTURE] == architecture);
+        match known {
+            Some(known) if known.platforms.contains(platform) => {}
+            Some(known) => known.platforms.push(platform.clone()),
+            None => {
+                let mut new = node.clone();
+                new.platforms.push(platform.clone());
+                new.select(architecture.to_owned());
+                nodes.push(new);
+            }
+        }
+    }
+    if nodes.len() > 1 {
+        for node in &mut nodes {
+            node.name = format!("{}-{}", node.name, node.node_selector[ARCHITECTURE]);
+        }
+    }
+    if nodes.is_empty() {
+        nodes.push(node);
+    }
+    nodes
+}
+
+/// The architecture of the machines that run all of these platforms natively.
+fn only_architecture(platforms: &[String]) -> Option<&str> {
+    let first = architecture(platforms.first()?)?;
+    let same = |platform: &String| architecture(platform) == Some(first);
+    platforms.iter().all(same).then_some(first)
+}
+
+/// The machines that run a Linux platform natively, under Kubernetes' name for them.
+fn architecture(platform: &str) -> Option<&str> {
+    let mut parts = platform.split('/');
+    let (first, second) = (parts.next()?, parts.next());
+    match (first, second) {
+        // Machines of today run their 32-bit ancestors' programs.
+        ("linux", Some("amd64" | "386")) => Some("amd64"),
+        ("linux", Some("arm64" | "arm")) => Some("arm64"),
+        ("linux", Some(other)) => Some(other),
+        _ => None,
+    }
+}
+
+fn is_name(text: &str) -> bool {
+    let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    (1..=LONGEST_NAME).contains(&text.len()) && text.bytes().all(inner) && !text.ends_with('-')
+}

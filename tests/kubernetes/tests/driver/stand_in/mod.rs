@@ -1,0 +1,14 @@
+//! What needs the stand-in's tricks: troubles by script, faults of the API, refused credentials,
+//! clocks, two BuildKits, and records of every call.
+
+mod eks;
+mod left;
+mod long;
+mod nodes;
+mod times;
+mod troubles;
+
+use std::time::Duration;
+
+/// What the default script takes from the Deployment to its ready pod.
+const POD: Duration = Duration::from_millis(50 + 100 + 100 + 1000);

@@ -1,0 +1,255 @@
+//! What is wrong with inputs, rights and pods, in words.
+
+use std::time::{Duration, Instant};
+
+use crate::cluster::Cluster;
+
+/// A kubeconfig of one context, with a user or a cluster of one's own.
+fn kubeconfig(server: &str, more: &str, user: &str) -> String {
+    format!(
+        "{{current-context: c, contexts: [{{name: c, context: {{cluster: c, user: u}}}}], \
+         clusters: [{{name: c, cluster: {{server: '{server}'{more}}}}}], users: [{{name: u, user: {{{user}}}}}]}}"
+    )
+}
+
+fn yaml_bomb() -> String {
+    let mut text = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
+    for level in 1..10 {
+        let alias = format!("*a{}", level - 1);
+        text += &format!(
+            "a{level}: &a{level} [{}]\n",
+            [alias.as_str(); 10].join(", ")
+        );
+    }
+    text
+}
+
+#[test]
+fn every_bad_input_has_its_own_words_and_hint_within_ten_seconds() {
+    let cluster = Cluster::stand_in();
+    let good = cluster.kubeconfig("kubeconfig");
+    let nobody = kubeconfig("https://127.0.0.1:1", "", "token: t");
+    let no_context = good.replace("current-context: stand-in", "");
+    let command = kubeconfig("https://k.example", "", "exec: {command: /opt/login}");
+    let file = kubeconfig(
+        "https://k.example",
+        ", certificate-authority: ca.crt",
+        "token: t",
+    );
+    let stranger = good.replace("stand-in-token", "another-token");
+    let bomb = yaml_bomb();
+    let flatten = "kubectl config view --raw --flatten --minify";
+    for (kubeconfig, script, code, words, hint) in [
+        (
+            "a: [b",
+            "{}",
+            2,
+            "the kubeconfig can't be read as YAML",
+            flatten,
+        ),
+        (
+            &bomb,
+            "{}",
+            2,
+            "the kubeconfig can't be read as YAML",
+            flatten,
+        ),
+        (
+            &no_context,
+            "{}",
+            2,
+            "has no current context",
+            "`kube-context` to one of: stand-in",
+        ),
+        (
+            &command,
+            "{}",
+            2,
+            "runs the command `/opt/login`",
+            "`allow-exec: true`",
+        ),
+        (
+            &file,
+            "{}",
+            2,
+            "names a file as `certificate-authority`",
+            flatten,
+        ),
+        (
+            &nobody,
+            "{}",
+            3,
+            "could not reach the Kubernetes API at https://127.0.0.1:1",
+            "is the address right",
+        ),
+        (
+            &stranger,
+            "{}",
+            3,
+            "refuses the credentials (401)",
+            "aws eks create-access-entry",
+        ),
+        (
+            &good,
+            r#"{"denied":["create pods/exec"]}"#,
+            3,
+            "lacks rights in the namespace `buildx`: create pods/exec",
+            "kind: Role",
+        ),
+        (
+            &good,
+            r#"{"faults":[{"call":"create deployments","code":403,"times":1}]}"#,
+            3,
+            "could not create a Deployment in the namespace `buildx`: a fault by script (403)",
+            "an admission policy of the cluster refuses it",
+        ),
+        (
+            &good,
+            r#"{"namespaces":["default"]}"#,
+            3,
+            "namespaces \"buildx\" not found",
+            "kubectl create namespace",
+        ),
+        (
+            &good,
+            r#"{"trouble":"quota"}"#,
+            3,
+            "exceeded quota: builders",
+            "raise the namespace's ResourceQuota",
+        ),
+        (
+            &good,
+            r#"{"trouble":"unschedulable"}"#,
+            3,
+            "was not ready within 3 s: no node takes it: 0/5 nodes are available: 2 node(s) had",
+            "lower `requests` in `driver-opts`, or add nodes",
+        ),
+        (
+            &good,
+            r#"{"trouble":"never-ready"}"#,
+            3,
+            "its container runs and is not ready",
+            "raise `builder-timeout`",
+        ),
+        (
+            &good,
+            r#"{"trouble":"crash-loop"}"#,
+            3,
+            "BuildKit ends as soon as it starts (exit code 1)",
+            "its log above says why",
+        ),
+    ] {
+        cluster.script(script);
+        let begun = Instant::now();
+        let run = cluster.run(&[("kubeconfig", kubeconfig), ("builder-timeout", "3")]);
+        let case = format!("{script} {words}: {}", run.log);
+        assert_eq!(run.code, Some(code), "{case}");
+        assert!(run.log.contains(words), "{case}");
+        assert!(run.log.contains(hint), "{case}");
+        assert!(begun.elapsed() < Duration::from_secs(10), "{case}");
+    }
+    // The user's own file, as on a laptop.
+    let own = cluster.file("own");
+    std::fs::write(&own, &file).unwrap();
+    let own = own.display().to_string();
+    for (path, words, hint) in [
+        (
+            own.as_str(),
+            "ca.crt` as `certificate-authority`, which is not there",
+            "up to date",
+        ),
+        (
+            "/nowhere",
+            "could not read the kubeconfig `/nowhere`",
+            "is the path in KUBECONFIG right?",
+        ),
+    ] {
+        let run = cluster.run_with(&[("kubeconfig", "")], &[("KUBECONFIG", path)]);
+        assert!(matches!(run.code, Some(2 | 3)), "{}", run.log);
+        assert!(
+            run.log.contains(words) && run.log.contains(hint),
+            "{}",
+            run.log
+        );
+    }
+    assert_eq!(cluster.stop(), [""; 0]);
+}
+
+#[test]
+fn a_server_that_is_not_verified_is_warned_of_and_used() {
+    let cluster = Cluster::stand_in();
+    let trusting = cluster.kubeconfig("kubeconfig");
+    let authority = trusting
+        .lines()
+        .find(|line| line.contains("certificate-authority-data"));
+    let trusting = trusting.replace(authority.unwrap(), "    insecure-skip-tls-verify: true");
+    let run = cluster.run(&[("kubeconfig", &trusting)]);
+    run.succeeded();
+    let words = "the kubeconfig says `insecure-skip-tls-verify` for https://127.0.0.1";
+    assert!(run.log.contains(words), "{}", run.log);
+    assert!(
+        run.log.contains("`certificate-authority-data`"),
+        "{}",
+        run.log
+    );
+    assert_eq!(cluster.stop(), [""; 0]);
+}
+
+#[test]
+fn what_keeps_a_pod_is_said_at_once() {
+    let cluster = Cluster::stand_in();
+    cluster.script(r#"{"trouble":"image-pull"}"#);
+    let run = cluster.run(&[("builder-timeout", "3")]);
+    assert_eq!(run.code, Some(3));
+    for line in [
+        "builder not ready yet: its image `moby/buildkit:buildx-stable-1` can't be pulled",
+        "event Failed: Failed to pull image",
+        "buildkitd: buildkitd: failed to create worker",
+    ] {
+        assert!(run.log.contains(line), "{line}: {}", run.log);
+    }
+    assert_eq!(cluster.stop(), [""; 0]);
+}
+
+#[test]
+fn buildxs_own_rights_are_enough() {
+    let cluster = Cluster::stand_in();
+    cluster.script(
+        r#"{"scheduled_ms":200,"pulled_ms":2500,"ready_ms":2500,"denied":["watch pods","list events","get pods/log","patch deployments","list deployments"]}"#,
+    );
+    let run = cluster.run(&[]);
+    run.succeeded();
+    assert!(run.log.contains("builder scheduled on"));
+    assert_eq!(cluster.calls("watch pods"), 1);
+    let seconds = run.seconds("builder-seconds");
+    // Once a second, and some at the beginning and for buildx.
+    let lists = u32::try_from(cluster.calls("list pods")).unwrap();
+    assert!(f64::from(lists) < seconds + 8.0, "{lists} in {seconds} s");
+    assert_eq!(cluster.stop(), [""; 0]);
+}
+
+#[test]
+fn an_api_that_stumbles_is_asked_again() {
+    let cluster = Cluster::stand_in();
+    cluster.script(
+        r#"{"faults":[{"call":"list pods","code":503,"times":2},{"call":"watch pods","code":410,"times":1},
+            {"call":"get deployments","code":500,"times":1}]}"#,
+    );
+    cluster.run(&[]).succeeded();
+    assert_eq!(cluster.stop(), [""; 0]);
+}
+
+#[test]
+fn with_auto_this_machine_takes_over() {
+    let cluster = Cluster::stand_in();
+    cluster.script(r#"{"trouble":"quota"}"#);
+    let run = cluster.run(&[("driver", "auto")]);
+    run.succeeded();
+    assert_eq!(run.output("driver"), "docker");
+    assert!(
+        run.log
+            .contains("the cluster can't build, this machine does")
+    );
+    assert!(run.log.contains("exceeded quota"));
+    assert_eq!(cluster.stop(), [""; 0]);
+}
