@@ -69,11 +69,11 @@ compare: build
 picture: build
 	$(RIG) exec -- tests/report/picture
 
-# What the action costs beside buildx and the network.
+# What the action costs beside buildx and the network, and what each cache spares.
 bench:
 	$(CARGO) build --locked --package rig
-	$(CARGO) bench --locked --workspace --bench overhead --bench boot --no-run
-	$(RIG) exec -- $(CARGO) bench --locked --workspace --no-fail-fast --bench overhead --bench boot
+	$(CARGO) bench --locked --workspace --bench overhead --bench boot --bench cache --no-run
+	$(RIG) exec -- $(CARGO) bench --locked --workspace --no-fail-fast --bench overhead --bench boot --bench cache
 
 # The binary as it is shipped.
 release:

@@ -181,6 +181,8 @@ impl Bench {
             .env("FAST_ECR_PUSH_BUILDX_VERSION", "0.29.1")
             .env("INPUT_CONTEXT", ".")
             .env("INPUT_TAGS", &self.tag)
+            // As plain buildx has none.
+            .env("INPUT_CACHE", "none")
             .stdin(Stdio::null())
             .stdout(Stdio::null());
         command

@@ -7,13 +7,14 @@
 
 use std::collections::BTreeSet;
 
+use jiff::Timestamp;
 use oci_spec::image::{Descriptor, ImageConfiguration, ImageIndex, ImageManifest};
 use tokio_util::sync::CancellationToken;
 
 use crate::build::metadata::Metadata;
 use crate::builder::{Builder, Tool};
 use crate::image::{Digest, ImageRef, is_loopback};
-use crate::plan::ImagePlan;
+use crate::plan::{CacheKind, ImagePlan};
 
 /// At most so many platforms of an index are looked at.
 const MOST_PLATFORMS: usize = 8;
@@ -28,6 +29,59 @@ pub(crate) struct PushedImage {
     pub layers: Vec<Layer>,
     /// Compressed size of all layers and configs, each counted once (bytes).
     pub bytes: Option<u64>,
+    /// Whether all tags were at this digest before the push began.
+    pub unchanged: bool,
+}
+
+/// More tags than this are not looked at before the push: each is a request.
+const MOST_TAGS_BEFORE: usize = 3;
+
+/// What all tags of an image named at a time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Before {
+    digest: Digest,
+    asked: Timestamp,
+}
+
+impl Before {
+    /// Whether the push found its own image there.
+    pub(crate) fn is(&self, metadata: &Metadata) -> bool {
+        metadata.digest.as_ref() == Some(&self.digest)
+            && metadata.push_started.is_some_and(|push| self.asked < push)
+    }
+}
+
+/// Asks what the image's tags name, while it is built; `None` where they name nothing, not the same,
+/// or can't be asked, and where nothing comes from a cache.
+pub(crate) async fn before(
+    image: &ImagePlan,
+    builder: &Builder,
+    tool: &Tool,
+    isolated: bool,
+    cancel: &CancellationToken,
+) -> Option<Before> {
+    let reader = Reader {
+        builder: &builder.name,
+        tool,
+        cancel,
+    };
+    let tagged = image.push && !image.tags.is_empty() && image.tags.len() <= MOST_TAGS_BEFORE;
+    let cached = image.cache.kind != CacheKind::None;
+    let mut found: Option<Digest> = None;
+    for name in image.references.iter().filter(|_| tagged && cached) {
+        if isolated && is_loopback(&name.host) {
+            return None;
+        }
+        let digest = reader.digest(&name.to_string()).await?;
+        if found.as_ref().is_some_and(|found| *found != digest) {
+            return None;
+        }
+        found = Some(digest);
+    }
+    Some(Before {
+        digest: found?,
+        asked: Timestamp::now(),
+    })
 }
 
 /// A layer of a pushed image.
@@ -75,6 +129,7 @@ pub(crate) async fn confirm(
         registry: first.host.clone(),
         bytes: (!contents.blobs.is_empty()).then(|| contents.blobs.iter().map(|blob| blob.1).sum()),
         layers: contents.layers,
+        unchanged: false,
     })
 }
 
@@ -130,6 +185,14 @@ impl Reader<'_> {
             contents.add(&manifest, &history, several.then_some(name.as_str()));
         }
         Some(contents)
+    }
+
+    async fn digest(&self, reference: &str) -> Option<Digest> {
+        let manifest = self
+            .inspect(&["--format", "{{json .Manifest}}", reference])
+            .await?;
+        let manifest: serde_json::Value = serde_json::from_str(&manifest).ok()?;
+        manifest.get("digest")?.as_str()?.parse().ok()
     }
 
     async fn inspect(&self, args: &[&str]) -> Option<String> {

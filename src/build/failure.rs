@@ -49,11 +49,7 @@ impl Failure {
 
     /// What to do next, when the words are known.
     pub(crate) fn hint(&self) -> Option<String> {
-        let message = self.message.to_lowercase();
-        HINTS
-            .iter()
-            .find(|(words, _)| words.iter().all(|word| message.contains(word)))
-            .map(|(_, hint)| (*hint).to_owned())
+        hint(&self.message).map(str::to_owned)
     }
 
     /// Whether buildx lost its connection to the builder, as gRPC words it
@@ -68,6 +64,15 @@ impl Failure {
         let message = self.message.to_lowercase();
         REFUSALS.iter().any(|words| message.contains(words))
     }
+}
+
+/// What to do about an error, when its words are known.
+pub(super) fn hint(error: &str) -> Option<&'static str> {
+    let error = error.to_lowercase();
+    HINTS
+        .iter()
+        .find(|(words, _)| words.iter().all(|word| error.contains(word)))
+        .map(|(_, hint)| *hint)
 }
 
 /// Words of registries that want a login, another one, or one with more rights.

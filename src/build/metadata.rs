@@ -6,9 +6,11 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use jiff::Timestamp;
 use serde_json::{Map, Value};
 use thiserror::Error;
 
+use super::cache::Caches;
 use crate::image::Digest;
 use crate::plan::Place;
 
@@ -21,6 +23,10 @@ pub(crate) struct Metadata {
     pub digest: Option<Digest>,
     /// The image id as `--iidfile` has it: the config's digest, or the image's.
     pub image_id: Option<String>,
+    /// What became of the caches; not in buildx's files, but told by its progress.
+    pub caches: Caches,
+    /// When the push began, told by the progress, too.
+    pub push_started: Option<Timestamp>,
 }
 
 /// buildx's files could not be read.
@@ -62,6 +68,8 @@ impl Metadata {
                 .and_then(|text| text.parse().ok()),
             image_id: image_id(&place.image_id_file()),
             json,
+            caches: Caches::default(),
+            push_started: None,
         })
     }
 }

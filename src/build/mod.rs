@@ -5,6 +5,7 @@
 //! ([`rawjson::SolveStatus`], one a line on standard error); the log shows it as text
 //! ([`progress`]), the recorder keeps its times.
 
+pub(crate) mod cache;
 pub(crate) mod checks;
 pub(crate) mod failure;
 pub(crate) mod metadata;
@@ -20,9 +21,11 @@ use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 
 use crate::builder::Tool;
+use crate::log::NOTICE;
 use crate::plan::{ImagePlan, Place};
 use crate::process::{Command, Event, ProcessError};
 use crate::timings::Recorder;
+use cache::Caches;
 use failure::Failure;
 use metadata::{Metadata, MetadataError};
 use progress::{Progress, one_line};
@@ -89,6 +92,9 @@ pub(crate) async fn run(
     command
         .env
         .insert("BUILDX_METADATA_WARNINGS".to_owned(), "1".into());
+    for (name, value) in &image.variables {
+        command.env.insert(name.clone(), value.into());
+    }
     let build = command.stream(cancel, |event| match event {
         Event::Stderr(line) => match rawjson::parse(line) {
             rawjson::Line::Status(status) => {
@@ -136,5 +142,21 @@ pub(crate) async fn run(
     for line in text.iter().filter(|line| !line.trim().is_empty()) {
         tracing::info!("{line}");
     }
-    Metadata::read(place).map_err(BuildError::Metadata)
+    let mut metadata = Metadata::read(place).map_err(BuildError::Metadata)?;
+    metadata.caches = Caches::of(&progress);
+    tell(&metadata.caches);
+    metadata.push_started = progress.push_started();
+    Ok(metadata)
+}
+
+/// What the user should know of the caches: one line for all that could not be read.
+fn tell(caches: &Caches) {
+    match caches.unread_words() {
+        Some(words) if caches.is_worth_a_notice() => tracing::info!(target: NOTICE, "{words}"),
+        Some(words) => tracing::info!("{words}"),
+        None => {}
+    }
+    if let Some(words) = caches.unwritten_words() {
+        tracing::warn!("{words}");
+    }
 }

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
+use super::cache;
 use super::rawjson::{SolveStatus, Vertex, VertexLog, VertexStatus};
 
 /// Lines of a step that are kept and shown again when it fails.
@@ -33,6 +34,7 @@ pub(crate) struct Progress {
     steps: Vec<Step>,
     by_digest: HashMap<String, usize>,
     last_word: Instant,
+    push_started: Option<Timestamp>,
 }
 
 /// A step, shown under its place in the list, counted from 1.
@@ -66,6 +68,7 @@ impl Default for Progress {
             steps: Vec::new(),
             by_digest: HashMap::new(),
             last_word: Instant::now(),
+            push_started: None,
         }
     }
 }
@@ -133,13 +136,29 @@ impl Progress {
         }
     }
 
-    /// The step that failed first, not counting those that were stopped because of it.
+    /// The step that failed first, not counting those that were stopped because of it. A build goes
+    /// on without a cache, so that one that can't be read or written counts last.
     pub(crate) fn failed(&self) -> Option<&Step> {
-        self.steps.iter().find(|step| {
-            step.error
-                .as_ref()
-                .is_some_and(|error| !error.contains("context canceled"))
-        })
+        let failed = || {
+            self.steps.iter().filter(|step| {
+                step.error
+                    .as_ref()
+                    .is_some_and(|error| !error.contains("context canceled"))
+            })
+        };
+        failed()
+            .find(|step| !cache::is_transfer(&step.name))
+            .or_else(|| failed().next_back())
+    }
+
+    /// When the first layer or manifest was sent.
+    pub(super) fn push_started(&self) -> Option<Timestamp> {
+        self.push_started
+    }
+
+    /// All steps, in the order in which they were first heard of.
+    pub(super) fn steps(&self) -> &[Step] {
+        &self.steps
     }
 
     fn vertex(&mut self, vertex: &Vertex, print: &mut impl FnMut(&str)) {
@@ -176,7 +195,12 @@ impl Progress {
             step.error = Some(vertex.error.clone());
             step.ended = true;
             step.flush(number, None, print);
-            print(&format!("#{number} failed: {}", one_line(&vertex.error)));
+            let verb = if cache::is_transfer(&step.name) {
+                "not done"
+            } else {
+                "failed"
+            };
+            print(&format!("#{number} {verb}: {}", one_line(&vertex.error)));
         } else if vertex.cached {
             step.ended = true;
             print(&format!("#{number} cached"));
@@ -191,6 +215,9 @@ impl Progress {
     }
 
     fn part(&mut self, part: &VertexStatus, print: &mut impl FnMut(&str)) {
+        if part.id.starts_with("pushing ") {
+            self.push_started = self.push_started.or(part.started);
+        }
         let Some((number, step)) = self.step(&part.vertex) else {
             return;
         };

@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::credentials::kubeconfig::Access;
 use crate::env::Env;
+use crate::image::Mutability;
 use crate::process::ProcessError;
 
 use address::Address;
@@ -40,6 +41,8 @@ pub(crate) struct Facts {
     pub now: Timestamp,
     /// The way into the cluster that is to build. None where another builder takes over.
     pub cluster: Option<Access>,
+    /// Which tags may move, by `host/repository`, as far as somebody has asked.
+    pub repositories: BTreeMap<String, Mutability>,
 }
 
 impl Facts {
@@ -68,6 +71,7 @@ impl Facts {
             registry: Some("123456789012.dkr.ecr.eu-west-1.amazonaws.com".to_owned()),
             now: "2026-11-23T12:00:00Z".parse().expect("a time"),
             cluster: None,
+            repositories: BTreeMap::new(),
         }
     }
 }
@@ -115,6 +119,7 @@ pub(crate) struct GivenFacts {
     platform: Option<String>,
     registry: Option<String>,
     now: Option<Timestamp>,
+    repositories: BTreeMap<String, Mutability>,
 }
 
 impl GivenFacts {
@@ -144,10 +149,15 @@ impl GivenFacts {
                     let expected = "a time, as `2026-01-31T12:00:00Z`";
                     facts.now = Some(text.parse().map_err(|_| bad(expected))?);
                 }
+                Some((setting @ ("immutable" | "mutable"), text)) => {
+                    let (name, mutability) = mutability(setting, text);
+                    facts.repositories.insert(name, mutability);
+                }
                 _ => {
                     return Err(bad(
                         "`buildx=VERSION`, `engine=VERSION`, `engine=none`, `store=containerd`, \
-                         `store=classic`, `platform=OS/ARCH`, `registry=HOST` or `now=TIME`",
+                         `store=classic`, `platform=OS/ARCH`, `registry=HOST`, `now=TIME`, \
+                         `immutable=HOST/REPOSITORY` or `immutable=HOST/REPOSITORY!FILTER,FILTER`",
                     ));
                 }
             }
@@ -159,6 +169,21 @@ impl GivenFacts {
     pub(crate) fn registry(&self) -> Option<&str> {
         self.registry.as_deref()
     }
+}
+
+/// `host/repository`, and the filters behind an exclamation mark.
+fn mutability(setting: &str, text: &str) -> (String, Mutability) {
+    let (name, filters) = match text.split_once('!') {
+        Some((name, filters)) => (name, filters.split(',').map(str::to_owned).collect()),
+        None => (text, Vec::new()),
+    };
+    let mutability = match (setting, filters.is_empty()) {
+        ("immutable", true) => Mutability::Immutable,
+        ("immutable", false) => Mutability::ImmutableExcept(filters),
+        (_, true) => Mutability::Mutable,
+        (_, false) => Mutability::MutableExcept(filters),
+    };
+    (name.to_owned(), mutability)
 }
 
 /// Finds out what was not given, everything at once.
@@ -204,6 +229,7 @@ pub(crate) async fn probe(
         engine,
         registry: given.registry.clone(),
         cluster: None,
+        repositories: given.repositories.clone(),
     })
 }
 

@@ -6,5 +6,6 @@
 
 pub(crate) mod command;
 pub(crate) mod files;
+pub(crate) mod origin;
 pub(crate) mod trust;
 pub(crate) mod workflow;

@@ -23,6 +23,10 @@ pub(crate) struct WorkflowRun {
     pub run_attempt: Option<String>,
     /// `push`, `pull_request`, …
     pub event_name: String,
+    /// Who or what started it.
+    pub actor: Option<String>,
+    /// Whether GitHub's cache service can be reached, as far as the runner tells.
+    pub cache_service: bool,
     /// The event's payload; null when there is none.
     pub payload: Value,
     /// docker/metadata-action's settings, as their variables have them.
@@ -43,6 +47,11 @@ impl WorkflowRun {
             run_id: owned("GITHUB_RUN_ID"),
             run_attempt: owned("GITHUB_RUN_ATTEMPT"),
             event_name: owned("GITHUB_EVENT_NAME").unwrap_or_default(),
+            actor: owned("GITHUB_ACTOR"),
+            cache_service: env.get("ACTIONS_RUNTIME_TOKEN").is_some()
+                && ["ACTIONS_RESULTS_URL", "ACTIONS_CACHE_URL"]
+                    .iter()
+                    .any(|name| env.get(name).is_some()),
             payload: env
                 .path("GITHUB_EVENT_PATH")
                 .map_or(Value::Null, files::event_payload),
@@ -69,6 +78,14 @@ impl WorkflowRun {
             .split_once("://")
             .map_or(self.server_url.as_str(), |(_, rest)| rest);
         host.split('/').next().unwrap_or(host)
+    }
+
+    /// Whether the server is an installation of GitHub Enterprise Server, as actions/toolkit tells it
+    /// (<https://github.com/actions/toolkit/blob/main/packages/cache/src/internal/config.ts>,
+    /// `isGhes`).
+    pub(crate) fn is_enterprise_server(&self) -> bool {
+        let host = self.server_host().to_ascii_lowercase();
+        host != "github.com" && !host.ends_with(".ghe.com") && !host.ends_with(".localhost")
     }
 
     /// Address of this run and attempt, recorded as the `builder-id` of a provenance.

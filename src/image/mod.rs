@@ -3,10 +3,13 @@
 //! Uses nothing else of this crate, and every stage may use it.
 
 mod digest;
+pub(crate) mod lifecycle;
+mod mutability;
 mod reference;
 mod registry;
 
 pub(crate) use digest::Digest;
+pub(crate) use mutability::Mutability;
 pub(crate) use reference::{ImageRef, ImageRefError, is_tag};
 pub(crate) use registry::{EcrRegistry, Partition, Registry};
 

@@ -148,6 +148,10 @@ pub(crate) struct Inputs {
     pub builder_timeout: Option<i64>,
     /// None when the driver decides.
     pub fallback: Option<Fallback>,
+    pub cache: Cache,
+    pub cache_ref: Option<String>,
+    /// None when the plan decides.
+    pub cache_mode: Option<CacheMode>,
     pub cache_from: Vec<String>,
     pub cache_to: Vec<String>,
     pub compression: Compression,
@@ -184,6 +188,30 @@ pub(crate) enum Fallback {
     /// Build on this machine.
     Local,
     Fail,
+}
+
+/// The cache that was asked for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Cache {
+    /// The one that suits the builder.
+    #[default]
+    Auto,
+    /// In the image itself.
+    Inline,
+    Registry,
+    /// GitHub's cache service.
+    Gha,
+    None,
+}
+
+/// How much of the build a cache holds
+/// (<https://docs.docker.com/build/cache/backends/#cache-mode>).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum CacheMode {
+    /// The image's layers.
+    Min,
+    /// The layers of all stages.
+    Max,
 }
 
 /// The compression that was asked for.
@@ -308,6 +336,18 @@ impl Inputs {
             replace: reader.boolean("replace").unwrap_or(false),
             builder_timeout: reader.integer("builder-timeout"),
             fallback: reader.choice("fallback", &[Some(Fallback::Local), Some(Fallback::Fail)]),
+            cache: reader.choice(
+                "cache",
+                &[
+                    Cache::Auto,
+                    Cache::Inline,
+                    Cache::Registry,
+                    Cache::Gha,
+                    Cache::None,
+                ],
+            ),
+            cache_ref: reader.text("cache-ref"),
+            cache_mode: reader.choice("cache-mode", &[Some(CacheMode::Min), Some(CacheMode::Max)]),
             cache_from: reader.list("cache-from"),
             cache_to: reader.list("cache-to"),
             compression: reader.choice(

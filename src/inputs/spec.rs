@@ -61,6 +61,12 @@ pub(crate) const FALLBACKS: &[&str] = &["local", "fail"];
 /// Layer compressions. `auto` is decided by the plan.
 pub(crate) const COMPRESSIONS: &[&str] = &["auto", "gzip", "zstd", "estargz", "uncompressed"];
 
+/// Where the cache is kept. `auto` is decided by the plan.
+pub(crate) const CACHES: &[&str] = &["auto", "inline", "registry", "gha", "none"];
+
+/// How much of the build a cache holds.
+const CACHE_MODES: &[&str] = &["min", "max"];
+
 /// Networks of the build's steps that buildx takes.
 const NETWORKS: &[&str] = &["default", "host", "none"];
 
@@ -319,16 +325,34 @@ pub(crate) const SPECS: &[Spec] = &[
         "When the cluster can't build: `local` or `fail` (default: `local` with `driver: auto`, else `fail`)",
     ),
     spec(
+        "cache",
+        Kind::Choice(CACHES),
+        "auto",
+        "Where the cache is kept: `auto`, `inline` (in the image), `registry`, `gha` or `none`; docs/cache.md tells more",
+    ),
+    spec(
+        "cache-ref",
+        Kind::Text,
+        "",
+        "Name of the cache in the registry: a repository, for a tag of each branch, or a name with tag for all (default: tags `buildcache…` in the image's repository)",
+    ),
+    spec(
+        "cache-mode",
+        Kind::Choice(CACHE_MODES),
+        "",
+        "What the cache holds: `min` (the image's layers) or `max` (the layers of all stages; default, where the cache can)",
+    ),
+    spec(
         "cache-from",
         Kind::Lines,
         "",
-        "Caches to import, `type=registry,ref=name`",
+        "Caches to import, `type=registry,ref=name`; wins over `cache`",
     ),
     spec(
         "cache-to",
         Kind::Lines,
         "",
-        "Caches to export, `type=inline`",
+        "Caches to export, `type=inline`; wins over `cache`",
     ),
     spec(
         "compression",

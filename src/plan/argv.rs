@@ -69,6 +69,7 @@ pub(super) fn build(
     argv.option("--shm-size", inputs.shm_size.as_ref());
     argv.each("--ssh", &image.ssh);
     argv.each("--tag", &image.tags);
+    argv.option("--tag", image.cache.tag.as_ref());
     argv.option("--target", inputs.target.as_ref());
     argv.each("--ulimit", &inputs.ulimit);
     argv.pair("--builder", &builder.name);

@@ -26,6 +26,8 @@ fn run(server: &str) -> WorkflowRun {
 fn flags(pairs: Pairs<'_>, run: Option<&WorkflowRun>) -> Vec<String> {
     let mut given = Given::default();
     given.set("push", "false".to_owned());
+    // The original has none but for those that are given.
+    given.set("cache", "none".to_owned());
     for (name, text) in pairs {
         given.set(name, (*text).to_owned());
     }

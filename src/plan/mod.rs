@@ -7,6 +7,7 @@
 mod argv;
 mod builder;
 mod buildkitd;
+mod cache;
 mod context;
 mod export;
 mod kubernetes;
@@ -29,6 +30,7 @@ use crate::inputs::output_spec::OutputSpec;
 use crate::inputs::{Call, InputError, Inputs};
 
 pub(crate) use builder::{BuilderPlan, Driver, PREFIX as BUILDER_PREFIX};
+pub(crate) use cache::{CachePlan, Kind as CacheKind};
 pub(crate) use context::{Context, NamedContext};
 #[cfg(test)]
 pub(crate) use kubernetes::{Hidden, Toleration};
@@ -124,8 +126,11 @@ pub(crate) struct ImagePlan {
     /// Tags and labels as docker/metadata-action's output `json` has them.
     pub json: serde_json::Value,
     pub annotations: Vec<String>,
+    pub cache: CachePlan,
     pub cache_from: Vec<String>,
     pub cache_to: Vec<String>,
+    /// Variables that this build needs.
+    pub variables: Vec<(String, String)>,
     pub outputs: Vec<OutputSpec>,
     pub platforms: Vec<String>,
     pub secrets: Vec<PlannedSecret>,
@@ -277,6 +282,16 @@ impl Plan {
         };
         let tags = names.references.iter().map(names::printed).collect();
         names.join(inputs, &mut outputs, &mut remarks);
+        let situation = cache::Situation {
+            inputs,
+            run,
+            facts,
+            engine,
+            builder: &builder,
+            references: &names.references,
+            outputs: &outputs,
+        };
+        let cache = cache::choose(&situation, &mut remarks);
         let mut image = ImagePlan {
             argv: Vec::new(),
             build_contexts: NamedContext::choose(inputs, run, &mut remarks),
@@ -286,11 +301,10 @@ impl Plan {
             version: names.version,
             json: names.json,
             annotations: names.annotations,
-            cache_from: inputs.cache_from.clone(),
-            cache_to: match &inputs.call {
-                Some(_) => Vec::new(),
-                None => inputs.cache_to.clone(),
-            },
+            variables: cache::variables(&cache.from, &cache.to, run),
+            cache: cache.plan,
+            cache_from: cache.from,
+            cache_to: cache.to,
             image_id: inputs.call.is_none()
                 && outputs
                     .iter()

@@ -173,7 +173,7 @@ fn outputs_follow_push_load_and_compression() {
         (
             "BuildKit in a container stores nothing",
             &[TAG, container],
-            &[PUSHED],
+            &[&format!("{PUSHED},store=false")],
         ),
         (
             "and compresses once for both",
@@ -592,7 +592,7 @@ fn a_cluster_needs_no_engine_but_loading_does() {
     assert_eq!(plan.builder.driver, Driver::Kubernetes);
     assert_eq!(
         outputs(&plan),
-        ["type=image,push=true,compression=zstd,oci-mediatypes=true"]
+        ["type=image,push=true,compression=zstd,oci-mediatypes=true,store=false"]
     );
     let Err(PlanError::Inputs(errors)) = in_cluster(&[("load", "true")]) else {
         panic!("loads into nothing");
@@ -688,6 +688,22 @@ fn each_architecture_has_a_node_of_its_own_kind() {
     let both = ("platforms", "linux/amd64,linux/arm64");
     let emulated = ("driver-opts", "qemu.install=true");
     assert_eq!(shape(&[both, emulated]), ["fast-ecr-push-x1 - "]);
+}
+
+#[test]
+fn nodes_of_a_builder_do_not_overwrite_each_others_cache() {
+    let both = ("platforms", "linux/amd64,linux/arm64");
+    let told = |plan: &Plan, words: &str| plan.notices.iter().any(|notice| notice.contains(words));
+    let kind = |plan: &Plan| plan.images[0].cache.kind;
+    assert_eq!(kind(&in_cluster(&[]).unwrap()), CacheKind::Registry);
+    let several = in_cluster(&[both]).unwrap();
+    assert_eq!(kind(&several), CacheKind::Inline);
+    assert!(told(&several, "every platform has a BuildKit of its own"));
+    let asked = in_cluster(&[both, ("cache", "registry")]).unwrap();
+    assert_eq!(kind(&asked), CacheKind::Registry);
+    assert!(told(&asked, "`cache: inline` keeps all"));
+    let kept = in_cluster(&[("builder", "team")]).unwrap();
+    assert_eq!(kind(&kept), CacheKind::Inline);
 }
 
 #[test]

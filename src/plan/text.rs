@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use super::Plan;
+use super::{CachePlan, Plan};
 use crate::process::shell_line;
 
 impl fmt::Display for Plan {
@@ -31,6 +31,7 @@ impl fmt::Display for Plan {
                 .map(|secret| secret.id.clone())
                 .collect();
             row(formatter, "secret", &secrets)?;
+            row(formatter, "cache", &[cache(&image.cache)])?;
             row(formatter, "import", &image.cache_from)?;
             row(formatter, "export", &image.cache_to)?;
             let outputs: Vec<String> = image.outputs.iter().map(ToString::to_string).collect();
@@ -39,6 +40,14 @@ impl fmt::Display for Plan {
             row(formatter, "command", &[command])?;
         }
         Ok(())
+    }
+}
+
+/// `registry (the builder's disk is new in every run)`.
+fn cache(plan: &CachePlan) -> String {
+    match plan.reason.as_str() {
+        "" => plan.kind.name().to_owned(),
+        reason => format!("{} ({reason})", plan.kind.name()),
     }
 }
 

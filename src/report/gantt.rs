@@ -19,6 +19,9 @@ const LONGEST_LABEL: usize = 30;
 /// What took less than this part of the total is not drawn.
 const SMALLEST_SHARE: u32 = 100;
 
+/// A shorter build has a tick each second.
+const SHORT: Duration = Duration::from_secs(15);
+
 /// One bar.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Bar {
@@ -48,6 +51,10 @@ pub(super) fn chart(timings: &BuildTimings) -> String {
         return String::new();
     }
     let mut text = "```mermaid\n---\nconfig:\n  gantt:\n    barHeight: 18\n    barGap: 3\n    fontSize: 12\n    sectionFontSize: 12\n    leftPadding: 110\n---\ngantt\n    dateFormat x\n    axisFormat %s s\n".to_owned();
+    // Else a short build has ticks within a second, whose labels repeat.
+    if timings.total < SHORT {
+        text.push_str("    tickInterval 1second\n");
+    }
     let mut section = "";
     for bar in &bars {
         if bar.section != section {

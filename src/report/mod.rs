@@ -5,6 +5,7 @@
 
 mod advice;
 mod around;
+mod cache;
 mod checks;
 mod gantt;
 mod headline;

@@ -4,7 +4,7 @@
 //! build argument is shown. What matters most stands first: a summary is read in seconds.
 
 use super::part::{Part, fit};
-use super::{Outcome, advice, gantt, headline, phases, settings, tables, warnings};
+use super::{Outcome, advice, cache, gantt, headline, phases, settings, tables, warnings};
 
 /// Renders the summary within `limit` bytes.
 pub(super) fn render(outcome: &Outcome, limit: usize) -> String {
@@ -24,6 +24,7 @@ pub(super) fn render(outcome: &Outcome, limit: usize) -> String {
     }
     parts.extend([
         Part::text(phases::table(timings)),
+        cache::part(outcome),
         warnings::retries(timings),
         advice::part(outcome),
         Part::text(gantt::chart(timings)),

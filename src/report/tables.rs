@@ -125,7 +125,7 @@ pub(super) fn name(layer: &Layer) -> String {
 }
 
 /// `FROM python:3.11@sha256:…` without the digest, which would fill the row.
-fn without_digest(name: &str) -> String {
+pub(super) fn without_digest(name: &str) -> String {
     let Some((before, after)) = name.split_once("@sha256:") else {
         return name.to_owned();
     };
@@ -140,6 +140,12 @@ pub(super) fn all(timings: &BuildTimings) -> Part {
     }
     let row = |step: &Step| {
         let state = match step {
+            // A build goes on without it.
+            Step {
+                error: Some(_),
+                phase: Phase::CacheImport | Phase::CacheExport,
+                ..
+            } => "not done",
             Step { error: Some(_), .. } => "failed",
             Step {
                 completed: false, ..

@@ -201,18 +201,24 @@ impl Run {
             recorder.add_boot(stage.clone());
         }
         let cancel = self.cancel.child_token();
+        let isolated = Mounts::of(&self.env).is_some();
         let built = async {
             logins?;
             let _group = Group::open("Build");
-            Ok(build::run(image, place, &tool, recorder, &cancel).await?)
+            let built = build::run(image, place, &tool, recorder, &cancel);
+            let before = push::before(image, &builder, &tool, isolated, &cancel);
+            let (built, before) = beside(built, before).await;
+            Ok((built?, before.flatten()))
         };
         let built = while_it_lives(built, &builder, &cancel).await;
         let begin = Timestamp::now();
         let result = match built {
-            Ok(metadata) => {
-                let isolated = Mounts::of(&self.env).is_some();
-                let image =
+            Ok((metadata, before)) => {
+                let mut image =
                     push::confirm(image, &metadata, &builder, &tool, isolated, &self.cancel).await;
+                if let Some(image) = &mut image {
+                    image.unchanged = before.is_some_and(|before| before.is(&metadata));
+                }
                 recorder.add(stage("read the manifest back", Phase::Setup, begin));
                 Ok(Built { metadata, image })
             }
@@ -226,6 +232,21 @@ impl Run {
         builder.stop(&self.cancel).await;
         recorder.add(stage("remove the builder", Phase::Builder, begin));
         result
+    }
+}
+
+/// Two pieces of work at the same time; the second is dropped when the first ends before it.
+async fn beside<T, U>(
+    first: impl Future<Output = T>,
+    second: impl Future<Output = U>,
+) -> (T, Option<U>) {
+    let (mut first, mut second) = (std::pin::pin!(first), std::pin::pin!(second));
+    let mut answer = None;
+    loop {
+        tokio::select! {
+            ended = &mut first => return (ended, answer),
+            other = &mut second, if answer.is_none() => answer = Some(other),
+        }
     }
 }
 

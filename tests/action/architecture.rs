@@ -27,7 +27,10 @@ const MAY_USE: &[(&str, &[&str])] = &[
     // What gives access: it knows registries and clusters, not the plan.
     ("credentials", &["env", "image"]),
     // The way into a cluster is a fact, too.
-    ("facts", &["credentials", "env", "inputs", "process"]),
+    (
+        "facts",
+        &["credentials", "env", "image", "inputs", "process"],
+    ),
     // `process` is how a command line is printed.
     (
         "plan",
@@ -54,7 +57,10 @@ const MAY_USE: &[(&str, &[&str])] = &[
         "builder",
         &["build::rawjson", "log", "plan", "process", "timings"],
     ),
-    ("build", &["builder", "image", "plan", "process", "timings"]),
+    (
+        "build",
+        &["builder", "image", "log", "plan", "process", "timings"],
+    ),
     ("push", &["build", "builder", "image", "plan"]),
     // The end.
     (
@@ -185,6 +191,7 @@ const LONGEST: usize = 400;
 const LONGER: &[(&str, &str)] = &[
     ("src/build/progress.rs", "a good part of it are its tests"),
     ("src/inputs/spec.rs", "the one table of inputs"),
+    ("src/plan/cache/tests.rs", "tables of cases"),
     ("src/plan/tests.rs", "tables of cases"),
 ];
 

@@ -6,6 +6,7 @@
 //! - [`runner`], [`ran`]: the harness; [`engine`], [`ecr`]: the stand-ins
 //! - [`inputs`]: what is wrong with them, before anything is started
 //! - [`build`]: a build that goes well, its command line, its log
+//! - [`cache`]: where it is kept, and what is said when there is none
 //! - [`failure`]: builds, builders and registries that fail
 //! - [`report`]: outputs, summary, timings file
 //! - [`compare`]: timings files of several runs
@@ -25,6 +26,7 @@
 mod architecture;
 mod authority;
 mod build;
+mod cache;
 mod cancel;
 mod compare;
 mod credentials;

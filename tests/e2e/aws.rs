@@ -6,7 +6,8 @@
 use aws_stand_in::Account;
 use serde_json::json;
 
-use crate::rig::{Action, busybox};
+use crate::rig::busybox;
+use crate::runner::Runner;
 
 /// The digest that ECR's API tells of a tag.
 fn digest(account: &Account, repository: &str, tag: &str) -> String {
@@ -18,48 +19,52 @@ fn digest(account: &Account, repository: &str, tag: &str) -> String {
 }
 
 #[test]
-fn an_image_gets_into_two_accounts_with_tokens_that_no_log_shows() {
+fn an_image_gets_into_ecr_with_a_token_that_no_log_shows() {
+    let account = Account::new();
+    account.repository("team/app").create();
+    let dockerfile = format!("FROM {}\nRUN echo {} > /x\n", busybox(), account.number());
+    let run = Runner::new()
+        .with_keys_of(&account)
+        .file("Dockerfile", dockerfile)
+        .step()
+        .input("context", ".")
+        .input("tags", &format!("{}/team/app:1", account.host()))
+        .run()
+        .succeeded();
+    assert_eq!(digest(&account, "team/app", "1"), run.output("digest"));
+    let requests = account.requests();
+    let put = requests
+        .iter()
+        .find(|request| request.path == "/v2/team/app/manifests/1" && request.method == "PUT");
+    assert_eq!(put.map(|put| (put.status, put.token)), Some((201, Some(1))));
+    for secret in ["secret-key-of-the-test", &account.password()[..40]] {
+        assert!(
+            !run.log().contains(secret) && !run.values.summary.contains(secret),
+            "{}",
+            run.log()
+        );
+    }
+}
+
+#[test]
+fn the_action_in_its_container_reaches_two_accounts_registries() {
     let (mine, others) = (Account::new(), Account::new());
     for account in [&mine, &others] {
         account.repository("team/app").create();
     }
-    let number = mine.number();
-    let dockerfile = format!("FROM {}\nRUN echo {number} > /x\n", busybox());
+    let runner = Runner::new().with_keys_of(&mine).file(
+        "Dockerfile",
+        format!("FROM {}\nRUN echo {} > /x\n", busybox(), mine.number()),
+    );
     let tags = [&mine, &others].map(|account| format!("{}/team/app:1", account.host()));
-    let run = Action::new(&dockerfile)
-        .aws(&mine, &mine.variables())
+    let run = runner
+        .step()
+        .input("context", ".")
         .input("tags", &tags.join("\n"))
         .run()
         .succeeded();
     for account in [&mine, &others] {
         assert_eq!(digest(account, "team/app", "1"), run.output("digest"));
-        let requests = account.requests();
-        let put = requests
-            .iter()
-            .find(|request| request.method == "PUT" && request.path == "/v2/team/app/manifests/1");
-        assert_eq!(put.map(|put| put.status), Some(201));
     }
-    let shown = format!("{}{}", run.log(), run.values.summary);
-    assert!(!shown.contains("secret-key-of-the-test"), "{shown}");
-    assert!(!mine.calls("GetAuthorizationToken").is_empty());
-}
-
-#[test]
-fn a_missing_repository_fails_the_push() {
-    let account = Account::new();
-    let run = Action::new(&format!(
-        "FROM {}\nRUN echo {} > /x\n",
-        busybox(),
-        account.number()
-    ))
-    .aws(&account, &account.variables())
-    .input("tags", &format!("{}/team/typo:1", account.host()))
-    .run();
-    assert_ne!(run.code, Some(0), "{}", run.log());
-    assert!(
-        account
-            .requests()
-            .iter()
-            .all(|request| request.status != 201)
-    );
+    assert_eq!(runner.leftovers(), Vec::<std::path::PathBuf>::new());
 }

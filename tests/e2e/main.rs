@@ -15,6 +15,8 @@ mod action;
 mod authority;
 mod aws;
 mod builders;
+mod cache;
+mod cache_ecr;
 mod cancel;
 mod dist;
 mod failures;
@@ -27,3 +29,5 @@ mod registry;
 mod rig;
 mod runner;
 mod stopwatch;
+#[expect(dead_code, reason = "the bench uses more of it")]
+mod traffic;

@@ -4,8 +4,6 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Mutex;
 
-use aws_stand_in::Account;
-
 use crate::runner::{Ended, Runner};
 
 /// A variable of the rig's.
@@ -65,17 +63,22 @@ impl Action {
         self
     }
 
+    /// Has another event start the run than a push to the default branch.
+    pub(crate) fn event(mut self, name: &str, payload: &str) -> Self {
+        self.runner = self.runner.event(name, payload);
+        self
+    }
+
     /// Gives the step another Engine's socket than the one that its container is on.
     pub(crate) fn engine(mut self, address: &str) -> Self {
         self.runner = self.runner.engine(address);
         self
     }
 
-    /// Gives the step an AWS account: `account.variables()` for static keys, `account.oidc_variables()` for a job with
-    /// `id-token: write` and none.
-    pub(crate) fn aws(mut self, account: &Account, variables: &[(&str, String)]) -> Self {
-        self.runner = self.runner.aws(account, variables);
-        self
+    /// With several variables, as an AWS account gives them.
+    pub(crate) fn variables(self, variables: &[(&str, String)]) -> Self {
+        let variables = variables.iter();
+        variables.fold(self, |action, (name, value)| action.variable(name, value))
     }
 
     /// Runs it to its end. May be called again: each run has files of its own.

@@ -106,8 +106,8 @@ fn phases_of_a_build_with_cache_export_are_those_of_a_stopwatch() {
             .unwrap_or_else(|| panic!("no {words} in {requests:?}"));
         (first, of.last().unwrap_or(first))
     };
-    let (begins, ends) = (said(&run.log, "begins"), said(&run.log, "ends"));
-    assert_eq!((begins.len(), ends.len()), (2, 2), "{}", run.log);
+    let (begins, ends) = (said(&run.log(), "begins"), said(&run.log(), "ends"));
+    assert_eq!((begins.len(), ends.len()), (2, 2), "{}", run.log());
     let push_begins = at("POST", "app/blobs/uploads/").0;
     let push_ends = at("PUT", "app/manifests/").1;
     let cache_ends = at("PUT", "cache/manifests/").1;

@@ -1,13 +1,13 @@
 //! Each rule with a recorded build that fires it and one that does not.
 
 use super::{Facts, RULES, Rule, advise};
-use super::{cache, context, export, layers as layer, order, pull, registry};
+use super::{cache, cluster, context, export, layers as layer, order, pull, registry};
 use std::time::Duration;
 
 use crate::push::Layer;
 use crate::report::around::Entry;
 use crate::timings::tests::recording::Recording;
-use crate::timings::{BootStage, BuildTimings, Phase};
+use crate::timings::{BootStage, BuildTimings, Phase, Traffic};
 
 fn given(timings: &BuildTimings) -> Facts<'_> {
     Facts {
@@ -139,6 +139,12 @@ impl Known {
         Self::of(Recording::large(name).timings())
     }
 
+    /// The same with so many bytes sent over a cluster's API server.
+    fn over_the_api(mut self, sent: u64) -> Self {
+        self.timings.api_traffic = Some(Traffic { sent, received: 0 });
+        self
+    }
+
     fn facts(&self) -> Facts<'_> {
         Facts {
             timings: &self.timings,
@@ -233,6 +239,12 @@ fn cases() -> Vec<(Rule, Known, &'static [&'static str], Known)> {
                 "`.dockerignore`",
             ],
             Known::small("cold-push"),
+        ),
+        (
+            cluster::over_the_api,
+            Known::large("large-context").over_the_api(620_000_000),
+            &["620.0 MB went to the builder", "`.dockerignore`"],
+            Known::small("cold-push").over_the_api(20_000_000),
         ),
         (
             registry::no_lifecycle_policy,

@@ -40,7 +40,7 @@ fn plan(pairs: &[(&'static str, &str)]) -> Plan {
     Plan::new(&Inputs::parse(&given).unwrap(), None, &facts, &place).unwrap()
 }
 
-fn outcome(timings: BuildTimings, layers: Vec<Layer>) -> Outcome {
+pub(super) fn outcome(timings: BuildTimings, layers: Vec<Layer>) -> Outcome {
     let digest = format!("sha256:{}", "a".repeat(64));
     Outcome {
         plan: plan(&[
@@ -61,6 +61,7 @@ fn outcome(timings: BuildTimings, layers: Vec<Layer>) -> Outcome {
                         .fold(0, u64::saturating_add),
                 ),
                 layers,
+                unchanged: false,
             }),
         }),
         around: Around::default(),

@@ -107,8 +107,13 @@ impl Runner {
         self
     }
 
-    /// A machine whose steps find and trust the registries of an AWS account, and have its variables.
-    pub(crate) fn aws(mut self, account: &Account, variables: &[(&str, String)]) -> Self {
+    /// A machine that has static keys of an AWS account, and finds and trusts its registry.
+    pub(crate) fn with_keys_of(self, account: &Account) -> Self {
+        self.in_account(account, &account.variables())
+    }
+
+    /// The same with other variables of the account's: `oidc_variables()` are those of a job that has no keys.
+    pub(crate) fn in_account(mut self, account: &Account, variables: &[(&str, String)]) -> Self {
         let authority = self.authority();
         fs::copy(variable("RIG_AWS_CA"), &authority).unwrap();
         self.hosts.extend(account.add_hosts());

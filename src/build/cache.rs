@@ -1,0 +1,225 @@
+//! What became of the caches: read from where, written or not, in words.
+//!
+//! In: the build's progress. Out: [`Caches`], and one line for all that could not be read. BuildKit
+//! goes on without a cache and tells of it only by a vertex with an error:
+//! `importing cache manifest from REF` with `failed to configure registry cache importer: REF: not
+//! found` (<https://github.com/moby/buildkit/blob/73ed6825c4b7569379ef89df0aedcdbe64473d31/solver/llbsolver/bridge.go>,
+//! `loadResult`), `exporting cache to registry` where `ignore-error=true` is set.
+
+use super::failure;
+use super::progress::{Progress, Step, one_line};
+
+/// How BuildKit names the reading of a cache.
+const IMPORT: &str = "importing cache manifest from ";
+
+/// And the writing: the inline cache is part of the image's own export.
+const EXPORTS: [&str; 2] = ["exporting cache ", "exporting to GitHub Actions Cache"];
+
+/// What the importer's errors begin with.
+const IMPORTER: &str = "failed to configure registry cache importer: ";
+
+/// What a cache that is not there is told with.
+const MISSING: [&str; 3] = ["not found", "manifest unknown", "name unknown"];
+
+/// The caches of a build.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Caches {
+    /// Names of those that were read, whether or not a step was in them.
+    pub imported: Vec<String>,
+    /// Those that could not be read, and why.
+    pub unread: Vec<Unread>,
+    /// Why the cache could not be written.
+    pub unwritten: Option<String>,
+}
+
+/// A cache that could not be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Unread {
+    pub name: String,
+    /// The registry's words; none where there is no such cache.
+    pub error: Option<String>,
+}
+
+/// Whether a step reads or writes a cache.
+pub(super) fn is_transfer(step: &str) -> bool {
+    step.starts_with(IMPORT) || is_export(step)
+}
+
+fn is_export(step: &str) -> bool {
+    EXPORTS.iter().any(|start| step.starts_with(start))
+}
+
+impl Caches {
+    /// Looks through the steps of a build that has succeeded.
+    pub(super) fn of(progress: &Progress) -> Self {
+        let mut caches = Self::default();
+        for step in progress.steps() {
+            caches.take(step);
+        }
+        // They are read at the same time.
+        caches
+            .unread
+            .sort_by(|one, other| one.name.cmp(&other.name));
+        caches
+    }
+
+    fn take(&mut self, step: &Step) {
+        if is_export(&step.name) {
+            self.unwritten = self
+                .unwritten
+                .take()
+                .or_else(|| step.error.as_deref().map(one_line));
+        }
+        let Some(name) = step.name.strip_prefix(IMPORT) else {
+            return;
+        };
+        let name = one_line(name);
+        match &step.error {
+            None if self.imported.contains(&name) => {}
+            None => self.imported.push(name),
+            Some(error) => {
+                let error = error.strip_prefix(IMPORTER).unwrap_or(error);
+                let error = error.strip_prefix(&format!("{name}: ")).unwrap_or(error);
+                let missing = MISSING
+                    .iter()
+                    .any(|words| error.to_lowercase().contains(words));
+                self.unread.push(Unread {
+                    error: (!missing).then(|| one_line(error)),
+                    name,
+                });
+            }
+        }
+    }
+
+    /// One line about all that could not be read; none where there is nothing to say.
+    pub(super) fn unread_words(&self) -> Option<String> {
+        if self.unread.is_empty() {
+            return None;
+        }
+        let missing = self.unread.iter().filter(|cache| cache.error.is_none());
+        let missing: Vec<String> = missing.map(|cache| format!("`{}`", cache.name)).collect();
+        let mut reasons = Vec::new();
+        match missing.as_slice() {
+            [] => {}
+            [one] => reasons.push(format!("{one} does not exist yet")),
+            several => reasons.push(format!("{} do not exist yet", several.join(", "))),
+        }
+        for cache in &self.unread {
+            if let Some(error) = &cache.error {
+                reasons.push(format!("`{}`: {error}{}", cache.name, hint(error)));
+            }
+        }
+        let begin = match self.imported.as_slice() {
+            [] => "no cache was read".to_owned(),
+            read => format!("the cache was read from `{}`", read.join("`, `")),
+        };
+        Some(format!("{begin}; {}", reasons.join("; ")))
+    }
+
+    /// Whether that is more than what the first build of a branch meets.
+    pub(super) fn is_worth_a_notice(&self) -> bool {
+        self.imported.is_empty() || self.unread.iter().any(|cache| cache.error.is_some())
+    }
+
+    /// A line about a cache that could not be written.
+    pub(super) fn unwritten_words(&self) -> Option<String> {
+        let error = self.unwritten.as_ref()?;
+        let hint = failure::hint(error).map_or_else(String::new, |hint| format!(" ({hint})"));
+        Some(format!(
+            "the cache could not be written, the next build will be slower: {error}{hint}"
+        ))
+    }
+}
+
+/// What to do about a cache that can't be read.
+fn hint(error: &str) -> &'static str {
+    let error = error.to_lowercase();
+    if error.contains("archive") {
+        " (it was archived: restore it, or remove the tag and have it written anew)"
+    } else if error.contains("403") || error.contains("denied") {
+        " (the login may not read it: it needs ecr:BatchGetImage and ecr:GetDownloadUrlForLayer)"
+    } else {
+        ""
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::build::rawjson::{self, Line};
+
+    /// A stream that was recorded on a real BuildKit.
+    fn recorded(name: &str) -> Caches {
+        let (folder, name) = name.split_once('/').unwrap();
+        let name = format!("{folder}/buildx-0.29.1-engine-28.5.2-{name}");
+        let path = format!("{}/tests/fixtures/{name}.tsv", env!("CARGO_MANIFEST_DIR"));
+        let mut progress = Progress::default();
+        for line in std::fs::read_to_string(path).unwrap().lines() {
+            let (_, line) = line.split_once('\t').unwrap();
+            if let Line::Status(status) = rawjson::parse(line.as_bytes()) {
+                progress.show(&status, |_| {});
+            }
+        }
+        Caches::of(&progress)
+    }
+
+    #[test]
+    fn all_that_could_not_be_read_is_one_line() {
+        let cases = [
+            ("rawjson/cold-push", None, false),
+            ("rawjson/registry-cache-import", None, false),
+            (
+                "cache/cache-missing",
+                Some(
+                    "no cache was read; `registry.test/timings/none:a`, `registry.test/timings/none:b` do not exist yet",
+                ),
+                true,
+            ),
+            (
+                "cache/cache-fallback",
+                Some(
+                    "the cache was read from `registry.test/timings/registry:buildcache`; `registry.test/timings/none:a` does not exist yet",
+                ),
+                false,
+            ),
+        ];
+        for (name, words, notice) in cases {
+            let caches = recorded(name);
+            assert_eq!(caches.unread_words().as_deref(), words, "{name}");
+            assert_eq!(
+                words.is_some() && caches.is_worth_a_notice(),
+                notice,
+                "{name}"
+            );
+            assert_eq!(caches.unwritten, None, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_registry_that_refuses_is_told_with_its_words() {
+        let refused = recorded("cache/cache-refused");
+        let words = refused.unread_words().unwrap();
+        assert!(words.starts_with("no cache was read; `"), "{words}");
+        assert!(
+            words.contains("403 Forbidden (the login may not read it"),
+            "{words}"
+        );
+        assert!(refused.is_worth_a_notice());
+        let unwritten = refused.unwritten_words().unwrap();
+        for part in ["could not be written", "403 Forbidden", "ecr:PutImage"] {
+            assert!(unwritten.contains(part), "{unwritten}");
+        }
+    }
+
+    #[test]
+    fn an_archived_image_is_told_with_what_helps() {
+        let caches = Caches {
+            unread: vec![Unread {
+                name: "r/a:c".to_owned(),
+                error: Some("ImageArchivedException: The image is archived".to_owned()),
+            }],
+            ..Caches::default()
+        };
+        assert!(caches.unread_words().unwrap().contains("restore it"));
+    }
+}

@@ -1,0 +1,97 @@
+//! Which of a repository's tags may be given to another image.
+//!
+//! Amazon ECR's setting and its filters, which have `*` for any characters:
+//! <https://docs.aws.amazon.com/AmazonECR/latest/userguide/image-tag-mutability.html>.
+
+/// A repository's setting.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Mutability {
+    Mutable,
+    Immutable,
+    /// Immutable but for tags that a filter fits.
+    ImmutableExcept(Vec<String>),
+    /// Mutable but for tags that a filter fits.
+    MutableExcept(Vec<String>),
+}
+
+impl Mutability {
+    /// Whether a tag that exists can be given to another image.
+    pub(crate) fn may_move(&self, tag: &str) -> bool {
+        let fits = |filters: &[String]| filters.iter().any(|filter| fits(filter, tag));
+        match self {
+            Self::Mutable => true,
+            Self::Immutable => false,
+            Self::ImmutableExcept(filters) => fits(filters),
+            Self::MutableExcept(filters) => !fits(filters),
+        }
+    }
+}
+
+/// Whether a filter with any number of `*` fits a whole tag.
+fn fits(filter: &str, tag: &str) -> bool {
+    let Some((start, rest)) = filter.split_once('*') else {
+        return filter == tag;
+    };
+    let Some(mut left) = tag.strip_prefix(start) else {
+        return false;
+    };
+    let Some((middle, end)) = rest.rsplit_once('*') else {
+        return left.ends_with(rest);
+    };
+    for part in middle.split('*') {
+        let Some((_, behind)) = left.split_once(part) else {
+            return false;
+        };
+        left = behind;
+    }
+    left.ends_with(end)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn filters_exclude_tags_from_the_rule() {
+        let filters = || vec!["buildcache*".to_owned(), "latest".to_owned()];
+        let cases = [
+            (Mutability::Mutable, [true, true, true]),
+            (Mutability::Immutable, [false, false, false]),
+            (Mutability::ImmutableExcept(filters()), [true, true, false]),
+            (Mutability::MutableExcept(filters()), [false, false, true]),
+        ];
+        for (mutability, expected) in cases {
+            let found =
+                ["buildcache-main", "latest", "latest-1"].map(|tag| mutability.may_move(tag));
+            assert_eq!(found, expected, "{mutability:?}");
+        }
+    }
+
+    #[test]
+    fn a_star_stands_for_any_characters() {
+        let cases = [
+            ("*", "x", true),
+            ("a*", "a", true),
+            ("*-cache", "x-cache", true),
+            ("*-cache", "x-cache-1", false),
+            ("a*b*c", "a-b-c", true),
+            ("a*b*c", "a-c-b", false),
+            ("a*b*b", "a-b", false),
+            ("a**b", "ab", true),
+            ("a", "ab", false),
+        ];
+        for (filter, tag, expected) in cases {
+            assert_eq!(fits(filter, tag), expected, "{filter} {tag}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn stars_agree_with_a_regular_expression(filter in "[ab*]{0,6}", tag in "[ab]{0,8}") {
+            let pattern = format!("^{}$", filter.replace('*', ".*"));
+            let expected = regex::Regex::new(&pattern).unwrap().is_match(&tag);
+            prop_assert_eq!(fits(&filter, &tag), expected);
+        }
+    }
+}

@@ -1,0 +1,225 @@
+//! Where the build's cache is read and written.
+//!
+//! In: inputs, builder, what the event tells of the run, what is known of repositories. Out: a
+//! [`CachePlan`] with its reason in words, and buildx's arguments for it. `auto` takes the builder's
+//! own disk where it outlives the run, with the inline cache for others, else the registry. What
+//! strangers' code makes is never exported, and an export that fails never fails the push.
+//! Backends: <https://docs.docker.com/build/cache/backends/>.
+
+mod choose;
+mod raw;
+mod scope;
+#[cfg(test)]
+mod tests;
+
+use serde::Serialize;
+
+use super::{BuilderPlan, Driver, Remarks};
+use crate::facts::{Engine, Facts, ImageStore};
+use crate::github::origin::Origin;
+use crate::github::workflow::WorkflowRun;
+use crate::image::ImageRef;
+use crate::inputs::attributes;
+use crate::inputs::output_spec::OutputSpec;
+use crate::inputs::{Cache, Inputs};
+
+use choose::Choice;
+
+/// Where a cache is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Kind {
+    None,
+    /// In the image itself.
+    Inline,
+    Registry,
+    /// GitHub's cache service.
+    Gha,
+    /// As `cache-from` and `cache-to` say.
+    Given,
+}
+
+impl Kind {
+    /// The name that the input has for it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Inline => "inline",
+            Self::Registry => "registry",
+            Self::Gha => "gha",
+            Self::Given => "as given",
+        }
+    }
+}
+
+/// What was decided.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct CachePlan {
+    pub kind: Kind,
+    /// Why, in words; empty where it was asked for.
+    pub reason: String,
+    /// One more tag of the image, under which the next run finds its inline cache.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tag: Option<String>,
+    /// The name that the cache is written to, where it has one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub written: Option<String>,
+}
+
+/// The plan, and buildx's arguments for it.
+#[derive(Debug)]
+pub(super) struct Chosen {
+    pub plan: CachePlan,
+    pub from: Vec<String>,
+    pub to: Vec<String>,
+}
+
+/// What there is to decide on.
+pub(super) struct Situation<'a> {
+    pub inputs: &'a Inputs,
+    pub run: Option<&'a WorkflowRun>,
+    pub facts: &'a Facts,
+    pub engine: &'a Engine,
+    pub builder: &'a BuilderPlan,
+    /// The image under all its names.
+    pub references: &'a [ImageRef],
+    pub outputs: &'a [OutputSpec],
+}
+
+/// Decides.
+pub(super) fn choose(situation: &Situation<'_>, remarks: &mut Remarks) -> Chosen {
+    let inputs = situation.inputs;
+    check(inputs, remarks);
+    if !inputs.cache_from.is_empty() || !inputs.cache_to.is_empty() {
+        return given(inputs, remarks);
+    }
+    let nothing = |reason: &str| Chosen::nothing(reason.to_owned());
+    if inputs.call.is_some() {
+        return nothing("");
+    }
+    if inputs.cache == Cache::None {
+        return nothing("");
+    }
+    let origin = situation.run.map(Origin::of);
+    let mut choice = Choice::new(situation, origin.as_ref());
+    choice.settle(remarks);
+    let mut chosen = match choice.kind {
+        Kind::Registry => choice.registry(remarks),
+        Kind::Inline => choice.inline(remarks),
+        Kind::Gha => choice.gha(remarks),
+        Kind::None | Kind::Given => nothing(""),
+    };
+    if inputs.no_cache {
+        // Every step is built anew; the cache is, too.
+        chosen.from.clear();
+    }
+    chosen
+}
+
+impl Chosen {
+    fn nothing(reason: String) -> Self {
+        Self {
+            plan: CachePlan {
+                kind: Kind::None,
+                reason,
+                tag: None,
+                written: None,
+            },
+            from: Vec::new(),
+            to: Vec::new(),
+        }
+    }
+}
+
+/// The raw inputs win.
+fn given(inputs: &Inputs, remarks: &mut Remarks) -> Chosen {
+    let ours = [
+        (
+            "cache",
+            inputs.cache != Cache::Auto && inputs.cache != Cache::None,
+        ),
+        ("cache-ref", inputs.cache_ref.is_some()),
+        ("cache-mode", inputs.cache_mode.is_some()),
+    ];
+    let ignored: Vec<String> = ours
+        .iter()
+        .filter(|(_, given)| *given)
+        .map(|(name, _)| format!("`{name}`"))
+        .collect();
+    if !ignored.is_empty() {
+        remarks.notices.push(format!(
+            "{} is ignored beside `cache-from` and `cache-to`, which win",
+            ignored.join(", ")
+        ));
+    }
+    Chosen {
+        plan: CachePlan {
+            kind: Kind::Given,
+            reason: String::new(),
+            tag: None,
+            written: None,
+        },
+        from: inputs.cache_from.clone(),
+        to: match inputs.call {
+            Some(_) => Vec::new(),
+            None => raw::exports(&inputs.cache_to, remarks),
+        },
+    }
+}
+
+/// What contradicts itself.
+fn check(inputs: &Inputs, remarks: &mut Remarks) {
+    let max = inputs.cache_mode == Some(crate::inputs::CacheMode::Max);
+    if inputs.cache == Cache::Inline && max {
+        remarks.wrong(
+            "cache-mode",
+            "max",
+            "`min` or nothing beside `cache: inline`: an image holds the cache of its own layers only",
+        );
+    }
+    if inputs.cache == Cache::Gha
+        && let Some(name) = &inputs.cache_ref
+    {
+        remarks.wrong(
+            "cache-ref",
+            name,
+            "nothing beside `cache: gha`, which is in no registry",
+        );
+    }
+}
+
+/// Whether the builder's disk is there in the next run: a named builder's in a cluster, and the
+/// Engine's own outside of workflows. A runner may be new for every job, and nothing tells.
+fn disk_lasts(situation: &Situation<'_>) -> bool {
+    match (&situation.builder.kubernetes, situation.builder.driver) {
+        (Some(kubernetes), _) => kubernetes.kept,
+        (None, driver) => driver == Driver::Docker && situation.run.is_none(),
+    }
+}
+
+/// Whether the builder can write caches at all, but for that in the image: not the Engine's own
+/// BuildKit over the classic image store
+/// (<https://docs.docker.com/build/builders/drivers/docker/>).
+fn exports(situation: &Situation<'_>) -> bool {
+    situation.builder.driver != Driver::Docker || situation.engine.store == ImageStore::Containerd
+}
+
+/// Variables for a build whose cache is GitHub's: buildx asks for the service's second version only
+/// when told to, and GitHub Enterprise Server has none
+/// (<https://docs.docker.com/build/cache/backends/gha/>).
+pub(super) fn variables(
+    from: &[String],
+    to: &[String],
+    run: Option<&WorkflowRun>,
+) -> Vec<(String, String)> {
+    let is_gha = |text: &String| {
+        attributes::split(text).is_some_and(|fields| fields.iter().any(|field| field == "type=gha"))
+    };
+    let asked = from.iter().chain(to).any(is_gha);
+    match run {
+        Some(run) if asked && !run.is_enterprise_server() => {
+            vec![("ACTIONS_CACHE_SERVICE_V2".to_owned(), "true".to_owned())]
+        }
+        _ => Vec::new(),
+    }
+}

@@ -1,0 +1,159 @@
+//! The cache: what it spared, where it came from, and what it took.
+//!
+//! In: an [`Outcome`]. Out: a line below the phases, and one more where a run changed nothing.
+
+use std::fmt::Write as _;
+
+use super::markdown::code;
+use super::part::Part;
+use super::tables::without_digest;
+use super::{Outcome, units};
+use crate::plan::CacheKind;
+use crate::timings::{BuildTimings, Phase, Step};
+
+/// The part; empty where nothing was built.
+pub(super) fn part(outcome: &Outcome) -> Part {
+    let Outcome {
+        plan,
+        timings,
+        result,
+        ..
+    } = outcome;
+    let Some(image) = plan.images.first() else {
+        return Part::default();
+    };
+    if timings.total_steps == 0 {
+        return Part::default();
+    }
+    let mut text = String::new();
+    let built = result.as_ref().ok();
+    let missed = first_missed(timings);
+    let unchanged = built
+        .and_then(|built| built.image.as_ref())
+        .is_some_and(|image| image.unchanged);
+    if unchanged && missed.is_none() {
+        text.push_str(
+            "\nNothing changed: every step came from the cache, and the registry had the image under all its tags. \
+             None of it was uploaded.\n",
+        );
+    }
+    let mut facts = vec![match missed {
+        Some(step) => format!(
+            "the first step that ran was {}",
+            code(&without_digest(&step.name))
+        ),
+        None => "no step had to run".to_owned(),
+    }];
+    let caches = outcome.metadata().map(|metadata| &metadata.caches);
+    let import = timings.phase(Phase::CacheImport).union;
+    match caches.map_or(&[][..], |caches| &caches.imported) {
+        [] if import.is_zero() => {}
+        [] => facts.push(format!("none found in {}", units::duration(import))),
+        names => {
+            let names: Vec<String> = names.iter().map(|name| code(name)).collect();
+            facts.push(format!(
+                "read from {} in {}",
+                names.join(", "),
+                units::duration(import)
+            ));
+        }
+    }
+    let export = timings.phase(Phase::CacheExport).union;
+    if caches.is_some_and(|caches| caches.unwritten.is_some()) {
+        facts.push(format!("not written after {}", units::duration(export)));
+    } else if built.is_some() && !image.cache_to.is_empty() {
+        let to = match (&image.cache.written, image.cache.kind) {
+            (Some(name), _) => format!(" to {}", code(name)),
+            (None, CacheKind::Inline) => " into the image".to_owned(),
+            (None, _) => String::new(),
+        };
+        let took = match image.cache.kind {
+            // It is part of the image's export.
+            CacheKind::Inline => String::new(),
+            _ => format!(" in {}", units::duration(export)),
+        };
+        facts.push(format!("written{to}{took}"));
+    }
+    let _ = writeln!(
+        text,
+        "\nCache ({}): {}",
+        image.cache.kind.name(),
+        facts.join(" · ")
+    );
+    Part::text(text)
+}
+
+/// The first step of the Dockerfile that no cache had, by the time at which it began.
+pub(super) fn first_missed(timings: &BuildTimings) -> Option<&Step> {
+    let ran = |step: &&Step| step.phase == Phase::Build && !step.cached;
+    timings.steps.iter().find(ran)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::tests::outcome;
+    use crate::timings::tests::recording::Recording;
+
+    fn told(change: impl FnOnce(&mut Outcome), recording: &str) -> String {
+        let mut outcome = outcome(Recording::open(recording).timings(), Vec::new());
+        change(&mut outcome);
+        part(&outcome).head
+    }
+
+    #[test]
+    fn a_run_that_changed_nothing_says_so() {
+        let unchanged = |outcome: &mut Outcome| {
+            let built = outcome.result.as_mut().unwrap();
+            built.image.as_mut().unwrap().unchanged = true;
+        };
+        let says = |text: &str| text.starts_with("\nNothing changed: ");
+        assert!(says(&told(unchanged, "cached-push")));
+        assert!(!says(&told(|_| {}, "cached-push")));
+        // Steps ran, and made the same.
+        assert!(!says(&told(unchanged, "cold-push")));
+    }
+
+    #[test]
+    fn reading_and_writing_are_told_with_their_time() {
+        let text = told(
+            |outcome| {
+                let built = outcome.result.as_mut().unwrap();
+                built.metadata.caches.imported = vec!["r/a:buildcache".to_owned()];
+                let cache = &mut outcome.plan.images[0].cache;
+                (cache.kind, cache.written) =
+                    (CacheKind::Registry, Some("r/a:buildcache-x".to_owned()));
+            },
+            "registry-cache-import",
+        );
+        for part in [
+            "Cache (registry): ",
+            "read from `r/a:buildcache` in ",
+            " · written to `r/a:buildcache-x` in ",
+        ] {
+            assert!(text.contains(part), "{text}");
+        }
+        let failed = told(
+            |outcome| {
+                let built = outcome.result.as_mut().unwrap();
+                built.metadata.caches.unwritten = Some("403 Forbidden".to_owned());
+            },
+            "registry-cache-import",
+        );
+        assert!(failed.contains(" · not written after "), "{failed}");
+    }
+
+    #[test]
+    fn the_first_step_that_missed_is_named() {
+        let cases = [
+            ("cold-push", Some("[2/6] WORKDIR /app")),
+            ("cached-push", None),
+            ("registry-cache-import", Some("[5/6] COPY . .")),
+        ];
+        for (name, expected) in cases {
+            let timings = Recording::open(name).timings();
+            let found = first_missed(&timings).map(|step| step.name.as_str());
+            assert_eq!(found, expected, "{name}");
+        }
+    }
+}

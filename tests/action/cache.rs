@@ -1,0 +1,142 @@
+//! Where the cache is kept, what buildx is told of it, and what is said when there is none.
+
+use std::fs;
+
+use crate::ran::Ran;
+use crate::runner::{Runner, fixture};
+
+/// A real stream of a build whose caches could not be read.
+fn unread(case: &str) -> String {
+    let name = format!("cache/buildx-0.29.1-engine-28.5.2-cache-{case}.tsv");
+    fs::read_to_string(fixture(&name)).expect(&name)
+}
+
+fn build(ran: &Ran) -> &str {
+    ran.calls
+        .iter()
+        .find(|call| call.starts_with("build "))
+        .unwrap()
+}
+
+fn variables(ran: &Ran) -> Vec<&str> {
+    let lines = ran.build_environment.lines();
+    let mut found: Vec<&str> = lines.filter(|line| line.starts_with("ACTIONS_")).collect();
+    found.sort_unstable();
+    found
+}
+
+#[test]
+fn without_a_word_a_runner_has_its_cache_in_the_registry() {
+    let ran = Runner::new().input("cache", "auto").run().exits(0);
+    let name = "type=registry,ref=registry.test/team/app:buildcache";
+    for words in [
+        format!("--cache-from {name} "),
+        format!(
+            "--cache-to {name},mode=max,image-manifest=true,oci-mediatypes=true,compression=zstd,ignore-error=true "
+        ),
+    ] {
+        assert!(build(&ran).contains(&words), "{}", build(&ran));
+    }
+    ran.says("cache     registry (the builder's disk is new in every run)");
+}
+
+#[test]
+fn githubs_cache_service_gets_the_runners_token_and_its_second_version() {
+    let gha = || {
+        Runner::new()
+            .input("cache", "gha")
+            .variable("ACTIONS_RUNTIME_TOKEN", "token-of-the-cache")
+            .variable("ACTIONS_RESULTS_URL", "https://results.test/")
+            .variable("ACTIONS_CACHE_URL", "https://cache.test/")
+    };
+    let ran = gha().run().exits(0);
+    let flags = "--cache-from type=gha,scope=team/app --cache-to type=gha,mode=max,ignore-error=true,scope=team/app ";
+    assert!(build(&ran).contains(flags), "{}", build(&ran));
+    let given = [
+        "ACTIONS_CACHE_URL=https://cache.test/",
+        "ACTIONS_RESULTS_URL=https://results.test/",
+        "ACTIONS_RUNTIME_TOKEN=token-of-the-cache",
+    ];
+    let second = ["ACTIONS_CACHE_SERVICE_V2=true"];
+    assert_eq!(variables(&ran), [&second[..], &given].concat());
+    assert!(
+        !ran.calls
+            .iter()
+            .any(|call| call.contains("token-of-the-cache"))
+    );
+
+    let enterprise = gha()
+        .variable("GITHUB_SERVER_URL", "https://ghe.test")
+        .run()
+        .exits(0);
+    assert_eq!(variables(&enterprise), given);
+
+    let raw = gha()
+        .input("cache", "auto")
+        .input("cache-to", "type=gha,mode=min")
+        .run()
+        .exits(0);
+    assert!(variables(&raw).contains(&second[0]));
+    assert!(
+        build(&raw).contains("--cache-to type=gha,mode=min "),
+        "{}",
+        build(&raw)
+    );
+
+    let without = Runner::new().input("cache", "gha").run().exits(0);
+    assert_eq!(variables(&without), [""; 0]);
+    assert!(without.annotations("notice")[0].contains("needs GitHub's cache service"));
+}
+
+#[test]
+fn caches_that_can_not_be_read_are_one_notice() {
+    let missing = Runner::new().stream(&unread("missing")).run().exits(0);
+    let [notice] = missing.annotations("notice")[..] else {
+        panic!("{}", missing.log);
+    };
+    assert!(notice.contains("no cache was read; "), "{notice}");
+    assert_eq!(missing.annotations("warning"), [""; 0]);
+    assert!(!missing.log.contains("failed: "), "{}", missing.log);
+
+    let fallback = Runner::new().stream(&unread("fallback")).run().exits(0);
+    assert_eq!(fallback.annotations("notice"), [""; 0]);
+    fallback.says("`registry.test/timings/none:a` does not exist yet");
+
+    let refused = Runner::new().stream(&unread("refused")).run().exits(0);
+    assert_eq!(refused.annotations("notice").len(), 1);
+    let [warning] = refused.annotations("warning")[..] else {
+        panic!("{}", refused.log);
+    };
+    assert!(
+        warning.contains("the cache could not be written"),
+        "{warning}"
+    );
+    assert!(
+        refused.summary.contains("not written after"),
+        "{}",
+        refused.summary
+    );
+}
+
+#[test]
+fn a_frozen_cache_is_told_before_anything_is_built() {
+    let ran = Runner::bare()
+        .variable("PATH", "/nowhere")
+        .arguments(&[
+            "plan",
+            "--fact",
+            "buildx=0.37.1",
+            "--fact",
+            "store=classic",
+            "--fact",
+            "immutable=registry.test/a!v*",
+            "--tags",
+            "registry.test/a:1",
+        ])
+        .run()
+        .exits(0);
+    let plan: serde_json::Value = serde_json::from_str(&ran.log).unwrap();
+    assert!(plan["images"][0]["cache_to"].as_array().unwrap().is_empty());
+    let warning = plan["warnings"][0].as_str().unwrap();
+    assert!(warning.contains("could be written once only"), "{warning}");
+}
