@@ -69,11 +69,11 @@ compare: build
 picture: build
 	$(RIG) exec -- tests/report/picture
 
-# What the action costs beside buildx and the network, and what each cache spares.
+# What the action costs beside buildx and the network, what each cache spares, and how long builders take to boot.
 bench:
 	$(CARGO) build --locked --package rig
-	$(CARGO) bench --locked --workspace --bench overhead --bench boot --bench cache --no-run
-	$(RIG) exec -- $(CARGO) bench --locked --workspace --no-fail-fast --bench overhead --bench boot --bench cache
+	$(CARGO) bench --locked --workspace --bench overhead --bench cache --bench boot --no-run
+	$(RIG) exec -- $(CARGO) bench --locked --workspace --no-fail-fast --bench overhead --bench cache --bench boot
 
 # The binary as it is shipped.
 release:

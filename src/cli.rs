@@ -152,7 +152,7 @@ fn argument(spec: &'static Spec) -> Arg {
             .hide_possible_values(true)
             .value_name("NAME"),
         Kind::Integer { .. } => argument.value_name("NUMBER"),
-        Kind::Secret | Kind::Secrets => argument
+        Kind::Secret | Kind::Secrets | Kind::Logins => argument
             .long(format!("{}-file", spec.name))
             .help(format!("File that holds it: {}", spec.help))
             .value_name("PATH"),
@@ -167,7 +167,7 @@ fn flags(matches: &ArgMatches) -> Flags {
         let values = all(matches, spec.name);
         match (spec.kind, values.first()) {
             (_, None) => {}
-            (Kind::Secret | Kind::Secrets, Some(path)) => {
+            (Kind::Secret | Kind::Secrets | Kind::Logins, Some(path)) => {
                 flags.secret_files.push((spec.name, PathBuf::from(path)));
             }
             // One item a line is what every list grammar reads.

@@ -20,16 +20,29 @@ impl fmt::Debug for Env {
     }
 }
 
-/// The names of our variables that no child needs: the action's inputs, some of them secret.
-/// Whoever runs as the same user can read a child's environment.
+/// Secrets that AWS and the runner put into the environment. Other variables of theirs are not secret:
+/// regions, endpoints, names of files.
+pub(crate) const SECRETS: &[&str] = &[
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+    "ACTIONS_ID_TOKEN_REQUEST_TOKEN",
+    "ACTIONS_RUNTIME_TOKEN",
+];
+
+/// The names of variables that no child gets, unless it is given them by name: the action's inputs,
+/// and [`SECRETS`]. Whoever runs as the same user can read a child's environment.
 #[expect(
     clippy::disallowed_methods,
     reason = "beside the snapshot the one place that reads the process environment"
 )]
-pub(crate) fn variables_of_inputs() -> Vec<OsString> {
+pub(crate) fn withheld() -> Vec<OsString> {
     std::env::vars_os()
         .map(|(name, _)| name)
-        .filter(|name| name.as_encoded_bytes().starts_with(b"INPUT_"))
+        .filter(|name| {
+            name.as_encoded_bytes().starts_with(b"INPUT_")
+                || SECRETS.iter().any(|secret| name == secret)
+        })
         .collect()
 }
 

@@ -19,6 +19,7 @@ use crate::facts::cluster::ClusterError;
 use crate::inputs::InputError;
 use crate::mounts::Unseen;
 use crate::plan::{PlanError, list};
+use crate::preflight::PreflightError;
 use crate::report::ReportError;
 
 /// A run that did not end well.
@@ -42,6 +43,8 @@ pub(crate) enum Error {
     Credentials(#[from] CredentialsError),
     #[error(transparent)]
     Cluster(#[from] ClusterError),
+    #[error(transparent)]
+    Preflight(#[from] PreflightError),
     #[error(transparent)]
     Builder(#[from] BuilderError),
     #[error("{second}, after the cluster could not build: {first}")]
@@ -94,6 +97,7 @@ impl Error {
             | Self::Folder(_)
             | Self::Credentials(_)
             | Self::Cluster(_)
+            | Self::Preflight(_)
             | Self::Builder(_)
             | Self::Report(_)
             | Self::Cancelled => 3,
@@ -103,7 +107,8 @@ impl Error {
     /// The error, explained by a reason why the run has no secrets, if it is about rights.
     pub(crate) fn explained(self, without_secrets: impl FnOnce() -> Option<String>) -> Self {
         let about_rights = match &self {
-            Self::Credentials(_) => true,
+            Self::Credentials(_) | Self::Cluster(ClusterError::Session { .. }) => true,
+            Self::Preflight(error) => error.is_refusal(),
             Self::Build(_) => self.failure().is_some_and(Failure::is_refusal),
             _ => false,
         };
@@ -138,6 +143,7 @@ impl Error {
             Self::Facts(error) => error.hint(),
             Self::Credentials(error) => error.hint(),
             Self::Cluster(error) => error.hint(),
+            Self::Preflight(error) => error.hint(),
             Self::Builder(error) => error.hint(),
             Self::Fallback { second, .. } => second.hint(),
             Self::Build(error) => error.hint(),

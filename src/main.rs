@@ -11,7 +11,7 @@
 //!
 //! - [`env`](mod@env), [`cli`]: what was typed; [`inputs`]: the same, checked field by field
 //! - [`facts`]: what this machine has; [`plan`]: what will be done, pure; [`check`]: files it names
-//! - [`credentials`], [`builder`], [`build`], [`push`]: the work, each through [`process`]
+//! - [`credentials`], [`preflight`], [`builder`], [`build`], [`push`]: the work, each through [`process`]
 //! - [`timings`]: where the time went, pure; [`report`]: outputs, summary, timings file
 //! - [`github`], [`log`]: the runner's formats; [`error`]: how a run fails; [`post`]: the post step;
 //!   [`folder`]: the run's own
@@ -48,6 +48,7 @@ mod other_actions;
 mod owner;
 mod plan;
 mod post;
+mod preflight;
 mod process;
 mod proxy;
 mod push;

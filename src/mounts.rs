@@ -24,6 +24,7 @@ const PATH_INPUTS: &[&str] = &[
     "cache-from",
     "cache-to",
     "context",
+    "create-repository",
     "file",
     "outputs",
     "secret-files",

@@ -6,7 +6,7 @@
 //! found` (<https://github.com/moby/buildkit/blob/73ed6825c4b7569379ef89df0aedcdbe64473d31/solver/llbsolver/bridge.go>,
 //! `loadResult`), `exporting cache to registry` where `ignore-error=true` is set.
 
-use super::failure;
+use super::catalogue;
 use super::progress::{Progress, Step, one_line};
 
 /// How BuildKit names the reading of a cache.
@@ -124,7 +124,8 @@ impl Caches {
     /// A line about a cache that could not be written.
     pub(super) fn unwritten_words(&self) -> Option<String> {
         let error = self.unwritten.as_ref()?;
-        let hint = failure::hint(error).map_or_else(String::new, |hint| format!(" ({hint})"));
+        let hint =
+            catalogue::find(error).map_or_else(String::new, |entry| format!(" ({})", entry.hint));
         Some(format!(
             "the cache could not be written, the next build will be slower: {error}{hint}"
         ))

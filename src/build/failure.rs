@@ -6,7 +6,9 @@
 
 use std::fmt;
 
+use super::catalogue;
 use super::progress::Progress;
+use crate::image::Registry;
 
 /// A failed build.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -49,7 +51,7 @@ impl Failure {
 
     /// What to do next, when the words are known.
     pub(crate) fn hint(&self) -> Option<String> {
-        hint(&self.message).map(str::to_owned)
+        catalogue::find(&self.message).map(|entry| entry.hint.to_owned())
     }
 
     /// Whether buildx lost its connection to the builder, as gRPC words it
@@ -61,110 +63,65 @@ impl Failure {
 
     /// Whether a registry refused for want of rights.
     pub(crate) fn is_refusal(&self) -> bool {
-        let message = self.message.to_lowercase();
-        REFUSALS.iter().any(|words| message.contains(words))
+        catalogue::find(&self.message).is_some_and(|entry| entry.is_refusal)
+    }
+
+    /// Whether a push to Amazon ECR may have ended because its token ran out. Asked with HEAD, the
+    /// registry can't say why it refuses.
+    pub(crate) fn may_be_expired_login(&self) -> bool {
+        let host = self.message.split_once("https://");
+        let host = host.and_then(|(_, url)| url.split('/').next());
+        let is_ecr = host.is_some_and(|host| matches!(Registry::from_host(host), Registry::Ecr(_)));
+        let without_words = is_ecr
+            && self.message.contains("HEAD request")
+            && self.message.contains("403 Forbidden");
+        self.is_of_push() && (without_words || self.message.contains(catalogue::EXPIRED))
+    }
+
+    /// Whether it is a push that failed, or the way to the builder; no step of the Dockerfile.
+    fn is_of_push(&self) -> bool {
+        match &self.step {
+            Some(step) => PUSHING.iter().any(|start| step.starts_with(start)),
+            // buildx did not get to the builder, or lost it on the way back.
+            None => BETWEEN.iter().any(|words| self.message.contains(words)),
+        }
+    }
+
+    /// Whether the same may succeed a moment later: a push, or the way to the builder, that a passing
+    /// fault ended. Never a step of the Dockerfile, whatever it says. Amazon ECR cuts uploads to
+    /// repositories that don't exist, so that `seen` tells which ones do, as `registry/repository`.
+    pub(crate) fn passes(&self, seen: &dyn Fn(&str) -> bool) -> bool {
+        self.is_of_push()
+            && catalogue::find(&self.message).is_some_and(|entry| entry.passes)
+            && !(catalogue::may_be_missing_repository(&self.message)
+                && self.ecr_repository().is_some_and(|name| !seen(&name)))
+    }
+
+    /// The repository of Amazon ECR that an upload went to: `https://<host>/v2/<name>/blobs/uploads/`.
+    fn ecr_repository(&self) -> Option<String> {
+        let (_, url) = self.message.split_once("https://")?;
+        let (host, rest) = url.split_once("/v2/")?;
+        let (name, _) = rest.split_once("/blobs/uploads")?;
+        let is_ecr = matches!(Registry::from_host(host), Registry::Ecr(_));
+        is_ecr.then(|| format!("{host}/{name}"))
     }
 }
 
-/// What to do about an error, when its words are known.
-pub(super) fn hint(error: &str) -> Option<&'static str> {
-    let error = error.to_lowercase();
-    HINTS
-        .iter()
-        .find(|(words, _)| words.iter().all(|word| error.contains(word)))
-        .map(|(_, hint)| *hint)
-}
-
-/// Words of registries that want a login, another one, or one with more rights.
-const REFUSALS: &[&str] = &[
-    "401 unauthorized",
-    "403 forbidden",
-    "authorization failed",
-    "denied",
-    "no basic auth credentials",
+/// How the names of BuildKit's steps begin that push
+/// (<https://github.com/moby/buildkit/blob/73ed6825c4b7569379ef89df0aedcdbe64473d31/solver/llbsolver/solver.go>).
+const PUSHING: &[&str] = &[
+    "exporting to ",
+    "exporting cache to ",
+    "exporting config",
+    "pushing ",
 ];
 
-/// Words of registries and BuildKit, all of which have to occur, and what helps. ECR's wording:
-/// <https://docs.aws.amazon.com/AmazonECR/latest/userguide/troubleshooting.html> and the reports in
-/// <https://github.com/aws/containers-roadmap/issues/1970> (a missing repository ends the upload
-/// without an answer).
-const HINTS: &[(&[&str], &str)] = &[
-    (
-        &["cannot be overwritten because the", "is immutable"],
-        "the tag exists and the repository keeps tags as they are: push another tag",
-    ),
-    (
-        &["authorization token has expired"],
-        "the login ran out: get AWS credentials right before this step",
-    ),
-    (
-        &["no basic auth credentials"],
-        "the registry wants a login and none is known for it",
-    ),
-    (
-        &["401 unauthorized"],
-        "the registry wants another login: is the account and region of the image name right?",
-    ),
-    (
-        &["403 forbidden"],
-        "the login lacks rights on this repository: it needs ecr:BatchCheckLayerAvailability, \
-         ecr:InitiateLayerUpload, ecr:UploadLayerPart, ecr:CompleteLayerUpload, ecr:PutImage and ecr:BatchGetImage",
-    ),
-    (&["denied:"], "the login lacks rights on this repository"),
-    (
-        &["name unknown"],
-        "the repository does not exist: create it, or mend its name",
-    ),
-    (
-        &["blobs/uploads", "eof"],
-        "Amazon ECR ends an upload like this when the repository does not exist: create it, or mend its name",
-    ),
-    (
-        &["server gave http response to https client"],
-        "the registry speaks plain HTTP: BuildKit accepts that on localhost, else it must be set up as insecure",
-    ),
-    (
-        &["connection refused"],
-        "nothing listens at this address; `localhost` is the machine that BuildKit runs on",
-    ),
-    (
-        &["no such host"],
-        "the host name can't be resolved where BuildKit runs",
-    ),
-    (
-        &["certificate signed by unknown authority"],
-        "BuildKit does not know who vouches for this host: a builder in a container gets the certificates that SSL_CERT_FILE or \
-         NODE_EXTRA_CA_CERTS names; the Engine's own trusts what its machine does (`/etc/docker/certs.d/HOST/ca.crt`)",
-    ),
-    (
-        &["no space left on device"],
-        "the builder's disk is full: free some, or use a runner with a larger one",
-    ),
-    (
-        &["toomanyrequests"],
-        "the registry limits pulls: log in, or use a mirror of the base image",
-    ),
-    (
-        &["is not allowed by build daemon configuration"],
-        "the builder's BuildKit does not grant this right: `driver: docker-container` makes one that \
-         does, unless `buildkitd-flags` say otherwise",
-    ),
-    (
-        &["network.host is not allowed"],
-        "a step asks for this right: grant it with `allow: network.host`",
-    ),
-    (
-        &["security.insecure is not allowed"],
-        "a step asks for this right: grant it with `allow: security.insecure`",
-    ),
-    (
-        &["index annotations not supported"],
-        "`index:` annotations need an index: several platforms, or an attestation as `provenance: true`",
-    ),
-    (
-        &["exec format error"],
-        "the step needs another architecture: run docker/setup-qemu-action before this step",
-    ),
+/// What buildx says when it does not reach the builder, or the push failed outside of a step.
+const BETWEEN: &[&str] = &[
+    "failed to push",
+    "error dialing backend",
+    "error while dialing",
+    "error reading server preface",
 ];
 
 fn place(text: &[String]) -> Option<(String, u32)> {
@@ -232,41 +189,76 @@ mod tests {
         assert_eq!(failure.hint(), None);
     }
 
-    #[test]
-    fn what_registries_say_has_a_hint() {
-        let cases = [
-            (
-                "tag invalid: The image tag 'v1' already exists in the 'app' repository and cannot be overwritten because the tag is immutable.",
-                "another tag",
-            ),
-            (
-                "failed to push r/app: unexpected status from HEAD request to https://r/v2/: 403 Forbidden",
-                "ecr:PutImage",
-            ),
-            (
-                "failed to do request: Post \"https://r/v2/app/blobs/uploads/\": EOF",
-                "does not exist",
-            ),
-            (
-                "dial tcp 127.0.0.1:1: connect: connection refused",
-                "nothing listens",
-            ),
-            (
-                "tls: failed to verify certificate: x509: certificate signed by unknown authority",
-                "SSL_CERT_FILE",
-            ),
-            (
-                "granting entitlement security.insecure is not allowed by build daemon configuration",
-                "docker-container",
-            ),
-        ];
-        for (message, part) in cases {
-            let failure = Failure {
-                message: message.to_owned(),
-                ..Failure::default()
-            };
-            let hint = failure.hint().unwrap_or_default();
-            assert!(hint.contains(part), "{message}: {hint}");
+    fn failure(step: Option<&str>, message: &str) -> Failure {
+        Failure {
+            step: step.map(str::to_owned),
+            message: message.to_owned(),
+            ..Failure::default()
         }
+    }
+
+    #[test]
+    fn only_what_passes_in_a_push_is_tried_again() {
+        let broken = "failed to push x: unexpected status from PUT request to https://x/v2/a: 503 Service Unavailable";
+        let cases = [
+            ("a push", Some("exporting to image"), broken, true),
+            ("a cache", Some("exporting cache to registry"), broken, true),
+            ("a push outside of a step", None, broken, true),
+            (
+                "a refusal",
+                Some("exporting to image"),
+                "failed to push x: 403 Forbidden",
+                false,
+            ),
+            (
+                "unknown words",
+                Some("exporting to image"),
+                "failed to push x",
+                false,
+            ),
+            (
+                "a step that pushes",
+                Some("[2/2] RUN make push"),
+                broken,
+                false,
+            ),
+            (
+                "a step in a stage of that name",
+                Some("[exporting 2/2] RUN x"),
+                broken,
+                false,
+            ),
+            (
+                "a base image",
+                Some("[internal] load metadata for docker.io/library/x"),
+                broken,
+                false,
+            ),
+            (
+                "a kubelet",
+                None,
+                "ERROR: error dialing backend: remote error: tls: internal error",
+                true,
+            ),
+            ("buildx itself", None, "unexpected EOF", false),
+        ];
+        for (name, step, message, expected) in cases {
+            assert_eq!(failure(step, message).passes(&|_| true), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn an_upload_that_ecr_cuts_is_tried_again_where_the_repository_is_known() {
+        let host = "123456789012.dkr.ecr.eu-west-1.amazonaws.com";
+        let cut = |host: &str| {
+            let message = format!(
+                "failed to push x: failed to do request: Post \"https://{host}/v2/team/app/blobs/uploads/\": EOF"
+            );
+            failure(Some("exporting to image"), &message)
+        };
+        let address = format!("{host}/team/app");
+        assert!(cut(host).passes(&|seen| seen == address));
+        assert!(!cut(host).passes(&|_| false));
+        assert!(cut("ghcr.io").passes(&|_| false));
     }
 }

@@ -126,20 +126,22 @@ pub(crate) fn is_ours(name: &str) -> bool {
         .is_some_and(|id| !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_alphanumeric()))
 }
 
-/// Makes the builder ready; the recorder hears what its boot consists of.
+/// Makes the builder ready; the recorder hears what its boot consists of. `stop` ends the boot
+/// alone, with the run's own `cancel` there is less time to clean up.
 ///
 /// # Errors
-/// When it does not boot, or lacks a platform. What was created is removed again.
+/// When it does not boot, is stopped, or lacks a platform. What was created is removed again.
 pub(crate) async fn start(
     plan: &BuilderPlan,
     platforms: &[String],
     tool: Tool,
     recorder: &mut Recorder,
+    stop: &CancellationToken,
     cancel: &CancellationToken,
 ) -> Result<Builder, BuilderError> {
     let kind = match (&plan.kubernetes, plan.driver) {
         (Some(kubernetes), _) => {
-            let running = Box::pin(kubernetes::start(plan, kubernetes, &tool, cancel)).await?;
+            let running = Box::pin(kubernetes::start(plan, kubernetes, &tool, stop)).await?;
             Kind::Cluster(Box::new(running))
         }
         (None, Driver::DockerContainer) => Kind::Container,
@@ -152,9 +154,9 @@ pub(crate) async fn start(
     };
     let ready = async {
         if matches!(builder.kind, Kind::Container) {
-            local::boot(plan, &builder.tool, recorder, cancel).await?;
+            local::boot(plan, &builder.tool, recorder, stop).await?;
         }
-        local::check_platforms(plan, platforms, &builder.tool, cancel).await
+        local::check_platforms(plan, platforms, &builder.tool, stop).await
     };
     match ready.await {
         Ok(()) => Ok(builder),

@@ -10,7 +10,7 @@ use thiserror::Error;
 
 use crate::env::Env;
 use crate::mounts;
-use crate::plan::{self, ImagePlan, LARGEST_SECRET, Plan, SecretSource};
+use crate::plan::{self, ImagePlan, LARGEST_SECRET, LifecyclePolicy, Plan, SecretSource};
 
 /// Things that the plan names are not there.
 #[derive(Debug, Error)]
@@ -62,7 +62,8 @@ impl Missing {
     }
 }
 
-/// Looks for contexts, the Dockerfile, secrets, SSH keys and the folder of the timings file.
+/// Looks for contexts, the Dockerfile, secrets, SSH keys, the lifecycle policy and the folder of the
+/// timings file.
 ///
 /// # Errors
 /// With all that are missing.
@@ -85,11 +86,31 @@ pub(crate) fn files(plan: &Plan, env: &Env) -> Result<(), CheckError> {
             search.path("timings-file", path, expected, None);
         }
     }
+    if let Some(LifecyclePolicy::File(path)) = plan
+        .create_repository
+        .as_ref()
+        .map(|new| &new.lifecycle_policy)
+        && !is_json(path)
+    {
+        let hint = "`lifecycle-policy=none` gives no policy, without the attribute ours is given";
+        search.path(
+            "create-repository",
+            path,
+            "a lifecycle policy, a file with JSON",
+            Some(hint),
+        );
+    }
     if search.missing.is_empty() {
         Ok(())
     } else {
         Err(CheckError(search.missing))
     }
+}
+
+/// Whether there is a file with a JSON object.
+fn is_json(path: &Path) -> bool {
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(&text).is_ok()
 }
 
 struct Search<'a> {

@@ -1,14 +1,9 @@
-//! ECR authorization tokens, by the AWS SDK's standard chain of credentials.
+//! ECR authorization tokens.
 //!
-//! In: a registry, or a region. Out: a token, which is a password for the user `AWS`, good for 12
-//! hours (<https://docs.aws.amazon.com/AmazonECR/latest/userguide/registry_auth.html>).
+//! In: a session at AWS, and a registry or a region. Out: a token, which is a password for the user
+//! `AWS`, good for 12 hours (<https://docs.aws.amazon.com/AmazonECR/latest/userguide/registry_auth.html>).
 
-use std::error::Error as _;
-use std::time::Duration;
-
-use aws_config::Region;
-use aws_config::timeout::TimeoutConfig;
-use aws_sdk_ecr::error::{DisplayErrorContext, ProvideErrorMetadata as _};
+use aws_sdk_ecr::error::{ProvideErrorMetadata, SdkError};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
@@ -16,16 +11,16 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::image::EcrRegistry;
-
-/// How long one request may take, AWS credentials included. The SDK by itself waits for ever.
-const ATTEMPT: Duration = Duration::from_secs(8);
-
-/// How long to try in all.
-const PATIENCE: Duration = Duration::from_secs(20);
+use super::aws::error::words;
+use super::aws::{Session, SessionError};
+use crate::image::{EcrRegistry, Registry};
 
 /// The user name of every ECR login.
 pub(crate) const USER: &str = "AWS";
+
+/// Where ECR Public's API is, wherever one pushes from
+/// (<https://docs.aws.amazon.com/AmazonECR/latest/public/public-registry-auth.html>).
+const PUBLIC_REGION: &str = "us-east-1";
 
 /// A password for a registry, and until when it is good.
 #[derive(Debug, Clone)]
@@ -50,105 +45,152 @@ pub(crate) enum EcrError {
         subject: String,
         reason: String,
         code: Option<String>,
+        /// Whether it was ECR Public that was asked.
+        public: bool,
     },
     #[error("could not get an ECR token for {subject}: the answer holds no usable token")]
     Answer { subject: String },
     #[error("could not get an ECR token: no AWS region is known")]
     NoRegion,
+    #[error("could not get an ECR token for {subject}")]
+    Session {
+        subject: String,
+        #[source]
+        source: SessionError,
+    },
 }
 
 impl EcrError {
     pub(crate) fn hint(&self) -> Option<String> {
         let hint = match self {
+            Self::Session { source, .. } => return source.hint(),
             Self::NoRegion => "set the input `aws-region`, or AWS_REGION",
-            Self::Denied {
-                code: Some(code), ..
-            } if code == "AccessDeniedException" => {
-                "the role needs `ecr:GetAuthorizationToken` on `*`"
-            }
-            Self::Denied {
-                code: Some(code), ..
-            } if code.contains("ExpiredToken") || code.contains("UnrecognizedClient") => {
-                "the AWS credentials are expired or wrong: run aws-actions/configure-aws-credentials \
-                 right before this step"
-            }
-            Self::Denied { code: None, .. } => {
-                "are there AWS credentials? Run aws-actions/configure-aws-credentials before this \
-                 step, with `permissions: id-token: write`"
-            }
-            Self::Denied { .. } | Self::Answer { .. } => return None,
+            Self::Denied { code, public, .. } => match code.as_deref() {
+                Some("AccessDeniedException") if *public => {
+                    "the role needs `ecr-public:GetAuthorizationToken` and \
+                     `sts:GetServiceBearerToken` on `*`"
+                }
+                Some("AccessDeniedException") => {
+                    "the role needs `ecr:GetAuthorizationToken` on `*`"
+                }
+                Some(code)
+                    if code.contains("ExpiredToken")
+                        || code.contains("UnrecognizedClient")
+                        || code.contains("InvalidSignature") =>
+                {
+                    "the AWS credentials are expired or wrong: give the input `role-to-assume`, or run \
+                     aws-actions/configure-aws-credentials right before this step"
+                }
+                Some(_) => return None,
+                None => {
+                    "can this machine reach AWS in that region, through its proxy (HTTPS_PROXY) where \
+                     it has one?"
+                }
+            },
+            Self::Answer { .. } => return None,
         };
         Some(hint.to_owned())
     }
+
+    fn denied<E>(subject: &str, public: bool, error: &SdkError<E>) -> Self
+    where
+        E: ProvideErrorMetadata + std::error::Error + 'static,
+    {
+        let reason = match (error.code(), error.message()) {
+            (Some(code), Some(message)) => format!("{code}: {message}"),
+            _ => words(error),
+        };
+        Self::Denied {
+            subject: subject.to_owned(),
+            reason,
+            code: error.code().map(str::to_owned),
+            public,
+        }
+    }
 }
 
-/// Gets a token for a registry.
-pub(crate) async fn token(registry: &EcrRegistry) -> Result<Token, EcrError> {
+/// Gets a token for a registry; none for one that is not Amazon's.
+pub(crate) async fn token(
+    registry: &Registry,
+    session: &Session,
+) -> Result<Option<Token>, EcrError> {
+    match registry {
+        Registry::Ecr(registry) => private(registry, session).await.map(Some),
+        Registry::EcrPublic { host } => public(host, session).await.map(Some),
+        Registry::Other { .. } => Ok(None),
+    }
+}
+
+async fn private(registry: &EcrRegistry, session: &Session) -> Result<Token, EcrError> {
     let subject = format!("`{}`", registry.host);
-    let region = Region::new(registry.region.clone());
-    Ok(authorize(Some(region), subject).await?.token)
+    let config = session
+        .config_for(registry)
+        .await
+        .map_err(failed(&subject))?;
+    Ok(authorize(&config, subject).await?.token)
 }
 
-/// Gets a token for the registry of the account that the AWS credentials belong to.
-pub(crate) async fn own_registry(region: Option<&str>) -> Result<Authorization, EcrError> {
-    let region = region.map(|region| Region::new(region.to_owned()));
-    authorize(region, "the account's own registry".to_owned()).await
-}
-
-async fn authorize(region: Option<Region>, subject: String) -> Result<Authorization, EcrError> {
-    let timeouts = TimeoutConfig::builder()
-        .operation_attempt_timeout(ATTEMPT)
-        .operation_timeout(PATIENCE);
-    let mut loader = aws_config::from_env().timeout_config(timeouts.build());
-    if let Some(region) = region {
-        loader = loader.region(region);
-    }
-    let config = loader.load().await;
-    if config.region().is_none() {
-        return Err(EcrError::NoRegion);
-    }
-    let answer = aws_sdk_ecr::Client::new(&config)
+async fn public(host: &str, session: &Session) -> Result<Token, EcrError> {
+    let subject = format!("`{host}`");
+    let config = session.config(Some(PUBLIC_REGION)).await;
+    let config = config.map_err(failed(&subject))?;
+    let answer = aws_sdk_ecrpublic::Client::new(&config)
         .get_authorization_token()
         .send()
         .await
-        .map_err(|error| EcrError::Denied {
-            code: error.code().map(str::to_owned),
-            reason: reason(&error),
-            subject: subject.clone(),
-        })?;
-    let first = answer.authorization_data().first();
-    let (Some(encoded), Some(endpoint)) = (
-        first.and_then(|data| data.authorization_token()),
-        first.and_then(|data| data.proxy_endpoint()),
-    ) else {
-        return Err(EcrError::Answer { subject });
-    };
-    let expires = first
-        .and_then(|data| data.expires_at())
-        .and_then(|time| Timestamp::from_second(time.secs()).ok())
-        .unwrap_or(Timestamp::MIN);
-    let password = password(encoded).ok_or(EcrError::Answer { subject })?;
-    Ok(Authorization {
-        token: Token { password, expires },
-        host: endpoint
-            .trim_start_matches("https://")
-            .trim_end_matches('/')
-            .to_owned(),
-    })
+        .map_err(|error| EcrError::denied(&subject, true, &error))?;
+    let data = answer.authorization_data;
+    let token = data.and_then(|data| read(data.authorization_token()?, data.expires_at()?.secs()));
+    token.ok_or(EcrError::Answer { subject })
 }
 
-/// The service's own words where there are any, else the whole chain of causes.
-fn reason<E>(error: &aws_sdk_ecr::error::SdkError<E>) -> String
-where
-    E: aws_sdk_ecr::error::ProvideErrorMetadata + std::error::Error + 'static,
-{
-    match (error.code(), error.message()) {
-        (Some(code), Some(message)) => format!("{code}: {message}"),
-        _ => error.source().map_or_else(
-            || error.to_string(),
-            |source| DisplayErrorContext(source).to_string(),
-        ),
+/// Gets a token for the registry of the account that the AWS credentials belong to.
+pub(crate) async fn own_registry(
+    region: Option<&str>,
+    session: &Session,
+) -> Result<Authorization, EcrError> {
+    let subject = "the account's own registry".to_owned();
+    let config = session.config(region).await.map_err(failed(&subject))?;
+    if config.region().is_none() {
+        return Err(EcrError::NoRegion);
     }
+    authorize(&config, subject).await
+}
+
+fn failed(subject: &str) -> impl FnOnce(SessionError) -> EcrError {
+    let subject = subject.to_owned();
+    move |source| EcrError::Session { subject, source }
+}
+
+async fn authorize(
+    config: &aws_config::SdkConfig,
+    subject: String,
+) -> Result<Authorization, EcrError> {
+    let answer = aws_sdk_ecr::Client::new(config)
+        .get_authorization_token()
+        .send()
+        .await
+        .map_err(|error| EcrError::denied(&subject, false, &error))?;
+    let first = answer.authorization_data().first();
+    let read = first.and_then(|data| {
+        Some(Authorization {
+            token: read(data.authorization_token()?, data.expires_at()?.secs())?,
+            host: data
+                .proxy_endpoint()?
+                .trim_start_matches("https://")
+                .trim_end_matches('/')
+                .to_owned(),
+        })
+    });
+    read.ok_or(EcrError::Answer { subject })
+}
+
+/// Reads an answer's token; it ends at so many seconds after 1970.
+fn read(encoded: &str, expires: i64) -> Option<Token> {
+    Some(Token {
+        password: password(encoded)?,
+        expires: Timestamp::from_second(expires).unwrap_or(Timestamp::MIN),
+    })
 }
 
 /// The password in a token: base64 of `AWS:<password>`.

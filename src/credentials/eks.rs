@@ -1,7 +1,7 @@
 //! Tokens for Amazon EKS: `fast-ecr-push eks-token`, an exec credential plugin as kubectl, buildx
 //! and kube call them, in place of `aws eks get-token`.
 //!
-//! In: a cluster's name and region, the AWS credentials of the environment. Out: an
+//! In: a cluster's name and region, the session that the run shares or the environment's. Out: an
 //! `ExecCredential` on standard output
 //! (<https://kubernetes.io/docs/reference/config-api/client-authentication.v1/>). The token is a
 //! presigned `GetCallerIdentity`, which the cluster sends to STS; it is good for 15 minutes, so that
@@ -12,7 +12,6 @@ use std::io::{self, Write as _};
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
 
-use aws_config::Region;
 use aws_config::sts::AssumeRoleProvider;
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::{ProvideCredentials as _, SharedCredentialsProvider};
@@ -26,6 +25,8 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use thiserror::Error;
 
+use super::aws::error::words;
+use super::aws::{Session, SessionError};
 use crate::env::Env;
 use crate::image::Partition;
 
@@ -84,6 +85,12 @@ pub(crate) enum EksError {
     NoRegion { cluster: String },
     #[error("could not make a token for the cluster `{cluster}`: {reason}")]
     Credentials { cluster: String, reason: String },
+    #[error("could not make a token for the cluster `{cluster}`")]
+    Session {
+        cluster: String,
+        #[source]
+        source: SessionError,
+    },
     #[error("could not sign a token for the cluster `{cluster}`: {reason}")]
     Sign { cluster: String, reason: String },
 }
@@ -91,14 +98,14 @@ pub(crate) enum EksError {
 /// Prints a token. Whoever called shows standard error to the user.
 pub(crate) async fn run(request: &TokenRequest, env: &Env) -> ExitCode {
     let now = SystemTime::now();
-    let written = match make(request, now).await {
+    let written = match make(request, env, now).await {
         Ok(token) => {
             let info = env.get("KUBERNETES_EXEC_INFO");
             writeln!(io::stdout(), "{}", answer(&token, info, now))
         }
         Err(error) => {
             // A reader that went away can't be told.
-            let _ = writeln!(io::stderr(), "fast-ecr-push: {error}");
+            let _ = writeln!(io::stderr(), "fast-ecr-push: {}", words(&error));
             return ExitCode::FAILURE;
         }
     };
@@ -108,16 +115,17 @@ pub(crate) async fn run(request: &TokenRequest, env: &Env) -> ExitCode {
     }
 }
 
-async fn make(request: &TokenRequest, now: SystemTime) -> Result<String, EksError> {
+async fn make(request: &TokenRequest, env: &Env, now: SystemTime) -> Result<String, EksError> {
     let cluster = || request.cluster.clone();
-    let mut loader = aws_config::from_env();
-    if let Some(region) = &request.region {
-        loader = loader.region(Region::new(region.clone()));
-    }
-    if let Some(profile) = &request.profile {
-        loader = loader.profile_name(profile);
-    }
-    let config = loader.load().await;
+    let session = |source| EksError::Session {
+        cluster: cluster(),
+        source,
+    };
+    let aws = Session::of_run(env, None)
+        .map_err(session)?
+        .with_profile(request.profile.as_deref());
+    let config = aws.config(request.region.as_deref()).await;
+    let config = config.map_err(session)?;
     let region = config
         .region()
         .ok_or_else(|| EksError::NoRegion { cluster: cluster() })?;
@@ -140,26 +148,12 @@ async fn make(request: &TokenRequest, now: SystemTime) -> Result<String, EksErro
     let credentials = provider.provide_credentials().await;
     let credentials = credentials.map_err(|error| EksError::Credentials {
         cluster: cluster(),
-        reason: reason(&error),
+        reason: words(&error),
     })?;
     presign(&request.cluster, region.as_ref(), credentials, now).map_err(|reason| EksError::Sign {
         cluster: cluster(),
         reason,
     })
-}
-
-/// An error with its causes, on one line.
-fn reason(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        if !text.contains(&cause_text) {
-            text = format!("{text}: {cause_text}");
-        }
-        source = cause.source();
-    }
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// The token: a presigned URL in disguise.

@@ -3,8 +3,8 @@
 //! In: a registry's host on standard input. Out: a JSON object with user and password on standard
 //! output, or one fixed sentence when there is none. Protocol:
 //! <https://github.com/docker/docker-credential-helpers>. A token that the run already fetched is
-//! taken from its file while it is good, else a new one is fetched: this is how logins are renewed
-//! in the middle of a long build, and how FROM lines get at other ECR registries.
+//! taken from its file while it is good, else a new one is fetched, as the run would: this is how
+//! logins are renewed in the middle of a long build, and how FROM lines get at other ECR registries.
 
 use std::fs;
 use std::io::{self, Read as _, Write as _};
@@ -14,10 +14,12 @@ use std::process::ExitCode;
 use jiff::{SignedDuration, Timestamp};
 use secrecy::ExposeSecret as _;
 
-use super::ecr::{self, Token, USER};
-use super::{TOKENS_VARIABLE, write_private};
+use super::aws::Session;
+use super::aws::error::words;
+use super::ecr::{self, EcrError, Token, USER};
+use super::{TOKENS_VARIABLE, logins, write_private};
 use crate::env::Env;
-use crate::image::{EcrRegistry, Registry};
+use crate::image::Registry;
 
 /// Docker compares the answer for an unknown host with exactly this sentence
 /// (`errCredentialsNotFoundMessage` in docker-credential-helpers).
@@ -28,6 +30,9 @@ const LONGEST_REQUEST: u64 = 4096;
 
 /// A token is not used in its last minutes: a push that begins with it must be able to end.
 const MARGIN: SignedDuration = SignedDuration::from_mins(15);
+
+/// What the names of files with tokens begin with.
+const TOKEN: &str = "token-";
 
 /// Answers one request.
 pub(crate) async fn run(arguments: &[String], env: &Env) -> ExitCode {
@@ -66,33 +71,63 @@ async fn get(server: &str, env: &Env) -> (String, ExitCode) {
         .split('/')
         .next()
         .unwrap_or_default();
-    let Registry::Ecr(registry) = Registry::from_host(host) else {
-        return (NOT_FOUND.to_owned(), ExitCode::FAILURE);
+    let tokens = env.path(TOKENS_VARIABLE);
+    let login = match tokens.and_then(|folder| logins::find(folder, host)) {
+        Some(login) => Ok(Some(login)),
+        None => match token(&Registry::from_host(host), env).await {
+            Ok(token) => Ok(token.map(|token| (USER.to_owned(), token.password))),
+            Err(error) => Err(error),
+        },
     };
-    match token(&registry, env.path(TOKENS_VARIABLE)).await {
-        Ok(token) => {
+    match login {
+        Ok(Some((user, password))) => {
             let answer = serde_json::json!({
                 "ServerURL": server,
-                "Username": USER,
-                "Secret": token.password.expose_secret(),
+                "Username": user,
+                "Secret": password.expose_secret(),
             });
             (answer.to_string(), ExitCode::SUCCESS)
         }
-        Err(error) => (error.to_string(), ExitCode::FAILURE),
+        Ok(None) => (NOT_FOUND.to_owned(), ExitCode::FAILURE),
+        Err(error) => {
+            let hint = error
+                .hint()
+                .map_or_else(String::new, |hint| format!(" ({hint})"));
+            (format!("{}{hint}", words(&error)), ExitCode::FAILURE)
+        }
     }
 }
 
-async fn token(registry: &EcrRegistry, tokens: Option<&Path>) -> Result<Token, ecr::EcrError> {
-    let file = tokens.map(|folder| folder.join(token_file(&registry.host)));
+async fn token(registry: &Registry, env: &Env) -> Result<Option<Token>, EcrError> {
+    if let Registry::Other { .. } = registry {
+        return Ok(None);
+    }
+    let file = env
+        .path(TOKENS_VARIABLE)
+        .map(|folder| folder.join(token_file(registry.host())));
     let kept = file
         .as_ref()
         .and_then(|file| fs::read_to_string(file).ok())
         .and_then(|text| Token::from_file(&text));
+    let logged_in = kept.is_some();
     if let Some(token) = kept.filter(|token| is_good(token, Timestamp::now())) {
-        return Ok(token);
+        return Ok(Some(token));
     }
-    let token = ecr::token(registry).await?;
-    if let Some(file) = file {
+    let fetched = async {
+        let session = Session::of_run(env, Some(registry.host()));
+        let session = session.map_err(|source| EcrError::Session {
+            subject: format!("`{}`", registry.host()),
+            source,
+        })?;
+        ecr::token(registry, &session).await
+    };
+    let token = match fetched.await {
+        Ok(token) => token,
+        // Anybody may read the public gallery: one who is not let in there reads it as anybody.
+        Err(_) if matches!(registry, Registry::EcrPublic { .. }) && !logged_in => None,
+        Err(error) => return Err(error),
+    };
+    if let (Some(token), Some(file)) = (&token, file) {
         // Kept for the next request; without it that one fetches again.
         let _ = write_private(&file, token.to_file().as_bytes());
     }
@@ -106,7 +141,17 @@ fn is_good(token: &Token, now: Timestamp) -> bool {
 /// Name of the file that holds a host's token. The host was recognised as ECR's, so that it has no
 /// character that means something in a path.
 pub(super) fn token_file(host: &str) -> String {
-    format!("{}.json", host.to_ascii_lowercase())
+    format!("{TOKEN}{}.json", host.to_ascii_lowercase())
+}
+
+/// Removes the tokens that a run has left, so that new ones are fetched.
+pub(crate) fn forget(tokens: &Path) {
+    for entry in fs::read_dir(tokens).into_iter().flatten().flatten() {
+        if entry.file_name().to_string_lossy().starts_with(TOKEN) {
+            // One that stays is refused again, which is what is said then.
+            let _ = fs::remove_file(entry.path());
+        }
+    }
 }
 
 #[cfg(test)]
@@ -130,6 +175,19 @@ mod tests {
             assert_eq!(text, NOT_FOUND, "{host}");
             assert_eq!(code, ExitCode::FAILURE, "{host}");
         }
+    }
+
+    #[test]
+    fn tokens_are_forgotten_and_nothing_else_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let token = token_file("123456789012.dkr.ecr.eu-west-1.amazonaws.com");
+        for name in [&*token, "logins.json", "aws-settings.json"] {
+            fs::write(folder.path().join(name), "{}").unwrap();
+        }
+        forget(folder.path());
+        let left = fs::read_dir(folder.path()).unwrap().count();
+        assert_eq!(left, 2);
+        assert!(!folder.path().join(token).exists());
     }
 
     #[tokio::test]

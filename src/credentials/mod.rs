@@ -1,17 +1,19 @@
 //! What this run may access: a private Docker configuration that names our credential helper.
 //!
-//! In: the plan's registries, a folder of this run alone, the environment. Out: [`Credentials`],
+//! In: the plan's registries, other registries' logins, a folder of this run alone, the environment. Out: [`Credentials`],
 //! whose variables the build's processes get. BuildKit asks buildx for logins, buildx reads
 //! `DOCKER_CONFIG/config.json` and calls the helper again after 4 min 50 s
 //! (<https://github.com/docker/buildx/blob/461836ba0/util/dockerutil/dockerconfig/configprovider.go>),
 //! so that a token can be renewed in mid-build. Nothing secret stands in an argument or in
 //! `config.json`; the first ECR tokens are handed to the helper through files of mode 0600.
 
+pub(crate) mod aws;
 mod docker_config;
 pub(crate) mod ecr;
 pub(crate) mod eks;
 pub(crate) mod helper;
 pub(crate) mod kubeconfig;
+mod logins;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -20,10 +22,12 @@ use std::io;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
+use secrecy::SecretString;
 use thiserror::Error;
 
 use crate::env::Env;
-use crate::image::{EcrRegistry, Registry};
+use crate::image::Registry;
+use crate::inputs::registry_auth::Login;
 
 /// Name of the helper as `config.json` has it; Docker puts `docker-credential-` before it.
 const HELPER: &str = "fast-ecr-push";
@@ -31,16 +35,19 @@ const HELPER: &str = "fast-ecr-push";
 pub(crate) const HELPER_PROGRAM: &str = "docker-credential-fast-ecr-push";
 /// Name of the kubeconfig in the run's folder.
 pub(crate) const KUBECONFIG_FILE: &str = "kubeconfig";
+/// Name of the folder for tokens in the run's folder.
+pub(crate) const TOKENS_FOLDER: &str = "tokens";
 /// Names the folder of tokens to the helper.
 pub(crate) const TOKENS_VARIABLE: &str = "FAST_ECR_PUSH_TOKENS";
 
 /// The private Docker configuration of a run.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(crate) struct Credentials {
     /// Variables for the processes that build.
     pub env: BTreeMap<String, OsString>,
     /// Where the helper looks for tokens.
     pub tokens: PathBuf,
+    logins: Vec<Login>,
 }
 
 /// Credentials could not be had or kept.
@@ -66,12 +73,15 @@ pub(crate) enum CredentialsError {
     },
     #[error(transparent)]
     Ecr(#[from] ecr::EcrError),
+    #[error(transparent)]
+    Aws(#[from] aws::SessionError),
 }
 
 impl CredentialsError {
     pub(crate) fn hint(&self) -> Option<String> {
         match self {
             Self::Ecr(error) => error.hint(),
+            Self::Aws(error) => error.hint(),
             Self::Parse { .. } => Some("is it JSON? `docker login` writes it anew".to_owned()),
             Self::Write { .. } | Self::Read { .. } => None,
         }
@@ -86,22 +96,27 @@ impl Credentials {
     pub(crate) fn prepare(
         folder: &Path,
         registries: &[Registry],
+        logins: &[Login],
         env: &Env,
     ) -> Result<Self, CredentialsError> {
         let docker = folder.join("docker");
         let bin = folder.join("bin");
-        let tokens = folder.join("tokens");
+        let tokens = folder.join(TOKENS_FOLDER);
         for path in [&docker, &bin, &tokens] {
             create_private_folder(path)?;
         }
+        let others: Vec<&Login> = logins.iter().filter(|login| !login.is_ecr).collect();
+        let general = others.iter().filter(|login| login.scope.is_none());
         let hosts: Vec<&str> = registries
             .iter()
-            .filter(|registry| matches!(registry, Registry::Ecr(_)))
+            .filter(|registry| !matches!(registry, Registry::Other { .. }))
             .map(Registry::host)
+            .chain(general.map(|login| logins::key(login.registry.host())))
             .collect();
         let own = docker_config::users_own(env)?;
         let config = docker_config::private(own, &hosts, HELPER);
         write_private(&docker.join("config.json"), config.to_string().as_bytes())?;
+        logins::write(&others, &tokens, &docker)?;
         docker_config::write_node_id(&docker, env)?;
         let program = bin.join(HELPER_PROGRAM);
         std::env::current_exe()
@@ -117,6 +132,7 @@ impl Credentials {
         Ok(Self {
             env: Self::variables(folder, env),
             tokens,
+            logins: logins.to_vec(),
         })
     }
 
@@ -135,7 +151,7 @@ impl Credentials {
             ("PATH".to_owned(), path.into()),
             (
                 TOKENS_VARIABLE.to_owned(),
-                folder.join("tokens").into_os_string(),
+                folder.join(TOKENS_FOLDER).into_os_string(),
             ),
         ]);
         let kubeconfig = folder.join(KUBECONFIG_FILE);
@@ -145,14 +161,28 @@ impl Credentials {
         variables
     }
 
+    /// Whether user and password of a host are given as they are.
+    pub(crate) fn knows(&self, host: &str) -> bool {
+        let mut logins = self.logins.iter();
+        logins.any(|login| !login.is_ecr && login.scope.is_none() && login.registry.host() == host)
+    }
+
+    /// The AWS keys that are given for a host: id and secret.
+    pub(crate) fn keys(&self, host: &str) -> Option<(&str, &SecretString)> {
+        let mut logins = self.logins.iter();
+        let login = logins.find(|login| login.is_ecr && login.registry.host() == host)?;
+        let (id, secret) = login.user.as_ref()?;
+        Some((id, secret))
+    }
+
     /// Gives the helper a token for a registry, so that it need not fetch it again.
     pub(crate) fn keep(
         &self,
-        registry: &EcrRegistry,
+        registry: &Registry,
         token: &ecr::Token,
     ) -> Result<(), CredentialsError> {
         write_private(
-            &self.tokens.join(helper::token_file(&registry.host)),
+            &self.tokens.join(helper::token_file(registry.host())),
             token.to_file().as_bytes(),
         )
     }
@@ -190,15 +220,17 @@ pub(crate) fn write_private(path: &Path, content: &[u8]) -> Result<(), Credentia
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::image::EcrRegistry;
     use std::os::unix::fs::PermissionsExt as _;
 
     #[test]
     fn nothing_it_writes_can_be_read_by_others() {
         let folder = crate::folder::create(&Env::default()).unwrap();
-        let registry = EcrRegistry::new("123456789012", "eu-west-1").unwrap();
+        let registry = Registry::Ecr(EcrRegistry::new("123456789012", "eu-west-1").unwrap());
         let credentials = Credentials::prepare(
             folder.path(),
-            &[Registry::Ecr(registry.clone())],
+            std::slice::from_ref(&registry),
+            &[],
             &Env::from([("PATH", "/bin")]),
         )
         .unwrap();

@@ -8,12 +8,12 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use aws_config::Region;
 use aws_sdk_eks::error::{DisplayErrorContext, ProvideErrorMetadata as _};
 use aws_sdk_eks::types::{Cluster, ClusterStatus};
 use secrecy::ExposeSecret as _;
 use thiserror::Error;
 
+use crate::credentials::aws::{Session, SessionError};
 use crate::credentials::eks::TokenRequest;
 use crate::credentials::kubeconfig::{Access, KubeconfigError, Terms};
 use crate::env::Env;
@@ -39,6 +39,12 @@ pub(crate) enum ClusterError {
         code: Option<String>,
         reason: String,
     },
+    #[error("could not describe the EKS cluster `{cluster}`")]
+    Session {
+        cluster: String,
+        #[source]
+        source: SessionError,
+    },
     #[error("could not describe the EKS cluster `{cluster}`: no AWS region is known")]
     NoRegion { cluster: String },
     #[error("the EKS cluster `{cluster}` is {status}, it has no API to ask")]
@@ -53,6 +59,7 @@ impl ClusterError {
     pub(crate) fn hint(&self) -> Option<String> {
         let hint = match self {
             Self::Kubeconfig(error) => return Some(error.hint()),
+            Self::Session { source, .. } => return source.hint(),
             Self::Program(_) => return None,
             Self::Read { .. } => {
                 "is the path in KUBECONFIG right? The input `kubeconfig` takes the content of one"
@@ -71,8 +78,8 @@ impl ClusterError {
                 }
                 Some(_) => return None,
                 None => {
-                    "are there AWS credentials? Run aws-actions/configure-aws-credentials before \
-                     this step, with `permissions: id-token: write`"
+                    "can this machine reach AWS in that region, through its proxy (HTTPS_PROXY) \
+                     where it has one?"
                 }
             },
         };
@@ -89,7 +96,11 @@ impl ClusterError {
 ///
 /// # Errors
 /// When there is none, or what was given can't be used.
-pub(crate) async fn find(inputs: &Inputs, env: &Env) -> Result<Access, ClusterError> {
+pub(crate) async fn find(
+    inputs: &Inputs,
+    session: &Session,
+    env: &Env,
+) -> Result<Access, ClusterError> {
     let program = std::env::current_exe().map_err(ClusterError::Program)?;
     let mut terms = Terms {
         context: inputs.kube_context.as_deref(),
@@ -101,7 +112,7 @@ pub(crate) async fn find(inputs: &Inputs, env: &Env) -> Result<Access, ClusterEr
         return Ok(Access::read(text.expose_secret(), &terms)?);
     }
     if let Some(cluster) = &inputs.eks_cluster {
-        return Box::pin(describe(cluster, inputs.aws_region.as_deref(), &program)).await;
+        return Box::pin(describe(cluster, session, &program)).await;
     }
     if let Some(path) = own_file(env) {
         let text = std::fs::read_to_string(&path).map_err(|source| ClusterError::Read {
@@ -135,17 +146,13 @@ fn own_file(env: &Env) -> Option<PathBuf> {
     path.is_file().then_some(path)
 }
 
-async fn describe(
-    name: &str,
-    region: Option<&str>,
-    program: &Path,
-) -> Result<Access, ClusterError> {
-    let mut loader = aws_config::from_env();
-    if let Some(region) = region {
-        loader = loader.region(Region::new(region.to_owned()));
-    }
-    let config = loader.load().await;
+async fn describe(name: &str, session: &Session, program: &Path) -> Result<Access, ClusterError> {
     let cluster = || name.to_owned();
+    let config = session.config(None).await;
+    let config = config.map_err(|source| ClusterError::Session {
+        cluster: cluster(),
+        source,
+    })?;
     let region = config
         .region()
         .ok_or_else(|| ClusterError::NoRegion { cluster: cluster() })?
@@ -230,6 +237,7 @@ mod tests {
     use aws_sdk_eks::types::{Certificate, VpcConfigResponse};
 
     use super::*;
+    use crate::credentials::aws::Settings;
 
     fn cluster(status: ClusterStatus, network: VpcConfigResponse) -> Cluster {
         Cluster::builder()
@@ -283,9 +291,15 @@ mod tests {
         );
     }
 
+    fn session() -> Session {
+        Session::new(Settings::default(), |_| {})
+    }
+
     #[tokio::test]
     async fn without_any_way_in_both_inputs_are_named() {
-        let error = find(&Inputs::default(), &Env::default()).await.unwrap_err();
+        let error = find(&Inputs::default(), &session(), &Env::default())
+            .await
+            .unwrap_err();
         assert!(error.hint().unwrap().contains("`eks-cluster`"));
     }
 
@@ -298,10 +312,17 @@ mod tests {
                     contexts: [{name: x, context: {cluster: c}}]}";
         std::fs::write(&path, text).unwrap();
         let home = home.path().to_string_lossy().into_owned();
-        let access = find(&Inputs::default(), &Env::from([("HOME", &*home)])).await;
+        let access = find(
+            &Inputs::default(),
+            &session(),
+            &Env::from([("HOME", &*home)]),
+        )
+        .await;
         assert_eq!(access.unwrap().server, "https://k");
         let missing = Env::from([("KUBECONFIG", "/nowhere/config"), ("HOME", &*home)]);
-        let error = find(&Inputs::default(), &missing).await.unwrap_err();
+        let error = find(&Inputs::default(), &session(), &missing)
+            .await
+            .unwrap_err();
         assert!(error.to_string().contains("`/nowhere/config`"));
     }
 }

@@ -37,6 +37,8 @@ pub(crate) struct Facts {
     pub engine: Result<Engine, String>,
     /// Registry host of the AWS account, when the inputs don't name one.
     pub registry: Option<String>,
+    /// The region of the AWS configuration, where an input needs one.
+    pub region: Option<String>,
     /// The time that `{{date}}` prints.
     pub now: Timestamp,
     /// The way into the cluster that is to build. None where another builder takes over.
@@ -69,6 +71,7 @@ impl Facts {
                 platform: "linux/amd64".to_owned(),
             }),
             registry: Some("123456789012.dkr.ecr.eu-west-1.amazonaws.com".to_owned()),
+            region: None,
             now: "2026-11-23T12:00:00Z".parse().expect("a time"),
             cluster: None,
             repositories: BTreeMap::new(),
@@ -228,6 +231,7 @@ pub(crate) async fn probe(
         buildx: buildx?,
         engine,
         registry: given.registry.clone(),
+        region: None,
         cluster: None,
         repositories: given.repositories.clone(),
     })

@@ -49,10 +49,6 @@ pub(crate) fn policy() -> Value {
 }
 
 /// The policy as the API takes it.
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "`create-repository` gives it to what it makes")
-)]
 pub(crate) fn policy_text() -> String {
     policy().to_string()
 }

@@ -10,7 +10,7 @@ mod registry;
 
 pub(crate) use digest::Digest;
 pub(crate) use mutability::Mutability;
-pub(crate) use reference::{ImageRef, ImageRefError, is_tag};
+pub(crate) use reference::{ImageRef, ImageRefError, is_host, is_tag};
 pub(crate) use registry::{EcrRegistry, Partition, Registry};
 
 /// Whether a registry's host is a machine's own loopback: in a container another one than the Engine's.

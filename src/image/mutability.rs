@@ -27,6 +27,26 @@ impl Mutability {
     }
 }
 
+impl Mutability {
+    /// The setting as the API names it.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::Mutable => "MUTABLE",
+            Self::Immutable => "IMMUTABLE",
+            Self::ImmutableExcept(_) => "IMMUTABLE_WITH_EXCLUSION",
+            Self::MutableExcept(_) => "MUTABLE_WITH_EXCLUSION",
+        }
+    }
+
+    /// The filters of tags that are excluded from the rule.
+    pub(crate) fn filters(&self) -> &[String] {
+        match self {
+            Self::Mutable | Self::Immutable => &[],
+            Self::ImmutableExcept(filters) | Self::MutableExcept(filters) => filters,
+        }
+    }
+}
+
 /// Whether a filter with any number of `*` fits a whole tag.
 fn fits(filter: &str, tag: &str) -> bool {
     let Some((start, rest)) = filter.split_once('*') else {

@@ -142,7 +142,7 @@ fn split_host(reference: &str) -> (&str, &str) {
     }
 }
 
-fn is_host(text: &str) -> bool {
+pub(crate) fn is_host(text: &str) -> bool {
     let (name, port) = if let Some(rest) = text.strip_prefix('[') {
         let Some((address, port)) = rest.split_once(']') else {
             return false;

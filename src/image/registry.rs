@@ -106,7 +106,6 @@ impl EcrRegistry {
     }
 
     /// The registry of an account in a region, by its ordinary IPv4 host.
-    #[cfg(test)]
     pub(crate) fn new(account: &str, region: &str) -> Option<Self> {
         let partition = Partition::of_region(region);
         Self::from_host(&format!(
@@ -142,7 +141,6 @@ impl Partition {
     ];
 
     /// The name it has in an ARN.
-    #[cfg(test)]
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Aws => "aws",

@@ -7,11 +7,15 @@
 mod append;
 pub(crate) mod attest;
 pub(crate) mod attributes;
+pub(crate) mod aws;
 mod call;
+mod choices;
 mod grammar;
 pub(crate) mod list;
+pub(crate) mod new_repository;
 pub(crate) mod output_spec;
 mod reader;
+pub(crate) mod registry_auth;
 mod secret;
 pub(crate) mod spec;
 
@@ -27,9 +31,13 @@ use crate::tags::flavor::Flavor;
 use crate::tags::labels::Labels;
 pub(crate) use append::AppendedNode;
 use attest::Attest;
+use aws::Aws;
 pub(crate) use call::Call;
+pub(crate) use choices::{Cache, CacheMode, Compression, Driver, Fallback};
+use new_repository::NewRepository;
 use output_spec::OutputSpec;
 use reader::Reader;
+use registry_auth::Login;
 pub(crate) use secret::{LARGEST as LARGEST_SECRET, Secret};
 use spec::{Kind, SPECS};
 
@@ -87,6 +95,7 @@ impl Given {
                     Ok(items) => texts.extend(secret::to_mask(&items)),
                     Err(_) => texts.push(SecretString::from(text)),
                 },
+                Kind::Logins => texts.extend(registry_auth::to_mask(text)),
                 _ => {}
             }
         }
@@ -105,7 +114,13 @@ pub(crate) struct Inputs {
     pub flavor: Flavor,
     pub repository: Option<String>,
     pub registry: Option<String>,
+    /// Accounts and hosts of Amazon ECR.
+    pub registries: Vec<String>,
+    pub registry_auth: Vec<Login>,
     pub aws_region: Option<String>,
+    pub aws: Aws,
+    /// None where no repository is to be created.
+    pub create_repository: Option<NewRepository>,
     pub build_args: Vec<String>,
     pub secrets: Vec<Secret>,
     /// Id and variable.
@@ -156,6 +171,8 @@ pub(crate) struct Inputs {
     pub cache_to: Vec<String>,
     pub compression: Compression,
     pub compression_level: Option<i64>,
+    /// None when the plan decides.
+    pub retries: Option<i64>,
     /// None when the input says nothing.
     pub provenance: Option<Attest>,
     pub sbom: Option<Attest>,
@@ -166,76 +183,6 @@ pub(crate) struct Inputs {
     pub comment: bool,
     pub dry_run: bool,
     pub github_token: Option<SecretString>,
-}
-
-/// The builder that was asked for.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) enum Driver {
-    /// The best that is there.
-    #[default]
-    Auto,
-    /// The best on this machine.
-    Local,
-    Docker,
-    DockerContainer,
-    /// In a cluster.
-    Kubernetes,
-}
-
-/// What to do when the cluster can't build.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Fallback {
-    /// Build on this machine.
-    Local,
-    Fail,
-}
-
-/// The cache that was asked for.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) enum Cache {
-    /// The one that suits the builder.
-    #[default]
-    Auto,
-    /// In the image itself.
-    Inline,
-    Registry,
-    /// GitHub's cache service.
-    Gha,
-    None,
-}
-
-/// How much of the build a cache holds
-/// (<https://docs.docker.com/build/cache/backends/#cache-mode>).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum CacheMode {
-    /// The image's layers.
-    Min,
-    /// The layers of all stages.
-    Max,
-}
-
-/// The compression that was asked for.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) enum Compression {
-    #[default]
-    Auto,
-    Gzip,
-    Zstd,
-    Estargz,
-    Uncompressed,
-}
-
-impl Compression {
-    /// BuildKit's name of it; none for [`Self::Auto`].
-    pub(crate) fn name(self) -> Option<&'static str> {
-        match self {
-            Self::Auto => None,
-            Self::Gzip => Some("gzip"),
-            Self::Zstd => Some("zstd"),
-            Self::Estargz => Some("estargz"),
-            Self::Uncompressed => Some("uncompressed"),
-        }
-    }
 }
 
 /// One input is wrong.
@@ -290,7 +237,11 @@ impl Inputs {
             flavor: reader.flavor(),
             repository: reader.text("repository"),
             registry: reader.text("registry"),
+            registries: reader.items("registries", aws::REGISTRY),
+            registry_auth: reader.registry_auth(),
             aws_region: reader.region("aws-region"),
+            aws: Aws::read(&mut reader, given),
+            create_repository: reader.new_repository("create-repository"),
             build_args: reader.list("build-args"),
             secrets: reader.secrets(),
             secret_envs: reader.named_secrets("secret-envs", "`id=NAME`, the name of a variable"),
@@ -361,6 +312,7 @@ impl Inputs {
                 ],
             ),
             compression_level: reader.integer("compression-level"),
+            retries: reader.integer("retries"),
             provenance: reader.attestation("provenance"),
             sbom: reader.attestation("sbom"),
             attests: reader.attests(),

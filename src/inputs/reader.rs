@@ -7,7 +7,9 @@ use std::fmt;
 use super::append::{self, AppendedNode};
 use super::attest::Attest;
 use super::grammar::Rule;
+use super::new_repository::NewRepository;
 use super::output_spec::OutputSpec;
+use super::registry_auth::{self, Login};
 use super::secret::{self, Secret};
 use super::spec::{self, Kind};
 use super::{Call, Given, InputError, Inputs, grammar, list};
@@ -38,7 +40,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn wrong(&mut self, input: &'static str, given: &str, expected: impl fmt::Display) {
+    pub(super) fn wrong(&mut self, input: &'static str, given: &str, expected: impl fmt::Display) {
         self.errors.push(InputError::new(input, given, expected));
     }
 
@@ -196,6 +198,13 @@ impl<'a> Reader<'a> {
         self.keep(secret::secrets(items))
     }
 
+    pub(super) fn registry_auth(&mut self) -> Vec<Login> {
+        match self.given.text("registry-auth") {
+            Some(text) => self.keep(registry_auth::parse(text)),
+            None => Vec::new(),
+        }
+    }
+
     pub(super) fn named_secrets(
         &mut self,
         name: &'static str,
@@ -232,6 +241,21 @@ impl<'a> Reader<'a> {
             self.wrong(name, &text, "a boolean, or attributes as `name=value,…`");
         }
         attest
+    }
+
+    /// A boolean, or attributes on one or several lines.
+    pub(super) fn new_repository(&mut self, name: &'static str) -> Option<NewRepository> {
+        let text = self.given.text(name)?;
+        match boolean(text) {
+            Some(on) => on.then(NewRepository::default),
+            None => match NewRepository::parse(text) {
+                Ok(new) => Some(new),
+                Err((given, expected)) => {
+                    self.wrong(name, &given, expected);
+                    None
+                }
+            },
+        }
     }
 
     pub(super) fn attests(&mut self) -> Vec<Attest> {

@@ -24,12 +24,16 @@ pub(crate) enum Kind {
     QuotedLines,
     /// A boolean, or attributes.
     BooleanOrText,
+    /// A boolean, or attributes on one or several lines.
+    BooleanOrBlock,
     /// Any text, on several lines.
     Block,
     /// Text that must never be shown, nor given as a flag's value.
     Secret,
     /// List of `id=value` with one item a line, never shown either.
     Secrets,
+    /// Logins at registries, as YAML, never shown either.
+    Logins,
 }
 
 /// One input: the only place that says its name, default and meaning.
@@ -115,10 +119,103 @@ pub(crate) const SPECS: &[Spec] = &[
         "Registry host for `repository` (default: the account's own Amazon ECR)",
     ),
     spec(
+        "registries",
+        Kind::List,
+        "",
+        "More of Amazon ECR to log in to: ids of accounts in the same region, hosts of other regions, `public.ecr.aws`",
+    ),
+    spec(
+        "registry-auth",
+        Kind::Logins,
+        "",
+        "Logins at other registries, as docker/login-action's: a YAML list of `registry` (default: `docker.io`), `username`, `password`",
+    ),
+    spec(
         "aws-region",
         Kind::Text,
         "",
         "AWS region of the registry (default: from the environment, as the AWS SDKs read it)",
+    ),
+    spec(
+        "role-to-assume",
+        Kind::Text,
+        "",
+        "ARN of the AWS role to assume, or its name: with GitHub's OpenID Connect (`permissions: id-token: write`), else with the credentials that are there",
+    ),
+    spec(
+        "role-session-name",
+        Kind::Text,
+        "",
+        "Name of the role's session (default: `GitHubActions`)",
+    ),
+    spec(
+        "role-duration-seconds",
+        Kind::Integer {
+            least: 900,
+            most: 43_200,
+        },
+        "",
+        "Seconds that the role's session lasts; a longer build gets a new one by itself (default: 3600)",
+    ),
+    spec(
+        "role-external-id",
+        Kind::Text,
+        "",
+        "External id that the role's trust policy asks for",
+    ),
+    spec(
+        "audience",
+        Kind::Text,
+        "",
+        "Audience of GitHub's OpenID Connect token (default: `sts.amazonaws.com`)",
+    ),
+    spec(
+        "allowed-account-ids",
+        Kind::List,
+        "",
+        "AWS accounts that the credentials may belong to (default: any)",
+    ),
+    spec(
+        "role-chaining",
+        Kind::Boolean,
+        "false",
+        "Assume the role with the AWS credentials that are there, not with OpenID Connect",
+    ),
+    spec(
+        "web-identity-token-file",
+        Kind::Text,
+        "",
+        "File with an OpenID Connect token to assume the role with",
+    ),
+    spec(
+        "aws-profile",
+        Kind::Text,
+        "",
+        "Profile of the AWS configuration files to take credentials from",
+    ),
+    spec(
+        "aws-access-key-id",
+        Kind::Secret,
+        "",
+        "AWS access key id (default: the standard chain, environment variables first)",
+    ),
+    spec(
+        "aws-secret-access-key",
+        Kind::Secret,
+        "",
+        "AWS secret access key",
+    ),
+    spec(
+        "aws-session-token",
+        Kind::Secret,
+        "",
+        "AWS session token, where the keys are temporary",
+    ),
+    spec(
+        "create-repository",
+        Kind::BooleanOrBlock,
+        "false",
+        "Create the Amazon ECR repository where it does not exist: a boolean, or attributes as `image-tag-mutability=IMMUTABLE,scan-on-push=true`",
     ),
     spec(
         "build-args",
@@ -365,6 +462,12 @@ pub(crate) const SPECS: &[Spec] = &[
         Kind::Integer { least: 0, most: 22 },
         "",
         "Level of the compression: 0 to 9 for gzip and estargz, 0 to 22 for zstd",
+    ),
+    spec(
+        "retries",
+        Kind::Integer { least: 0, most: 10 },
+        "2",
+        "How often a push that a passing fault ended is tried again, as 503, 429 or a cut connection; what is built stays built",
     ),
     spec(
         "provenance",

@@ -48,6 +48,49 @@ fn contradictions_are_refused_by_name() {
             ],
         ),
         (
+            "an output that pushes where nothing is to be pushed",
+            &[
+                ("tags", "r.example/a:1"),
+                ("push", "false"),
+                ("outputs", "type=registry\ntype=image,push=true"),
+            ],
+            &[
+                "input `push`: `false` given, expected `true` or nothing beside the output `type=registry`, which pushes",
+                "input `push`: `false` given, expected `true` or nothing beside the output `type=image,push=true`, which pushes",
+            ],
+        ),
+        (
+            "an output that does not push where the image is to be pushed",
+            &[
+                ("tags", "r.example/a:1"),
+                ("push", "true"),
+                ("outputs", "type=image,push=false"),
+            ],
+            &[
+                "input `outputs`: `type=image,push=false` given, expected no `push=false` beside the input `push: true`",
+            ],
+        ),
+        (
+            "a host in the repository",
+            &[
+                (
+                    "repository",
+                    "123456789012.dkr.ecr.eu-west-1.amazonaws.com/a",
+                ),
+                ("tags", "1"),
+            ],
+            &[
+                "input `repository`: `123456789012.dkr.ecr.eu-west-1.amazonaws.com/a` given, expected a path in the registry without host and tag, as `team/app`",
+            ],
+        ),
+        (
+            "ECR Public's host in the repository",
+            &[("repository", "public.ecr.aws/a/b"), ("tags", "1")],
+            &[
+                "input `repository`: `public.ecr.aws/a/b` given, expected a path in the registry without host and tag",
+            ],
+        ),
+        (
             "a tag beside a push by digest",
             &[
                 ("tags", "r.example/a:1"),
@@ -121,6 +164,31 @@ fn contradictions_are_refused_by_name() {
         for (text, beginning) in texts.iter().zip(*expected) {
             assert!(text.starts_with(beginning), "{name}: {text}");
         }
+    }
+}
+
+#[test]
+fn several_platforms_are_loaded_where_the_engine_can_hold_them() {
+    let pairs = [
+        ("tags", "r.example/a:1"),
+        ("load", "true"),
+        ("platforms", "linux/amd64,linux/arm64"),
+    ];
+    assert!(plan_with(&pairs, ImageStore::Containerd, None).is_ok());
+}
+
+#[test]
+fn a_repository_is_created_in_a_private_registry_only() {
+    let create = ("create-repository", "true");
+    for (tag, told) in [
+        ("123456789012.dkr.ecr.eu-west-1.amazonaws.com/a:1", false),
+        ("public.ecr.aws/a/b:1", true),
+        ("ghcr.io/a/b:1", true),
+    ] {
+        let plan = plan(&[("tags", tag), create]);
+        let notices = plan.notices.iter();
+        let about = notices.filter(|notice| notice.contains("`create-repository`"));
+        assert_eq!(about.count(), usize::from(told), "{tag}");
     }
 }
 

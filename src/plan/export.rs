@@ -37,6 +37,15 @@ pub(super) fn choose(
     let push = inputs
         .push
         .unwrap_or(!inputs.load && inputs.outputs.is_empty());
+    if inputs.push == Some(false) {
+        for output in inputs.outputs.iter().filter(|output| output.pushes()) {
+            remarks.wrong(
+                "push",
+                "false",
+                format!("`true` or nothing beside the output `{output}`, which pushes"),
+            );
+        }
+    }
     let mut outputs = inputs.outputs.clone();
     let layers = layers(inputs, builder, engine, push, remarks);
     for output in outputs.iter_mut().filter(|output| output.is_image()) {

@@ -10,22 +10,27 @@ mod buildkitd;
 mod cache;
 mod context;
 mod export;
+mod handed_on;
 mod kubernetes;
+mod logins;
 mod names;
+mod repositories;
 mod secrets;
 mod text;
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use thiserror::Error;
 
-use crate::credentials::KUBECONFIG_FILE;
+use crate::credentials::{KUBECONFIG_FILE, TOKENS_FOLDER};
 use crate::facts::{Engine, Facts, OLDEST_BUILDX};
 use crate::github::workflow::WorkflowRun;
 use crate::image::{ImageRef, Registry};
 pub(crate) use crate::inputs::LARGEST_SECRET;
+pub(crate) use crate::inputs::new_repository::{LifecyclePolicy, NewRepository};
 use crate::inputs::output_spec::OutputSpec;
 use crate::inputs::{Call, InputError, Inputs};
 
@@ -36,6 +41,7 @@ pub(crate) use context::{Context, NamedContext};
 pub(crate) use kubernetes::{Hidden, Toleration};
 pub(crate) use kubernetes::{KubernetesPlan, Node};
 use names::Names;
+pub(crate) use repositories::EcrRepository;
 pub(crate) use secrets::{PlannedSecret, SecretSource};
 
 /// Where a run keeps its own files, and what it calls its own things.
@@ -77,6 +83,11 @@ impl Place {
         self.folder.join(KUBECONFIG_FILE)
     }
 
+    /// What the run's processes need for logins.
+    pub(crate) fn tokens_folder(&self) -> PathBuf {
+        self.folder.join(TOKENS_FOLDER)
+    }
+
     /// The token for a private Git context.
     pub(crate) fn git_token_file(&self) -> PathBuf {
         self.folder.join("git-token")
@@ -103,9 +114,19 @@ impl Place {
 pub(crate) struct Plan {
     pub builder: BuilderPlan,
     pub images: Vec<ImagePlan>,
+    /// What a repository that does not exist is to be like; none where it is an error.
+    pub create_repository: Option<NewRepository>,
+    /// How often a push that a passing fault ended is tried again.
+    pub retries: usize,
     /// What the user should know, but need not change.
     pub notices: Vec<String>,
     pub warnings: Vec<String>,
+    /// Secret variables that buildx gets.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub handed_on: BTreeSet<String>,
+    /// Hosts of Amazon ECR to log in to, beside those that tags name.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub more_logins: Vec<String>,
     pub summary: bool,
     pub timings_file: Option<PathBuf>,
 }
@@ -171,22 +192,6 @@ impl ImagePlan {
     /// The program of the command line.
     pub(crate) fn program(&self) -> PathBuf {
         self.argv.first().map(PathBuf::from).unwrap_or_default()
-    }
-}
-
-impl Plan {
-    /// The registries that tags name, each once.
-    pub(crate) fn registries(&self) -> Vec<Registry> {
-        let mut registries: Vec<Registry> = Vec::new();
-        for image in self.images.iter().filter(|image| image.push) {
-            for reference in &image.references {
-                let registry = reference.registry();
-                if !registries.contains(&registry) {
-                    registries.push(registry);
-                }
-            }
-        }
-        registries
     }
 }
 
@@ -325,19 +330,42 @@ impl Plan {
                 "nothing beside `no-cache: true`, which builds every stage anew",
             );
         }
+        let more_logins = logins::choose(inputs, &image.references, facts, &mut remarks);
+        let is_private = |name: &ImageRef| matches!(name.registry(), Registry::Ecr(_));
+        if inputs.create_repository.is_some()
+            && image.push
+            && !image.references.iter().any(is_private)
+        {
+            remarks.notices.push(
+                "`create-repository` does nothing: the image goes to no private registry of Amazon ECR"
+                    .to_owned(),
+            );
+        }
         if !remarks.errors.is_empty() {
             return Err(PlanError::Inputs(remarks.errors));
         }
         image.argv = argv::build(inputs, &image, &builder, run, facts, place);
         Ok(Self {
+            more_logins,
+            handed_on: handed_on::choose(inputs, &image, facts.cluster.as_ref()),
             builder,
             images: vec![image],
+            create_repository: inputs.create_repository.clone(),
+            retries: retries(inputs),
             notices: remarks.notices,
             warnings: remarks.warnings,
             summary: inputs.summary,
             timings_file: inputs.timings_file.as_ref().map(PathBuf::from),
         })
     }
+}
+
+/// How often a push is tried again unless the input says otherwise.
+const RETRIES: usize = 2;
+
+fn retries(inputs: &Inputs) -> usize {
+    let given = inputs.retries.map(usize::try_from);
+    given.and_then(Result::ok).unwrap_or(RETRIES)
 }
 
 #[cfg(test)]

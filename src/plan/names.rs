@@ -3,7 +3,7 @@
 use super::Remarks;
 use crate::facts::Facts;
 use crate::github::workflow::WorkflowRun;
-use crate::image::ImageRef;
+use crate::image::{ImageRef, Registry};
 use crate::inputs::output_spec::OutputSpec;
 use crate::inputs::{InputError, Inputs};
 use crate::tags::event::{GithubValues, Settings, WorkflowRun as Event};
@@ -204,7 +204,8 @@ fn images(inputs: &Inputs, own_registry: Option<&str>, remarks: &mut Remarks) ->
                 Ok(parsed)
                     if parsed.tag.is_none()
                         && parsed.digest.is_none()
-                        && parsed.host == registry =>
+                        && parsed.host == registry
+                        && !begins_with_amazons_host(repository) =>
                 {
                     return vec![name];
                 }
@@ -236,6 +237,13 @@ fn images(inputs: &Inputs, own_registry: Option<&str>, remarks: &mut Remarks) ->
         (Some(_), None) => remarks.wrong("registry", "", "a registry host beside `repository`"),
     }
     Vec::new()
+}
+
+/// Whether a registry of Amazon's stands in a repository's name: a usual slip
+/// (<https://github.com/actions/starter-workflows/issues/2647>).
+fn begins_with_amazons_host(repository: &str) -> bool {
+    let host = repository.split('/').next().unwrap_or_default();
+    !matches!(Registry::from_host(host), Registry::Other { .. })
 }
 
 fn references(tags: &[String], remarks: &mut Remarks) -> Vec<ImageRef> {

@@ -20,7 +20,7 @@ use thiserror::Error;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::env;
+pub(crate) use crate::env::withheld;
 use lines::Lines;
 pub(crate) use replace::replace_self;
 
@@ -169,7 +169,7 @@ impl Command {
     fn spawn(&self) -> Result<tokio::process::Child, ProcessError> {
         tracing::debug!("running {self}");
         let mut command = tokio::process::Command::new(&self.program);
-        for name in env::variables_of_inputs() {
+        for name in withheld() {
             command.env_remove(name);
         }
         command

@@ -31,6 +31,8 @@ pub(crate) struct Around {
 /// What a look at the registries found, beside what would have stopped the run.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Registries {
+    /// Repositories that were made for this run, as `registry/repository`.
+    pub created: Vec<String>,
     /// Repositories that this run pushes to and that have no lifecycle policy, as `registry/repository`. None of a repository whose policy may
     /// not be read.
     pub without_lifecycle_policy: Vec<String>,

@@ -70,6 +70,8 @@ pub(super) fn headline(outcome: &Outcome) -> Part {
     facts.extend(warnings::count(timings));
     facts.extend(pushed.and_then(|image| image.bytes).map(units::bytes));
     facts.push(format!("driver {}", code(plan.builder.driver.name())));
+    let created = outcome.around.registries.created.iter();
+    facts.extend(created.map(|name| format!("created the repository {}", code(name))));
     let findings = outcome
         .metadata()
         .map_or(0, |metadata| checks::findings(metadata).len());

@@ -39,7 +39,7 @@ use crate::push::PushedImage;
 use crate::timings::BuildTimings;
 use schema::TimingsFile;
 
-pub(crate) use around::Around;
+pub(crate) use around::{Around, Registries};
 pub(crate) use markdown::plain;
 pub(crate) use phases::{ORDER as PHASE_ORDER, title as phase_title};
 pub(crate) use runner::Runner;

@@ -2,8 +2,8 @@
 
 use super::settle::Settled;
 use super::{Run, show};
+use crate::credentials::aws::Session;
 use crate::error::Error;
-use crate::github::workflow::WorkflowRun;
 use crate::inputs::Inputs;
 use crate::plan::{Place, Plan};
 use crate::report::Built;
@@ -14,16 +14,23 @@ impl Run {
     pub(super) async fn execute_or_fall_back(
         &self,
         inputs: &Inputs,
+        session: &Session,
         settled: &mut Settled,
         place: &Place,
         recorder: &mut Recorder,
     ) -> Result<Built, Error> {
-        let first = match self.execute(inputs, settled, place, recorder).await {
+        let first = match self
+            .execute(inputs, session, settled, place, recorder)
+            .await
+        {
             Err(error) if falls_back(&settled.plan, &error) && !self.cancel.is_cancelled() => error,
             ended => return ended,
         };
         let second = match self.fall_back(inputs, settled, place, &first) {
-            Ok(()) => self.execute(inputs, settled, place, recorder).await,
+            Ok(()) => {
+                self.execute(inputs, session, settled, place, recorder)
+                    .await
+            }
             Err(error) => Err(error),
         };
         second.map_err(|second| Error::Fallback {
@@ -46,9 +53,7 @@ impl Run {
         );
         tracing::warn!("{words}");
         settled.facts.cluster = None;
-        let workflow = WorkflowRun::from_env(&self.env);
-        settled.plan = Plan::new(inputs, workflow.as_ref(), &settled.facts, place)?;
-        self.hand_on(&mut settled.plan, place);
+        settled.plan = self.plan_with(inputs, &settled.facts, place)?;
         // Left in place, it would tell the post step of a builder in the cluster.
         let _ = std::fs::remove_file(place.kubeconfig_file());
         show(&settled.plan);

@@ -1,51 +1,84 @@
 //! Logins: tokens for the plan's registries, left to the credential helper.
 
-use secrecy::ExposeSecret as _;
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+
+use futures_util::future::try_join_all;
+use secrecy::{ExposeSecret as _, SecretString};
 
 use super::Run;
-use crate::credentials::{Credentials, ecr};
+use crate::credentials::aws::{Session, Settings};
+use crate::credentials::{Credentials, CredentialsError, ecr};
 use crate::error::Error;
-use crate::image::{EcrRegistry, Registry};
+use crate::plan::Plan;
 
 impl Run {
-    /// Fetches tokens for the plan's ECR registries and leaves them to the credential helper.
+    /// Fetches tokens for the plan's ECR registries, all at once, and leaves them to the credential
+    /// helper.
     pub(super) async fn log_in(
         &self,
-        registries: &[Registry],
+        plan: &Plan,
         authorization: Option<&ecr::Authorization>,
+        session: &Session,
         credentials: &Credentials,
     ) -> Result<(), Error> {
-        for registry in registries {
-            let Registry::Ecr(registry) = registry else {
-                continue;
-            };
-            let token = self.token(registry, authorization).await?;
-            credentials.keep(registry, &token)?;
+        let registries = plan.logins();
+        let tokens = registries.iter().map(|registry| async move {
+            let host = registry.host();
+            if credentials.knows(host) {
+                return Ok(None);
+            }
+            if let Some(known) = authorization.filter(|known| known.host == host) {
+                return Ok(Some(known.token.clone()));
+            }
+            match credentials.keys(host) {
+                None => {
+                    self.unless_cancelled(Box::pin(ecr::token(registry, session)))
+                        .await
+                }
+                Some((id, secret)) => {
+                    let own = Session::new(Settings::of_keys(id, secret), self.masking());
+                    own.hand_over_for(host, &credentials.tokens)?;
+                    self.unless_cancelled(Box::pin(ecr::token(registry, &own)))
+                        .await
+                }
+            }
+        });
+        let tokens = try_join_all(tokens).await?;
+        for (registry, token) in registries.iter().zip(tokens) {
+            if let Some(token) = token {
+                self.mask(token.password.expose_secret());
+                credentials.keep(registry, &token)?;
+            }
         }
         Ok(())
     }
 
-    async fn token(
+    /// The secret variables that the plan hands on to buildx, with their values.
+    pub(super) async fn handed_on(
         &self,
-        registry: &EcrRegistry,
-        authorization: Option<&ecr::Authorization>,
-    ) -> Result<ecr::Token, Error> {
-        if let Some(authorization) = authorization
-            && authorization.host == registry.host
-        {
-            return Ok(authorization.token.clone());
+        plan: &Plan,
+        session: &Session,
+    ) -> Result<Vec<(String, OsString)>, Error> {
+        let names = &plan.handed_on;
+        let mut values: BTreeMap<&str, SecretString> = names
+            .iter()
+            .filter_map(|name| Some((name.as_str(), self.env.get(name)?.into())))
+            .collect();
+        if names.iter().any(|name| name.starts_with("AWS_")) {
+            let own = self.unless_cancelled(Box::pin(session.variables())).await?;
+            values.extend(own.into_iter().filter(|(name, _)| names.contains(*name)));
         }
-        let token = self
-            .unless_cancelled(Box::pin(ecr::token(registry)))
-            .await?;
-        self.mask(token.password.expose_secret());
-        Ok(token)
+        let values = values.into_iter();
+        Ok(values
+            .map(|(name, value)| (name.to_owned(), value.expose_secret().into()))
+            .collect())
     }
 
     /// Waits for an answer of AWS, but no longer than the run goes on.
-    pub(super) async fn unless_cancelled<T>(
+    pub(super) async fn unless_cancelled<T, E: Into<CredentialsError>>(
         &self,
-        answer: impl Future<Output = Result<T, ecr::EcrError>>,
+        answer: impl Future<Output = Result<T, E>>,
     ) -> Result<T, Error> {
         tokio::select! {
             answer = answer => answer.map_err(|error| Error::Credentials(error.into())),

@@ -3,9 +3,11 @@
 //! Inputs, plan, credentials, builder, build, push, report: this file alone knows it. The report
 //! is written whether or not it built, and cleaning up never hides how the build ended.
 
+mod again;
 mod fall_back;
 mod fill;
 mod login;
+mod ready;
 mod settle;
 mod show;
 
@@ -15,11 +17,11 @@ use jiff::Timestamp;
 use secrecy::ExposeSecret as _;
 use tokio_util::sync::CancellationToken;
 
-use crate::build;
-use crate::builder::{self, Builder, Tool};
+use crate::builder::{Builder, Tool};
 use crate::certificates;
 use crate::check;
 use crate::cli::Flags;
+use crate::credentials::aws::{Session, Settings};
 use crate::credentials::{Credentials, write_private};
 use crate::env::Env;
 use crate::error::Error;
@@ -29,7 +31,6 @@ use crate::github::trust;
 use crate::history::{self, History, Leg, Workflow};
 use crate::host;
 use crate::inputs::{Given, Inputs};
-use crate::log::Group;
 use crate::mounts::{self, Mounts};
 use crate::owner;
 use crate::plan::Place;
@@ -38,6 +39,7 @@ use crate::push;
 use crate::report::{self, Around, Built, Outcome};
 use crate::timings::{Phase, Recorder, Stage};
 use fill::fill;
+use ready::registries;
 use settle::Settled;
 use show::show;
 
@@ -63,8 +65,10 @@ impl Run {
         let place = Place::at(&folder::example(&self.env));
         let plan = async {
             let inputs = self.inputs(flags)?;
+            let session = self.session(&inputs)?;
             let given = GivenFacts::parse(facts.iter().map(String::as_str))?;
-            Ok(Box::pin(self.settle(&inputs, &given, &place)).await?.plan)
+            let settled = Box::pin(self.settle(&inputs, &session, &given, &place));
+            Ok(settled.await?.plan)
         };
         match Box::pin(plan).await {
             Ok(plan) => {
@@ -84,10 +88,13 @@ impl Run {
             tracing::info!("{line}");
         }
         let inputs = inputs?;
+        let session = self.session(&inputs)?;
         certificates::check(&self.env)?;
         let folder = folder::create(&self.env).map_err(Error::Folder)?;
         let place = Place::at(folder.path());
-        let settled = Box::pin(self.settle(&inputs, &GivenFacts::default(), &place)).await;
+        let session = session.hand_over(&place.tokens_folder())?;
+        let given = GivenFacts::default();
+        let settled = Box::pin(self.settle(&inputs, &session, &given, &place)).await;
         let mut settled = settled.map_err(|error| self.explained(error))?;
         show(&settled.plan);
         mounts::check(&settled.plan, &self.env)?;
@@ -100,7 +107,8 @@ impl Run {
         let leg = Leg::new(&self.env, &inputs, &settled.plan);
         let history = History::ask(workflow.as_ref(), inputs.compare_with.as_deref(), &leg);
         let mut recorder = Recorder::new(self.started);
-        let result = self.execute_or_fall_back(&inputs, &mut settled, &place, &mut recorder);
+        let result =
+            self.execute_or_fall_back(&inputs, &session, &mut settled, &place, &mut recorder);
         let result = Box::pin(result)
             .await
             .map_err(|error| self.explained(error));
@@ -114,8 +122,10 @@ impl Run {
             }
         }
         let timings = recorder.finish(Timestamp::now());
+        let mut around = Around::look(&plan, &timings, history.answer().await, &self.env);
+        around.registries = registries(settled.found.unwrap_or_default());
         let outcome = Outcome {
-            around: Around::look(&plan, &timings, history.answer().await, &self.env),
+            around,
             plan,
             timings,
             result,
@@ -156,6 +166,12 @@ impl Run {
         Inputs::parse(&given).map_err(Error::Inputs)
     }
 
+    /// The way to AWS that inputs and environment name; nothing is asked yet.
+    fn session(&self, inputs: &Inputs) -> Result<Session, Error> {
+        let settings = Settings::choose(inputs, &self.env).map_err(Error::Inputs)?;
+        Ok(Session::new(settings, self.masking()))
+    }
+
     fn explained(&self, error: Error) -> Error {
         error.explained(|| trust::without_secrets(&self.env))
     }
@@ -163,17 +179,22 @@ impl Run {
     async fn execute(
         &self,
         inputs: &Inputs,
-        settled: &Settled,
+        session: &Session,
+        settled: &mut Settled,
         place: &Place,
         recorder: &mut Recorder,
     ) -> Result<Built, Error> {
         let plan = &settled.plan;
-        let registries = plan.registries();
         if let Some(kubernetes) = &plan.builder.kubernetes {
             let kubeconfig = kubernetes.kubeconfig.0.expose_secret();
             write_private(&place.kubeconfig_file(), kubeconfig.as_bytes())?;
         }
-        let credentials = Credentials::prepare(&place.folder, &registries, &self.env)?;
+        let credentials = Credentials::prepare(
+            &place.folder,
+            &plan.logins(),
+            &inputs.registry_auth,
+            &self.env,
+        )?;
         let Some(image) = plan.images.first() else {
             return Ok(Built::default());
         };
@@ -182,30 +203,25 @@ impl Run {
             program: image.program(),
             env: credentials.env.clone(),
         };
+        tool.env.extend(self.handed_on(plan, session).await?);
         tool.env.extend(settled.facts.engine_variables());
         recorder.add(stage("inputs, facts, plan", Phase::Setup, self.started));
-        let begin = Timestamp::now();
-        let (logins, builder) = tokio::join!(
-            self.log_in(&registries, settled.authorization.as_ref(), &credentials),
-            builder::start(
-                &plan.builder,
-                &image.platforms,
-                tool.clone(),
-                recorder,
-                &self.cancel
-            )
-        );
-        recorder.add(stage("builder", Phase::Builder, begin));
-        let builder = builder?;
+        let ready = self.get_ready(session, settled, image, &credentials, &tool, recorder);
+        let (builder, found) = Box::pin(ready).await?;
+        self.heed(inputs, settled, &found, place)?;
+        settled.found = Some(found.clone());
+        let plan = &settled.plan;
+        let Some(image) = plan.images.first() else {
+            return Ok(Built::default());
+        };
         for stage in builder.stages() {
             recorder.add_boot(stage.clone());
         }
         let cancel = self.cancel.child_token();
         let isolated = Mounts::of(&self.env).is_some();
         let built = async {
-            logins?;
-            let _group = Group::open("Build");
-            let built = build::run(image, place, &tool, recorder, &cancel);
+            let tries = (plan.retries, &found);
+            let built = again::build(image, place, &tool, recorder, tries, &cancel);
             let before = push::before(image, &builder, &tool, isolated, &cancel);
             let (built, before) = beside(built, before).await;
             Ok((built?, before.flatten()))

@@ -4,13 +4,16 @@ use secrecy::ExposeSecret as _;
 
 use super::Run;
 use crate::certificates;
+use crate::credentials::aws::Session;
 use crate::credentials::ecr;
 use crate::credentials::kubeconfig::Access;
 use crate::error::Error;
 use crate::facts::{self, Facts, GivenFacts, cluster};
 use crate::github::workflow::WorkflowRun;
 use crate::inputs::Inputs;
+use crate::inputs::aws::is_account;
 use crate::plan::{Place, Plan};
+use crate::preflight::Found;
 use crate::proxy;
 
 /// The plan, and what it was made from.
@@ -19,6 +22,8 @@ pub(super) struct Settled {
     pub plan: Plan,
     pub facts: Facts,
     pub authorization: Option<ecr::Authorization>,
+    /// What the preflight found, once it was made.
+    pub found: Option<Found>,
 }
 
 impl Run {
@@ -27,6 +32,7 @@ impl Run {
     pub(super) async fn settle(
         &self,
         inputs: &Inputs,
+        session: &Session,
         given: &GivenFacts,
         place: &Place,
     ) -> Result<Settled, Error> {
@@ -38,13 +44,13 @@ impl Run {
             if !asks {
                 return Ok(None);
             }
-            let answer = Box::pin(ecr::own_registry(inputs.aws_region.as_deref()));
+            let answer = Box::pin(ecr::own_registry(None, session));
             self.unless_cancelled(answer).await.map(Some)
         };
         let (facts, authorization, cluster) = tokio::join!(
             facts::probe(given, &self.env, &self.cancel),
             authorization,
-            self.cluster(inputs)
+            self.cluster(inputs, session)
         );
         let (mut facts, authorization) = (facts?, authorization?);
         facts.cluster = cluster?;
@@ -52,14 +58,29 @@ impl Run {
             self.mask(authorization.token.password.expose_secret());
             facts.registry = Some(authorization.host.clone());
         }
-        let workflow = WorkflowRun::from_env(&self.env);
-        let mut plan = Plan::new(inputs, workflow.as_ref(), &facts, place)?;
-        self.hand_on(&mut plan, place);
+        // Accounts by their ids are those of one region.
+        if inputs.registries.iter().any(|given| is_account(given)) {
+            facts.region = session.region().await;
+        }
         Ok(Settled {
-            plan,
+            plan: self.plan_with(inputs, &facts, place)?,
             facts,
             authorization,
+            found: None,
         })
+    }
+
+    /// The plan from these facts.
+    pub(super) fn plan_with(
+        &self,
+        inputs: &Inputs,
+        facts: &Facts,
+        place: &Place,
+    ) -> Result<Plan, Error> {
+        let workflow = WorkflowRun::from_env(&self.env);
+        let mut plan = Plan::new(inputs, workflow.as_ref(), facts, place)?;
+        self.hand_on(&mut plan, place);
+        Ok(plan)
     }
 
     /// Tells a builder in a container of this machine's proxy and of the authorities that it trusts.
@@ -70,11 +91,15 @@ impl Run {
     }
 
     /// The way into the cluster, if one is to build.
-    async fn cluster(&self, inputs: &Inputs) -> Result<Option<Access>, Error> {
+    async fn cluster(&self, inputs: &Inputs, session: &Session) -> Result<Option<Access>, Error> {
         if !inputs.wants_cluster() {
             return Ok(None);
         }
-        match cluster::find(inputs, &self.env).await {
+        let found = tokio::select! {
+            found = Box::pin(cluster::find(inputs, session, &self.env)) => found,
+            () = self.cancel.cancelled() => return Err(Error::Cancelled),
+        };
+        match found {
             Ok(access) => {
                 for secret in access.secrets() {
                     self.mask(&secret);

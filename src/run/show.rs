@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use super::Run;
+use crate::credentials::aws::Mask;
 use crate::error::Error;
 use crate::github::command::{Annotation, Level, masks};
 use crate::log::{self, Group};
@@ -13,7 +14,15 @@ use crate::timings::Traffic;
 impl Run {
     /// Tells the runner to hide a text, before anything can print it.
     pub(super) fn mask(&self, secret: &str) {
-        if self.env.is_true("GITHUB_ACTIONS") {
+        self.masking()(secret);
+    }
+
+    /// How a text is hidden: not at all where no runner listens.
+    pub(super) fn masking(&self) -> Mask {
+        if !self.env.is_true("GITHUB_ACTIONS") {
+            return |_| {};
+        }
+        |secret| {
             for line in masks(secret) {
                 crate::print(&line);
             }

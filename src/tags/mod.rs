@@ -121,7 +121,6 @@ impl Tags {
     }
 
     /// The full references among the lines.
-    #[cfg(test)]
     pub(crate) fn references(&self) -> &[ImageRef] {
         &self.references
     }

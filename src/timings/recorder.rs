@@ -68,10 +68,6 @@ impl Recorder {
 
     /// Notes that something is done again. Where that is the build, what was heard of it stays: a step that ran before and comes from the
     /// cache now was not cached.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "the stage that tries again calls it")
-    )]
     pub(crate) fn retried(&mut self, retry: Retry) {
         self.attempt += 1;
         if self.retries.len() < MOST_RETRIES {

@@ -23,9 +23,9 @@ const MAY_USE: &[(&str, &[&str])] = &[
     // What was typed, and what will be done.
     ("inputs::list", &[]),
     ("tags", &["image", "inputs::list"]),
-    ("inputs", &["env", "tags"]),
-    // What gives access: it knows registries and clusters, not the plan.
-    ("credentials", &["env", "image"]),
+    ("inputs", &["env", "image", "tags"]),
+    // What gives access: it knows inputs, registries and clusters, not the plan.
+    ("credentials", &["env", "image", "inputs"]),
     // The way into a cluster is a fact, too.
     (
         "facts",
@@ -36,6 +36,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         "plan",
         &[
             "credentials",
+            "env",
             "facts",
             "github",
             "image",
@@ -51,11 +52,20 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("host", &["env", "mounts"]),
     ("owner", &[]),
     ("proxy", &["env", "plan"]),
+    // What the plan writes to.
+    ("preflight", &["credentials", "image", "log", "plan"]),
     // The work. `build` and `push` call buildx as the builder's `Tool`.
     ("timings", &["build::rawjson"]),
     (
         "builder",
-        &["build::rawjson", "log", "plan", "process", "timings"],
+        &[
+            "build::rawjson",
+            "credentials",
+            "log",
+            "plan",
+            "process",
+            "timings",
+        ],
     ),
     (
         "build",
@@ -75,6 +85,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "inputs",
             "mounts",
             "plan",
+            "preflight",
             "report",
         ],
     ),
@@ -193,6 +204,7 @@ const LONGER: &[(&str, &str)] = &[
     ("src/inputs/spec.rs", "the one table of inputs"),
     ("src/plan/cache/tests.rs", "tables of cases"),
     ("src/plan/tests.rs", "tables of cases"),
+    ("tests/action/architecture.rs", "the map itself"),
 ];
 
 /// Files that are tests as a whole.

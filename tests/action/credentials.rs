@@ -19,7 +19,7 @@ fn helper(host: &str) -> Runner {
 fn kept(runner: Runner, password: &str, minutes: i64) -> Runner {
     let expires = Timestamp::now() + SignedDuration::from_mins(minutes);
     let file = serde_json::json!({"password": password, "expires": expires.to_string()});
-    let runner = runner.file(&format!("tokens/{HOST}.json"), &file.to_string());
+    let runner = runner.file(&format!("tokens/token-{HOST}.json"), &file.to_string());
     let tokens = runner.path("tokens");
     runner.variable("FAST_ECR_PUSH_TOKENS", tokens)
 }
@@ -152,6 +152,9 @@ fn a_refused_token_is_an_answer_that_docker_shows() {
     let ran = ecr.serve(helper(HOST)).run().exits(1);
     assert_eq!(
         ran.log,
-        format!("could not get an ECR token for `{HOST}`: AccessDeniedException: not authorized\n")
+        format!(
+            "could not get an ECR token for `{HOST}`: AccessDeniedException: not authorized (the role needs \
+             `ecr:GetAuthorizationToken` on `*`)\n"
+        )
     );
 }

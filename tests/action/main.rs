@@ -1,18 +1,20 @@
 //! Tests of the whole binary, without network and without Docker.
 //!
 //! The binary is the real one; only what can't run here is a stand-in: buildx (a script that
-//! replays recorded streams), the Engine's API, Amazon ECR's and GitHub's.
+//! replays recorded streams), the Engine's API, those of Amazon ECR, AWS STS and GitHub, and GitHub's
+//! issuer of tokens.
 //!
-//! - [`runner`], [`ran`]: the harness; [`engine`], [`ecr`]: the stand-ins
+//! - [`runner`], [`ran`]: the harness; [`engine`], [`ecr`], [`sts`]: the stand-ins, [`http`] beneath
 //! - [`inputs`]: what is wrong with them, before anything is started
 //! - [`build`]: a build that goes well, its command line, its log
 //! - [`cache`]: where it is kept, and what is said when there is none
 //! - [`failure`]: builds, builders and registries that fail
+//! - [`preflight`], [`retry`]: what is known before the build, and what is tried again
 //! - [`report`]: outputs, summary, timings file
 //! - [`compare`]: timings files of several runs
 //! - [`history`]: earlier runs and comments, of the stand-in [`github`]
 //! - [`cancel`]: signals, and what a killed run leaves
-//! - [`credentials`], [`secrets`]: logins, and that nothing secret gets out
+//! - [`session`], [`credentials`], [`registries`]: AWS credentials, logins; [`secrets`], [`canaries`]: that nothing secret gets out
 //! - [`network`], [`authority`]: who goes through a proxy, who is trusted, where the Engine is
 //! - [`plan`]: the command line
 //! - [`architecture`]: which module may use which
@@ -27,6 +29,7 @@ mod architecture;
 mod authority;
 mod build;
 mod cache;
+mod canaries;
 mod cancel;
 mod compare;
 mod credentials;
@@ -36,11 +39,17 @@ mod examples;
 mod failure;
 mod github;
 mod history;
+mod http;
 mod inputs;
 mod network;
 mod plan;
+mod preflight;
 mod ran;
+mod registries;
 mod report;
+mod retry;
 mod runner;
 mod secrets;
+mod session;
+mod sts;
 mod tags;

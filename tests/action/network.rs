@@ -13,7 +13,7 @@ use crate::engine::Store;
 use crate::runner::Runner;
 
 /// A proxy that refuses everything: its address, and the first lines of what it was asked.
-fn proxy() -> (String, Arc<Mutex<Vec<String>>>) {
+pub(crate) fn proxy() -> (String, Arc<Mutex<Vec<String>>>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = format!("http://{}", listener.local_addr().unwrap());
     let asked = Arc::new(Mutex::new(Vec::new()));

@@ -24,6 +24,8 @@ pub(crate) struct Ran {
     pub calls: Vec<String>,
     /// The variables that `buildx build` got.
     pub build_environment: String,
+    /// Every variable of every child that stands in for buildx.
+    pub environments: String,
     /// The files that `buildx create` got.
     pub buildkitd_config: String,
     pub certificates: String,
@@ -66,6 +68,7 @@ impl Ran {
                 .lines()
                 .map(str::to_owned)
                 .collect(),
+            environments: text("buildx/environments"),
             build_environment: stable(&text("buildx/environment")),
             buildkitd_config: text("buildx/buildkitd.toml"),
             certificates: text("buildx/certificates.pem"),

@@ -75,12 +75,6 @@ impl Action {
         self
     }
 
-    /// With several variables, as an AWS account gives them.
-    pub(crate) fn variables(self, variables: &[(&str, String)]) -> Self {
-        let variables = variables.iter();
-        variables.fold(self, |action, (name, value)| action.variable(name, value))
-    }
-
     /// Runs it to its end. May be called again: each run has files of its own.
     pub(crate) fn run(&self) -> Ended {
         let step = self

@@ -30,6 +30,8 @@ use serde_json::{Value, json};
 
 use super::api::ApiError;
 use super::manifest;
+use crate::credentials::eks;
+use crate::process;
 
 /// How long a call may take. An API server answers within milliseconds.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -64,7 +66,23 @@ impl Cluster {
     /// Reads the kubeconfig of the run. Nothing is sent yet.
     pub(super) async fn open(kubeconfig: &Path) -> Result<Self, ApiError> {
         let setup = |error| ApiError::Kubeconfig(Box::new(error));
-        let kubeconfig = Kubeconfig::read_from(kubeconfig).map_err(setup)?;
+        let mut kubeconfig = Kubeconfig::read_from(kubeconfig).map_err(setup)?;
+        for exec in kubeconfig
+            .auth_infos
+            .iter_mut()
+            .filter_map(|named| named.auth_info.as_mut()?.exec.as_mut())
+        {
+            let withheld = process::withheld().into_iter();
+            let mut withheld: Vec<String> = withheld
+                .filter_map(|name| name.into_string().ok())
+                .collect();
+            let arguments = exec.args.as_deref().unwrap_or_default();
+            if arguments.first().map(String::as_str) != Some(eks::SUBCOMMAND) {
+                // The user's own command, which they have allowed, may need what is there of AWS and OpenID Connect.
+                withheld.retain(|name| name.starts_with("INPUT_") || name.contains("RUNTIME"));
+            }
+            exec.drop_env = Some(withheld);
+        }
         let options = KubeConfigOptions::default();
         let mut config = Config::from_custom_kubeconfig(kubeconfig, &options)
             .await

@@ -9,6 +9,7 @@
 mod error;
 mod exec;
 
+use std::collections::HashMap;
 use std::path::Path;
 
 use base64::Engine as _;
@@ -19,7 +20,8 @@ use kube::config::{
 };
 use secrecy::{ExposeSecret as _, SecretString};
 
-use super::eks::TokenRequest;
+use super::TOKENS_VARIABLE;
+use super::eks::{self, TokenRequest};
 pub(crate) use error::KubeconfigError;
 use exec::Exec;
 
@@ -258,9 +260,30 @@ impl Access {
             .collect()
     }
 
-    /// The kubeconfig as a file's content, with this namespace. JSON is YAML.
-    pub(crate) fn to_file(&self, namespace: &str) -> SecretString {
+    /// Whether credentials come from a command that is not ours.
+    pub(crate) fn runs_a_foreign_command(&self) -> bool {
+        let users = self.config.auth_infos.iter();
+        users
+            .filter_map(|named| named.auth_info.as_ref()?.exec.as_ref())
+            .any(|exec| !is_ours(exec))
+    }
+
+    /// The kubeconfig as a file's content, with this namespace, and with the run's folder of tokens
+    /// for our own command. JSON is YAML.
+    pub(crate) fn to_file(&self, namespace: &str, tokens: &Path) -> SecretString {
         let mut config = self.config.clone();
+        let variable = HashMap::from([
+            ("name".to_owned(), TOKENS_VARIABLE.to_owned()),
+            ("value".to_owned(), tokens.to_string_lossy().into_owned()),
+        ]);
+        for exec in config
+            .auth_infos
+            .iter_mut()
+            .filter_map(|named| named.auth_info.as_mut()?.exec.as_mut())
+            .filter(|exec| is_ours(exec))
+        {
+            exec.env.get_or_insert_default().push(variable.clone());
+        }
         for context in config
             .contexts
             .iter_mut()
@@ -339,6 +362,12 @@ fn rewrite(config: ExecConfig, terms: &Terms<'_>) -> Result<ExecConfig, Kubeconf
             Err(KubeconfigError::AwsArgument { program, argument })
         }
     }
+}
+
+/// Whether an exec entry is one that [`plugin`] made.
+fn is_ours(exec: &ExecConfig) -> bool {
+    let first = exec.args.as_ref().and_then(|arguments| arguments.first());
+    first.is_some_and(|argument| argument == eks::SUBCOMMAND)
 }
 
 /// Our own program as the exec entry, with the variables of the one it replaces.

@@ -71,13 +71,21 @@ fn awss_command_becomes_our_own_and_keeps_its_variables() {
         "eks-token --cluster builders --region eu-west-1 --profile ci"
     );
     assert_eq!(exec.env.unwrap()[0]["value"], "ci");
+    assert!(!access.runs_a_foreign_command());
+    // The processes that buildx starts find the run's session.
+    let text = access.to_file("x", Path::new("/run/tokens"));
+    let written: Kubeconfig = serde_json::from_str(text.expose_secret()).unwrap();
+    let written = written.auth_infos[0].auth_info.clone().unwrap();
+    let variable = &written.exec.unwrap().env.unwrap()[1];
+    assert_eq!(variable["name"], "FAST_ECR_PUSH_TOKENS");
+    assert_eq!(variable["value"], "/run/tokens");
     assert_eq!(exec.interactive_mode, Some(ExecInteractiveMode::Never));
 }
 
 #[test]
 fn what_is_written_is_read_again_as_the_same() {
     let access = read(STATIC).unwrap();
-    let text = access.to_file("ci");
+    let text = access.to_file("ci", Path::new("/run/tokens"));
     let again: Kubeconfig = serde_json::from_str(text.expose_secret()).unwrap();
     let context = again.contexts[0].context.as_ref().unwrap();
     assert_eq!(context.namespace.as_deref(), Some("ci"));

@@ -165,7 +165,7 @@ impl KubernetesPlan {
             server: access.server.clone(),
             context: access.context.clone(),
             restriction: access.restriction.clone(),
-            kubeconfig: Hidden(access.to_file(&namespace)),
+            kubeconfig: Hidden(access.to_file(&namespace, &place.tokens_folder())),
             namespace,
             timeout_seconds,
             fallback: inputs.falls_back(),

@@ -1,0 +1,355 @@
+//! The input `registry-auth`: logins at other registries, as docker/login-action takes them.
+//!
+//! In: a YAML list of maps. Out: [`Login`]s, or what is wrong, which never holds a value: the text may
+//! be a secret as a whole. Grammar:
+//! <https://github.com/docker/login-action/blob/10ee3e8ae/src/context.ts> (`getAuthList`).
+
+use std::collections::BTreeMap;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use secrecy::{ExposeSecret as _, SecretString};
+
+use super::InputError;
+use crate::image::{self, Registry};
+
+const INPUT: &str = "registry-auth";
+
+/// Keys of an entry. `logout` changes nothing: logins end with the run.
+const KEYS: &[&str] = &["registry", "username", "password", "scope", "ecr", "logout"];
+
+/// Where an entry without registry logs in.
+const DOCKER_HUB: &str = "docker.io";
+const DOCKER_HUB_HOSTS: &[&str] = &[DOCKER_HUB, "index.docker.io", "registry-1.docker.io"];
+
+/// The longest text that is read.
+const LONGEST: usize = 1 << 20;
+
+/// A registry to log in to.
+#[derive(Debug, Clone)]
+pub(crate) struct Login {
+    pub registry: Registry,
+    /// User and password; an AWS key's id and secret where [`Self::is_ecr`]; none for the run's own
+    /// AWS credentials.
+    pub user: Option<(String, SecretString)>,
+    /// What the login is for alone, `octo/app@push`.
+    pub scope: Option<String>,
+    /// Whether user and password are AWS keys, for which ECR gives a token.
+    pub is_ecr: bool,
+}
+
+type Entry = BTreeMap<String, Option<String>>;
+
+impl Login {
+    /// What Docker calls user and password in one word; secret.
+    pub(crate) fn basic(user: &str, password: &SecretString) -> SecretString {
+        let both = format!("{user}:{}", password.expose_secret());
+        SecretString::from(STANDARD.encode(both))
+    }
+}
+
+/// Reads the list.
+///
+/// # Errors
+/// At the first entry that is wrong.
+pub(super) fn parse(text: &str) -> Result<Vec<Login>, InputError> {
+    let entries = entries(text)?;
+    if entries.is_empty() {
+        return Err(wrong(
+            None,
+            "nothing",
+            "a list with an entry for each registry",
+        ));
+    }
+    let mut logins: Vec<Login> = Vec::new();
+    for (index, entry) in entries.into_iter().enumerate() {
+        let login = login(index + 1, &entry)?;
+        let same = |other: &Login| {
+            (other.registry.host(), &other.scope) == (login.registry.host(), &login.scope)
+        };
+        if logins.iter().any(same) {
+            let host = format!("`{}` again", login.registry.host());
+            return Err(wrong(
+                Some(index + 1),
+                &host,
+                "each registry and scope once",
+            ));
+        }
+        logins.push(login);
+    }
+    Ok(logins)
+}
+
+/// Every text that has to be masked; all of it where it can't be read.
+pub(super) fn to_mask(text: &str) -> Vec<SecretString> {
+    let Ok(entries) = entries(text) else {
+        return vec![SecretString::from(text)];
+    };
+    let mut secrets = Vec::new();
+    for mut entry in entries {
+        let user = entry.remove("username").flatten().unwrap_or_default();
+        for (key, value) in entry {
+            let value = SecretString::from(value.unwrap_or_default());
+            // What stands under a misspelled key may be the password.
+            if key == "password" {
+                secrets.push(Login::basic(user.trim(), &value));
+                secrets.push(value);
+            } else if !KEYS.contains(&key.as_str()) {
+                secrets.push(value);
+            }
+        }
+    }
+    secrets
+}
+
+fn entries(text: &str) -> Result<Vec<Entry>, InputError> {
+    let options = serde_saphyr::options! {
+        budget: serde_saphyr::budget! {
+            max_aliases: 0,
+            max_anchors: 0,
+            max_depth: 8,
+            max_documents: 1,
+            max_nodes: 10_000,
+            max_total_scalar_bytes: LONGEST,
+        },
+        // An excerpt could show a secret.
+        with_snippet: false,
+    };
+    let expected = "a YAML list of `registry`, `username` and `password`";
+    serde_saphyr::from_str_with_options(text, options).map_err(|error| {
+        let given = match error.location() {
+            Some(place) => format!("line {}", place.line()),
+            None => "…".to_owned(),
+        };
+        wrong(None, &given, expected)
+    })
+}
+
+/// An error of an entry, counted from 1.
+fn wrong(number: Option<usize>, given: &str, expected: &str) -> InputError {
+    match number {
+        Some(number) => InputError::new(INPUT, format!("entry {number}: {given}"), expected),
+        None => InputError::new(INPUT, given, expected),
+    }
+}
+
+fn login(number: usize, entry: &Entry) -> Result<Login, InputError> {
+    let wrong = |given: &str, expected: &str| wrong(Some(number), given, expected);
+    if let Some(key) = entry.keys().find(|key| !KEYS.contains(&key.as_str())) {
+        let plain = key.len() <= 24 && key.bytes().all(|b| b.is_ascii_lowercase() || b == b'-');
+        let shown = if plain { key } else { "…" };
+        return Err(wrong(
+            &format!("the key {shown}"),
+            "`registry`, `username`, `password`, `scope`, `ecr`, `logout`",
+        ));
+    }
+    let value = |key: &str| {
+        let text = entry.get(key)?.as_deref()?.trim();
+        Some(text.to_owned()).filter(|text| !text.is_empty())
+    };
+    let given = value("registry").unwrap_or_else(|| DOCKER_HUB.to_owned());
+    let host = host(&given);
+    if !image::is_host(&host) {
+        return Err(wrong(&given, "a registry's host, as `ghcr.io`"));
+    }
+    let registry = Registry::from_host(&host);
+    let is_amazons = !matches!(registry, Registry::Other { .. });
+    let is_ecr = match value("ecr").as_deref() {
+        None | Some("auto") => is_amazons,
+        Some("false") => false,
+        Some("true") if is_amazons => true,
+        Some("true") => return Err(wrong(&host, "a host of Amazon ECR beside `ecr: true`")),
+        Some(_) => return Err(wrong(&host, "`auto`, `true` or `false` for `ecr`")),
+    };
+    if !matches!(value("logout").as_deref(), None | Some("true" | "false")) {
+        return Err(wrong(&host, "`true` or `false` for `logout`"));
+    }
+    let empty = "an expression that is empty here gives none, as `secrets.NAME` in a run of a fork's pull request";
+    let user = match (value("username"), value("password")) {
+        (Some(user), Some(password)) if user.contains(':') => {
+            drop(password);
+            return Err(wrong(&host, "a `username` without colon"));
+        }
+        (Some(user), Some(password)) => Some((user, SecretString::from(password))),
+        (None, None) if is_ecr => None,
+        (Some(_), None) => {
+            return Err(wrong(
+                &host,
+                &format!("a `password` beside `username`; {empty}"),
+            ));
+        }
+        (None, _) => {
+            return Err(wrong(&host, &format!("`username` and `password`; {empty}")));
+        }
+    };
+    if let Some((_, password)) = &user
+        && password.expose_secret().contains(['\n', '\r'])
+    {
+        return Err(wrong(&host, "a `password` on one line"));
+    }
+    let scope = value("scope");
+    if let Some(scope) = &scope {
+        if is_ecr {
+            return Err(wrong(
+                &host,
+                "no `scope`: ECR's tokens are good for all repositories",
+            ));
+        }
+        if !is_scope(scope) {
+            return Err(wrong(
+                &host,
+                "a `scope` as `octo/app`, `@push` or `octo/app@push`",
+            ));
+        }
+    }
+    Ok(Login {
+        registry,
+        user,
+        scope,
+        is_ecr,
+    })
+}
+
+/// A registry as people write it: with or without scheme and path, as `docker login` takes it.
+fn host(given: &str) -> String {
+    let rest = given
+        .strip_prefix("https://")
+        .or(given.strip_prefix("http://"))
+        .unwrap_or(given);
+    let host = rest.split('/').next().unwrap_or_default();
+    if DOCKER_HUB_HOSTS.contains(&host) {
+        DOCKER_HUB.to_owned()
+    } else {
+        host.to_owned()
+    }
+}
+
+/// A path below the registry, what may be done there, or both: it becomes a folder's name.
+fn is_scope(text: &str) -> bool {
+    let (path, actions) = match text.split_once('@') {
+        Some((path, actions)) => (path, Some(actions)),
+        None => (text, None),
+    };
+    let is_part = |part: &str| {
+        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+        !part.is_empty() && !part.starts_with('.') && part.bytes().all(allowed)
+    };
+    let is_action =
+        |action: &str| !action.is_empty() && action.bytes().all(|b| b.is_ascii_lowercase());
+    (path.is_empty() && actions.is_some() || path.split('/').all(is_part))
+        && actions.is_none_or(|actions| actions.split(',').all(is_action))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn summary(login: &Login) -> String {
+        let user = login.user.as_ref().map_or("-", |(user, _)| user);
+        let scope = login.scope.as_deref().unwrap_or("-");
+        let host = login.registry.host();
+        format!("{host} {user} {scope} {}", login.is_ecr)
+    }
+
+    #[test]
+    fn reads_what_login_action_reads() {
+        let logins = parse(
+            "- username: octo\n  password: hunter2\n\
+             - {registry: ghcr.io, username: octo, password: 012345, logout: false}\n\
+             - registry: https://registry.example:5000/v2/\n  username: a\n  password: 'b: c'\n  scope: team/app@push\n\
+             - registry: 123456789012.dkr.ecr.eu-west-1.amazonaws.com\n\
+             - registry: public.ecr.aws\n  username: AKID\n  password: x\n\
+             - registry: 210987654321.dkr.ecr.eu-west-1.amazonaws.com\n  username: AWS\n  password: x\n  ecr: false\n",
+        )
+        .unwrap();
+        let summaries: Vec<String> = logins.iter().map(summary).collect();
+        assert_eq!(
+            summaries,
+            [
+                "docker.io octo - false",
+                "ghcr.io octo - false",
+                "registry.example:5000 a team/app@push false",
+                "123456789012.dkr.ecr.eu-west-1.amazonaws.com - - true",
+                "public.ecr.aws AKID - true",
+                "210987654321.dkr.ecr.eu-west-1.amazonaws.com AWS - false",
+            ]
+        );
+        let passwords: Vec<&str> = logins
+            .iter()
+            .filter_map(|login| Some(login.user.as_ref()?.1.expose_secret()))
+            .collect();
+        assert_eq!(passwords, ["hunter2", "012345", "b: c", "x", "x"]);
+    }
+
+    #[test]
+    fn says_what_is_wrong_and_no_value() {
+        for (text, expected) in [
+            ("hunter2", "a YAML list"),
+            ("registry: ghcr.io", "a YAML list"),
+            ("- [hunter2]", "a YAML list"),
+            ("[]", "`nothing` given, expected a list"),
+            (
+                "- {username: a, pasword: hunter2}",
+                "`entry 1: the key pasword` given, expected `registry`, `username`",
+            ),
+            (
+                "- {username: a, password: b}\n- {HUNTER2: hunter2}",
+                "`entry 2: the key …` given",
+            ),
+            (
+                "- {registry: ghcr.io, username: a}",
+                "`entry 1: ghcr.io` given, expected a `password` beside `username`",
+            ),
+            (
+                "- {registry: ghcr.io, username: a, password: ''}",
+                "expected a `password` beside `username`",
+            ),
+            (
+                "- {registry: ghcr.io, password: hunter2}",
+                "expected `username` and `password`",
+            ),
+            (
+                "- {registry: ghcr.io, username: a, password: hunter2, ecr: true}",
+                "expected a host of Amazon ECR",
+            ),
+            (
+                "- {registry: ghcr.io, username: a, password: hunter2, scope: ../x}",
+                "expected a `scope` as",
+            ),
+            (
+                "- {username: a, password: hunter2}\n- {registry: index.docker.io, username: b, password: hunter2}",
+                "`entry 2: `docker.io` again` given",
+            ),
+            (
+                "- {registry: 'a b', username: a, password: hunter2}",
+                "expected a registry's host",
+            ),
+            (
+                "- {username: a, password: \"hunter2\\nx\"}",
+                "expected a `password` on one line",
+            ),
+        ] {
+            let error = parse(text).unwrap_err().to_string();
+            assert!(error.starts_with("input `registry-auth`: "), "{error}");
+            assert!(error.contains(expected), "{text}: {error}");
+            assert!(!error.to_lowercase().contains("hunter2"), "{error}");
+        }
+    }
+
+    #[test]
+    fn passwords_are_masked_and_names_are_not() {
+        let masked = |text: &str| -> Vec<String> {
+            let secrets = to_mask(text);
+            secrets
+                .iter()
+                .map(|secret| secret.expose_secret().to_owned())
+                .collect()
+        };
+        assert_eq!(
+            masked("- {registry: ghcr.io, username: octo, password: hunter2}"),
+            [STANDARD.encode("octo:hunter2"), "hunter2".to_owned()]
+        );
+        assert_eq!(masked("- {pasword: hunter2}"), ["hunter2"]);
+        assert_eq!(masked("- password: [hunter2"), ["- password: [hunter2"]);
+    }
+}

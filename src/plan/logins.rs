@@ -1,0 +1,168 @@
+//! Registries to log in to: those that tags name, and more of Amazon's.
+//!
+//! In: the inputs `registries` and `registry-auth`, and the region. Out: hosts. Other registries' logins
+//! need nothing to be settled: user and password are given.
+
+use super::{Plan, Remarks};
+use crate::facts::Facts;
+use crate::image::{EcrRegistry, ImageRef, Registry};
+use crate::inputs::Inputs;
+
+/// The hosts, each once, in the order of the inputs.
+pub(super) fn choose(
+    inputs: &Inputs,
+    references: &[ImageRef],
+    facts: &Facts,
+    remarks: &mut Remarks,
+) -> Vec<String> {
+    let of_tags = || {
+        references.iter().find_map(|image| match image.registry() {
+            Registry::Ecr(registry) => Some(registry.region),
+            _ => None,
+        })
+    };
+    let region = inputs
+        .aws_region
+        .clone()
+        .or_else(|| facts.region.clone())
+        .or_else(of_tags);
+    let mut hosts = Vec::new();
+    for given in &inputs.registries {
+        if given.contains('.') {
+            hosts.push(given.clone());
+            continue;
+        }
+        let known = region.as_deref();
+        match known.and_then(|region| EcrRegistry::new(given, region)) {
+            Some(registry) => hosts.push(registry.host),
+            None => remarks.wrong(
+                "registries",
+                given,
+                "`aws-region` or AWS_REGION beside an account's id, or a host",
+            ),
+        }
+    }
+    let by_keys = inputs.registry_auth.iter().filter(|login| login.is_ecr);
+    hosts.extend(by_keys.map(|login| login.registry.host().to_owned()));
+    let mut once: Vec<String> = Vec::new();
+    for host in hosts {
+        if !once.contains(&host) {
+            once.push(host);
+        }
+    }
+    once
+}
+
+impl Plan {
+    /// The registries that tags name, each once.
+    pub(crate) fn registries(&self) -> Vec<Registry> {
+        let mut registries: Vec<Registry> = Vec::new();
+        for image in self.images.iter().filter(|image| image.push) {
+            for reference in &image.references {
+                let registry = reference.registry();
+                if !registries.contains(&registry) {
+                    registries.push(registry);
+                }
+            }
+        }
+        registries
+    }
+
+    /// The registries to log in to, each once: those that tags name, then those of the inputs.
+    pub(crate) fn logins(&self) -> Vec<Registry> {
+        let mut registries = self.registries();
+        for host in &self.more_logins {
+            let registry = Registry::from_host(host);
+            if !registries.contains(&registry) {
+                registries.push(registry);
+            }
+        }
+        registries
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::facts::{Facts, ImageStore};
+    use crate::inputs::{Given, Inputs};
+    use crate::plan::{Place, Plan};
+
+    fn logins(pairs: &[(&'static str, &str)], region: Option<&str>) -> Result<Vec<String>, String> {
+        let mut given = Given::default();
+        given.set("tags", "r.test/a:1".to_owned());
+        for (name, text) in pairs {
+            given.set(name, (*text).to_owned());
+        }
+        let inputs = Inputs::parse(&given).unwrap();
+        let mut facts = Facts::example(ImageStore::Containerd);
+        facts.region = region.map(str::to_owned);
+        let place = Place::at("/tmp/fast-ecr-push-x".as_ref());
+        match Plan::new(&inputs, None, &facts, &place) {
+            Ok(plan) => Ok(plan
+                .logins()
+                .iter()
+                .map(|registry| registry.host().to_owned())
+                .collect()),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    #[test]
+    fn accounts_are_those_of_the_same_region_and_hosts_stand_for_themselves() {
+        let other = "210987654321.dkr.ecr.cn-north-1.amazonaws.com.cn";
+        let ids = "012345678901,public.ecr.aws";
+        for (pairs, region, expected) in [
+            (
+                &[("registries", ids), ("aws-region", "eu-west-1")][..],
+                Some("us-east-1"),
+                &[
+                    "r.test",
+                    "012345678901.dkr.ecr.eu-west-1.amazonaws.com",
+                    "public.ecr.aws",
+                ][..],
+            ),
+            (
+                &[("registries", "012345678901")],
+                Some("cn-north-1"),
+                &["r.test", "012345678901.dkr.ecr.cn-north-1.amazonaws.com.cn"],
+            ),
+            (
+                &[
+                    ("registries", "012345678901"),
+                    (
+                        "tags",
+                        "123456789012.dkr.ecr.us-gov-west-1.amazonaws.com/a:1",
+                    ),
+                ],
+                None,
+                &[
+                    "123456789012.dkr.ecr.us-gov-west-1.amazonaws.com",
+                    "012345678901.dkr.ecr.us-gov-west-1.amazonaws.com",
+                ],
+            ),
+            (
+                &[
+                    ("registries", other),
+                    (
+                        "registry-auth",
+                        "- {registry: 210987654321.dkr.ecr.cn-north-1.amazonaws.com.cn}\n\
+                         - {registry: ghcr.io, username: a, password: b}",
+                    ),
+                ],
+                None,
+                &["r.test", other],
+            ),
+        ] {
+            assert_eq!(logins(pairs, region).unwrap(), expected);
+        }
+    }
+
+    #[test]
+    fn an_account_without_any_region_is_refused() {
+        let error = logins(&[("registries", "012345678901")], None).unwrap_err();
+        assert!(
+            error.starts_with("input `registries`: `012345678901` given, expected `aws-region`"),
+            "{error}"
+        );
+    }
+}

@@ -1,0 +1,91 @@
+//! A build that is done again where what ended it passes: the builder stays, so that all that was
+//! built comes from its cache, and only the push is new.
+
+use std::time::Duration;
+
+use backon::{BackoffBuilder as _, ExponentialBuilder};
+use jiff::Timestamp;
+use tokio_util::sync::CancellationToken;
+
+use crate::build::metadata::Metadata;
+use crate::build::{self, BuildError};
+use crate::builder::Tool;
+use crate::credentials::helper;
+use crate::error::Error;
+use crate::log::Group;
+use crate::plan::{ImagePlan, Place};
+use crate::preflight::Found;
+use crate::timings::{Recorder, Retry};
+
+/// The first wait, before chance is added; BuildKit itself has tried for some seconds by then
+/// (<https://github.com/moby/buildkit/blob/73ed6825c4b7569379ef89df0aedcdbe64473d31/util/resolver/retryhandler/retry.go>).
+const FIRST_WAIT: Duration = Duration::from_secs(2);
+
+/// The longest wait.
+const LONGEST_WAIT: Duration = Duration::from_secs(30);
+
+/// Builds, and builds again.
+///
+/// # Errors
+/// The last attempt's, or that the run was cancelled.
+pub(super) async fn build(
+    image: &ImagePlan,
+    place: &Place,
+    tool: &Tool,
+    recorder: &mut Recorder,
+    (retries, found): (usize, &Found),
+    cancel: &CancellationToken,
+) -> Result<Metadata, Error> {
+    let mut waits = ExponentialBuilder::default()
+        .with_min_delay(FIRST_WAIT)
+        .with_max_delay(LONGEST_WAIT)
+        .with_max_times(retries)
+        .with_jitter()
+        .build();
+    let mut attempt = 1;
+    loop {
+        let title = match attempt {
+            1 => "Build".to_owned(),
+            attempt => format!("Build, attempt {attempt}"),
+        };
+        let group = Group::open(&title);
+        let error = match build::run(image, place, tool, recorder, cancel).await {
+            Ok(metadata) => return Ok(metadata),
+            Err(error) => error,
+        };
+        drop(group);
+        let BuildError::Failed { failure, .. } = &error else {
+            return Err(error.into());
+        };
+        // The rights were looked at before the build, so that a refusal speaks against the token. A
+        // second one, with a new token, is final.
+        let refused = attempt == 1 && failure.may_be_expired_login();
+        let passes = refused || failure.passes(&|address| found.has_seen(address));
+        let Some(wait) = waits.next().filter(|_| passes) else {
+            return Err(error.into());
+        };
+        attempt += 1;
+        tracing::warn!(
+            "{failure}\nthis passes: the push is tried again in {:.1} s, {}",
+            wait.as_secs_f64(),
+            match retries + 2 - attempt {
+                1 => "for the last time".to_owned(),
+                left => format!("up to {left} times"),
+            }
+        );
+        if refused {
+            // Before its time: the helper would give the same one again.
+            helper::forget(&place.tokens_folder());
+        }
+        recorder.retried(Retry {
+            what: "the push".to_owned(),
+            why: failure.to_string(),
+            failed: Timestamp::now(),
+            wait,
+        });
+        tokio::select! {
+            () = tokio::time::sleep(wait) => {}
+            () = cancel.cancelled() => return Err(BuildError::Cancelled.into()),
+        }
+    }
+}

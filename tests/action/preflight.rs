@@ -1,0 +1,374 @@
+//! What would fail after the build is found before it: Amazon ECR's repositories, tags and rights.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::ecr::{Answer, Ecr, HOST};
+use crate::engine::Store;
+use crate::ran::Ran;
+use crate::runner::Runner;
+
+fn ecr() -> Ecr {
+    Ecr::answering(&[Answer::Token("password-0123456789", 720)])
+}
+
+fn runner(ecr: &Ecr) -> Runner {
+    ecr.serve(Runner::new()).input(
+        "tags",
+        &format!("{HOST}/team/app:1\n{HOST}/team/app:latest"),
+    )
+}
+
+fn repository(mutability: &str, filters: &[&str]) -> Value {
+    let filters: Vec<Value> = filters
+        .iter()
+        .map(|filter| json!({"filterType": "WILDCARD", "filter": filter}))
+        .collect();
+    json!({
+        "repositoryName": "team/app",
+        "imageTagMutability": mutability,
+        "imageTagMutabilityExclusionFilters": filters,
+    })
+}
+
+/// An answer of `BatchGetImage` with these tags.
+fn images(tags: &[&str]) -> Answer {
+    let images: Vec<Value> = tags
+        .iter()
+        .map(|tag| json!({"imageId": {"imageTag": tag, "imageDigest": "sha256:ab"}}))
+        .collect();
+    Answer::Json(json!({"images": images, "failures": []}))
+}
+
+fn built_nothing(ran: &Ran) {
+    assert!(!ran.verbs().contains(&"build"), "{:?}", ran.calls);
+}
+
+#[test]
+fn the_rights_to_push_are_enough_to_push() {
+    let ecr = ecr();
+    let ran = runner(&ecr).run().exits(0);
+    assert!(ran.verbs().contains(&"build"));
+    assert_eq!(ran.annotations("warning"), [""; 0]);
+    assert_eq!(ran.annotations("notice"), [""; 0]);
+    assert_eq!(ecr.asked("DescribeRepositories").len(), 1);
+    assert_eq!(ecr.asked("CreateRepository").len(), 0);
+}
+
+#[test]
+fn an_immutable_tag_that_is_taken_is_refused_before_the_build() {
+    let ecr = ecr()
+        .with_repository(&repository("IMMUTABLE_WITH_EXCLUSION", &["lat*"]))
+        .on("BatchGetImage", &[images(&["1", "latest"])]);
+    let ran = runner(&ecr).run().exits(3);
+    ran.says(&format!(
+        "the repository `{HOST}/team/app` keeps its tags (IMMUTABLE_WITH_EXCLUSION), and of this image's `1` names sha256:ab"
+    ))
+    .says("hint: push a tag of its own for every build, as `type=sha`");
+    assert_eq!(ran.verbs(), ["version"]);
+    let asked = &ecr.asked("BatchGetImage")[0];
+    assert_eq!(
+        asked["imageIds"],
+        json!([{"imageTag": "1"}, {"imageTag": "latest"}])
+    );
+    assert_eq!(asked["registryId"], "123456789012");
+    assert!(
+        ran.summary.starts_with("### Failed to build "),
+        "{}",
+        ran.summary
+    );
+}
+
+#[test]
+fn tags_that_may_move_and_tags_that_are_free_are_pushed() {
+    let cases = [
+        (repository("MUTABLE", &[]), images(&["1", "latest"])),
+        (repository("IMMUTABLE", &[]), images(&[])),
+        (
+            repository("MUTABLE_WITH_EXCLUSION", &["v*"]),
+            images(&["1", "latest"]),
+        ),
+        (
+            repository("IMMUTABLE_WITH_EXCLUSION", &["1", "latest"]),
+            images(&["1", "latest"]),
+        ),
+        (repository("SOMETHING_NEW", &[]), images(&["1", "latest"])),
+    ];
+    for (settings, images) in cases {
+        let ecr = ecr()
+            .with_repository(&settings)
+            .on("BatchGetImage", &[images]);
+        runner(&ecr).run().exits(0);
+    }
+}
+
+#[test]
+fn a_repository_that_does_not_exist_ends_the_run_at_once() {
+    let ecr = ecr().without_repository();
+    let ran = runner(&ecr).run().exits(3);
+    ran.says(&format!("the repository `{HOST}/team/app` does not exist"))
+        .says("hint: set `create-repository: true`, or run `aws ecr create-repository --repository-name team/app --region eu-west-1`");
+    built_nothing(&ran);
+}
+
+/// A role without `ecr:DescribeRepositories`.
+#[test]
+fn the_first_question_of_a_push_tells_of_a_missing_repository_too() {
+    let denied = Answer::Error("AccessDeniedException", "no");
+    let ecr = ecr()
+        .without_repository()
+        .on("DescribeRepositories", &[denied]);
+    runner(&ecr).run().exits(3).says("does not exist");
+}
+
+#[test]
+fn a_repository_that_ecr_creates_by_a_template_is_no_error() {
+    let begun = Answer::Json(json!({"uploadId": "x", "partSize": 1}));
+    let made = ecr()
+        .without_repository()
+        .on("InitiateLayerUpload", &[begun]);
+    runner(&made)
+        .run()
+        .exits(0)
+        .says("Amazon ECR created the repository");
+    let templates = json!({"repositoryCreationTemplates": [
+        {"prefix": "other", "appliedFor": ["CREATE_ON_PUSH"]},
+        {"prefix": "team", "appliedFor": ["REPLICATION", "CREATE_ON_PUSH"]},
+    ]});
+    let told = ecr().without_repository().on(
+        "DescribeRepositoryCreationTemplates",
+        &[Answer::Json(templates)],
+    );
+    runner(&told).run().exits(0);
+}
+
+#[test]
+fn a_repository_is_created_as_asked_for() {
+    let created = Answer::Json(json!({"repository": {"repositoryName": "team/app"}}));
+    let ecr = ecr()
+        .without_repository()
+        .on("CreateRepository", &[created])
+        .on("PutLifecyclePolicy", &[Answer::Json(json!({}))]);
+    let ran = runner(&ecr)
+        .input(
+            "create-repository",
+            "image-tag-mutability=IMMUTABLE_WITH_EXCLUSION\n\
+             image-tag-mutability-exclusion-filter=buildcache*,scan-on-push=true\n\
+             kms-key=alias/ecr\ntag.team=web",
+        )
+        .run()
+        .exits(0);
+    ran.says(&format!("created the repository `{HOST}/team/app`"));
+    assert!(
+        ran.summary.contains("created the repository"),
+        "{}",
+        ran.summary
+    );
+    assert_eq!(
+        ecr.asked("CreateRepository"),
+        [json!({
+            "registryId": "123456789012",
+            "repositoryName": "team/app",
+            "imageTagMutability": "IMMUTABLE_WITH_EXCLUSION",
+            "imageTagMutabilityExclusionFilters": [{"filterType": "WILDCARD", "filter": "buildcache*"}],
+            "imageScanningConfiguration": {"scanOnPush": true},
+            "encryptionConfiguration": {"encryptionType": "KMS", "kmsKey": "alias/ecr"},
+            "tags": [{"Key": "team", "Value": "web"}],
+        })]
+    );
+    let policy = ecr.asked("PutLifecyclePolicy")[0]["lifecyclePolicyText"].clone();
+    assert!(policy.as_str().unwrap().contains("buildcache*"), "{policy}");
+}
+
+#[test]
+fn another_run_that_was_faster_has_created_it_as_well() {
+    let exists = Answer::Error("RepositoryAlreadyExistsException", "it exists");
+    let ecr = ecr().without_repository().on("CreateRepository", &[exists]);
+    let ran = runner(&ecr)
+        .input("create-repository", "true")
+        .run()
+        .exits(0);
+    ran.says("another run has just created the repository");
+    assert_eq!(ecr.asked("PutLifecyclePolicy").len(), 0);
+}
+
+#[test]
+fn a_lifecycle_policy_may_be_a_file_or_none() {
+    let of_file = "{\"rules\":[{\"rulePriority\":1}]}";
+    for (input, expected) in [("none", None), ("policy.json", Some(of_file))] {
+        let created = Answer::Json(json!({"repository": {}}));
+        let ecr = ecr()
+            .without_repository()
+            .on("CreateRepository", &[created])
+            .on("PutLifecyclePolicy", &[Answer::Json(json!({}))]);
+        runner(&ecr)
+            .file("workspace/policy.json", of_file)
+            .input("create-repository", &format!("lifecycle-policy={input}"))
+            .run()
+            .exits(0);
+        let put = ecr.asked("PutLifecyclePolicy");
+        let text = put
+            .first()
+            .and_then(|body| body["lifecyclePolicyText"].as_str());
+        assert_eq!(text, expected);
+    }
+    let ecr = ecr();
+    runner(&ecr)
+        .file("workspace/policy.json", "rules")
+        .input("create-repository", "lifecycle-policy=policy.json")
+        .run()
+        .exits(2)
+        .says("input `create-repository`: `policy.json` given, expected a lifecycle policy, a file with JSON")
+        .started_nothing();
+}
+
+#[test]
+fn rights_that_a_push_needs_are_named_before_the_build() {
+    let denied = |action: &str| {
+        let words = format!(
+            "User: arn:aws:sts::1:assumed-role/r/s is not authorized to perform: ecr:{action}"
+        );
+        Answer::Error("AccessDeniedException", words.leak())
+    };
+    let ecr = ecr()
+        .on("InitiateLayerUpload", &[denied("InitiateLayerUpload")])
+        .on("CompleteLayerUpload", &[denied("CompleteLayerUpload")]);
+    let ran = runner(&ecr).run().exits(3);
+    ran.says(&format!(
+        "the role may not push to `{HOST}/team/app`, it lacks ecr:InitiateLayerUpload, ecr:CompleteLayerUpload: User: arn:aws:sts::1:assumed-role/r/s"
+    ))
+    .says("arn:aws:ecr:eu-west-1:123456789012:repository/team/app");
+    built_nothing(&ran);
+}
+
+#[test]
+fn what_may_not_be_created_is_said_with_the_policy() {
+    let ecr = ecr().without_repository();
+    runner(&ecr)
+        .input("create-repository", "true")
+        .run()
+        .exits(3)
+        .says("could not create the repository")
+        .says("ecr:CreateRepository");
+}
+
+#[test]
+fn a_key_that_can_not_be_used_is_said() {
+    let broken = Answer::Error("KmsException", "the key is disabled");
+    let ecr = ecr().on("InitiateLayerUpload", &[broken]);
+    runner(&ecr)
+        .run()
+        .exits(3)
+        .says("takes no upload")
+        .says("hint: the repository is encrypted with a KMS key");
+}
+
+#[test]
+fn a_caches_tag_that_can_not_move_stops_the_run_unless_the_cache_may_fail() {
+    for (more, code) in [("", 3), (",ignore-error=true", 0)] {
+        let ecr = ecr()
+            .with_repository(&repository("IMMUTABLE", &[]))
+            .on("BatchGetImage", &[images(&["cache"])]);
+        let ran = runner(&ecr)
+            .input(
+                "cache-to",
+                &format!("type=registry,ref={HOST}/team/app:cache{more}"),
+            )
+            .run()
+            .exits(code);
+        ran.says(&format!(
+            "the cache can't be written to `{HOST}/team/app:cache`"
+        ))
+        .says("filterType=WILDCARD,filter=cache");
+    }
+}
+
+/// What is found beside the boot changes the plan, the builder stays.
+#[test]
+fn a_cache_of_ours_goes_where_tags_may_move() {
+    let cases = [
+        (repository("MUTABLE", &[]), "type=registry,", ""),
+        (
+            repository("IMMUTABLE_WITH_EXCLUSION", &["latest"]),
+            "type=inline",
+            "the cache is kept in the image",
+        ),
+        (
+            repository("IMMUTABLE", &[]),
+            "",
+            "no cache is written: the tags of",
+        ),
+    ];
+    for (settings, cache, words) in cases {
+        let ecr = ecr().with_repository(&settings);
+        let ran = runner(&ecr)
+            .engine(Store::Classic)
+            .input("cache", "auto")
+            .run()
+            .exits(0);
+        let build = ran
+            .calls
+            .iter()
+            .find(|call| call.starts_with("build "))
+            .unwrap();
+        assert_eq!(build.contains("--cache-to"), !cache.is_empty(), "{build}");
+        assert!(build.contains(cache), "{build}");
+        ran.says(words);
+        assert_eq!(
+            ran.verbs().iter().filter(|verb| **verb == "create").count(),
+            1
+        );
+    }
+}
+
+#[test]
+fn a_repository_for_caches_only_may_be_missing_where_the_cache_may_fail() {
+    let ecr = ecr().without_repository();
+    let ran = ecr
+        .serve(Runner::new())
+        .input("tags", "registry.test/team/app:1")
+        .input(
+            "cache-to",
+            &format!("type=registry,ref={HOST}/team/app:c,ignore-error=true"),
+        )
+        .run()
+        .exits(0);
+    assert_eq!(ran.annotations("warning").len(), 1, "{}", ran.log);
+    ran.says("does not exist");
+}
+
+#[test]
+fn an_ecr_that_does_not_answer_holds_nobody_up() {
+    let ecr = ecr().on("DescribeRepositories", &[Answer::Silence]);
+    let ran = runner(&ecr).run().exits(0);
+    ran.says("was not looked at beforehand: Amazon ECR did not answer within ");
+    assert!(ran.took < Duration::from_secs(12), "{:?}", ran.took);
+}
+
+/// The boot of the builder goes on beside the questions, and ends with their answer.
+#[test]
+fn a_refusal_stops_the_builder_that_boots_and_removes_it() {
+    let ecr = ecr().without_repository();
+    let ran = runner(&ecr)
+        .engine(Store::Classic)
+        .buildx("create.hold", "")
+        .run()
+        .exits(3);
+    ran.says("does not exist");
+    assert_eq!(ran.verbs(), ["version", "create", "rm"]);
+    assert!(ran.took < Duration::from_secs(12), "{:?}", ran.took);
+}
+
+#[test]
+fn a_repository_without_a_lifecycle_policy_is_a_fact_for_the_report() {
+    let none = Answer::Error("LifecyclePolicyNotFoundException", "none");
+    let ecr = ecr()
+        .with_repository(&repository("MUTABLE", &[]))
+        .on("GetLifecyclePolicy", &[none]);
+    let ran = runner(&ecr).run().exits(0);
+    assert_eq!(ran.annotations("warning"), [""; 0]);
+    let preflight = serde_json::from_str::<Value>(&ran.outputs["timings"]).unwrap();
+    let text = preflight.to_string();
+    assert!(text.contains("\"preflight\""), "{text}");
+}

@@ -1,0 +1,232 @@
+//! Amazon ECR before the build and when it fails: repositories, tags, rights, and what BuildKit really says.
+
+use aws_stand_in::{Account, Answer, Command, Resource};
+use serde_json::json;
+
+use crate::rig::{Action, Ended, busybox};
+
+/// A small image that no other test makes.
+fn action(account: &Account) -> Action {
+    let dockerfile = format!("FROM {}\nLABEL account={}\n", busybox(), account.number());
+    Action::new(&dockerfile)
+        .variables(&account.variables())
+        .input("tags", &format!("{}/team/app:1", account.host()))
+}
+
+/// The role may not look: what is wrong shows only in the push.
+fn blind(account: &Account) {
+    for operation in [
+        "DescribeRepositories",
+        "BatchCheckLayerAvailability",
+        "BatchGetImage",
+        "InitiateLayerUpload",
+    ] {
+        account.api_fault(operation, 99, 400, "NotToday", "no");
+    }
+}
+
+fn says(run: &Ended, words: &[&str]) {
+    for words in words {
+        assert!(run.log.contains(words), "no `{words}` in: {}", run.log);
+    }
+}
+
+#[test]
+fn a_repository_is_created_as_asked_for_and_pushed_to() {
+    let account = Account::new();
+    let run = action(&account)
+        .input(
+            "create-repository",
+            "image-tag-mutability=IMMUTABLE,scan-on-push=true\ntag.team=web",
+        )
+        .run()
+        .succeeded();
+    says(&run, &["created the repository `"]);
+    assert!(
+        run.summary.contains("created the repository"),
+        "{}",
+        run.summary
+    );
+    let (_, answer) = account.ecr(
+        "DescribeRepositories",
+        &json!({"repositoryNames": ["team/app"]}),
+    );
+    let made = &answer["repositories"][0];
+    assert_eq!(made["imageTagMutability"], "IMMUTABLE", "{answer}");
+    assert_eq!(made["imageScanningConfiguration"]["scanOnPush"], true);
+    let (_, answer) = account.ecr("GetLifecyclePolicy", &json!({"repositoryName": "team/app"}));
+    let policy = answer["lifecyclePolicyText"].to_string();
+    assert!(policy.contains("untagged"), "{answer}");
+    let (_, answer) = account.ecr(
+        "DescribeImages",
+        &json!({"repositoryName": "team/app", "imageIds": [{"imageTag": "1"}]}),
+    );
+    assert_eq!(
+        answer["imageDetails"][0]["imageDigest"],
+        run.output("digest")
+    );
+}
+
+#[test]
+fn an_immutable_tag_that_is_taken_is_refused_before_anything_is_asked_of_builder_or_registry() {
+    let account = Account::new();
+    account.repository("team/app").immutable().create();
+    let first = action(&account).run().succeeded();
+    let before = account.requests().len();
+    let second = action(&account).run();
+    assert_eq!(second.code, 3, "{}", second.log);
+    let named = format!(
+        "keeps its tags (IMMUTABLE), and of this image's `1` names {}",
+        first.output("digest")
+    );
+    says(
+        &second,
+        &[&named, "hint: push a tag of its own for every build"],
+    );
+    assert!(!second.log.contains("::group::Build"), "{}", second.log);
+    assert_eq!(account.requests().len(), before);
+    assert_eq!(
+        second.outputs.get("total-steps").map(String::as_str),
+        Some("0")
+    );
+}
+
+#[test]
+fn a_repository_that_does_not_exist_is_said_before_the_build() {
+    let account = Account::new();
+    let run = action(&account).run();
+    assert_eq!(run.code, 3, "{}", run.log);
+    says(
+        &run,
+        &[
+            "/team/app` does not exist",
+            "hint: set `create-repository: true`",
+        ],
+    );
+    assert!(account.requests().is_empty());
+}
+
+#[test]
+fn rights_that_are_missing_are_named_before_the_build() {
+    let account = Account::new();
+    account.repository("team/app").create();
+    account.deny("ecr:InitiateLayerUpload");
+    let run = action(&account).run();
+    assert_eq!(run.code, 3, "{}", run.log);
+    says(
+        &run,
+        &["it lacks ecr:InitiateLayerUpload", ":repository/team/app"],
+    );
+    assert!(account.requests().is_empty());
+}
+
+#[test]
+fn a_push_that_fails_in_passing_is_tried_again_from_the_cache() {
+    let account = Account::new();
+    account.repository("team/app").create();
+    let broken = Answer::Error {
+        status: 503,
+        code: String::new(),
+        message: String::new(),
+    };
+    // BuildKit tries five times, with two requests each.
+    account.registry_fault("PUT", Resource::Manifest, 12, broken);
+    let run = action(&account).run().succeeded();
+    says(
+        &run,
+        &[
+            "503 Service Unavailable",
+            "this passes: the push is tried again in",
+            "Build, attempt 2",
+        ],
+    );
+    assert!(run.summary.contains("1 retry"), "{}", run.summary);
+    let requests = account.requests();
+    let puts = requests
+        .iter()
+        .filter(|request| request.method == "PUT" && request.path.contains("/manifests/"));
+    let statuses: Vec<u16> = puts.map(|put| put.status).collect();
+    assert_eq!(statuses.last(), Some(&201), "{statuses:?}");
+    assert_eq!(statuses.iter().filter(|status| **status == 503).count(), 12);
+}
+
+/// What the registry says, through real BuildKit, gets the words of the catalogue.
+#[test]
+fn what_ecr_says_in_a_push_is_explained() {
+    type Arrange = fn(&Account);
+    let cases: [(&str, Arrange, &[&str]); 5] = [
+        (
+            "the tag is taken",
+            |account| {
+                account.repository("team/app").immutable().create();
+                action(account).run().succeeded();
+                blind(account);
+            },
+            &[
+                "cannot be overwritten because the tag is immutable",
+                "hint: the tag exists",
+            ],
+        ),
+        (
+            "the tag is taken, in the words of before 2025",
+            |account| {
+                account.repository("team/app").immutable().create();
+                action(account).run().succeeded();
+                blind(account);
+                account.command(&Command::OldImmutableWording);
+            },
+            &[
+                "because the repository is immutable",
+                "hint: the tag exists",
+            ],
+        ),
+        (
+            "there is no repository",
+            blind,
+            &[
+                "/blobs/uploads/",
+                "EOF",
+                "hint: Amazon ECR ends an upload like this",
+            ],
+        ),
+        (
+            "one right is missing that can't be asked for beforehand",
+            |account| {
+                account.repository("team/app").create();
+                account.deny("ecr:PutImage");
+            },
+            &["hint: the "],
+        ),
+        (
+            "a layer is too large",
+            |account| {
+                account.repository("team/app").create();
+                let words = "Adding this part to the layer with upload id 'x' in the repository with name 'team/app' in \
+                             registry with id '1' exceeds the maximum allowed size of a layer which is '54525952000'";
+                let refused = Answer::Error {
+                    status: 403,
+                    code: "DENIED".to_owned(),
+                    message: words.to_owned(),
+                };
+                account.registry_fault("PUT", Resource::Upload, 99, refused);
+            },
+            &["hint: a layer is larger than Amazon ECR takes"],
+        ),
+    ];
+    for (name, arrange, words) in cases {
+        let account = Account::new();
+        arrange(&account);
+        let run = action(&account)
+            .input("labels", &format!("again={name}"))
+            .run();
+        assert_eq!(run.code, 1, "{name}: {}", run.log);
+        for words in words {
+            assert!(
+                run.log.contains(words),
+                "{name}: no `{words}` in: {}",
+                run.log
+            );
+        }
+        assert!(!run.log.contains("tried again"), "{name}: {}", run.log);
+    }
+}
