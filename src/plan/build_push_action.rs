@@ -25,7 +25,9 @@ fn run(server: &str) -> WorkflowRun {
 /// unless they say so.
 fn flags(pairs: Pairs<'_>, run: Option<&WorkflowRun>) -> Vec<String> {
     let mut given = Given::default();
-    given.set("push", "false".to_owned());
+    if !pairs.iter().any(|(name, _)| *name == "outputs") {
+        given.set("push", "false".to_owned());
+    }
     // The original has none but for those that are given.
     given.set("cache", "none".to_owned());
     for (name, text) in pairs {

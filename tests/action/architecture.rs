@@ -1,15 +1,13 @@
-//! The map in `src/main.rs`, held: which module may use which, where effects are, how long files
-//! get.
+//! The map in `src/main.rs`, held: who may use whom, where effects are, how long files get.
 //!
 //! Read from the sources as text: every `crate::module` outside of comments and tests. Paths that
-//! begin with `super` stay inside of a folder and are its own business.
+//! begin with `super` are a folder's own business.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
-/// Module → what it may use, in the order in which data goes. A part with rules of its own stands
-/// under its path.
+/// Module → what it may use, in data's order. A part with rules of its own stands under its path.
 const MAY_USE: &[(&str, &[&str])] = &[
     // Vocabulary and formats: nothing of ours, or next to nothing.
     ("image", &[]),
@@ -272,8 +270,9 @@ fn row(path: &str) -> &str {
     MAY_USE
         .iter()
         .map(|(name, _)| *name)
-        .filter(|name| name.contains("::"))
-        .find(|name| path == *name || path.starts_with(&format!("{name}::")))
+        .find(|name| {
+            name.contains("::") && (path == *name || path.starts_with(&format!("{name}::")))
+        })
         .unwrap_or(folder)
 }
 
