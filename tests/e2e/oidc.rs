@@ -13,7 +13,7 @@ fn action(account: &Account, size: u32) -> Action {
         busybox(),
         account.number()
     ))
-    .variables(&account.oidc_variables())
+    .in_account(account, &account.oidc_variables())
     .input("role-to-assume", &account.role("ci"))
     .input("tags", &format!("{}/team/app:1", account.host()))
 }
@@ -43,12 +43,12 @@ fn a_role_creates_the_repository_and_pushes_over_tls() {
         assert_eq!(account.calls(operation).len(), times, "{operation}");
     }
     assert!(
-        run.log.contains(":assumed-role/ci/GitHubActions, until "),
+        run.log().contains(":assumed-role/ci/GitHubActions, until "),
         "{}",
-        run.log
+        run.log()
     );
     for line in run
-        .log
+        .log()
         .lines()
         .filter(|line| !line.starts_with("::add-mask::"))
     {
@@ -64,11 +64,15 @@ fn a_token_that_runs_out_on_the_way_is_replaced_and_the_push_succeeds_with_the_s
     let run = action(&account, 1001).run().succeeded();
     assert_eq!(digest(&account), run.output("digest"));
     assert!(
-        run.log.contains("authorization token has expired"),
+        run.log().contains("authorization token has expired"),
         "{}",
-        run.log
+        run.log()
     );
-    assert!(run.log.contains("the push is tried again"), "{}", run.log);
+    assert!(
+        run.log().contains("the push is tried again"),
+        "{}",
+        run.log()
+    );
     // The helper asked for the second, with the session that the run has had all the time.
     assert_eq!(account.calls("GetAuthorizationToken").len(), 2);
     assert_eq!(account.calls("AssumeRoleWithWebIdentity").len(), 1);
@@ -86,8 +90,12 @@ fn a_session_that_may_not_come_in_says_so() {
     let run = action(&account, 1002)
         .input("audience", "somebody.else")
         .run();
-    assert_eq!(run.code, 3, "{}", run.log);
-    assert!(run.log.contains("could not assume the role"), "{}", run.log);
-    assert!(run.log.contains("hint: "), "{}", run.log);
+    assert_eq!(run.code, Some(3), "{}", run.log());
+    assert!(
+        run.log().contains("could not assume the role"),
+        "{}",
+        run.log()
+    );
+    assert!(run.log().contains("hint: "), "{}", run.log());
     assert!(account.calls("GetAuthorizationToken").is_empty());
 }
