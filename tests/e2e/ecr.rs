@@ -3,13 +3,14 @@
 use aws_stand_in::{Account, Answer, Command, Resource};
 use serde_json::json;
 
-use crate::rig::{Action, Ended, busybox};
+use crate::rig::{Action, busybox};
+use crate::runner::Ended;
 
 /// A small image that no other test makes.
 fn action(account: &Account) -> Action {
     let dockerfile = format!("FROM {}\nLABEL account={}\n", busybox(), account.number());
     Action::new(&dockerfile)
-        .variables(&account.variables())
+        .with_keys_of(account)
         .input("tags", &format!("{}/team/app:1", account.host()))
 }
 
@@ -27,7 +28,7 @@ fn blind(account: &Account) {
 
 fn says(run: &Ended, words: &[&str]) {
     for words in words {
-        assert!(run.log.contains(words), "no `{words}` in: {}", run.log);
+        assert!(run.log().contains(words), "no `{words}` in: {}", run.log());
     }
 }
 
@@ -43,9 +44,9 @@ fn a_repository_is_created_as_asked_for_and_pushed_to() {
         .succeeded();
     says(&run, &["created the repository `"]);
     assert!(
-        run.summary.contains("created the repository"),
+        run.values.summary.contains("created the repository"),
         "{}",
-        run.summary
+        run.values.summary
     );
     let (_, answer) = account.ecr(
         "DescribeRepositories",
@@ -74,7 +75,7 @@ fn an_immutable_tag_that_is_taken_is_refused_before_anything_is_asked_of_builder
     let first = action(&account).run().succeeded();
     let before = account.requests().len();
     let second = action(&account).run();
-    assert_eq!(second.code, 3, "{}", second.log);
+    assert_eq!(second.code, Some(3), "{}", second.log());
     let named = format!(
         "keeps its tags (IMMUTABLE), and of this image's `1` names {}",
         first.output("digest")
@@ -83,10 +84,11 @@ fn an_immutable_tag_that_is_taken_is_refused_before_anything_is_asked_of_builder
         &second,
         &[&named, "hint: push a tag of its own for every build"],
     );
-    assert!(!second.log.contains("::group::Build"), "{}", second.log);
+    let groups = &second.log.groups;
+    assert!(!groups.contains(&"Build".to_owned()), "{groups:?}");
     assert_eq!(account.requests().len(), before);
     assert_eq!(
-        second.outputs.get("total-steps").map(String::as_str),
+        second.values.outputs.get("total-steps").map(String::as_str),
         Some("0")
     );
 }
@@ -95,7 +97,7 @@ fn an_immutable_tag_that_is_taken_is_refused_before_anything_is_asked_of_builder
 fn a_repository_that_does_not_exist_is_said_before_the_build() {
     let account = Account::new();
     let run = action(&account).run();
-    assert_eq!(run.code, 3, "{}", run.log);
+    assert_eq!(run.code, Some(3), "{}", run.log());
     says(
         &run,
         &[
@@ -112,7 +114,7 @@ fn rights_that_are_missing_are_named_before_the_build() {
     account.repository("team/app").create();
     account.deny("ecr:InitiateLayerUpload");
     let run = action(&account).run();
-    assert_eq!(run.code, 3, "{}", run.log);
+    assert_eq!(run.code, Some(3), "{}", run.log());
     says(
         &run,
         &["it lacks ecr:InitiateLayerUpload", ":repository/team/app"],
@@ -140,7 +142,11 @@ fn a_push_that_fails_in_passing_is_tried_again_from_the_cache() {
             "Build, attempt 2",
         ],
     );
-    assert!(run.summary.contains("1 retry"), "{}", run.summary);
+    assert!(
+        run.values.summary.contains("1 retry"),
+        "{}",
+        run.values.summary
+    );
     let requests = account.requests();
     let puts = requests
         .iter()
@@ -219,14 +225,14 @@ fn what_ecr_says_in_a_push_is_explained() {
         let run = action(&account)
             .input("labels", &format!("again={name}"))
             .run();
-        assert_eq!(run.code, 1, "{name}: {}", run.log);
+        assert_eq!(run.code, Some(1), "{name}: {}", run.log());
         for words in words {
             assert!(
-                run.log.contains(words),
+                run.log().contains(words),
                 "{name}: no `{words}` in: {}",
-                run.log
+                run.log()
             );
         }
-        assert!(!run.log.contains("tried again"), "{name}: {}", run.log);
+        assert!(!run.log().contains("tried again"), "{name}: {}", run.log());
     }
 }
