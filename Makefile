@@ -15,6 +15,7 @@ build:
 check:
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --workspace --all-targets -- --deny warnings
+	$(CARGO) clippy --locked --workspace --test e2e -- --deny warnings
 
 # Unit tests and tests of the whole binary: no network, no Docker.
 unit:

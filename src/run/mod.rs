@@ -208,7 +208,10 @@ impl Run {
         recorder.add(stage("inputs, facts, plan", Phase::Setup, self.started));
         let ready = self.get_ready(session, settled, image, &credentials, &tool, recorder);
         let (builder, found) = Box::pin(ready).await?;
-        self.heed(inputs, settled, &found, place)?;
+        if let Err(error) = self.heed(inputs, settled, &found, place) {
+            builder.stop(&self.cancel).await;
+            return Err(error);
+        }
         settled.found = Some(found.clone());
         let plan = &settled.plan;
         let Some(image) = plan.images.first() else {

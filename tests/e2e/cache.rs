@@ -194,7 +194,7 @@ fn the_inline_cache_of_the_four_jobs_needs_no_upload_of_its_own() {
         second
             .values
             .summary
-            .contains(&format!("Cache (inline): the first step that ran was `")),
+            .contains("Cache (inline): the first step that ran was `"),
         "{}",
         second.values.summary
     );

@@ -259,8 +259,8 @@ fn a_call_prints_its_result_and_pushes_nothing() {
 #[test]
 fn build_checks_become_annotations_on_the_dockerfile() {
     let lines = "ENV A 1\n".repeat(12);
-    let run = action("RUN true", "checks")
-        .file("app.Dockerfile", &format!("FROM {}\n{lines}", busybox()));
+    let run =
+        action("RUN true", "checks").file("app.Dockerfile", format!("FROM {}\n{lines}", busybox()));
     let run = run.input("file", "app.Dockerfile");
     let ended = run.run().succeeded();
     let annotations = ended.in_files("warning");

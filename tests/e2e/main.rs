@@ -7,7 +7,8 @@
     clippy::disallowed_methods,
     clippy::expect_used,
     clippy::unwrap_used,
-    reason = "a test starts processes and reads the rig's variables; a panic is its failure"
+    clippy::print_stdout,
+    reason = "a test starts processes and reads the rig's variables; a panic is its failure; what it measures is printed"
 )]
 
 mod action;

@@ -104,7 +104,7 @@ fn phases_of_a_build_with_cache_export_are_those_of_a_stopwatch() {
         let first = of
             .next()
             .unwrap_or_else(|| panic!("no {words} in {requests:?}"));
-        (first, of.last().unwrap_or(first))
+        (first, of.next_back().unwrap_or(first))
     };
     let (begins, ends) = (said(&run.log(), "begins"), said(&run.log(), "ends"));
     assert_eq!((begins.len(), ends.len()), (2, 2), "{}", run.log());
