@@ -124,7 +124,10 @@ fn phases_of_a_build_with_cache_export_are_those_of_a_stopwatch() {
     // The step's container is no part of the action's own time.
     let total = run.number("total-seconds");
     let (least, most) = (cache_ends - begins[0], ended - started);
-    assert!((least..most).contains(&total), "{least} to {most} s: {total}");
+    assert!(
+        (least..most).contains(&total),
+        "{least} to {most} s: {total}"
+    );
     println!("| phase | by hand | the action |\n| :-- | --: | --: |");
     let mut off = Vec::new();
     for (name, expected, more) in by_hand {
