@@ -1,6 +1,6 @@
-//! `action.yml` and the README say what the tables of inputs and outputs say.
+//! `action.yml`, `README.md` and `CONTRIBUTING.md` say what the tables and the modules say.
 //!
-//! `make tables` writes the tables into both; without it the tests compare.
+//! `make tables` writes the tables into them; without it the tests compare.
 
 use std::path::Path;
 
@@ -83,5 +83,57 @@ fn the_readme_lists_the_outputs() {
         "<!-- outputs -->\n",
         "\n<!-- /outputs -->",
         &expected,
+    );
+}
+
+/// The first paragraph of a module's header, as Markdown.
+fn header(path: &Path) -> Option<String> {
+    let text = std::fs::read_to_string(path).ok()?;
+    let lines = text.lines().map_while(|line| line.strip_prefix("//!"));
+    let paragraph: Vec<&str> = lines
+        .map(str::trim)
+        .take_while(|line| !line.is_empty())
+        .collect();
+    // Links of rustdoc lead nowhere on a page.
+    let plain = paragraph.join(" ").replace("[`", "`").replace("`]", "`");
+    (!plain.is_empty()).then_some(plain)
+}
+
+#[test]
+fn the_map_for_contributors_lists_the_modules() {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut entries: Vec<_> = std::fs::read_dir(&src)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    entries.sort();
+    let mut expected = "\n| Module | What it is |\n| :-- | :-- |\n".to_owned();
+    for path in entries {
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        let file = if path.is_dir() {
+            path.join("mod.rs")
+        } else {
+            path
+        };
+        let header = header(&file).expect(&name);
+        expected += &format!("| `src/{name}` | {} |\n", header.replace('|', "\\|"));
+    }
+    holds(
+        "CONTRIBUTING.md",
+        "<!-- modules -->\n",
+        "<!-- /modules -->",
+        &expected,
+    );
+}
+
+#[test]
+fn the_page_on_trouble_lists_what_is_recognised() {
+    let head =
+        "\n| What is said | What it means, what to do | Tried again |\n| :-- | :-- | :-- |\n";
+    holds(
+        "docs/troubleshooting.md",
+        "<!-- catalogue -->\n",
+        "<!-- /catalogue -->",
+        &format!("{head}{}", crate::build::catalogue::rows()),
     );
 }

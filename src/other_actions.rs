@@ -1,5 +1,6 @@
-//! The page `docs/inputs-of-other-actions.md` against the sources of truth: the other actions'
-//! `action.yml` (their names, with the commit, in `tests/fixtures/inputs/actions.json`), our table
+//! The page `docs/inputs-of-other-actions.md` against the sources of truth.
+//!
+//! Those are the other actions' `action.yml` (their names, with the commit, in `tests/fixtures/inputs/actions.json`), our table
 //! of inputs, and our outputs.
 
 use std::collections::BTreeMap;

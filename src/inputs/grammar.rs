@@ -43,10 +43,22 @@ pub(super) const ULIMIT: Rule = Rule {
     expected: "`type=soft[:hard]`, as `nofile=1024:2048`, soft not above hard, -1 for unlimited",
 };
 
+pub(super) const REGION: Rule = Rule {
+    holds: is_region,
+    expected: "a region, as `eu-west-1`",
+};
+
 pub(super) const SHM_SIZE: Rule = Rule {
     holds: is_size,
     expected: "a number of bytes, or one with a unit, as `2g` or `512m`",
 };
+
+fn is_region(text: &str) -> bool {
+    text.len() <= 32
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
+}
 
 fn is_add_host(text: &str) -> bool {
     let Some((host, addresses)) = text.split_once('=').or_else(|| text.split_once(':')) else {

@@ -239,7 +239,7 @@ impl Inputs {
             registry: reader.text("registry"),
             registries: reader.items("registries", aws::REGISTRY),
             registry_auth: reader.registry_auth(),
-            aws_region: reader.region("aws-region"),
+            aws_region: reader.item("aws-region", grammar::REGION),
             aws: Aws::read(&mut reader, given),
             create_repository: reader.new_repository("create-repository"),
             build_args: reader.list("build-args"),

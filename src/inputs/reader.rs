@@ -165,10 +165,6 @@ impl<'a> Reader<'a> {
         self.checked(name, "a namespace's name, as `buildx`", is_namespace)
     }
 
-    pub(super) fn region(&mut self, name: &'static str) -> Option<String> {
-        self.checked(name, "a region, as `eu-west-1`", is_region)
-    }
-
     pub(super) fn build_contexts(&mut self) -> Vec<(String, String)> {
         let items = self.items("build-contexts", grammar::NAMED_CONTEXT);
         items.iter().filter_map(|item| pair(item)).collect()
@@ -377,13 +373,6 @@ fn is_namespace(text: &str) -> bool {
     text.len() <= 63
         && !text.starts_with('-')
         && !text.ends_with('-')
-        && text
-            .bytes()
-            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
-}
-
-fn is_region(text: &str) -> bool {
-    text.len() <= 32
         && text
             .bytes()
             .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')

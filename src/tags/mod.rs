@@ -1,4 +1,6 @@
-//! Tags as docker/metadata-action makes them: the input `tags` (rules, plain tags and full references, mixed), `flavor`
+//! Tags as docker/metadata-action makes them.
+//!
+//! The input `tags` (rules, plain tags and full references, mixed), `flavor`
 //! and a [`WorkflowRun`](event::WorkflowRun) in; tags, version and the reasons of the rules that gave none out. No IO, no clock.
 //!
 //! Compared with the real one (`tests/fixtures/tags`); where this crate means to answer otherwise stands in the user's page:

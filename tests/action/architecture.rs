@@ -267,13 +267,10 @@ fn sources() -> Vec<Source> {
 /// The row of the table that a path of names belongs to.
 fn row(path: &str) -> &str {
     let folder = path.split("::").next().unwrap();
-    MAY_USE
-        .iter()
-        .map(|(name, _)| *name)
-        .find(|name| {
-            name.contains("::") && (path == *name || path.starts_with(&format!("{name}::")))
-        })
-        .unwrap_or(folder)
+    let parts = MAY_USE.iter().filter(|(name, _)| name.contains("::"));
+    let names = parts.map(|(name, _)| *name);
+    let mut fitting = names.filter(|name| format!("{path}::").starts_with(&format!("{name}::")));
+    fitting.next().unwrap_or(folder)
 }
 
 /// `build/rawjson.rs` is `build::rawjson`, `build/mod.rs` is `build`.

@@ -17,6 +17,8 @@
 //! - [`session`], [`credentials`], [`registries`]: AWS credentials, logins; [`secrets`], [`canaries`]: that nothing secret gets out
 //! - [`network`], [`authority`]: who goes through a proxy, who is trusted, where the Engine is
 //! - [`plan`]: the command line
+//! - [`workflows`]: those that the documents show
+//! - [`release`]: the scripts of a release
 //! - [`architecture`]: which module may use which
 //! - [`examples`]: what examples/eks says, twice
 #![expect(
@@ -46,6 +48,7 @@ mod plan;
 mod preflight;
 mod ran;
 mod registries;
+mod release;
 mod report;
 mod retry;
 mod runner;
@@ -53,3 +56,4 @@ mod secrets;
 mod session;
 mod sts;
 mod tags;
+mod workflows;
