@@ -3,14 +3,21 @@
 use aws_stand_in::{Account, Answer, Command, Resource};
 use serde_json::json;
 
-use crate::rig::{Action, Ended, busybox};
+use crate::rig::busybox;
+use crate::runner::{Ended, Runner};
 
-/// A small image that no other test makes.
-fn action(account: &Account) -> Action {
+/// Builds and pushes a small image that no other test makes.
+fn run(account: &Account, inputs: &[(&str, &str)]) -> Ended {
     let dockerfile = format!("FROM {}\nLABEL account={}\n", busybox(), account.number());
-    Action::new(&dockerfile)
-        .variables(&account.variables())
-        .input("tags", &format!("{}/team/app:1", account.host()))
+    let runner = Runner::new()
+        .with_keys_of(account)
+        .file("Dockerfile", dockerfile);
+    let tag = format!("{}/team/app:1", account.host());
+    let step = runner.step().input("context", ".").input("tags", &tag);
+    let inputs = inputs.iter();
+    inputs
+        .fold(step, |step, (name, value)| step.input(name, value))
+        .run()
 }
 
 /// The role may not look: what is wrong shows only in the push.
@@ -27,25 +34,26 @@ fn blind(account: &Account) {
 
 fn says(run: &Ended, words: &[&str]) {
     for words in words {
-        assert!(run.log.contains(words), "no `{words}` in: {}", run.log);
+        assert!(run.log().contains(words), "no `{words}` in: {}", run.log());
     }
 }
 
 #[test]
 fn a_repository_is_created_as_asked_for_and_pushed_to() {
     let account = Account::new();
-    let run = action(&account)
-        .input(
+    let run = run(
+        &account,
+        &[(
             "create-repository",
             "image-tag-mutability=IMMUTABLE,scan-on-push=true\ntag.team=web",
-        )
-        .run()
-        .succeeded();
+        )],
+    )
+    .succeeded();
     says(&run, &["created the repository `"]);
     assert!(
-        run.summary.contains("created the repository"),
+        run.values.summary.contains("created the repository"),
         "{}",
-        run.summary
+        run.values.summary
     );
     let (_, answer) = account.ecr(
         "DescribeRepositories",
@@ -71,10 +79,10 @@ fn a_repository_is_created_as_asked_for_and_pushed_to() {
 fn an_immutable_tag_that_is_taken_is_refused_before_anything_is_asked_of_builder_or_registry() {
     let account = Account::new();
     account.repository("team/app").immutable().create();
-    let first = action(&account).run().succeeded();
+    let first = run(&account, &[]).succeeded();
     let before = account.requests().len();
-    let second = action(&account).run();
-    assert_eq!(second.code, 3, "{}", second.log);
+    let second = run(&account, &[]);
+    assert_eq!(second.code, Some(3), "{}", second.log());
     let named = format!(
         "keeps its tags (IMMUTABLE), and of this image's `1` names {}",
         first.output("digest")
@@ -83,10 +91,10 @@ fn an_immutable_tag_that_is_taken_is_refused_before_anything_is_asked_of_builder
         &second,
         &[&named, "hint: push a tag of its own for every build"],
     );
-    assert!(!second.log.contains("::group::Build"), "{}", second.log);
+    assert!(!second.log().contains("== Build"), "{}", second.log());
     assert_eq!(account.requests().len(), before);
     assert_eq!(
-        second.outputs.get("total-steps").map(String::as_str),
+        second.values.outputs.get("total-steps").map(String::as_str),
         Some("0")
     );
 }
@@ -94,8 +102,8 @@ fn an_immutable_tag_that_is_taken_is_refused_before_anything_is_asked_of_builder
 #[test]
 fn a_repository_that_does_not_exist_is_said_before_the_build() {
     let account = Account::new();
-    let run = action(&account).run();
-    assert_eq!(run.code, 3, "{}", run.log);
+    let run = run(&account, &[]);
+    assert_eq!(run.code, Some(3), "{}", run.log());
     says(
         &run,
         &[
@@ -111,8 +119,8 @@ fn rights_that_are_missing_are_named_before_the_build() {
     let account = Account::new();
     account.repository("team/app").create();
     account.deny("ecr:InitiateLayerUpload");
-    let run = action(&account).run();
-    assert_eq!(run.code, 3, "{}", run.log);
+    let run = run(&account, &[]);
+    assert_eq!(run.code, Some(3), "{}", run.log());
     says(
         &run,
         &["it lacks ecr:InitiateLayerUpload", ":repository/team/app"],
@@ -131,7 +139,7 @@ fn a_push_that_fails_in_passing_is_tried_again_from_the_cache() {
     };
     // BuildKit tries five times, with two requests each.
     account.registry_fault("PUT", Resource::Manifest, 12, broken);
-    let run = action(&account).run().succeeded();
+    let run = run(&account, &[]).succeeded();
     says(
         &run,
         &[
@@ -140,7 +148,11 @@ fn a_push_that_fails_in_passing_is_tried_again_from_the_cache() {
             "Build, attempt 2",
         ],
     );
-    assert!(run.summary.contains("1 retry"), "{}", run.summary);
+    assert!(
+        run.values.summary.contains("1 retry"),
+        "{}",
+        run.values.summary
+    );
     let requests = account.requests();
     let puts = requests
         .iter()
@@ -159,7 +171,7 @@ fn what_ecr_says_in_a_push_is_explained() {
             "the tag is taken",
             |account| {
                 account.repository("team/app").immutable().create();
-                action(account).run().succeeded();
+                run(account, &[]).succeeded();
                 blind(account);
             },
             &[
@@ -171,7 +183,7 @@ fn what_ecr_says_in_a_push_is_explained() {
             "the tag is taken, in the words of before 2025",
             |account| {
                 account.repository("team/app").immutable().create();
-                action(account).run().succeeded();
+                run(account, &[]).succeeded();
                 blind(account);
                 account.command(&Command::OldImmutableWording);
             },
@@ -216,17 +228,15 @@ fn what_ecr_says_in_a_push_is_explained() {
     for (name, arrange, words) in cases {
         let account = Account::new();
         arrange(&account);
-        let run = action(&account)
-            .input("labels", &format!("again={name}"))
-            .run();
-        assert_eq!(run.code, 1, "{name}: {}", run.log);
+        let run = run(&account, &[("labels", &format!("again={name}"))]);
+        assert_eq!(run.code, Some(1), "{name}: {}", run.log());
         for words in words {
             assert!(
-                run.log.contains(words),
+                run.log().contains(words),
                 "{name}: no `{words}` in: {}",
-                run.log
+                run.log()
             );
         }
-        assert!(!run.log.contains("tried again"), "{name}: {}", run.log);
+        assert!(!run.log().contains("tried again"), "{name}: {}", run.log());
     }
 }
