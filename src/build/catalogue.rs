@@ -4,6 +4,8 @@
 //! and the threads that the entries name. The first entry that fits counts, so that the special ones
 //! stand before the general ones.
 
+use crate::image::Registry;
+
 /// One thing that goes wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Entry {
@@ -20,6 +22,9 @@ pub(super) struct Entry {
 /// The entry that a message fits.
 pub(super) fn find(message: &str) -> Option<&'static Entry> {
     let message = message.to_lowercase();
+    if names_a_host(&message) {
+        return Some(&HOST_IN_NAME);
+    }
     CATALOGUE.iter().find(|entry| {
         let mut words = entry.words.iter();
         words.all(|word| message.contains(word))
@@ -61,6 +66,20 @@ const fn passes(words: &'static [&'static str], hint: &'static str) -> Entry {
     }
 }
 
+/// Whether the repository that ECR does not know has a whole image name where its own should stand
+/// (<https://github.com/actions/starter-workflows/issues/2647>). The message may name the host elsewhere.
+fn names_a_host(message: &str) -> bool {
+    let name = message.split_once("the repository with name '");
+    let first = name.and_then(|(_, name)| name.split(['/', '\'']).next());
+    message.contains("does not exist in the registry")
+        && first.is_some_and(|first| !matches!(Registry::from_host(first), Registry::Other { .. }))
+}
+
+const HOST_IN_NAME: Entry = stays(
+    &[],
+    "the registry's host stands in the repository's name: leave it out of `repository`",
+);
+
 const CATALOGUE: &[Entry] = &[
     stays(
         // Old: "because the repository is immutable", new: "because the tag is immutable".
@@ -77,15 +96,6 @@ const CATALOGUE: &[Entry] = &[
         "the registry wants a login and none is known for it",
     ),
     stays(
-        // A whole image name where the repository stands: https://github.com/actions/starter-workflows/issues/2647.
-        &["the repository with name '", ".amazonaws.com"],
-        "the registry's host stands in the repository's name: leave it out of `repository`",
-    ),
-    stays(
-        &["the repository with name 'public.ecr.aws"],
-        "the registry's host stands in the repository's name: leave it out of `repository`",
-    ),
-    stays(
         &["the repository with name", "does not exist in the registry"],
         "the repository does not exist: create it (`create-repository: true` does), or mend its name, \
          its account or its region",
@@ -96,7 +106,7 @@ const CATALOGUE: &[Entry] = &[
     ),
     stays(
         // ImageArchivedException of the API.
-        &["archived"],
+        &["is archived"],
         "the image is in ECR's archive: restore it (`aws ecr update-image-storage-class \
          --target-storage-class STANDARD`), which takes up to 20 minutes",
     ),
@@ -255,7 +265,11 @@ pub(crate) fn rows() -> String {
         let again = if entry.passes { "yes" } else { "" };
         format!("| {} | {} | {again} |\n", words.join(" … "), entry.hint)
     };
-    CATALOGUE.iter().map(row).collect()
+    let host = format!(
+        "| `the repository with name '<host>/…' does not exist in the registry` | {} | |\n",
+        HOST_IN_NAME.hint
+    );
+    CATALOGUE.iter().map(row).chain([host]).collect()
 }
 
 #[cfg(test)]
@@ -277,13 +291,14 @@ mod tests {
         ("no rights, in IAM's words", "failed to push x: denied: User: arn:aws:sts::1:assumed-role/a/b is not authorized to perform: ecr:InitiateLayerUpload on resource: arn:aws:ecr:eu-west-1:1:repository/app", "add it to its IAM policy", true, false),
         ("stale login at ECR Public", "public.ecr.aws/docker/library/alpine:3: failed to resolve source metadata: unexpected status from HEAD request to https://public.ecr.aws/v2/docker/library/alpine/manifests/3: 403 Forbidden", "log out of public.ecr.aws", true, false),
         ("no repository, GET", "name unknown: The repository with name 'app' does not exist in the registry with id '123456789012'", "create-repository", false, false),
+        ("no repository, through BuildKit", "failed to push 123456789012.dkr.ecr.eu-west-1.amazonaws.com/app:1: name unknown: The repository with name 'app' does not exist in the registry with id '123456789012'", "create-repository", false, false),
         ("no repository, elsewhere", "failed to push x: name unknown: repository name not known to registry", "mend its name", false, false),
         ("no repository, upload", "failed to push x: failed to do request: Post \"https://x/v2/app/blobs/uploads/\": EOF", "does not exist", false, true),
         ("host in the name", "name unknown: The repository with name '123456789012.dkr.ecr.eu-west-1.amazonaws.com/app' does not exist in the registry with id '123456789012'", "leave it out", false, false),
         ("host in the name, Public", "name unknown: The repository with name 'public.ecr.aws/a/b' does not exist in the registry with id 'a'", "leave it out", false, false),
         ("archived image", "failed to resolve source metadata for x: ImageArchivedException: The image is archived", "restore it", false, false),
         ("key disabled", "failed to push x: KmsException: arn:aws:kms:eu-west-1:1:key/a is disabled. (Service: AWSKMS; Error Code: DisabledException)", "is it enabled", false, false),
-        ("layer too large", "failed to push x: denied: Adding this part to the layer with upload id 'a' in the repository with name 'app' in registry with id '1' exceeds the maximum allowed size of a layer which is '54525952000'", "split the step", false, false),
+        ("layer too large", "failed to push 123456789012.dkr.ecr.eu-west-1.amazonaws.com/app:1: denied: Adding this part to the layer with upload id 'a' in the repository with name 'app' in registry with id '1' exceeds the maximum allowed size of a layer which is '54525952000'", "split the step", false, false),
         ("bytes changed", "failed to push x: blob upload invalid: None of the provided layer digests match the calculated digest", "changes the bytes", false, false),
         ("forbidden by the organization", "BlockedByOrganizationPolicyException: no", "organization forbids", false, false),
         ("cache of an old form", "error writing manifest blob: failed commit on ref \"sha256:ab\": unexpected status from PUT request to https://x/v2/app/manifests/buildcache: 400 Bad Request", "image-manifest=true", false, false),

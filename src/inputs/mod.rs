@@ -241,7 +241,7 @@ impl Inputs {
             registry_auth: reader.registry_auth(),
             aws_region: reader.item("aws-region", grammar::REGION),
             aws: Aws::read(&mut reader, given),
-            create_repository: reader.new_repository("create-repository"),
+            create_repository: NewRepository::read(&mut reader, given),
             build_args: reader.list("build-args"),
             secrets: reader.secrets(),
             secret_envs: reader.named_secrets("secret-envs", "`id=NAME`, the name of a variable"),

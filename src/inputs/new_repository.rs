@@ -10,7 +10,8 @@ use std::path::PathBuf;
 
 use serde::{Serialize, Serializer};
 
-use super::attributes;
+use super::reader::{Reader, boolean};
+use super::{Given, attributes};
 use crate::image::Mutability;
 
 /// Most exclusion filters that ECR takes.
@@ -51,6 +52,22 @@ pub(crate) enum LifecyclePolicy {
 }
 
 impl NewRepository {
+    /// Reads the input, a boolean or attributes.
+    pub(super) fn read(reader: &mut Reader<'_>, given: &Given) -> Option<Self> {
+        const NAME: &str = "create-repository";
+        let text = given.text(NAME)?;
+        if let Some(on) = boolean(text) {
+            return on.then(Self::default);
+        }
+        match Self::parse(text) {
+            Ok(new) => Some(new),
+            Err((given, expected)) => {
+                reader.wrong(NAME, &given, expected);
+                None
+            }
+        }
+    }
+
     /// Reads attributes.
     ///
     /// # Errors

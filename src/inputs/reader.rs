@@ -7,7 +7,6 @@ use std::fmt;
 use super::append::{self, AppendedNode};
 use super::attest::Attest;
 use super::grammar::Rule;
-use super::new_repository::NewRepository;
 use super::output_spec::OutputSpec;
 use super::registry_auth::{self, Login};
 use super::secret::{self, Secret};
@@ -239,21 +238,6 @@ impl<'a> Reader<'a> {
         attest
     }
 
-    /// A boolean, or attributes on one or several lines.
-    pub(super) fn new_repository(&mut self, name: &'static str) -> Option<NewRepository> {
-        let text = self.given.text(name)?;
-        match boolean(text) {
-            Some(on) => on.then(NewRepository::default),
-            None => match NewRepository::parse(text) {
-                Ok(new) => Some(new),
-                Err((given, expected)) => {
-                    self.wrong(name, &given, expected);
-                    None
-                }
-            },
-        }
-    }
-
     pub(super) fn attests(&mut self) -> Vec<Attest> {
         let mut attests = Vec::new();
         for text in self.list("attests") {
@@ -351,7 +335,7 @@ pub(super) fn pair(text: &str) -> Option<(String, String)> {
 
 /// YAML 1.2 core schema booleans, which are all that GitHub's toolkit takes:
 /// <https://github.com/actions/toolkit/blob/main/packages/core/src/core.ts> (`getBooleanInput`).
-fn boolean(text: &str) -> Option<bool> {
+pub(super) fn boolean(text: &str) -> Option<bool> {
     match text {
         "true" | "True" | "TRUE" => Some(true),
         "false" | "False" | "FALSE" => Some(false),
