@@ -20,9 +20,14 @@ pub(super) struct Entry {
 /// The entry that a message fits.
 pub(super) fn find(message: &str) -> Option<&'static Entry> {
     let message = message.to_lowercase();
+    // The image's own name says nothing about why it was refused.
+    let said = match message.split_once("failed to push ") {
+        Some((_, rest)) => rest.split_once(": ").map_or(rest, |(_, said)| said),
+        None => &message,
+    };
     CATALOGUE.iter().find(|entry| {
         let mut words = entry.words.iter();
-        words.all(|word| message.contains(word))
+        words.all(|word| said.contains(word))
     })
 }
 
@@ -272,7 +277,8 @@ mod tests {
         ("host in the name, Public", "name unknown: The repository with name 'public.ecr.aws/a/b' does not exist in the registry with id 'a'", "leave it out", false, false),
         ("archived image", "failed to resolve source metadata for x: ImageArchivedException: The image is archived", "restore it", false, false),
         ("key disabled", "failed to push x: KmsException: arn:aws:kms:eu-west-1:1:key/a is disabled. (Service: AWSKMS; Error Code: DisabledException)", "is it enabled", false, false),
-        ("layer too large", "failed to push x: denied: Adding this part to the layer with upload id 'a' in the repository with name 'app' in registry with id '1' exceeds the maximum allowed size of a layer which is '54525952000'", "split the step", false, false),
+        ("missing, beside the image's name", "failed to push 123456789012.dkr.ecr.eu-west-1.amazonaws.com/app:1: name unknown: The repository with name 'app' does not exist in the registry with id '123456789012'", "create it", false, false),
+        ("layer too large", "failed to push 123456789012.dkr.ecr.eu-west-1.amazonaws.com/app:1: denied: Adding this part to the layer with upload id 'a' in the repository with name 'app' in registry with id '1' exceeds the maximum allowed size of a layer which is '54525952000'", "split the step", false, false),
         ("bytes changed", "failed to push x: blob upload invalid: None of the provided layer digests match the calculated digest", "changes the bytes", false, false),
         ("forbidden by the organization", "BlockedByOrganizationPolicyException: no", "organization forbids", false, false),
         ("cache of an old form", "error writing manifest blob: failed commit on ref \"sha256:ab\": unexpected status from PUT request to https://x/v2/app/manifests/buildcache: 400 Bad Request", "image-manifest=true", false, false),
