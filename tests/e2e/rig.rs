@@ -4,8 +4,6 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Mutex;
 
-use aws_stand_in::Account;
-
 use crate::runner::{Ended, Runner};
 
 /// A variable of the rig's.
@@ -62,12 +60,6 @@ impl Action {
     /// Sets a variable for the step.
     pub(crate) fn variable(mut self, name: &str, value: &str) -> Self {
         self.runner = self.runner.variable(name, value);
-        self
-    }
-
-    /// Gives the step static keys of an AWS account.
-    pub(crate) fn with_keys_of(mut self, account: &Account) -> Self {
-        self.runner = self.runner.with_keys_of(account);
         self
     }
 
