@@ -125,3 +125,15 @@ fn the_map_for_contributors_lists_the_modules() {
         &expected,
     );
 }
+
+#[test]
+fn the_page_on_trouble_lists_what_is_recognised() {
+    let head =
+        "\n| What is said | What it means, what to do | Tried again |\n| :-- | :-- | :-- |\n";
+    holds(
+        "docs/troubleshooting.md",
+        "<!-- catalogue -->\n",
+        "<!-- /catalogue -->",
+        &format!("{head}{}", crate::build::catalogue::rows()),
+    );
+}

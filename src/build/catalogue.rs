@@ -252,6 +252,17 @@ const BROKEN: &str =
     "the registry is in trouble: try again later (https://health.aws.amazon.com for Amazon ECR)";
 const CUT: &str = "the connection was cut: try again, and look at proxies and NAT between BuildKit and the registry";
 
+/// The catalogue as rows of a Markdown table, for docs/troubleshooting.md.
+#[cfg(test)]
+pub(crate) fn rows() -> String {
+    let row = |entry: &Entry| {
+        let words: Vec<String> = entry.words.iter().map(|word| format!("`{word}`")).collect();
+        let again = if entry.passes { "yes" } else { "" };
+        format!("| {} | {} | {again} |\n", words.join(" … "), entry.hint)
+    };
+    CATALOGUE.iter().map(row).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

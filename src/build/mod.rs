@@ -6,7 +6,7 @@
 //! ([`progress`]), the recorder keeps its times.
 
 pub(crate) mod cache;
-mod catalogue;
+pub(crate) mod catalogue;
 pub(crate) mod checks;
 pub(crate) mod failure;
 pub(crate) mod metadata;

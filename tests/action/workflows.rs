@@ -1,8 +1,8 @@
 //! Every workflow and step that the documents show is one that runs: inputs that exist, and a plan.
 //!
-//! A block of YAML that begins with `- ` is a list of steps, one with `with:` a step's inputs, the others are workflows, which
-//! also go through actionlint (tests/lint/run). Other kinds of YAML have another language behind their fence. The commands of
-//! the page on setting up AWS are run as they stand, with programs that note what they are asked.
+//! A block of YAML with `jobs:` is a workflow, which also goes through actionlint (tests/lint/run), one that begins with `- ` a
+//! list of steps, any other a step's inputs, with `with:` or without. The commands of the page on setting up AWS are run as they
+//! stand, with programs that note what they are asked.
 #![expect(
     clippy::disallowed_methods,
     reason = "the commands of a page are what is under test"
@@ -16,7 +16,7 @@ use std::process::Command;
 
 use serde::Deserialize;
 
-use crate::runner::Runner;
+use crate::runner::{Runner, TAG};
 
 /// How the documents call this action.
 const ACTION: &str = "org/fast-ecr-push@v1";
@@ -44,7 +44,7 @@ struct Job {
     steps: Vec<Step>,
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Deserialize)]
 struct Step {
     uses: Option<String>,
     #[serde(default)]
@@ -94,7 +94,7 @@ fn blocks<'a>(text: &'a str, language: &str) -> Vec<(usize, String)> {
     let mut found = Vec::new();
     let mut open: Option<(&'a str, usize, String)> = None;
     for (index, line) in text.lines().enumerate() {
-        match (&mut open, line.strip_prefix("```")) {
+        match (&mut open, line.trim_start().strip_prefix("```")) {
             (None, Some(fence)) => open = Some((fence.trim(), index + 2, String::new())),
             (Some(_), Some("")) => {
                 let (fence, line, block) = open.take().unwrap();
@@ -119,19 +119,8 @@ fn steps() -> Vec<(String, BTreeMap<String, String>)> {
     for (name, text) in documents() {
         for (line, block) in blocks(&text, "yaml") {
             let place = format!("{name}:{line}");
-            let found: Vec<Step> = if block.starts_with("- ") {
-                serde_saphyr::from_str(&block).expect(&place)
-            } else if block.starts_with("with:") {
-                let step: Step = serde_saphyr::from_str(&block).expect(&place);
-                let uses = Some(ACTION.to_owned());
-                vec![Step { uses, ..step }]
-            } else {
-                let workflow: Workflow = serde_saphyr::from_str(&block).expect(&place);
-                let jobs = workflow.jobs.into_values();
-                jobs.flat_map(|job| job.steps).collect()
-            };
             steps.extend(
-                found
+                read(&block, &place)
                     .into_iter()
                     .filter(|step| step.uses.as_deref() == Some(ACTION))
                     .map(|step| {
@@ -143,6 +132,29 @@ fn steps() -> Vec<(String, BTreeMap<String, String>)> {
         }
     }
     steps
+}
+
+/// The steps of a block.
+fn read(block: &str, place: &str) -> Vec<Step> {
+    if block.contains("jobs:\n") {
+        let workflow: Workflow = serde_saphyr::from_str(block).expect(place);
+        return workflow
+            .jobs
+            .into_values()
+            .flat_map(|job| job.steps)
+            .collect();
+    }
+    if block.trim_start().starts_with("- ") {
+        return serde_saphyr::from_str(block).expect(place);
+    }
+    let with = if block.trim_start().starts_with("with:") {
+        let step: Step = serde_saphyr::from_str(block).expect(place);
+        step.with
+    } else {
+        serde_saphyr::from_str(block).expect(place)
+    };
+    let uses = Some(ACTION.to_owned());
+    vec![Step { uses, with }]
 }
 
 /// An expression's value: what the example's input could hold.
@@ -184,7 +196,9 @@ fn every_example_names_inputs_that_exist() {
 #[test]
 fn every_example_has_a_plan() {
     for (place, with) in steps() {
-        let mut runner = Runner::new().input("tags", "");
+        // Of a step of which only some inputs are shown.
+        let is_whole = with.contains_key("tags") || with.contains_key("repository");
+        let mut runner = Runner::new().input("tags", if is_whole { "" } else { TAG });
         for (name, value) in &with {
             // Finding a cluster by its name is asking AWS; a kubeconfig stands for the answer.
             runner = match name.as_str() {

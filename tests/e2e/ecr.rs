@@ -10,7 +10,7 @@ use crate::runner::Ended;
 fn action(account: &Account) -> Action {
     let dockerfile = format!("FROM {}\nLABEL account={}\n", busybox(), account.number());
     Action::new(&dockerfile)
-        .with_keys_of(account)
+        .in_account(account, &account.variables())
         .input("tags", &format!("{}/team/app:1", account.host()))
 }
 
@@ -84,8 +84,11 @@ fn an_immutable_tag_that_is_taken_is_refused_before_anything_is_asked_of_builder
         &second,
         &[&named, "hint: push a tag of its own for every build"],
     );
-    let groups = &second.log.groups;
-    assert!(!groups.contains(&"Build".to_owned()), "{groups:?}");
+    assert!(
+        !second.log.groups.contains(&"Build".to_owned()),
+        "{}",
+        second.log()
+    );
     assert_eq!(account.requests().len(), before);
     assert_eq!(
         second.values.outputs.get("total-steps").map(String::as_str),

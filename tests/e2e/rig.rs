@@ -65,15 +65,15 @@ impl Action {
         self
     }
 
-    /// Gives the step static keys of an AWS account.
-    pub(crate) fn with_keys_of(mut self, account: &Account) -> Self {
-        self.runner = self.runner.with_keys_of(account);
-        self
-    }
-
     /// Has another event start the run than a push to the default branch.
     pub(crate) fn event(mut self, name: &str, payload: &str) -> Self {
         self.runner = self.runner.event(name, payload);
+        self
+    }
+
+    /// Gives the step an AWS account: `variables()` for static keys, `oidc_variables()` for a job without any.
+    pub(crate) fn in_account(mut self, account: &Account, variables: &[(&str, String)]) -> Self {
+        self.runner = self.runner.in_account(account, variables);
         self
     }
 
