@@ -109,20 +109,21 @@ impl Runner {
 
     /// A machine that has static keys of an AWS account, and finds and trusts its registry.
     pub(crate) fn with_keys_of(self, account: &Account) -> Self {
-        self.before(account, account.variables())
+        self.in_account(account, &account.variables())
     }
 
     /// A job with `id-token: write`, before an AWS account.
     pub(crate) fn with_tokens_for(self, account: &Account) -> Self {
-        self.before(account, account.oidc_variables())
+        self.in_account(account, &account.oidc_variables())
     }
 
-    fn before(mut self, account: &Account, variables: Vec<(&'static str, String)>) -> Self {
+    /// Before an AWS account, with variables that it gives.
+    pub(crate) fn in_account(mut self, account: &Account, variables: &[(&str, String)]) -> Self {
         let authority = self.authority();
         fs::copy(variable("RIG_AWS_CA"), &authority).unwrap();
         self.hosts = account.add_hosts();
         for (name, value) in variables {
-            self.environment.insert(name.to_owned(), value);
+            self.environment.insert((*name).to_owned(), value.clone());
         }
         self.variable("SSL_CERT_FILE", authority.to_str().unwrap())
     }
