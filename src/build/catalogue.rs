@@ -76,7 +76,7 @@ fn names_a_host(message: &str) -> bool {
 }
 
 const HOST_IN_NAME: Entry = stays(
-    &[],
+    &["the repository with name '<host>/"],
     "the registry's host stands in the repository's name: leave it out of `repository`",
 );
 
@@ -265,7 +265,10 @@ pub(crate) fn rows() -> String {
         let again = if entry.passes { "yes" } else { "" };
         format!("| {} | {} | {again} |\n", words.join(" … "), entry.hint)
     };
-    CATALOGUE.iter().map(row).collect()
+    std::iter::once(&HOST_IN_NAME)
+        .chain(CATALOGUE)
+        .map(row)
+        .collect()
 }
 
 #[cfg(test)]

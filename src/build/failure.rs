@@ -6,8 +6,8 @@
 
 use std::fmt;
 
-use super::catalogue;
 use super::progress::Progress;
+use super::{cache, catalogue};
 use crate::image::Registry;
 
 /// A failed build.
@@ -26,7 +26,6 @@ pub(crate) struct Failure {
 impl Failure {
     /// Puts together what is known.
     pub(super) fn new(progress: &Progress, text: &[String]) -> Self {
-        let step = progress.failed();
         let closing = text
             .iter()
             .rev()
@@ -37,6 +36,11 @@ impl Failure {
                     .map(|line| line.trim())
                     .find(|line| !line.is_empty())
             });
+        // A cache that could not be read ended nothing where the connection was lost.
+        let lost = closing.is_some_and(is_disconnection);
+        let step = progress
+            .failed()
+            .filter(|step| !(lost && cache::is_transfer(&step.name)));
         let message = step
             .and_then(|step| step.error.as_deref())
             .or(closing)
@@ -54,11 +58,9 @@ impl Failure {
         catalogue::find(&self.message).map(|entry| entry.hint.to_owned())
     }
 
-    /// Whether buildx lost its connection to the builder, as gRPC words it
-    /// (<https://github.com/grpc/grpc-go/blob/v1.79.0/internal/transport/http2_client.go>).
+    /// Whether buildx lost its connection to the builder.
     pub(crate) fn is_disconnection(&self) -> bool {
-        let words = ["code = Unavailable", "error reading from server"];
-        self.step.is_none() && words.iter().any(|words| self.message.contains(words))
+        self.step.is_none() && is_disconnection(&self.message)
     }
 
     /// Whether a registry refused for want of rights.
@@ -107,6 +109,14 @@ impl Failure {
     }
 }
 
+/// Whether these are gRPC's words for a connection that ended
+/// (<https://github.com/grpc/grpc-go/blob/v1.79.0/internal/transport/http2_client.go>).
+fn is_disconnection(words: &str) -> bool {
+    ["code = Unavailable", "error reading from server"]
+        .iter()
+        .any(|part| words.contains(part))
+}
+
 /// How the names of BuildKit's steps begin that push
 /// (<https://github.com/moby/buildkit/blob/73ed6825c4b7569379ef89df0aedcdbe64473d31/solver/llbsolver/solver.go>).
 const PUSHING: &[&str] = &[
@@ -149,7 +159,10 @@ impl fmt::Display for Failure {
 
 #[cfg(test)]
 mod tests {
+    use jiff::Timestamp;
+
     use super::*;
+    use crate::build::rawjson::{SolveStatus, Vertex};
 
     fn lines(text: &str) -> Vec<String> {
         text.lines().map(str::to_owned).collect()
@@ -179,6 +192,20 @@ mod tests {
         assert!(failure.is_disconnection());
         failure.step = Some("[2/2] RUN curl".to_owned());
         assert!(!failure.is_disconnection());
+        let mut progress = Progress::default();
+        let missing = SolveStatus {
+            vertexes: vec![Vertex {
+                digest: "sha256:a".to_owned(),
+                name: "importing cache manifest from r.example/app:buildcache".to_owned(),
+                started: Some(Timestamp::UNIX_EPOCH),
+                error: "not found".to_owned(),
+                ..Vertex::default()
+            }],
+            ..SolveStatus::default()
+        };
+        progress.show(&missing, |_| ());
+        let text = lines(&format!("ERROR: {message}"));
+        assert!(Failure::new(&progress, &text).is_disconnection());
         assert!(!Failure::default().is_disconnection());
     }
 

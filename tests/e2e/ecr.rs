@@ -3,21 +3,15 @@
 use aws_stand_in::{Account, Answer, Command, Resource};
 use serde_json::json;
 
-use crate::rig::busybox;
-use crate::runner::{Ended, Runner};
+use crate::rig::{Action, busybox};
+use crate::runner::Ended;
 
-/// Builds and pushes a small image that no other test makes.
-fn run(account: &Account, inputs: &[(&str, &str)]) -> Ended {
+/// A small image that no other test makes.
+fn action(account: &Account) -> Action {
     let dockerfile = format!("FROM {}\nLABEL account={}\n", busybox(), account.number());
-    let runner = Runner::new()
-        .with_keys_of(account)
-        .file("Dockerfile", dockerfile);
-    let tag = format!("{}/team/app:1", account.host());
-    let step = runner.step().input("context", ".").input("tags", &tag);
-    let inputs = inputs.iter();
-    inputs
-        .fold(step, |step, (name, value)| step.input(name, value))
-        .run()
+    Action::new(&dockerfile)
+        .in_account(account, &account.variables())
+        .input("tags", &format!("{}/team/app:1", account.host()))
 }
 
 /// The role may not look: what is wrong shows only in the push.
@@ -41,14 +35,13 @@ fn says(run: &Ended, words: &[&str]) {
 #[test]
 fn a_repository_is_created_as_asked_for_and_pushed_to() {
     let account = Account::new();
-    let run = run(
-        &account,
-        &[(
+    let run = action(&account)
+        .input(
             "create-repository",
             "image-tag-mutability=IMMUTABLE,scan-on-push=true\ntag.team=web",
-        )],
-    )
-    .succeeded();
+        )
+        .run()
+        .succeeded();
     says(&run, &["created the repository `"]);
     assert!(
         run.values.summary.contains("created the repository"),
@@ -79,9 +72,9 @@ fn a_repository_is_created_as_asked_for_and_pushed_to() {
 fn an_immutable_tag_that_is_taken_is_refused_before_anything_is_asked_of_builder_or_registry() {
     let account = Account::new();
     account.repository("team/app").immutable().create();
-    let first = run(&account, &[]).succeeded();
+    let first = action(&account).run().succeeded();
     let before = account.requests().len();
-    let second = run(&account, &[]);
+    let second = action(&account).run();
     assert_eq!(second.code, Some(3), "{}", second.log());
     let named = format!(
         "keeps its tags (IMMUTABLE), and of this image's `1` names {}",
@@ -91,7 +84,11 @@ fn an_immutable_tag_that_is_taken_is_refused_before_anything_is_asked_of_builder
         &second,
         &[&named, "hint: push a tag of its own for every build"],
     );
-    assert!(!second.log().contains("== Build"), "{}", second.log());
+    assert!(
+        !second.log.groups.contains(&"Build".to_owned()),
+        "{}",
+        second.log()
+    );
     assert_eq!(account.requests().len(), before);
     assert_eq!(
         second.values.outputs.get("total-steps").map(String::as_str),
@@ -102,7 +99,7 @@ fn an_immutable_tag_that_is_taken_is_refused_before_anything_is_asked_of_builder
 #[test]
 fn a_repository_that_does_not_exist_is_said_before_the_build() {
     let account = Account::new();
-    let run = run(&account, &[]);
+    let run = action(&account).run();
     assert_eq!(run.code, Some(3), "{}", run.log());
     says(
         &run,
@@ -119,7 +116,7 @@ fn rights_that_are_missing_are_named_before_the_build() {
     let account = Account::new();
     account.repository("team/app").create();
     account.deny("ecr:InitiateLayerUpload");
-    let run = run(&account, &[]);
+    let run = action(&account).run();
     assert_eq!(run.code, Some(3), "{}", run.log());
     says(
         &run,
@@ -139,7 +136,7 @@ fn a_push_that_fails_in_passing_is_tried_again_from_the_cache() {
     };
     // BuildKit tries five times, with two requests each.
     account.registry_fault("PUT", Resource::Manifest, 12, broken);
-    let run = run(&account, &[]).succeeded();
+    let run = action(&account).run().succeeded();
     says(
         &run,
         &[
@@ -171,7 +168,7 @@ fn what_ecr_says_in_a_push_is_explained() {
             "the tag is taken",
             |account| {
                 account.repository("team/app").immutable().create();
-                run(account, &[]).succeeded();
+                action(account).run().succeeded();
                 blind(account);
             },
             &[
@@ -183,7 +180,7 @@ fn what_ecr_says_in_a_push_is_explained() {
             "the tag is taken, in the words of before 2025",
             |account| {
                 account.repository("team/app").immutable().create();
-                run(account, &[]).succeeded();
+                action(account).run().succeeded();
                 blind(account);
                 account.command(&Command::OldImmutableWording);
             },
@@ -228,7 +225,9 @@ fn what_ecr_says_in_a_push_is_explained() {
     for (name, arrange, words) in cases {
         let account = Account::new();
         arrange(&account);
-        let run = run(&account, &[("labels", &format!("again={name}"))]);
+        let run = action(&account)
+            .input("labels", &format!("again={name}"))
+            .run();
         assert_eq!(run.code, Some(1), "{name}: {}", run.log());
         for words in words {
             assert!(

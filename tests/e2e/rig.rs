@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Mutex;
 
+use aws_stand_in::Account;
+
 use crate::runner::{Ended, Runner};
 
 /// A variable of the rig's.
@@ -66,6 +68,12 @@ impl Action {
     /// Has another event start the run than a push to the default branch.
     pub(crate) fn event(mut self, name: &str, payload: &str) -> Self {
         self.runner = self.runner.event(name, payload);
+        self
+    }
+
+    /// Gives the step an AWS account: `variables()` for static keys, `oidc_variables()` for a job without any.
+    pub(crate) fn in_account(mut self, account: &Account, variables: &[(&str, String)]) -> Self {
+        self.runner = self.runner.in_account(account, variables);
         self
     }
 
