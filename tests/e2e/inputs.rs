@@ -353,6 +353,7 @@ fn a_builder_of_its_own_pushes_by_digest_and_has_its_settings() {
     let run = in_a_container(Action::new(&format!("FROM {}\nCOPY . .\n", busybox())))
         .input("registry", &registry())
         .input("repository", "inputs/by-digest")
+        .input("cache", "none")
         .input(
             "outputs",
             "type=image,push-by-digest=true,name-canonical=true,push=true",

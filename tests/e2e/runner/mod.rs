@@ -401,13 +401,17 @@ impl Ended {
         self.output(name).parse().unwrap()
     }
 
+    /// The annotations of a level, as `error`.
+    pub(crate) fn annotations(&self, level: &str) -> Vec<&commands::Annotation> {
+        let all = self.log.annotations.iter();
+        all.filter(|found| found.level == level).collect()
+    }
+
     /// The annotations of a level that are at a file.
     pub(crate) fn in_files(&self, level: &str) -> Vec<&commands::Annotation> {
-        let all = self.log.annotations.iter();
-        all.filter(|annotation| {
-            annotation.level == level && annotation.properties.contains_key("file")
-        })
-        .collect()
+        let mut found = self.annotations(level);
+        found.retain(|annotation| annotation.properties.contains_key("file"));
+        found
     }
 
     pub(crate) fn output(&self, name: &str) -> &str {
