@@ -6,7 +6,7 @@
 
 use std::fmt;
 
-use super::progress::Progress;
+use super::progress::{Progress, Step};
 use super::{cache, catalogue};
 use crate::image::Registry;
 
@@ -36,11 +36,12 @@ impl Failure {
                     .map(|line| line.trim())
                     .find(|line| !line.is_empty())
             });
-        // A cache that could not be read ended nothing where the connection was lost.
-        let lost = closing.is_some_and(is_disconnection);
-        let step = progress
-            .failed()
-            .filter(|step| !(lost && cache::is_transfer(&step.name)));
+        // A build goes on without a cache: one that can't be read ended nothing that buildx ends with other words for.
+        let ended = |step: &&Step| {
+            let error = step.error.as_deref().unwrap_or_default();
+            !cache::is_transfer(&step.name) || closing.is_none_or(|words| words.contains(error))
+        };
+        let step = progress.failed().filter(ended);
         let message = step
             .and_then(|step| step.error.as_deref())
             .or(closing)
@@ -206,6 +207,11 @@ mod tests {
         progress.show(&missing, |_| ());
         let text = lines(&format!("ERROR: {message}"));
         assert!(Failure::new(&progress, &text).is_disconnection());
+        // Nor did it end a build that BuildKit refused as a whole.
+        let text = lines("ERROR: failed to build: failed to solve: network.host is not allowed");
+        let refused = Failure::new(&progress, &text);
+        assert_eq!(refused.step, None);
+        assert!(refused.hint().unwrap().contains("`allow: network.host`"));
         assert!(!Failure::default().is_disconnection());
     }
 
