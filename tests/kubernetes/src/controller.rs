@@ -43,7 +43,9 @@ async fn run_pod(store: &Store, workload: &Key, object: &Value, replica: u64, sc
     let name = if stateful {
         format!("{}-{replica}", workload.name)
     } else {
-        format!("{}-6d4cf56db6-{:05x}", workload.name, store.version())
+        // Replicas start at once, perhaps at the same version.
+        let version = store.version();
+        format!("{}-6d4cf56db6-{version:04x}{replica:x}", workload.name)
     };
     if stateful {
         claim_volumes(store, workload, object, &name);
