@@ -80,9 +80,10 @@ bench:
 release:
 	$(CARGO) build --locked --profile dist --package fast-ecr-push
 
-# Writes the tables of inputs and outputs into action.yml and README.md.
+# Writes what is generated into action.yml, README.md, CONTRIBUTING.md and docs: tables, and the picture of the modules.
 tables:
 	WRITE_TABLES=1 $(CARGO) test --locked --bin fast-ecr-push documents -- --test-threads=1
+	WRITE_TABLES=1 $(CARGO) test --locked --test action architecture::picture
 
 clean:
 	if [ -x $(RIG) ]; then $(RIG) clean; fi

@@ -6,27 +6,10 @@ use std::path::Path;
 
 use crate::inputs::spec::SPECS;
 use crate::report::outputs::OUTPUTS;
+use marks::holds;
 
-/// Compares, or with `WRITE_TABLES=1` replaces, what stands between two marks of a file.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "a switch for maintainers, of the tests alone"
-)]
-fn holds(file: &str, after: &str, before: &str, expected: &str) {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
-    let text = std::fs::read_to_string(&path).unwrap();
-    let (head, rest) = text.split_once(after).expect(after);
-    let (found, tail) = rest.split_once(before).expect(before);
-    if std::env::var_os("WRITE_TABLES").is_some() {
-        // Two tables of one file are written by one test after the other: see `make tables`.
-        std::fs::write(&path, [head, after, expected, before, tail].concat()).unwrap();
-    } else {
-        assert!(
-            found == expected,
-            "{file} is not up to date: run `make tables`"
-        );
-    }
-}
+#[path = "../tests/action/marks.rs"]
+mod marks;
 
 /// A single-quoted YAML scalar, which doubles its quotes.
 fn scalar(text: &str) -> String {
@@ -122,6 +105,48 @@ fn the_map_for_contributors_lists_the_modules() {
         "CONTRIBUTING.md",
         "<!-- modules -->\n",
         "<!-- /modules -->",
+        &expected,
+    );
+}
+
+/// Name and reason of each dependency of a section of `Cargo.toml`: the reason is the comment right above.
+fn dependencies(manifest: &str, section: &str) -> Vec<(String, String)> {
+    let (_, rest) = manifest
+        .split_once(&format!("\n[{section}]\n"))
+        .expect(section);
+    let mut found = Vec::new();
+    let mut reason = Vec::new();
+    for line in rest.lines().take_while(|line| !line.starts_with('[')) {
+        if let Some(comment) = line.strip_prefix("# ") {
+            reason.push(comment);
+        } else if let Some((name, _)) = line.split_once(" = ") {
+            assert!(!reason.is_empty(), "{name} has no reason in Cargo.toml");
+            found.push((name.to_owned(), reason.join(" ").replace('|', "\\|")));
+            reason.clear();
+        }
+    }
+    found
+}
+
+#[test]
+fn every_dependency_has_its_reason_which_contributors_find() {
+    let manifest = include_str!("../Cargo.toml");
+    let mut expected = String::new();
+    for (section, title) in [
+        ("dependencies", "In the binary"),
+        ("dev-dependencies", "In the tests"),
+    ] {
+        let rows = dependencies(manifest, section);
+        assert!(rows.len() > 3, "{section}: {rows:?}");
+        expected += &format!("\n| {title} | What for |\n| :-- | :-- |\n");
+        for (name, reason) in rows {
+            expected += &format!("| `{name}` | {reason} |\n");
+        }
+    }
+    holds(
+        "CONTRIBUTING.md",
+        "<!-- dependencies -->\n",
+        "<!-- /dependencies -->",
         &expected,
     );
 }

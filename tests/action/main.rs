@@ -19,7 +19,7 @@
 //! - [`plan`]: the command line
 //! - [`workflows`]: those that the documents show
 //! - [`release`]: the scripts of a release
-//! - [`architecture`]: which module may use which
+//! - [`architecture`]: which module may use which; [`marks`]: pages that are generated in part
 //! - [`examples`]: what examples/eks says, twice
 #![expect(
     clippy::unwrap_used,
@@ -43,6 +43,7 @@ mod github;
 mod history;
 mod http;
 mod inputs;
+mod marks;
 mod network;
 mod plan;
 mod preflight;

@@ -1,4 +1,4 @@
-//! The map in `src/main.rs`, held: who may use whom, where effects are, how long files get.
+//! The map of modules ([`map`], drawn by [`picture`]), held against the sources: who may use whom, where effects are, how long files get.
 //!
 //! Read from the sources as text: every `crate::module` outside of comments and tests. Paths that
 //! begin with `super` are a folder's own business.
@@ -7,139 +7,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
-/// Module → what it may use, in data's order. A part with rules of its own stands under its path.
-const MAY_USE: &[(&str, &[&str])] = &[
-    // Vocabulary and formats: nothing of ours, or next to nothing.
-    ("image", &[]),
-    ("env", &[]),
-    // Which variables a child is not to have.
-    ("process", &["env"]),
-    ("build::rawjson", &[]),
-    ("github", &["env"]),
-    ("log", &["env", "github"]),
-    ("folder", &["env"]),
-    // What was typed, and what will be done.
-    ("inputs::list", &[]),
-    ("tags", &["image", "inputs::list"]),
-    ("inputs", &["env", "image", "tags"]),
-    // What gives access: it knows inputs, registries and clusters, not the plan.
-    ("credentials", &["env", "image", "inputs"]),
-    // The way into a cluster is a fact, too.
-    (
-        "facts",
-        &["credentials", "env", "image", "inputs", "process"],
-    ),
-    // `process` is how a command line is printed.
-    (
-        "plan",
-        &[
-            "credentials",
-            "env",
-            "facts",
-            "github",
-            "image",
-            "inputs",
-            "process",
-            "tags",
-        ],
-    ),
-    // The machine around.
-    ("mounts", &["env", "inputs", "plan"]),
-    ("check", &["env", "mounts", "plan"]),
-    ("certificates", &["env", "mounts", "plan"]),
-    ("host", &["env", "mounts"]),
-    ("owner", &[]),
-    ("proxy", &["env", "plan"]),
-    // What the plan writes to.
-    ("preflight", &["credentials", "image", "log", "plan"]),
-    // The work. `build` and `push` call buildx as the builder's `Tool`.
-    ("timings", &["build::rawjson"]),
-    (
-        "builder",
-        &[
-            "build::rawjson",
-            "credentials",
-            "log",
-            "plan",
-            "process",
-            "timings",
-        ],
-    ),
-    (
-        "build",
-        &["builder", "image", "log", "plan", "process", "timings"],
-    ),
-    ("push", &["build", "builder", "image", "plan"]),
-    // The end.
-    (
-        "error",
-        &[
-            "build",
-            "builder",
-            "certificates",
-            "check",
-            "credentials",
-            "facts",
-            "inputs",
-            "mounts",
-            "plan",
-            "preflight",
-            "report",
-        ],
-    ),
-    (
-        "report",
-        &[
-            "build",
-            "build::rawjson",
-            "env",
-            "error",
-            "github",
-            "history",
-            "owner",
-            "plan",
-            "push",
-            "timings",
-        ],
-    ),
-    // Timings files of several runs.
-    ("compare", &["report", "timings"]),
-    // Earlier runs, as GitHub keeps them.
-    (
-        "history",
-        &["compare", "env", "github", "image", "inputs", "log", "plan"],
-    ),
-    ("cli", &["compare", "credentials", "inputs"]),
-    (
-        "post",
-        &[
-            "builder",
-            "credentials",
-            "env",
-            "facts",
-            "folder",
-            "github",
-            "plan",
-        ],
-    ),
-];
+use super::marks;
+use map::{CYCLES, MAY_USE_ALL, rows};
 
-/// Modules that know all others: the order of the stages and the process's edge.
-const MAY_USE_ALL: &[&str] = &["run", "main"];
-
-/// Two modules that use each other, with the reason.
-const CYCLES: &[(&str, &str, &str)] = &[
-    (
-        "error",
-        "report",
-        "a report shows the error, and that it could not be written is one",
-    ),
-    (
-        "report",
-        "history",
-        "the headline tells of earlier runs, whose timings files are as the report writes them",
-    ),
-];
+mod map;
+mod picture;
 
 /// Effects: text that stands only in these files.
 const EFFECTS: &[(&str, &[&str])] = &[
@@ -202,7 +74,6 @@ const LONGER: &[(&str, &str)] = &[
     ("src/inputs/spec.rs", "the one table of inputs"),
     ("src/plan/cache/tests.rs", "tables of cases"),
     ("src/plan/tests.rs", "tables of cases"),
-    ("tests/action/architecture.rs", "the map itself"),
 ];
 
 /// Files that are tests as a whole.
@@ -267,10 +138,10 @@ fn sources() -> Vec<Source> {
 /// The row of the table that a path of names belongs to.
 fn row(path: &str) -> &str {
     let folder = path.split("::").next().unwrap();
-    let parts = MAY_USE.iter().filter(|(name, _)| name.contains("::"));
-    let names = parts.map(|(name, _)| *name);
-    let mut fitting = names.filter(|name| format!("{path}::").starts_with(&format!("{name}::")));
-    fitting.next().unwrap_or(folder)
+    let parts = rows().map(|(name, _)| name);
+    let mut parts = parts.filter(|name| name.contains("::"));
+    let part = parts.find(|name| format!("{path}::").starts_with(&format!("{name}::")));
+    part.unwrap_or(folder)
 }
 
 /// `build/rawjson.rs` is `build::rawjson`, `build/mod.rs` is `build`.
@@ -307,9 +178,8 @@ fn uses(source: &Source) -> BTreeSet<String> {
 
 #[test]
 fn each_module_uses_only_what_the_map_allows() {
-    let table: BTreeMap<&str, BTreeSet<&str>> = MAY_USE
-        .iter()
-        .map(|(name, others)| (*name, others.iter().copied().collect()))
+    let table: BTreeMap<&str, BTreeSet<&str>> = rows()
+        .map(|(name, others)| (name, others.iter().copied().collect()))
         .collect();
     let mut seen: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for source in sources() {
@@ -344,12 +214,12 @@ fn each_module_uses_only_what_the_map_allows() {
 
 #[test]
 fn the_map_goes_one_way() {
-    let place = |name: &str| MAY_USE.iter().position(|(other, _)| *other == name);
-    for (name, others) in MAY_USE {
-        for other in *others {
+    let place = |name: &str| rows().position(|(other, _)| other == name);
+    for (name, others) in rows() {
+        for other in others {
             let told = CYCLES
                 .iter()
-                .any(|(one, two, _)| (one, two) == (name, other));
+                .any(|(one, two, _)| (*one, two) == (name, other));
             assert!(
                 told || place(other) < place(name),
                 "`{name}` uses `{other}`, which comes later"
@@ -360,7 +230,7 @@ fn the_map_goes_one_way() {
 
 #[test]
 fn the_header_of_main_names_every_module() {
-    let main = include_str!("../../src/main.rs");
+    let main = include_str!("../../../src/main.rs");
     let (header, _) = main.split_once("\n\n").unwrap();
     for line in main.replace("#[cfg(test)]\nmod ", "").lines() {
         let declared = line
