@@ -17,7 +17,7 @@
 //! - [`session`], [`credentials`], [`registries`]: AWS credentials, logins; [`secrets`], [`canaries`]: that nothing secret gets out
 //! - [`network`], [`authority`]: who goes through a proxy, who is trusted, where the Engine is
 //! - [`plan`]: the command line
-//! - [`workflows`]: those that the documents show
+//! - [`workflows`], [`commands`]: what the documents show ([`pages`])
 //! - [`release`]: the scripts of a release
 //! - [`architecture`]: which module may use which; [`marks`]: pages that are generated in part
 //! - [`examples`]: what examples/eks says, twice
@@ -33,6 +33,7 @@ mod build;
 mod cache;
 mod canaries;
 mod cancel;
+mod commands;
 mod compare;
 mod credentials;
 mod ecr;
@@ -45,6 +46,7 @@ mod http;
 mod inputs;
 mod marks;
 mod network;
+mod pages;
 mod plan;
 mod preflight;
 mod ran;

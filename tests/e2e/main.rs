@@ -26,7 +26,11 @@ mod image;
 mod inputs;
 mod main_job;
 mod network;
+mod newcomer;
 mod oidc;
+#[path = "../action/pages.rs"]
+#[expect(dead_code, reason = "the tests without network use more of it")]
+mod pages;
 mod paths;
 mod registry;
 mod rig;

@@ -147,7 +147,7 @@ pub struct Request {
 pub struct Call {
     /// Whose.
     pub account: String,
-    /// As `ecr`, `ecr-public`, `sts`, `eks`, `oidc`.
+    /// As `ecr`, `ecr-public`, `sts`, `iam`, `eks`, `oidc`.
     pub service: String,
     /// As `DescribeImages`.
     pub operation: String,

@@ -32,13 +32,13 @@ pub(crate) struct Aws {
     pub(crate) environment: Vec<(&'static str, String)>,
 }
 
-/// Makes sure that moto is there, in a virtual environment in the cache.
+/// Makes sure that moto and Amazon's command line are there, in a virtual environment in the cache.
 pub(crate) fn prepare(cache: &Path, installing: &Mutex<()>) -> Result<PathBuf> {
     let (environment, stamp) = (cache.join("moto"), cache.join("moto.txt"));
     if fs::read_to_string(&stamp).is_ok_and(|installed| installed == REQUIREMENTS) {
         return Ok(environment);
     }
-    timed("install moto", || {
+    timed("install moto and the AWS CLI", || {
         let mut python = "python3";
         if run(&mut command!(python, "-c", "import ensurepip, venv")).is_err() {
             let _guard = installing.lock();
@@ -83,7 +83,7 @@ pub(crate) fn start(slot: &Slot, moto: &Path, registry: &str, address: &str) -> 
     );
     // What it sends goes to itself.
     serve.env_remove("AWS_ENDPOINT_URL");
-    let mut moto = Daemon::start("moto", &mut serve, &log, &log)?;
+    let mut server = Daemon::start("moto", &mut serve, &log, &log)?;
     let binary = std::env::current_exe()?.with_file_name("aws-stand-in");
     let log = folder.join("aws-stand-in.log");
     let mut serve = command!(&binary, &folder, address, registry, &behind);
@@ -96,7 +96,7 @@ pub(crate) fn start(slot: &Slot, moto: &Path, registry: &str, address: &str) -> 
         })?;
     let plain = format!("{address}:{PORT}");
     stand_in.wait_until(|| answers(TcpStream::connect(&plain), "/rig/ready"))?;
-    moto.wait_until(|| answers(TcpStream::connect(&behind), "/moto-api/"))?;
+    server.wait_until(|| answers(TcpStream::connect(&behind), "/moto-api/"))?;
     let hosts = folder.join("hosts");
     run(&mut command!("mount", "--bind", &hosts, "/etc/hosts"))?;
     let authority = folder.join("ca/ca.pem");
@@ -105,6 +105,7 @@ pub(crate) fn start(slot: &Slot, moto: &Path, registry: &str, address: &str) -> 
         ("RIG_AWS_CA", authority.display().to_string()),
         (HOSTS, hosts.display().to_string()),
         ("RIG_AWS_LOG", folder.display().to_string()),
+        ("RIG_AWS_CLI", moto.join("bin/aws").display().to_string()),
         ("AWS_ENDPOINT_URL", format!("http://{plain}")),
         (
             "ACTIONS_ID_TOKEN_REQUEST_URL",
@@ -116,7 +117,7 @@ pub(crate) fn start(slot: &Slot, moto: &Path, registry: &str, address: &str) -> 
         ),
     ];
     Ok(Aws {
-        daemons: [stand_in, moto],
+        daemons: [stand_in, server],
         environment,
     })
 }

@@ -3,7 +3,7 @@
 use hyper::body::Bytes;
 use hyper::header::AUTHORIZATION;
 use hyper::http::request::Parts;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::errors::Protocol;
 
@@ -25,6 +25,7 @@ pub(super) struct Asked {
 pub(super) struct Signature {
     pub key: String,
     pub region: String,
+    pub service: String,
     /// Of a role's session.
     pub token: Option<String>,
 }
@@ -45,6 +46,7 @@ impl Asked {
             Some(Signature {
                 key: words.next()?.to_owned(),
                 region: words.nth(1)?.to_owned(),
+                service: words.next()?.to_owned(),
                 token: header("x-amz-security-token").map(str::to_owned),
             })
         });
@@ -61,15 +63,29 @@ impl Asked {
                 operation.to_owned(),
                 serde_json::from_slice(body).ok()?,
             )
-        } else if let Some(path) = parts.uri.path().strip_prefix("/clusters/") {
-            let value = Value::from_iter([("name", path)]);
-            (Protocol::Rest, "eks", "DescribeCluster".to_owned(), value)
+        } else if let Some(path) = parts.uri.path().strip_prefix("/clusters") {
+            let mut words = path.split('/').skip(1);
+            let mut value: Value = serde_json::from_slice(body).unwrap_or_else(|_| json!({}));
+            if let Some(name) = words.next() {
+                value["name"] = name.into();
+            }
+            let operation = match (parts.method.as_str(), words.next()) {
+                ("GET", None) => "DescribeCluster",
+                ("POST", None) => "CreateCluster",
+                ("POST", Some("access-entries")) => "CreateAccessEntry",
+                _ => return None,
+            };
+            (Protocol::Rest, "eks", operation.to_owned(), value)
         } else {
             let form: Map<String, Value> = form_urlencoded::parse(body)
                 .map(|(name, value)| (name.into_owned(), Value::from(value.into_owned())))
                 .collect();
             let operation = form.get("Action")?.as_str()?.to_owned();
-            (Protocol::Query, "sts", operation, Value::Object(form))
+            let of_iam = signature
+                .as_ref()
+                .is_some_and(|signature| signature.service == "iam");
+            let service = if of_iam { "iam" } else { "sts" };
+            (Protocol::Query, service, operation, Value::Object(form))
         };
         Some(Self {
             protocol,
@@ -112,29 +128,60 @@ mod tests {
 
     #[test]
     fn reads_three_protocols() {
-        let signed = "AWS4-HMAC-SHA256 Credential=AKIA0000123456789012/20260101/eu-west-1/ecr/aws4_request, SignedHeaders=host";
-        for (path, target, body, expected) in [
+        let signed = |service: &str| {
+            format!(
+                "AWS4-HMAC-SHA256 Credential=AKIA0000123456789012/20260101/eu-west-1/{service}/aws4_request, SignedHeaders=host"
+            )
+        };
+        for (method, path, target, body, expected) in [
             (
+                "POST",
                 "/",
                 Some("AmazonEC2ContainerRegistry_V20150921.DescribeImages"),
                 r#"{"repositoryName":"a"}"#,
                 ("ecr", "DescribeImages"),
             ),
             (
+                "POST",
                 "/",
                 Some("SpencerFrontendService.GetAuthorizationToken"),
                 "{}",
                 ("ecr-public", "GetAuthorizationToken"),
             ),
             (
+                "POST",
                 "/",
                 None,
                 "Action=GetCallerIdentity&Version=2011-06-15",
                 ("sts", "GetCallerIdentity"),
             ),
-            ("/clusters/builders", None, "", ("eks", "DescribeCluster")),
+            (
+                "POST",
+                "/",
+                None,
+                "Action=CreateRole&Version=2010-05-08",
+                ("iam", "CreateRole"),
+            ),
+            (
+                "GET",
+                "/clusters/builders",
+                None,
+                "",
+                ("eks", "DescribeCluster"),
+            ),
+            ("POST", "/clusters", None, "{}", ("eks", "CreateCluster")),
+            (
+                "POST",
+                "/clusters/builders/access-entries",
+                None,
+                "{}",
+                ("eks", "CreateAccessEntry"),
+            ),
         ] {
-            let mut request = hyper::Request::post(path).header("Authorization", signed);
+            let mut request = hyper::Request::builder()
+                .method(method)
+                .uri(path)
+                .header("Authorization", signed(expected.0));
             if let Some(target) = target {
                 request = request.header("X-Amz-Target", target);
             }

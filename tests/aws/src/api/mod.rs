@@ -4,7 +4,7 @@
 //! - Images: moto's digests are made up. Ours are those that were pushed to the registry.
 //! - STS: moto takes any web identity token, any duration, any key. Here a token must be one that the issuer gave out,
 //!   and a key one of an account or of a role's session. Signatures are not checked.
-//! - ECR Public, account settings: moto has none. EKS: moto makes up endpoints; a test can set them.
+//! - ECR Public, account settings, EKS's access entries: moto has none. EKS: moto makes up endpoints; a test can set them.
 //! - What moto has not: `UnknownOperationException`, where moto has a page in HTML.
 
 mod asked;
@@ -108,7 +108,7 @@ fn caller(state: &State, asked: &Asked) -> Result<String, Refusal> {
     let invalid = || {
         let message = "The security token included in the request is invalid.";
         match asked.service {
-            "sts" => Refusal::new(403, "InvalidClientTokenId", message),
+            "sts" | "iam" => Refusal::new(403, "InvalidClientTokenId", message),
             _ => Refusal::new(400, "UnrecognizedClientException", message),
         }
     };
@@ -204,6 +204,11 @@ async fn serve(
         }
         ("ecr-public", _) => public::answer(state, caller, asked),
         ("sts", _) => sts::answer(state, caller, asked, parts, body).await,
+        // What a reader of the documents sets up.
+        ("iam", _) | ("eks", "CreateCluster") => {
+            Ok(reply(asked, send(state, caller, parts, body).await?))
+        }
+        ("eks", "CreateAccessEntry") => Ok(access_entry(asked)),
         ("eks", _) => {
             let answer = send(state, caller, parts, body).await?;
             Ok(reply(asked, cluster(state, caller, asked, answer)))
@@ -325,6 +330,20 @@ fn setting(state: &State, account: &str, asked: &Asked) -> Outcome {
     };
     let value = settings.get(name).map_or(default, String::as_str);
     Ok(json_reply(&json!({ "name": name, "value": value })))
+}
+
+/// The entry as it was wished for; nobody asks for it again.
+/// <https://docs.aws.amazon.com/eks/latest/APIReference/API_CreateAccessEntry.html>
+fn access_entry(asked: &Asked) -> Response<Body> {
+    let entry = json!({
+        "clusterName": asked.text("name"),
+        "principalArn": asked.text("principalArn"),
+        "kubernetesGroups": asked.value["kubernetesGroups"],
+        "type": asked.text("type").unwrap_or("STANDARD"),
+        "username": asked.text("principalArn"),
+    });
+    let body = json!({ "accessEntry": entry }).to_string();
+    answer(200, "application/json", body)
 }
 
 fn json_reply(value: &Value) -> Response<Body> {
