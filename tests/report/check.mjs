@@ -1,5 +1,5 @@
 // Puts summaries before what GitHub puts them before: its Markdown renderer (cmark-gfm) and Mermaid's parser.
-// Arguments: the Markdown files. Fails where Mermaid refuses a chart, a table lost a row or a column, or foreign text became markup.
+// Arguments: the summaries, then behind `--` pages with pictures. Fails where Mermaid refuses a chart, a table lost a row or a column, or foreign text became markup.
 import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { basename } from 'node:path';
@@ -71,7 +71,20 @@ async function check(file) {
     }
 }
 
+// A page's pictures only have to be drawn.
+async function draw(file) {
+    const blocks = [...readFileSync(file, 'utf8').matchAll(/^```mermaid\n([^]*?)^```$/gm)];
+    expect(file, blocks.length > 0, 'has no picture');
+    for (const [, text] of blocks) {
+        pictures += 1;
+        await mermaid.parse(text).catch((error) => expect(file, false, `Mermaid refuses the picture: ${error.message}\n${text}`));
+    }
+}
+
 const files = process.argv.slice(2);
+const pages = files.splice(files.indexOf('--') >>> 0).slice(1);
+let pictures = 0;
 for (const file of files) await check(file);
-console.log(`report: ${files.length} summaries, ${charts} charts, ${rows} rows, ${failures} failures`);
+for (const page of pages) await draw(page);
+console.log(`report: ${files.length} summaries, ${charts} charts, ${rows} rows, ${pictures} pictures of pages, ${failures} failures`);
 process.exitCode = failures || files.length === 0 || charts === 0 ? 1 : 0;
