@@ -2,8 +2,8 @@
 
 use serde_json::Value;
 
+use super::phases::ORDER;
 use super::{Outcome, timings_file};
-use crate::timings::Phase;
 
 /// Largest value of the output `timings` (bytes). The runner allows 1 MiB for all outputs of a job
 /// (<https://docs.github.com/actions/reference/workflows-and-actions/workflow-syntax#jobsjob_idoutputs>).
@@ -56,19 +56,6 @@ pub(crate) const OUTPUTS: &[(&str, &str)] = &[
     ("cache-export-seconds", "Seconds for writing the cache"),
 ];
 
-/// Phases that have an output of their own.
-const PHASES: &[Phase] = &[
-    Phase::Setup,
-    Phase::Builder,
-    Phase::Context,
-    Phase::CacheImport,
-    Phase::Pull,
-    Phase::Build,
-    Phase::Export,
-    Phase::Push,
-    Phase::CacheExport,
-];
-
 /// The values; an output that has none is left out. Seconds are those of the partition, which add
 /// up to the total with what is left (waiting and unclassified work).
 pub(super) fn outputs(outcome: &Outcome) -> Vec<(&'static str, String)> {
@@ -85,7 +72,7 @@ pub(super) fn outputs(outcome: &Outcome) -> Vec<(&'static str, String)> {
         if let Some(phase) = name.strip_suffix("-seconds") {
             return match phase {
                 "total" => Some(seconds(timings.total)),
-                _ => PHASES
+                _ => ORDER
                     .iter()
                     .find(|candidate| candidate.name() == phase)
                     .map(|phase| seconds(timings.phase(*phase).partition)),
