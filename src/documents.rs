@@ -83,6 +83,22 @@ fn header(path: &Path) -> Option<String> {
 }
 
 #[test]
+fn the_page_on_how_it_works_has_the_picture_of_main() {
+    let main = include_str!("main.rs");
+    let (_, rest) = main.split_once("//! ```text\n").unwrap();
+    let (picture, _) = rest.split_once("//! ```\n").unwrap();
+    let lines = picture.lines().map(|line| line.trim_start_matches("//! "));
+    let lines: Vec<&str> = lines.collect();
+    assert!(lines.len() >= 3, "{lines:?}");
+    holds(
+        "docs/how-it-works.md",
+        "\n```text\n",
+        "\n```\n",
+        &lines.join("\n"),
+    );
+}
+
+#[test]
 fn the_map_for_contributors_lists_the_modules() {
     let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut entries: Vec<_> = std::fs::read_dir(&src)
