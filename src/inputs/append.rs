@@ -6,6 +6,7 @@
 use serde::Deserialize;
 
 use super::list::{self, Grammar};
+use super::platform;
 
 /// What is expected, in words.
 const EXPECTED: &str = "a list of nodes in YAML, each with any of `name`, `endpoint`, `driver-opts`, \
@@ -111,13 +112,13 @@ fn node(entry: Entry) -> Result<AppendedNode, (String, String)> {
         };
         driver_opts.push(pair);
     }
-    let platforms = entry.platforms.items(Grammar::Commas).map_err(broken)?;
-    if let Some(wrong) = platforms
-        .iter()
-        .find(|platform| !super::reader::is_platform(platform))
-    {
-        let expected = "`os/architecture[/variant]`, as `linux/arm64`, as a node's platform";
-        return Err((wrong.clone(), expected.to_owned()));
+    let mut platforms = Vec::new();
+    for text in entry.platforms.items(Grammar::Commas).map_err(broken)? {
+        let Some(name) = platform::usual_name(&text) else {
+            let expected = format!("{}, as a node's platform", platform::EXPECTED);
+            return Err((text, expected));
+        };
+        platforms.push(name);
     }
     Ok(AppendedNode {
         name: filled(entry.name),

@@ -14,6 +14,7 @@ mod grammar;
 pub(crate) mod list;
 pub(crate) mod new_repository;
 pub(crate) mod output_spec;
+mod platform;
 mod reader;
 pub(crate) mod registry_auth;
 mod secret;

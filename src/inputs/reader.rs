@@ -11,7 +11,7 @@ use super::output_spec::OutputSpec;
 use super::registry_auth::{self, Login};
 use super::secret::{self, Secret};
 use super::spec::{self, Kind};
-use super::{Call, Given, InputError, Inputs, grammar, list};
+use super::{Call, Given, InputError, Inputs, grammar, list, platform};
 use crate::tags::Tags;
 use crate::tags::flavor::Flavor;
 use crate::tags::labels::Labels;
@@ -283,17 +283,15 @@ impl<'a> Reader<'a> {
     }
 
     pub(super) fn platforms(&mut self) -> Vec<String> {
-        let platforms = self.list("platforms");
-        for platform in &platforms {
-            if !is_platform(platform) {
-                self.wrong(
-                    "platforms",
-                    platform,
-                    "`os/architecture[/variant]`, as `linux/arm64`",
-                );
+        let mut names: Vec<String> = Vec::new();
+        for text in self.list("platforms") {
+            match platform::usual_name(&text) {
+                Some(name) if names.contains(&name) => {}
+                Some(name) => names.push(name),
+                None => self.wrong("platforms", &text, platform::EXPECTED),
             }
         }
-        platforms
+        names
     }
 
     pub(super) fn outputs(&mut self) -> Vec<OutputSpec> {
@@ -360,17 +358,4 @@ fn is_namespace(text: &str) -> bool {
         && text
             .bytes()
             .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
-}
-
-/// `os/architecture[/variant]`, or a lone operating system or architecture, as containerd's
-/// platform parser takes them (<https://github.com/containerd/platforms>).
-pub(super) fn is_platform(text: &str) -> bool {
-    let parts: Vec<&str> = text.split('/').collect();
-    parts.len() <= 3
-        && parts.iter().all(|part| {
-            !part.is_empty()
-                && part.chars().all(|character| {
-                    character.is_ascii_alphanumeric() || "_-.()".contains(character)
-                })
-        })
 }

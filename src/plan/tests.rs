@@ -804,7 +804,7 @@ fn nodes_that_nothing_is_built_on_are_not_started() {
 fn what_an_appended_node_can_not_be_is_refused_in_words() {
     for (append, given, expected) in [
         (
-            "{platforms: a, endpoint: ssh://h}",
+            "{platforms: arm64, endpoint: ssh://h}",
             "`ssh://h`",
             "are pods of its cluster",
         ),
@@ -814,28 +814,28 @@ fn what_an_appended_node_can_not_be_is_refused_in_words() {
             "what is built on it",
         ),
         (
-            "{platforms: a, driver-opts: [request.cpu=2]}",
+            "{platforms: arm64, driver-opts: [request.cpu=2]}",
             "`request.cpu=2`",
             "`requests.cpu`",
         ),
         (
-            "{platforms: a, driver-opts: [requests.cpu=x]}",
+            "{platforms: arm64, driver-opts: [requests.cpu=x]}",
             "`requests.cpu=x`",
             "a quantity",
         ),
         (
-            "{platforms: a, driver-opts: [namespace=b]}",
+            "{platforms: arm64, driver-opts: [namespace=b]}",
             "`namespace=b`",
             "of the whole builder",
         ),
-        ("{platforms: a, name: A_b}", "`A_b`", "in lower case"),
+        ("{platforms: arm64, name: A_b}", "`A_b`", "in lower case"),
         (
-            "{platforms: a, name: x}\n- {platforms: b, name: x}",
+            "{platforms: arm64, name: x}\n- {platforms: amd64, name: x}",
             "`x`",
             "of its own",
         ),
         (
-            "{platforms: a, driver-opts: [persistent-volume-claim.requests.storage=1Gi]}",
+            "{platforms: arm64, driver-opts: [persistent-volume-claim.requests.storage=1Gi]}",
             "storage=1Gi`",
             "`builder`",
         ),
