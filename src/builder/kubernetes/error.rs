@@ -1,9 +1,11 @@
 //! Why there is no builder in the cluster, in words and with what to do.
 
+use semver::Version;
 use thiserror::Error;
 
 use super::api::ApiError;
 use super::rights;
+use crate::plan::Workload;
 
 /// The builder in the cluster could not be had.
 #[derive(Debug, Error)]
@@ -23,6 +25,14 @@ pub(crate) enum KubernetesError {
         seconds: Option<u64>,
         why: String,
         hint: Option<String>,
+    },
+    #[error(
+        "the builder `{name}` is a {}, for which buildx {buildx} does not look", workload.kind()
+    )]
+    OldBuildx {
+        name: String,
+        workload: Workload,
+        buildx: Version,
     },
     #[error("somebody deleted the builder `{name}` while it started")]
     Gone { name: String },
@@ -70,6 +80,10 @@ impl KubernetesError {
                 (None, None) => None,
             },
             Self::Lost { hint, .. } => Some(hint.clone()),
+            Self::OldBuildx { .. } => Some(format!(
+                "install {}, or set `replace: true`, which makes the builder anew as it is asked for",
+                Workload::needs()
+            )),
             Self::Gone { .. } | Self::Cancelled => None,
         }
     }

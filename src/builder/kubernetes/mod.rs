@@ -17,6 +17,7 @@ mod reap;
 mod register;
 mod rights;
 mod tunnel;
+mod workload;
 
 use std::path::Path;
 use std::time::Duration;
@@ -27,7 +28,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{BuilderError, Tool};
 use crate::log;
-use crate::plan::{BuilderPlan, KubernetesPlan, Node};
+use crate::plan::{BuilderPlan, KubernetesPlan, Node, Workload};
 use crate::timings::{Phase, Stage, Traffic};
 use api::ApiError;
 use boot::Milestone;
@@ -70,7 +71,7 @@ pub(super) async fn start(
     let cluster = Cluster::open(kubeconfig.unwrap_or(Path::new(""))).await;
     let mut cluster = cluster.map_err(KubernetesError::from)?;
     cluster.restriction.clone_from(&kubernetes.restriction);
-    let may_renew = rights::review(&cluster, &kubernetes.nodes).await?;
+    let may_renew = rights::review(&cluster, kubernetes).await?;
     let tunnel = open_tunnel(&cluster, kubeconfig.unwrap_or(Path::new(""))).await;
     let mut tool = tool.clone();
     if let Some(tunnel) = &tunnel {
@@ -161,20 +162,15 @@ impl Running {
         cancel: &CancellationToken,
     ) -> Result<Vec<Way>, BuilderError> {
         let timeout = Duration::from_secs(kubernetes.timeout_seconds);
-        let follow = try_join_all(kubernetes.nodes.iter().map(|node| {
-            let is_made = self
-                .nodes
-                .iter()
-                .any(|running| running.name == node.name && running.made.uid.is_some());
-            let follower = Follower::new(&self.cluster, &node.name, node.replicas, is_made);
+        let follow = try_join_all(self.nodes.iter().map(|node| {
+            let follower = Follower::new(&self.cluster, &node.name, &node.made);
             follower.ready(timeout, cancel)
         }));
         let follow = async { Ok(follow.await?) };
         let register = async {
             for (node, running) in kubernetes.nodes.iter().zip(&self.nodes) {
                 register::node(plan, node, &running.made, tool, cancel).await?;
-                let uid = running.made.uid.as_deref();
-                register::check_owner(&self.cluster, node, uid).await;
+                register::check_owner(&self.cluster, node, &running.made).await;
             }
             Ok::<_, BuilderError>(())
         };
@@ -259,7 +255,7 @@ impl Running {
         self.tunnel.as_ref().map(Tunnel::traffic)
     }
 
-    /// Removes the Deployment with its pods, and buildx's knowledge of it. Also after a
+    /// Removes the workload with its pods, and buildx's knowledge of it. Also after a
     /// cancellation: what we made does not stay behind.
     pub(super) async fn stop(&self, builder: &str, tool: &Tool) {
         let forget = tool.command(&["rm", "--force", "--keep-daemon", builder]);
@@ -270,7 +266,11 @@ impl Running {
                 if self.kept {
                     continue;
                 }
-                if let Err(error) = self.cluster.delete(name, made.uid.as_deref()).await {
+                if let Err(error) = self
+                    .cluster
+                    .delete(made.workload, name, made.uid.as_deref())
+                    .await
+                {
                     tracing::warn!("could not remove the builder `{name}`: {error}");
                 }
                 if made.uid.is_none() {
@@ -289,7 +289,8 @@ impl Running {
     }
 }
 
-/// Removes a builder that a killed run left, by the kubeconfig in its folder.
+/// Removes a builder that a killed run left, by the kubeconfig in its folder. StatefulSets belong to
+/// builders that are kept.
 pub(super) async fn remove(name: &str, kubeconfig: &Path) -> Result<(), ApiError> {
     let cluster = Cluster::open(kubeconfig).await?;
     let selector = reap::ours();
@@ -300,11 +301,11 @@ pub(super) async fn remove(name: &str, kubeconfig: &Path) -> Result<(), ApiError
             .strip_prefix(name)
             .is_some_and(|rest| rest.starts_with('-'))
         {
-            cluster.delete(&other, None).await?;
+            cluster.delete(Workload::Deployment, &other, None).await?;
             reap::config_of(&cluster, &other).await;
         }
     }
-    cluster.delete(name, None).await?;
+    cluster.delete(Workload::Deployment, name, None).await?;
     reap::config_of(&cluster, name).await;
     Ok(())
 }
