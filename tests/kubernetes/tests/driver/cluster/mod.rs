@@ -2,7 +2,7 @@
 //!
 //! A real one is what `TEST_KUBECONFIG` names; `TEST_NAMESPACE`, `TEST_REGISTRY` and `TEST_BASE`
 //! (all of `make test-kubernetes`) say where pods may be, where they may push to and what from they
-//! build. The stand-in needs the rig.
+//! build. The stand-in needs the rig. `TEST_BUILDX` names another buildx than the rig's, or that of PATH.
 
 mod engine;
 mod objects;
@@ -29,6 +29,7 @@ pub(crate) struct Cluster {
     registry: String,
     base: String,
     stand_in: Option<StandIn>,
+    buildx: PathBuf,
 }
 
 fn variable(name: &str) -> String {
@@ -54,14 +55,24 @@ impl Cluster {
         let namespace = std::env::var("TEST_NAMESPACE").unwrap_or_else(|_| "buildx".to_owned());
         let registry = variable("TEST_REGISTRY");
         let base = std::env::var("TEST_BASE").unwrap_or_else(|_| "busybox:latest".to_owned());
-        let path = std::env::var_os("RIG_BUILDX").map_or_else(on_path, PathBuf::from);
+        let buildx = std::env::var_os("RIG_BUILDX").map(PathBuf::from);
+        let buildx = other_buildx().or(buildx).unwrap_or_else(on_path);
         Self {
-            folder: folder(&base, &path),
+            folder: folder(&base, &buildx),
+            buildx,
             kubeconfig,
             namespace,
             registry,
             base,
             stand_in: None,
+        }
+    }
+
+    /// The same, where the stand-in's pods are two BuildKits.
+    pub(crate) fn any_with_two_buildkits() -> Self {
+        match std::env::var_os("TEST_KUBECONFIG") {
+            Some(path) => Self::real(PathBuf::from(path)),
+            None => Self::with_two_buildkits(),
         }
     }
 
@@ -77,11 +88,13 @@ impl Cluster {
 
     fn on_stand_in(second: bool) -> Self {
         let registry = variable("RIG_REGISTRY");
-        let buildx = PathBuf::from(variable("RIG_BUILDX"));
+        let of_rig = PathBuf::from(variable("RIG_BUILDX"));
+        let buildx = other_buildx().unwrap_or_else(|| of_rig.clone());
         let base = format!("{registry}/rig/busybox:latest");
         let folder = folder(&base, &buildx);
-        let stand_in = StandIn::start(&folder, &buildx, second);
+        let stand_in = StandIn::start(&folder, &of_rig, second);
         Self {
+            buildx,
             kubeconfig: folder.join("kubeconfig"),
             folder,
             namespace: "buildx".to_owned(),
@@ -93,6 +106,16 @@ impl Cluster {
 
     pub(crate) fn namespace(&self) -> &str {
         &self.namespace
+    }
+
+    /// Whether the buildx of these tests is that old or newer, as major and minor version.
+    pub(crate) fn has_buildx_since(&self, oldest: (u32, u32)) -> bool {
+        let said = Command::new(&self.buildx).arg("version").output().unwrap();
+        let said = String::from_utf8(said.stdout).unwrap();
+        let version = said.split_whitespace().nth(1).unwrap();
+        let mut numbers = version.trim_start_matches('v').split('.').map(str::parse);
+        let mut next = || numbers.next().unwrap().unwrap();
+        (next(), next()) >= oldest
     }
 
     /// What is built from now on, on the base image.
@@ -303,6 +326,11 @@ impl Drop for Cluster {
 
 fn unique() -> u128 {
     SystemTime::UNIX_EPOCH.elapsed().unwrap().as_nanos()
+}
+
+/// Another buildx than the rig's, to try the tests with.
+fn other_buildx() -> Option<PathBuf> {
+    std::env::var_os("TEST_BUILDX").map(PathBuf::from)
 }
 
 /// A folder for one test: context, buildx, what runs leave.

@@ -83,6 +83,21 @@ impl Objects {
         json.map(Result::unwrap).collect()
     }
 
+    /// The StatefulSets as JSON.
+    pub(crate) fn stateful_sets(&self) -> Vec<Value> {
+        let sets = self.list::<StatefulSet>();
+        let json = sets.iter().map(serde_json::to_value);
+        json.map(Result::unwrap).collect()
+    }
+
+    /// The claims by name, with their uids.
+    pub(crate) fn claims(&self) -> Vec<(String, String)> {
+        let claims = self.list::<PersistentVolumeClaim>().into_iter();
+        claims
+            .map(|claim| (claim.metadata.name.unwrap(), claim.metadata.uid.unwrap()))
+            .collect()
+    }
+
     /// The text of the `buildkitd.toml` of a Deployment.
     pub(crate) fn buildkitd_config(&self, deployment: &str) -> String {
         let api = self.api::<ConfigMap>();
@@ -116,16 +131,20 @@ impl Objects {
         }
     }
 
-    /// Deletes a builder that is kept, with its claim.
+    /// Deletes a builder that is kept, with its claims.
     pub(crate) fn delete_builder(&self, name: &str) {
         let background = DeleteParams::background();
-        let api = self.api::<Deployment>();
-        let deleted = self.runtime.block_on(api.delete(name, &background));
-        deleted.unwrap();
-        let api = self.api::<PersistentVolumeClaim>();
-        let claim = format!("{name}-data");
-        let deleted = self.runtime.block_on(api.delete(&claim, &background));
-        deleted.unwrap();
+        let (deployments, sets) = (self.api::<Deployment>(), self.api::<StatefulSet>());
+        self.runtime.block_on(async {
+            let deployment = deployments.delete(name, &background).await.is_ok();
+            let set = sets.delete(name, &background).await.is_ok();
+            assert!(deployment || set, "no builder `{name}`");
+        });
+        for (claim, _) in self.claims() {
+            let api = self.api::<PersistentVolumeClaim>();
+            let deleted = self.runtime.block_on(api.delete(&claim, &background));
+            deleted.unwrap();
+        }
     }
 }
 
