@@ -131,6 +131,41 @@ impl Objects {
         }
     }
 
+    /// Makes a builder of two pods with volumes, as somebody else would.
+    pub(crate) fn create_stateful_set(&self, name: &str) {
+        let set = json!({
+            "apiVersion": "apps/v1", "kind": "StatefulSet",
+            "metadata": { "name": name, "labels": { "app": name } },
+            "spec": {
+                "serviceName": name, "replicas": 2, "podManagementPolicy": "Parallel",
+                "selector": { "matchLabels": { "app": name } },
+                "template": {
+                    "metadata": { "labels": { "app": name } },
+                    "spec": { "containers": [{
+                        "name": "buildkitd", "image": "moby/buildkit:buildx-stable-1",
+                        "startupProbe": { "periodSeconds": 1 },
+                        "volumeMounts": [{ "name": "buildkitd", "mountPath": "/var/lib/buildkit" }],
+                    }]},
+                },
+                "volumeClaimTemplates": [{
+                    "metadata": {
+                        "name": "buildkitd", "labels": { "app.kubernetes.io/managed-by": "fast-ecr-push" },
+                    },
+                    "spec": {
+                        "accessModes": ["ReadWriteOnce"],
+                        "resources": { "requests": { "storage": "1Gi" } },
+                    },
+                }],
+            },
+        });
+        let set = serde_json::from_value(set).unwrap();
+        let api = self.api::<StatefulSet>();
+        let parameters = kube::api::PostParams::default();
+        self.runtime
+            .block_on(api.create(&parameters, &set))
+            .unwrap();
+    }
+
     /// Deletes a builder that is kept, with its claims.
     pub(crate) fn delete_builder(&self, name: &str) {
         let background = DeleteParams::background();

@@ -5,6 +5,7 @@ mod eks;
 mod left;
 mod long;
 mod nodes;
+mod stateful;
 mod times;
 mod troubles;
 
