@@ -83,17 +83,17 @@ impl<'a> Follower<'a> {
     /// # Errors
     /// When they aren't within `timeout`, when waiting can't help, or the run is cancelled.
     pub(super) async fn ready(
-        mut self,
+        &mut self,
         timeout: Duration,
         cancel: &CancellationToken,
-    ) -> Result<Way, KubernetesError> {
+    ) -> Result<(), KubernetesError> {
         let deadline = Instant::now() + timeout;
         let mut beat = interval(BEAT);
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut changes = self.watch().await?;
         loop {
             if self.is_ready() {
-                return Ok(self.way);
+                return Ok(());
             }
             if self.trouble.as_ref().is_some_and(|trouble| trouble.lasting) {
                 return Err(self.failed(None).await);
@@ -112,6 +112,11 @@ impl<'a> Follower<'a> {
                 () = cancel.cancelled() => return Err(KubernetesError::Cancelled),
             }
         }
+    }
+
+    /// How far they came.
+    pub(super) fn way(self) -> Way {
+        self.way
     }
 
     /// The pods as they are, and what changes from then on; none where that is not allowed.
@@ -306,7 +311,7 @@ impl<'a> Follower<'a> {
     }
 
     /// The error, after showing what there is to see.
-    async fn failed(mut self, timeout: Option<Duration>) -> KubernetesError {
+    async fn failed(&mut self, timeout: Option<Duration>) -> KubernetesError {
         self.read_events().await;
         let pod = self.pods.iter().next_back();
         let mut state = None;
@@ -334,7 +339,7 @@ impl<'a> Follower<'a> {
             namespace: self.cluster.namespace.clone(),
             seconds: timeout.map(|timeout| timeout.as_secs()),
             why,
-            hint: self.trouble.map(|trouble| trouble.hint),
+            hint: self.trouble.as_ref().map(|trouble| trouble.hint.clone()),
         }
     }
 }

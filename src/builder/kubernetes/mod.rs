@@ -29,7 +29,7 @@ use tokio_util::sync::CancellationToken;
 use super::{BuilderError, Tool};
 use crate::log;
 use crate::plan::{BuilderPlan, KubernetesPlan, Node, Workload};
-use crate::timings::{Phase, Stage, Traffic};
+use crate::timings::{Phase, Recorder, Stage, Traffic};
 use api::ApiError;
 use boot::Milestone;
 use client::Cluster;
@@ -48,8 +48,6 @@ pub(crate) struct Running {
     tunnel: Option<Tunnel>,
     /// Whether it outlives the run.
     kept: bool,
-    /// What its start consisted of.
-    pub stages: Vec<Stage>,
 }
 
 #[derive(Debug)]
@@ -59,11 +57,13 @@ struct RunningNode {
     guard: Guard,
 }
 
-/// Makes the builder and waits until it is ready.
+/// Makes the builder and waits until it is ready. The recorder hears what came of that, also when
+/// nothing does.
 pub(super) async fn start(
     plan: &BuilderPlan,
     kubernetes: &KubernetesPlan,
     tool: &Tool,
+    recorder: &mut Recorder,
     cancel: &CancellationToken,
 ) -> Result<Running, BuilderError> {
     let begun = Timestamp::now();
@@ -85,22 +85,28 @@ pub(super) async fn start(
         nodes: Vec::new(),
         tunnel,
         kept: kubernetes.kept,
-        stages: Vec::new(),
     };
+    let mut ways = Vec::new();
     let ready = async {
         for node in &kubernetes.nodes {
             running.make(kubernetes, node, may_renew).await?;
         }
-        running
+        let ready;
+        (ways, ready) = running
             .ready(plan, kubernetes, may_renew, tool, cancel)
-            .await
+            .await;
+        ready
     };
-    match Box::pin(ready).await {
-        Ok(ways) => {
-            for (way, node) in ways.iter().zip(&kubernetes.nodes) {
-                let of = (kubernetes.nodes.len() > 1).then_some(node);
-                running.stages.extend(stages(way, begun, of));
-            }
+    let ready = Box::pin(ready).await;
+    let failed = ready.is_err().then(Timestamp::now);
+    for (way, node) in ways.iter().zip(&kubernetes.nodes) {
+        let of = (kubernetes.nodes.len() > 1).then_some(node);
+        for stage in stages(way, begun, failed, of) {
+            recorder.add_boot(stage);
+        }
+    }
+    match ready {
+        Ok(()) => {
             let calls = running.cluster.calls();
             tracing::debug!("{calls} calls to the Kubernetes API until ready");
             Ok(running)
@@ -160,12 +166,14 @@ impl Running {
         may_renew: bool,
         tool: &Tool,
         cancel: &CancellationToken,
-    ) -> Result<Vec<Way>, BuilderError> {
+    ) -> (Vec<Way>, Result<(), BuilderError>) {
         let timeout = Duration::from_secs(kubernetes.timeout_seconds);
-        let follow = try_join_all(self.nodes.iter().map(|node| {
-            let follower = Follower::new(&self.cluster, &node.name, &node.made);
-            follower.ready(timeout, cancel)
-        }));
+        let followers = self.nodes.iter();
+        let mut followers: Vec<Follower<'_>> = followers
+            .map(|node| Follower::new(&self.cluster, &node.name, &node.made))
+            .collect();
+        let follow = followers.iter_mut();
+        let follow = try_join_all(follow.map(|follower| follower.ready(timeout, cancel)));
         let follow = async { Ok(follow.await?) };
         let register = async {
             for (node, running) in kubernetes.nodes.iter().zip(&self.nodes) {
@@ -181,22 +189,40 @@ impl Running {
             }
             Ok(())
         };
-        let (ways, (), ()) = tokio::try_join!(follow, register, reap)?;
-        for (running, way) in self.nodes.iter().zip(&ways) {
-            let pods = self.cluster.pods(&format!("app={}", running.name)).await;
-            running.guard.watch(pods.map_err(KubernetesError::from)?.0);
-            let node = way.node.as_deref().unwrap_or("a node");
-            tracing::info!("builder `{}` is up on {node}", running.name);
+        let ready = async {
+            tokio::try_join!(follow, register, reap)?;
+            for running in &self.nodes {
+                let pods = self.cluster.pods(&format!("app={}", running.name)).await;
+                running.guard.watch(pods.map_err(KubernetesError::from)?.0);
+            }
+            Ok(())
+        };
+        let ready = ready.await;
+        let ways: Vec<Way> = followers.into_iter().map(Follower::way).collect();
+        if ready.is_ok() {
+            for (running, way) in self.nodes.iter().zip(&ways) {
+                let node = way.node.as_deref().unwrap_or("a node");
+                tracing::info!("builder `{}` is up on {node}", running.name);
+            }
         }
-        Ok(ways)
+        (ways, ready)
     }
 }
 
-/// The stages of a node; named, where there are several.
-fn stages(way: &Way, begun: Timestamp, node: Option<&Node>) -> Vec<Stage> {
+/// The stages of a node; named, where there are several. Where the boot failed, the last one is that
+/// in which it did, then.
+fn stages(
+    way: &Way,
+    begun: Timestamp,
+    failed: Option<Timestamp>,
+    node: Option<&Node>,
+) -> Vec<Stage> {
     let mut from = begun;
     let mut stages = Vec::new();
-    for (milestone, at) in &way.reached {
+    let last = way.reached.last().map(|(milestone, _)| *milestone);
+    let next = last.map_or(Some(Milestone::Created), Milestone::next);
+    let unreached = next.zip(failed);
+    for (milestone, at) in way.reached.iter().copied().chain(unreached) {
         let name = match milestone {
             Milestone::Created => "ask the cluster for a builder",
             Milestone::Scheduled => "wait for a node",
@@ -211,9 +237,9 @@ fn stages(way: &Way, begun: Timestamp, node: Option<&Node>) -> Vec<Stage> {
             },
             phase: Phase::Builder,
             started: from,
-            ended: *at,
+            ended: at,
         });
-        from = *at;
+        from = at;
     }
     stages
 }
@@ -325,11 +351,29 @@ mod tests {
             ],
             node: None,
         };
-        let stages = stages(&way, at(10), None);
+        let stages = stages(&way, at(10), None, None);
         let times: Vec<(i64, i64)> = stages
             .iter()
             .map(|stage| (stage.started.as_second(), stage.ended.as_second()))
             .collect();
         assert_eq!(times, [(10, 11), (11, 15), (15, 20)]);
+    }
+
+    #[test]
+    fn a_boot_that_fails_ends_in_the_stage_that_it_was_in() {
+        let at = |second| Timestamp::from_second(second).unwrap();
+        for (reached, expected) in [
+            (vec![], "ask the cluster for a builder"),
+            (vec![(Milestone::Created, at(11))], "wait for a node"),
+            (vec![(Milestone::Started, at(12))], "wait for BuildKit"),
+        ] {
+            let way = Way {
+                reached,
+                node: None,
+            };
+            let stages = stages(&way, at(10), Some(at(30)), None);
+            let last = stages.last().unwrap();
+            assert_eq!((last.name.as_str(), last.ended), (expected, at(30)));
+        }
     }
 }

@@ -26,6 +26,19 @@ pub(super) enum Milestone {
     Ready,
 }
 
+impl Milestone {
+    /// The one that is waited for then.
+    pub(super) fn next(self) -> Option<Self> {
+        match self {
+            Self::Created => Some(Self::Scheduled),
+            Self::Scheduled => Some(Self::Pulling),
+            Self::Pulling => Some(Self::Started),
+            Self::Started => Some(Self::Ready),
+            Self::Ready => None,
+        }
+    }
+}
+
 /// Something that keeps a builder from being ready.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Trouble {

@@ -125,6 +125,12 @@ fn a_pod_that_no_node_takes_says_why_and_leaves_nothing() {
     assert!(run.log.contains(words), "{}", run.log);
     let hint = "hint: does a node have the labels of `driver-opts: nodeselector=…`?";
     assert!(run.log.contains(hint), "{}", run.log);
+    // Where the time went is told of a boot that failed, too.
+    let mut rows = run.summary.lines().filter(|line| line.starts_with('|'));
+    let row = rows.find(|line| line.contains("wait for a node"));
+    let row = row.unwrap_or_else(|| panic!("{}", run.summary));
+    let seconds = row.split('|').find(|cell| cell.contains("\u{a0}s"));
+    assert!(seconds.is_some_and(|cell| !cell.contains(" 0")), "{row}");
     assert_eq!(cluster.stop(), [""; 0]);
 }
 
