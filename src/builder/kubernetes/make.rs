@@ -161,9 +161,10 @@ async fn create(
         }
         Err(error) => return Err(error.into()),
     };
-    if let (Some(text), Some(owner)) = (&node.config, &made.uid) {
+    let config = made.uid.as_deref();
+    let config = config.and_then(|owner| manifest::config(node, owner));
+    if let Some(config) = config {
         // After its owner, whose pod waits for it: a node is not chosen as fast.
-        let config = manifest::config(node, text, owner);
         cluster
             .create_beside::<ConfigMap>("create a ConfigMap", config)
             .await?;
@@ -172,12 +173,17 @@ async fn create(
 }
 
 /// What buildx's own manifest has not.
-fn without(node: &Node) -> &'static str {
-    match (node.workload, &node.storage, &node.storage_class) {
+fn without(node: &Node) -> String {
+    let mut without = String::new();
+    without += match (node.workload, &node.storage, &node.storage_class) {
         (Workload::Deployment, Some(_), _) => ", without the volume",
         (Workload::StatefulSet, _, Some(_)) => ", with volumes of the cluster's default class",
         _ => "",
+    };
+    if node.certificates.is_some() {
+        without += ", without the certificates that this machine trusts";
     }
+    without
 }
 
 /// Says how the builder that is there differs; whether it has to go.
@@ -214,7 +220,7 @@ async fn remove(cluster: &Cluster, node: &Node, found: &Found) -> Result<(), Kub
     cluster
         .delete(found.workload, &node.name, found.uid())
         .await?;
-    if node.config.is_some() {
+    if node.config.is_some() || node.certificates.is_some() {
         cluster.delete_config(&node.name).await?;
     }
     let selector = format!("app={}", node.name);

@@ -71,7 +71,13 @@ pub(super) async fn start(
     let cluster = Cluster::open(kubeconfig.unwrap_or(Path::new(""))).await;
     let mut cluster = cluster.map_err(KubernetesError::from)?;
     cluster.restriction.clone_from(&kubernetes.restriction);
-    let may_renew = rights::review(&cluster, kubernetes).await?;
+    let granted = rights::review(&cluster, kubernetes).await?;
+    let may_renew = granted.heartbeats;
+    let mut kubernetes = kubernetes.clone();
+    if !granted.config {
+        trust_nobody_else(&mut kubernetes);
+    }
+    let kubernetes = &kubernetes;
     let tunnel = open_tunnel(&cluster, kubeconfig.unwrap_or(Path::new(""))).await;
     let mut tool = tool.clone();
     if let Some(tunnel) = &tunnel {
@@ -115,6 +121,17 @@ pub(super) async fn start(
             running.stop(&plan.name, tool).await;
             Err(error)
         }
+    }
+}
+
+/// Leaves out the certificates, for which a ConfigMap would be needed.
+fn trust_nobody_else(kubernetes: &mut KubernetesPlan) {
+    tracing::info!(
+        target: log::NOTICE,
+        "the pods do not get the certificates that this machine trusts: this identity may not create configmaps"
+    );
+    for node in &mut kubernetes.nodes {
+        node.certificates = None;
     }
 }
 

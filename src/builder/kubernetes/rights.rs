@@ -57,16 +57,28 @@ const FOR_VOLUMES: Right = right("create", "", "persistentvolumeclaims");
 /// The Role with all that is made use of.
 pub(super) const ROLE: &str = include_str!("../../../examples/eks/role.yaml");
 
-/// Whether heartbeats can be given and read.
+/// What else may be done than what is needed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Granted {
+    /// Heartbeats can be given and read.
+    pub heartbeats: bool,
+    /// A node can have its ConfigMap.
+    pub config: bool,
+}
+
+/// Looks whether everything may be done that is needed.
 ///
 /// # Errors
 /// When a right is missing without which there is no builder.
 pub(super) async fn review(
     cluster: &Cluster,
     plan: &KubernetesPlan,
-) -> Result<bool, KubernetesError> {
+) -> Result<Granted, KubernetesError> {
     let needed = needed(plan);
-    let all = needed.iter().chain(FOR_HEARTBEATS);
+    // Certificates are handed on unasked: nothing is refused for their sake.
+    let wished = plan.nodes.iter().any(|node| node.certificates.is_some());
+    let wished = (wished && !needed.contains(&FOR_CONFIG)).then_some(&FOR_CONFIG);
+    let all = needed.iter().chain(FOR_HEARTBEATS).chain(wished);
     let answers = try_join_all(all.clone().map(|right| cluster.may(right))).await?;
     let denied: Vec<&Right> = all
         .zip(answers)
@@ -79,7 +91,10 @@ pub(super) async fn review(
         .map(|right| name(right))
         .collect();
     if missing.is_empty() {
-        return Ok(denied.is_empty());
+        return Ok(Granted {
+            heartbeats: !denied.iter().any(|right| FOR_HEARTBEATS.contains(right)),
+            config: !denied.contains(&&FOR_CONFIG),
+        });
     }
     Err(KubernetesError::Rights {
         namespace: cluster.namespace.clone(),

@@ -102,6 +102,9 @@ pub(crate) struct Node {
     pub storage_class: Option<String>,
     /// `buildkitd.toml`.
     pub config: Option<String>,
+    /// What BuildKit trusts beside the certificates of its image, in PEM form.
+    #[serde(skip)]
+    pub certificates: Option<String>,
     pub buildkitd_flags: Vec<String>,
     /// Options that buildx's driver gets, so that its own manifest would be like ours.
     pub options: Vec<(String, String)>,

@@ -7,6 +7,7 @@
 //! instead of after 5 s and then every 30; a request for disk is a request; no token of the cluster
 //! reaches build steps unless a service account is named.
 
+mod config;
 mod differences;
 mod pod;
 mod volume;
@@ -17,6 +18,7 @@ use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use crate::plan::{KubernetesPlan, Node, Workload};
+pub(super) use config::{config, config_name};
 pub(super) use differences::differences;
 pub(super) use volume::claim;
 
@@ -31,6 +33,8 @@ const MADE: &str = "fast-ecr-push/made";
 /// `buildkitd.toml` as the pods of a kept builder were made with, so that another one counts as a
 /// difference.
 const CONFIGURED: &str = "fast-ecr-push/buildkitd.toml";
+/// Digest of the certificates that they were made with.
+const TRUSTED: &str = "fast-ecr-push/certificates";
 /// When the run last said that it lives, by the API server's clock.
 pub(super) const HEARTBEAT: &str = "fast-ecr-push/heartbeat";
 /// Address of the workflow run.
@@ -84,8 +88,14 @@ pub(super) fn workload(plan: &KubernetesPlan, node: &Node, heartbeat: Option<Tim
         }
         Workload::Deployment => {}
     }
-    if let (Some(text), None) = (&node.config, heartbeat) {
-        spec["template"]["metadata"]["annotations"][CONFIGURED] = json!(text);
+    if heartbeat.is_none() {
+        let annotations = &mut spec["template"]["metadata"]["annotations"];
+        if let Some(text) = &node.config {
+            annotations[CONFIGURED] = json!(text);
+        }
+        if let Some(text) = &node.certificates {
+            annotations[TRUSTED] = json!(config::digest(text));
+        }
     }
     if let Some(run) = &plan.run {
         annotations.insert(RUN.to_owned(), json!(run));
@@ -132,27 +142,6 @@ pub(super) fn marks(node: &Node, heartbeat: Option<Timestamp>) -> [(&'static str
         ),
         ("annotations", joined(&beat, &node.annotations)),
     ]
-}
-
-/// Name of the ConfigMap that belongs to a workload, as buildx's driver has it.
-pub(super) fn config_name(workload: &str) -> String {
-    format!("{workload}-config")
-}
-
-/// The ConfigMap with `buildkitd.toml`, which goes with its workload.
-pub(super) fn config(node: &Node, text: &str, owner: &str) -> Value {
-    json!({
-        "apiVersion": "v1",
-        "kind": "ConfigMap",
-        "metadata": {
-            "name": config_name(&node.name),
-            "labels": { MANAGED.0: MANAGED.1 },
-            "ownerReferences": [{
-                "apiVersion": "apps/v1", "kind": node.workload.kind(), "name": node.name, "uid": owner,
-            }],
-        },
-        "data": { "buildkitd.toml": text },
-    })
 }
 
 fn text((name, value): (&String, &String)) -> (String, Value) {

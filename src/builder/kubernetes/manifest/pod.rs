@@ -2,14 +2,11 @@
 
 use serde_json::{Value, json};
 
-use super::{config_name, volume};
+use super::{config, volume};
 use crate::plan::{KubernetesPlan, Node};
 
 const ROOT: &str = "/var/lib/buildkit";
 pub(super) const ROOTLESS_ROOT: &str = "/home/user/.local/share/buildkit";
-/// Where the two images look for `buildkitd.toml`.
-const CONFIG: &str = "/etc/buildkit";
-const ROOTLESS_CONFIG: &str = "/home/user/.config/buildkit";
 /// The user of the rootless image.
 const ROOTLESS_USER: u32 = 1000;
 
@@ -21,16 +18,7 @@ pub(super) fn pod(plan: &KubernetesPlan, node: &Node) -> Value {
     let root = if node.rootless { ROOTLESS_ROOT } else { ROOT };
     let (name, volume) = volume::of(plan, node);
     let mut volumes: Vec<Value> = volume.into_iter().collect();
-    let mut mounts = vec![json!({ "name": name, "mountPath": root })];
-    if node.config.is_some() {
-        let path = if node.rootless {
-            ROOTLESS_CONFIG
-        } else {
-            CONFIG
-        };
-        mounts.push(json!({ "name": "config", "mountPath": path }));
-        volumes.push(json!({ "name": "config", "configMap": { "name": config_name(&node.name) } }));
-    }
+    let mounts = vec![json!({ "name": name, "mountPath": root })];
     let mut arguments = node.buildkitd_flags.clone();
     if node.rootless {
         arguments.push("--oci-worker-no-process-sandbox".to_owned());
@@ -57,6 +45,7 @@ pub(super) fn pod(plan: &KubernetesPlan, node: &Node) -> Value {
             .map(|(name, value)| json!({ "name": name, "value": value }))
             .collect();
     }
+    config::mount(node, &mut volumes, &mut container);
     let mut pod = json!({
         "containers": [container],
         "volumes": volumes,

@@ -38,6 +38,7 @@ fn stateful() -> Node {
         storage: Some("100Gi".to_owned()),
         storage_class: Some("gp3".to_owned()),
         config: Some("debug = true".to_owned()),
+        certificates: Some("PEM".to_owned()),
         ..node()
     }
 }
@@ -135,7 +136,7 @@ fn a_stateful_set_is_what_the_driver_looks_for_with_a_claim_for_each_pod() {
         json!({ "name": "buildkitd", "mountPath": "/var/lib/buildkit" })
     );
     assert_eq!(claim(&plan, node), None);
-    let config = config(node, "debug = true", "u1");
+    let config = config(node, "u1").unwrap();
     assert_eq!(
         config["metadata"]["ownerReferences"][0]["kind"],
         "StatefulSet"
@@ -200,6 +201,48 @@ fn options_are_put_where_they_belong() {
     let annotations = &made["spec"]["template"]["metadata"]["annotations"];
     assert_eq!(annotations[DO_NOT_DISRUPT], "30m");
     assert_eq!(annotations[HEARTBEAT], Value::Null);
+}
+
+#[test]
+fn certificates_are_trusted_beside_those_of_the_image() {
+    let mut plan = plan(Node {
+        certificates: Some("PEM".to_owned()),
+        env: [("HTTPS_PROXY".to_owned(), "http://p:1".to_owned())].into(),
+        ..node()
+    });
+    let made = workload(&plan, &plan.nodes[0], Some(Timestamp::UNIX_EPOCH));
+    let pod = &made["spec"]["template"]["spec"];
+    let container = &pod["containers"][0];
+    assert_eq!(
+        container["env"],
+        json!([
+            { "name": "HTTPS_PROXY", "value": "http://p:1" },
+            { "name": "SSL_CERT_DIR", "value": "/etc/ssl/certs:/etc/ssl/fast-ecr-push" },
+        ])
+    );
+    assert_eq!(
+        container["volumeMounts"][1]["mountPath"],
+        "/etc/ssl/fast-ecr-push"
+    );
+    assert_eq!(
+        pod["volumes"][1]["configMap"],
+        json!({
+            "name": "fast-ecr-push-x1-config",
+            "items": [{ "key": "certificates.pem", "path": "certificates.pem" }],
+        })
+    );
+    let config = config(&plan.nodes[0], "u1").unwrap();
+    assert_eq!(config["data"], json!({ "certificates.pem": "PEM" }));
+    // Those of a builder that is kept are compared.
+    plan.kept = true;
+    let before = workload(&plan, &plan.nodes[0], None);
+    plan.nodes[0].certificates = Some("RENEWED".to_owned());
+    let after = workload(&plan, &plan.nodes[0], None);
+    let differences = differences(&before, &after).unwrap();
+    assert!(
+        differences[0].contains("fast-ecr-push/certificates"),
+        "{differences:?}"
+    );
 }
 
 #[test]

@@ -17,7 +17,7 @@ use serde_json::Value;
 
 pub(crate) use objects::Objects;
 pub(crate) use run::Run;
-use stand_in::StandIn;
+use stand_in::{Pods, StandIn};
 
 /// How long the pods of a real cluster may take to be gone.
 const GONE_WITHIN: Duration = Duration::from_secs(90);
@@ -78,21 +78,26 @@ impl Cluster {
 
     /// The stand-in.
     pub(crate) fn stand_in() -> Self {
-        Self::on_stand_in(false)
+        Self::on_stand_in(&Pods::One)
     }
 
     /// The stand-in, whose pods are two BuildKits in turn.
     pub(crate) fn with_two_buildkits() -> Self {
-        Self::on_stand_in(true)
+        Self::on_stand_in(&Pods::Two)
     }
 
-    fn on_stand_in(second: bool) -> Self {
+    /// The stand-in, whose pods are a BuildKit with these variables.
+    pub(crate) fn with_variables(env: &[(String, String)]) -> Self {
+        Self::on_stand_in(&Pods::WithVariables(env))
+    }
+
+    fn on_stand_in(pods: &Pods<'_>) -> Self {
         let registry = variable("RIG_REGISTRY");
         let of_rig = PathBuf::from(variable("RIG_BUILDX"));
         let buildx = other_buildx().unwrap_or_else(|| of_rig.clone());
         let base = format!("{registry}/rig/busybox:latest");
         let folder = folder(&base, &buildx);
-        let stand_in = StandIn::start(&folder, &of_rig, second);
+        let stand_in = StandIn::start(&folder, &of_rig, pods);
         Self {
             buildx,
             kubeconfig: folder.join("kubeconfig"),

@@ -98,12 +98,17 @@ impl Objects {
             .collect()
     }
 
-    /// The text of the `buildkitd.toml` of a Deployment.
-    pub(crate) fn buildkitd_config(&self, deployment: &str) -> String {
+    /// The text of the `buildkitd.toml` of a workload.
+    pub(crate) fn buildkitd_config(&self, workload: &str) -> String {
+        self.config(workload, "buildkitd.toml")
+    }
+
+    /// The text of a file in the ConfigMap of a workload.
+    pub(crate) fn config(&self, workload: &str, file: &str) -> String {
         let api = self.api::<ConfigMap>();
-        let name = format!("{deployment}-config");
+        let name = format!("{workload}-config");
         let map = self.runtime.block_on(api.get(&name)).unwrap();
-        map.data.unwrap()["buildkitd.toml"].clone()
+        map.data.unwrap()[file].clone()
     }
 
     /// Dates the heartbeat of every builder.

@@ -4,6 +4,7 @@
 mod eks;
 mod left;
 mod long;
+mod network;
 mod nodes;
 mod stateful;
 mod times;
