@@ -48,8 +48,6 @@ pub(super) struct Cluster {
     pub namespace: String,
     /// Who can reach the server, when not everybody can.
     pub restriction: Option<String>,
-    /// Whether a proxy stands before it.
-    pub proxied: bool,
     calls: Arc<AtomicUsize>,
 }
 
@@ -83,22 +81,26 @@ impl Cluster {
             }
             exec.drop_env = Some(withheld);
         }
+        let clusters = kubeconfig.clusters.iter();
+        let mut clusters = clusters.filter_map(|named| named.cluster.as_ref());
+        let proxy = clusters.find_map(|cluster| cluster.proxy_url.clone());
         let options = KubeConfigOptions::default();
         let mut config = Config::from_custom_kubeconfig(kubeconfig, &options)
             .await
             .map_err(setup)?;
         config.connect_timeout = Some(CONNECT_TIMEOUT);
+        // It was settled when the kubeconfig was read: kube would take the environment's for any
+        // server but the proxy itself.
+        config.proxy_url = proxy.and_then(|proxy| proxy.parse().ok());
         let server = config.cluster_url.to_string();
         let server = server.trim_end_matches('/').to_owned();
         let namespace = config.default_namespace.clone();
-        let proxied = config.proxy_url.is_some();
         let client = Client::try_from(config).map_err(|error| ApiError::setup(&server, &error))?;
         Ok(Self {
             client,
             server,
             namespace,
             restriction: None,
-            proxied,
             calls: Arc::default(),
         })
     }

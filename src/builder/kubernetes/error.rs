@@ -5,6 +5,7 @@ use thiserror::Error;
 
 use super::api::ApiError;
 use super::rights;
+use super::silence::Silence;
 use crate::plan::Workload;
 
 /// The builder in the cluster could not be had.
@@ -62,6 +63,26 @@ impl KubernetesError {
             hint: "the API server, or a load balancer before it, may have been restarted: run this job \
                    again; with `builder: NAME` what was built is still in the builder's cache"
                 .to_owned(),
+        }
+    }
+
+    /// The way to a builder does not answer.
+    pub(super) fn silent(builder: &str, silence: Silence) -> Self {
+        let (why, hint) = match silence {
+            Silence::Network => (
+                "neither it nor the Kubernetes API answers any more",
+                "the network between this machine and the cluster may be interrupted: run this job again; \
+                 with `builder: NAME` what was built is still in the builder's cache",
+            ),
+            Silence::Node => (
+                "it does not answer any more, though the Kubernetes API does",
+                "the pod's node may be gone or out of memory (`kubectl get nodes`): run this job again",
+            ),
+        };
+        Self::Lost {
+            name: builder.to_owned(),
+            why: why.to_owned(),
+            hint: hint.to_owned(),
         }
     }
 

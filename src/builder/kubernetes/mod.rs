@@ -16,6 +16,7 @@ mod manifest;
 mod reap;
 mod register;
 mod rights;
+mod silence;
 mod tunnel;
 mod workload;
 
@@ -44,7 +45,7 @@ use tunnel::Tunnel;
 pub(crate) struct Running {
     cluster: Cluster,
     nodes: Vec<RunningNode>,
-    /// buildx's way to the cluster, unless there is a proxy on it.
+    /// buildx's way to the cluster, unless there is a proxy on it that we can't speak to.
     tunnel: Option<Tunnel>,
     /// Whether it outlives the run.
     kept: bool,
@@ -78,7 +79,7 @@ pub(super) async fn start(
         trust_nobody_else(&mut kubernetes);
     }
     let kubernetes = &kubernetes;
-    let tunnel = open_tunnel(&cluster, kubeconfig.unwrap_or(Path::new(""))).await;
+    let tunnel = open_tunnel(kubeconfig.unwrap_or(Path::new(""))).await;
     let mut tool = tool.clone();
     if let Some(tunnel) = &tunnel {
         // buildx keeps the path with the nodes that it is told of.
@@ -135,19 +136,15 @@ fn trust_nobody_else(kubernetes: &mut KubernetesPlan) {
     }
 }
 
-async fn open_tunnel(cluster: &Cluster, kubeconfig: &Path) -> Option<Tunnel> {
-    if cluster.proxied {
-        tracing::info!(
-            target: log::NOTICE,
-            "a proxy stands before the cluster: a connection that it cuts is noticed by buildx 0.36 and \
-             later, and hangs older ones"
-        );
-        return None;
-    }
+async fn open_tunnel(kubeconfig: &Path) -> Option<Tunnel> {
     match Tunnel::open(kubeconfig).await {
         Ok(tunnel) => Some(tunnel),
         Err(error) => {
-            tracing::debug!("buildx goes to the API server by itself: {error}");
+            tracing::info!(
+                target: log::NOTICE,
+                "buildx goes to the API server by itself ({error}): a connection that is cut is noticed by \
+                 buildx 0.36 and later, and hangs older ones"
+            );
             None
         }
     }
@@ -264,17 +261,25 @@ fn stages(
 impl Running {
     /// Ends when a node of the builder is lost, or the way to it, with what happened.
     pub(super) async fn lost(&self, builder: &str) -> KubernetesError {
-        let cut = async {
+        let way = async {
             match &self.tunnel {
-                Some(tunnel) => tunnel.cut().await,
+                Some(tunnel) => tokio::select! {
+                    // The pods were looked at meanwhile.
+                    () = tunnel.cut() => KubernetesError::cut(builder),
+                    silence = silence::noticed(tunnel, &self.cluster) => {
+                        KubernetesError::silent(builder, silence)
+                    }
+                },
                 None => std::future::pending().await,
             }
         };
-        tokio::select! {
+        let lost = tokio::select! {
             error = self.pods_lost() => error,
-            // The pods were looked at meanwhile.
-            () = cut => KubernetesError::cut(builder),
-        }
+            error = way => error,
+        };
+        // Cleaning up may take a while where nobody answers.
+        tracing::info!("{lost}: the build is ended");
+        lost
     }
 
     async fn pods_lost(&self) -> KubernetesError {
