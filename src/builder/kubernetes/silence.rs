@@ -39,9 +39,6 @@ pub(super) async fn noticed(tunnel: &Tunnel, cluster: &Cluster) -> Silence {
     loop {
         sleep(EVERY).await;
         let is_silent = |least| tunnel.silence().is_some_and(|silence| silence >= least);
-        if is_silent(LONGEST) {
-            return Silence::Node;
-        }
         let is_early = asked.is_some_and(|at| at.elapsed() < ASKED_EVERY);
         if is_early || !is_silent(SUSPICIOUS) {
             continue;
@@ -50,9 +47,13 @@ pub(super) async fn noticed(tunnel: &Tunnel, cluster: &Cluster) -> Silence {
         // No pod has this label: that there is an answer is what counts.
         let answer = timeout(ANSWERED_WITHIN, cluster.pods("app=none")).await;
         let unreachable = matches!(answer, Err(_) | Ok(Err(ApiError::Unreachable { .. })));
-        // It may have come back meanwhile.
+        // It may have come back meanwhile; and this process may have been stopped for a while, after
+        // which what has come is read first.
         if unreachable && is_silent(SUSPICIOUS) {
             return Silence::Network;
+        }
+        if is_silent(LONGEST) {
+            return Silence::Node;
         }
     }
 }

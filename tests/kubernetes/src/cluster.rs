@@ -351,11 +351,14 @@ impl Cluster {
             return Err(Refusal::new(500, "InternalError", "no BuildKit was given"));
         };
         let cluster = Arc::clone(self);
-        let cut_after = script.cut_exec_after_ms.map(Duration::from_millis);
+        let trouble = exec::Trouble {
+            cut_after: script.cut_exec_after_ms.map(Duration::from_millis),
+            silent_after: script.silent_exec_after_ms.map(Duration::from_millis),
+        };
         tokio::spawn(async move {
             let bridged = async {
                 let upgraded = hyper::upgrade::on(request).await.context("upgrading")?;
-                exec::bridge(upgraded, &buildkit, &cluster.store, &pod, cut_after).await
+                exec::bridge(upgraded, &buildkit, &cluster.store, &pod, trouble).await
             };
             let record = match bridged.await {
                 Ok((up, down)) => json!({ "pod": pod.name, "up": up, "down": down }),

@@ -241,3 +241,20 @@ fn a_network_that_falls_silent_is_said_within_ten_seconds_and_ends_the_build() {
     // Nobody could tell the cluster; a later run removes it.
     cluster.stop();
 }
+
+/// The pod is still said to run: it takes a cluster its time to find out.
+#[test]
+fn a_node_that_falls_silent_ends_the_build() {
+    let cluster = Cluster::stand_in();
+    cluster.script(r#"{"silent_exec_after_ms":3000}"#);
+    let begun = Instant::now();
+    let run = cluster.run(&[("build-args", "SECONDS=90")]);
+    assert_eq!(run.code, Some(3), "{}", run.log);
+    let words =
+        "was lost during the build: it does not answer any more, though the Kubernetes API does";
+    assert!(run.log.contains(words), "{}", run.log);
+    let took = begun.elapsed();
+    // A ping after 5 s at most, of which no answer came for 30 s.
+    assert!(took < POD + Duration::from_secs(3 + 5 + 30 + 7), "{took:?}");
+    assert_eq!(cluster.stop(), [""; 0]);
+}
