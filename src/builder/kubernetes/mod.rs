@@ -17,6 +17,7 @@ mod reap;
 mod register;
 mod rights;
 mod silence;
+mod stages;
 mod tunnel;
 mod workload;
 
@@ -30,9 +31,8 @@ use tokio_util::sync::CancellationToken;
 use super::{BuilderError, Tool};
 use crate::log;
 use crate::plan::{BuilderPlan, KubernetesPlan, Node, Workload};
-use crate::timings::{Phase, Recorder, Stage, Traffic};
+use crate::timings::{Recorder, Traffic};
 use api::ApiError;
-use boot::Milestone;
 use client::Cluster;
 pub(crate) use error::KubernetesError;
 use follow::{Follower, Way};
@@ -99,16 +99,15 @@ pub(super) async fn start(
             running.make(kubernetes, node, may_renew).await?;
         }
         let ready;
-        (ways, ready) = running
-            .ready(plan, kubernetes, may_renew, tool, cancel)
-            .await;
+        let all = running.ready(plan, kubernetes, may_renew, tool, cancel);
+        (ways, ready) = Box::pin(all).await;
         ready
     };
     let ready = Box::pin(ready).await;
     let failed = ready.is_err().then(Timestamp::now);
     for (way, node) in ways.iter().zip(&kubernetes.nodes) {
         let of = (kubernetes.nodes.len() > 1).then_some(node);
-        for stage in stages(way, begun, failed, of) {
+        for stage in stages::of(way, begun, failed, of) {
             recorder.add_boot(stage);
         }
     }
@@ -211,7 +210,7 @@ impl Running {
             }
             Ok(())
         };
-        let ready = ready.await;
+        let ready = Box::pin(ready).await;
         let ways: Vec<Way> = followers.into_iter().map(Follower::way).collect();
         if ready.is_ok() {
             for (running, way) in self.nodes.iter().zip(&ways) {
@@ -223,41 +222,6 @@ impl Running {
     }
 }
 
-/// The stages of a node; named, where there are several. Where the boot failed, the last one is that
-/// in which it did, then.
-fn stages(
-    way: &Way,
-    begun: Timestamp,
-    failed: Option<Timestamp>,
-    node: Option<&Node>,
-) -> Vec<Stage> {
-    let mut from = begun;
-    let mut stages = Vec::new();
-    let last = way.reached.last().map(|(milestone, _)| *milestone);
-    let next = last.map_or(Some(Milestone::Created), Milestone::next);
-    let unreached = next.zip(failed);
-    for (milestone, at) in way.reached.iter().copied().chain(unreached) {
-        let name = match milestone {
-            Milestone::Created => "ask the cluster for a builder",
-            Milestone::Scheduled => "wait for a node",
-            Milestone::Pulling => "prepare the pod",
-            Milestone::Started => "pull the builder's image, start its container",
-            Milestone::Ready => "wait for BuildKit",
-        };
-        stages.push(Stage {
-            name: match node {
-                Some(node) => format!("{name} ({})", node.platforms.join(", ")),
-                None => name.to_owned(),
-            },
-            phase: Phase::Builder,
-            started: from,
-            ended: at,
-        });
-        from = at;
-    }
-    stages
-}
-
 impl Running {
     /// Ends when a node of the builder is lost, or the way to it, with what happened.
     pub(super) async fn lost(&self, builder: &str) -> KubernetesError {
@@ -266,7 +230,7 @@ impl Running {
                 Some(tunnel) => tokio::select! {
                     // The pods were looked at meanwhile.
                     () = tunnel.cut() => KubernetesError::cut(builder),
-                    silence = silence::noticed(tunnel, &self.cluster) => {
+                    silence = Box::pin(silence::noticed(tunnel, &self.cluster)) => {
                         KubernetesError::silent(builder, silence)
                     }
                 },
@@ -356,46 +320,4 @@ pub(super) async fn remove(name: &str, kubeconfig: &Path) -> Result<(), ApiError
     cluster.delete(Workload::Deployment, name, None).await?;
     reap::config_of(&cluster, name).await;
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn each_stage_begins_where_the_one_before_ended() {
-        let at = |second| Timestamp::from_second(second).unwrap();
-        let way = Way {
-            reached: vec![
-                (Milestone::Created, at(11)),
-                (Milestone::Scheduled, at(15)),
-                (Milestone::Ready, at(20)),
-            ],
-            node: None,
-        };
-        let stages = stages(&way, at(10), None, None);
-        let times: Vec<(i64, i64)> = stages
-            .iter()
-            .map(|stage| (stage.started.as_second(), stage.ended.as_second()))
-            .collect();
-        assert_eq!(times, [(10, 11), (11, 15), (15, 20)]);
-    }
-
-    #[test]
-    fn a_boot_that_fails_ends_in_the_stage_that_it_was_in() {
-        let at = |second| Timestamp::from_second(second).unwrap();
-        for (reached, expected) in [
-            (vec![], "ask the cluster for a builder"),
-            (vec![(Milestone::Created, at(11))], "wait for a node"),
-            (vec![(Milestone::Started, at(12))], "wait for BuildKit"),
-        ] {
-            let way = Way {
-                reached,
-                node: None,
-            };
-            let stages = stages(&way, at(10), Some(at(30)), None);
-            let last = stages.last().unwrap();
-            assert_eq!((last.name.as_str(), last.ended), (expected, at(30)));
-        }
-    }
 }

@@ -4,7 +4,6 @@
 //! (all of `make test-kubernetes`) say where pods may be, where they may push to and what from they
 //! build. The stand-in needs the rig. `TEST_BUILDX` names another buildx than the rig's, or that of PATH.
 
-mod between;
 mod engine;
 mod objects;
 mod run;
@@ -16,7 +15,6 @@ use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::Value;
 
-pub(crate) use between::Between;
 pub(crate) use objects::Objects;
 pub(crate) use run::Run;
 use stand_in::{Pods, StandIn};

@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use super::POD;
+use super::between::Between;
 use crate::authority::Authority;
-use crate::cluster::{Between, Cluster};
+use crate::cluster::Cluster;
 
 /// Not loopback, whose registries need no certificate.
 fn gateway() -> String {
@@ -219,7 +220,6 @@ fn fallen_silent(
     let said = silent.elapsed();
     let status = child.wait().unwrap();
     let ended = silent.elapsed();
-    println!("said after {said:.1?}, ended after {ended:.1?}");
     assert_eq!(status.code(), Some(3), "{}", read());
     assert!(read().contains("error: the builder"), "{}", read());
     assert!(read().contains("hint: "), "{}", read());
