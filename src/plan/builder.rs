@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use semver::Version;
 use serde::Serialize;
 
 use super::kubernetes::{self, KubernetesPlan};
@@ -195,6 +196,7 @@ impl BuilderPlan {
         inputs: &Inputs,
         access: &Access,
         run: Option<&WorkflowRun>,
+        buildx: &Version,
         place: &Place,
         remarks: &mut Remarks,
     ) -> Self {
@@ -204,7 +206,7 @@ impl BuilderPlan {
             Driver::Kubernetes,
             remarks,
         );
-        let kubernetes = KubernetesPlan::new(inputs, given, access, run, place, remarks);
+        let kubernetes = KubernetesPlan::new(inputs, given, access, run, buildx, place, remarks);
         let config = inputs.buildkitd_config_inline.as_ref();
         Self {
             driver: Driver::Kubernetes,

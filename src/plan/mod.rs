@@ -39,7 +39,7 @@ pub(crate) use cache::{CachePlan, Kind as CacheKind};
 pub(crate) use context::{Context, NamedContext};
 #[cfg(test)]
 pub(crate) use kubernetes::{Hidden, Toleration};
-pub(crate) use kubernetes::{KubernetesPlan, Node};
+pub(crate) use kubernetes::{KubernetesPlan, Node, VOLUME_OPTION, Workload};
 use names::Names;
 pub(crate) use repositories::EcrRepository;
 pub(crate) use secrets::{PlannedSecret, SecretSource};
@@ -262,7 +262,9 @@ impl Plan {
         let nobody = Engine::none();
         let (engine, builder) = match (&facts.cluster, &facts.engine) {
             (Some(access), engine) => {
-                let builder = BuilderPlan::in_cluster(inputs, access, run, place, &mut remarks);
+                let buildx = &facts.buildx.version;
+                let builder =
+                    BuilderPlan::in_cluster(inputs, access, run, buildx, place, &mut remarks);
                 if inputs.load && engine.is_err() {
                     remarks.wrong("load", "true", "a Docker Engine to load the image into");
                 }

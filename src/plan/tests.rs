@@ -1,5 +1,7 @@
 //! Inputs → plan, a named row per case.
 
+use semver::Version;
+
 use super::*;
 use crate::credentials::kubeconfig::{Access, Terms};
 use crate::facts::ImageStore;
@@ -497,7 +499,7 @@ fn the_token_is_given_to_no_other_context() {
 fn what_this_machine_lacks_is_no_fault_of_the_inputs() {
     let tag: Pairs<'_> = &[("tags", "r.example/a:1")];
     let mut old = facts(ImageStore::Containerd);
-    old.buildx.version = semver::Version::new(0, 12, 9);
+    old.buildx.version = Version::new(0, 12, 9);
     let error = plan_with(tag, &old, None).unwrap_err();
     assert_eq!(
         error.to_string(),
@@ -543,6 +545,10 @@ const KUBECONFIG: &str = "{current-context: ci, clusters: [{name: c, cluster: {s
     users: [{name: u, user: {token: hidden}}]}";
 
 fn in_cluster(pairs: Pairs<'_>) -> Result<Plan, PlanError> {
+    in_cluster_with(pairs, facts(ImageStore::Containerd).buildx.version)
+}
+
+fn in_cluster_with(pairs: Pairs<'_>, buildx: Version) -> Result<Plan, PlanError> {
     let terms = Terms {
         context: None,
         allow_exec: false,
@@ -552,6 +558,7 @@ fn in_cluster(pairs: Pairs<'_>) -> Result<Plan, PlanError> {
     let mut facts = facts(ImageStore::Containerd);
     facts.cluster = Some(Access::read(KUBECONFIG, &terms).unwrap());
     facts.engine = Err("no Engine here".to_owned());
+    facts.buildx.version = buildx;
     let mut all = vec![("driver", "kubernetes"), ("tags", "r.example/a:1")];
     all.extend(pairs);
     plan_with(&all, &facts, Some(&workflow()))
@@ -707,37 +714,34 @@ fn nodes_of_a_builder_do_not_overwrite_each_others_cache() {
 }
 
 #[test]
-fn a_volume_belongs_to_one_pod_of_a_named_builder() {
-    let volume = (
-        "driver-opts",
-        "persistent-volume-claim.requests.storage=9Gi",
-    );
-    let plan = in_cluster(&[("builder", "cache"), volume]).unwrap();
-    assert_eq!(plan.builder.name, "cache");
-    let node = &kubernetes(&plan).nodes[0];
-    assert!(kubernetes(&plan).kept && node.name == "cache");
-    assert!(node.config.as_ref().unwrap().contains("maxUsedSpace"));
-    // The driver would look for a StatefulSet.
-    assert!(
-        plan.builder
-            .options
-            .iter()
-            .all(|(name, _)| !name.contains("claim"))
-    );
-    let several = (
-        "driver-opts",
-        "persistent-volume-claim.requests.storage=9Gi\nreplicas=2",
-    );
-    for pairs in [&[volume][..], &[("builder", "cache"), several]] {
-        let Err(PlanError::Inputs(errors)) = in_cluster(pairs) else {
-            panic!("{pairs:?}");
-        };
-        assert!(
-            errors[0]
-                .to_string()
-                .contains("`persistent-volume-claim.requests.storage=9Gi` given")
-        );
+fn each_pod_has_a_volume_of_its_own_in_a_workload_that_this_buildx_finds() {
+    let volume = "persistent-volume-claim.requests.storage=9Gi";
+    let several = "persistent-volume-claim.requests.storage=9Gi\nreplicas=2";
+    let (named, options) = (("builder", "cache"), |text| ("driver-opts", text));
+    for (pairs, kept, workload) in [
+        (&[named, options(volume)][..], true, Workload::Deployment),
+        (&[options(volume)], false, Workload::Deployment),
+        (&[options(several)], false, Workload::Deployment),
+        (&[named, options(several)], true, Workload::StatefulSet),
+    ] {
+        let plan = in_cluster(pairs).unwrap();
+        let node = &kubernetes(&plan).nodes[0];
+        assert_eq!(node.workload, workload, "{pairs:?}");
+        assert_eq!(kubernetes(&plan).kept, kept);
+        assert!(node.config.as_ref().unwrap().contains("maxUsedSpace"));
+        let of_claims = |(name, _): &(String, String)| name.contains("claim");
+        assert!(!plan.builder.options.iter().any(of_claims));
     }
+    let old = Version::new(0, 29, 1);
+    let pairs = [named, options(several)];
+    let Err(PlanError::Inputs(errors)) = in_cluster_with(&pairs, old.clone()) else {
+        panic!("that buildx does not find it");
+    };
+    let error = errors[0].to_string();
+    assert!(error.contains("`persistent-volume-claim.requests.storage=9Gi` given"));
+    let words = "expected `replicas=1`, or buildx 0.34 or newer (this one is 0.29.1)";
+    assert!(error.contains(words), "{error}");
+    assert!(in_cluster_with(&[named, options(volume)], old).is_ok());
 }
 
 #[test]
@@ -835,9 +839,9 @@ fn what_an_appended_node_can_not_be_is_refused_in_words() {
             "of its own",
         ),
         (
-            "{platforms: arm64, driver-opts: [persistent-volume-claim.requests.storage=1Gi]}",
+            "{platforms: arm64, driver-opts: [persistent-volume-claim.requests.storage=1Gi, buildkit-root-volume-memory=1Gi]}",
             "storage=1Gi`",
-            "`builder`",
+            "no `buildkit-root-volume-memory`",
         ),
     ] {
         let text = format!("- {append}");

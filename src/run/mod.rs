@@ -226,9 +226,6 @@ impl Run {
         let Some(image) = plan.images.first() else {
             return Ok(Built::default());
         };
-        for stage in builder.stages() {
-            recorder.add_boot(stage.clone());
-        }
         let cancel = self.cancel.child_token();
         let isolated = Mounts::of(&self.env).is_some();
         let built = async {

@@ -8,6 +8,7 @@
 
 mod error;
 mod exec;
+mod proxy;
 
 use std::collections::HashMap;
 use std::path::Path;

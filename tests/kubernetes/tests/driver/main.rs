@@ -6,5 +6,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that can't go on has failed")]
 
 mod any_cluster;
+#[path = "../../../action/authority.rs"]
+mod authority;
 mod cluster;
 mod stand_in;
