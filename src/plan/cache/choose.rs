@@ -221,6 +221,7 @@ impl<'a> Choice<'a> {
             reason: self.reason,
             tag: tag.map(ToString::to_string),
             written: written.or(tag).map(ToString::to_string),
+            afterwards: false,
         }
     }
 
