@@ -94,14 +94,24 @@ fn a_code_change_on_an_empty_builder_moves_nothing_but_the_code() {
     let action = empty(&linked(&base(repository)))
         .input("tags", &tag)
         .file("code", "one");
-    let first = action.run().succeeded();
+    let (traffic, first) = traffic::during(|| action.run().succeeded());
+    let before = layers(repository, &first);
+    // Base, dependencies, tool, code.
+    let dependencies = &before[before.len() - 3];
+    assert!(traffic.uploaded(repository).contains(dependencies));
     change(&action, "two");
     let (traffic, second) = traffic::during(|| action.run().succeeded());
 
-    let (before, after) = (layers(repository, &first), layers(repository, &second));
+    let after = layers(repository, &second);
     let (code, rest) = after.split_last().unwrap();
+    // Not built: the same layers, of random bytes.
     assert_eq!(before[..rest.len()], *rest);
-    assert!(!before.contains(code));
+    assert!(rest.contains(dependencies) && !before.contains(code));
+    let elsewhere = traffic.all_uploaded();
+    assert!(
+        elsewhere.iter().all(|(_, layer)| layer != dependencies),
+        "{elsewhere:?}"
+    );
     let (down, up) = (traffic.downloaded(repository), traffic.uploaded(repository));
     for layer in rest {
         assert!(

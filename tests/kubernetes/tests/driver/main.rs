@@ -8,3 +8,6 @@
 mod any_cluster;
 mod cluster;
 mod stand_in;
+#[path = "../../../e2e/traffic.rs"]
+#[expect(dead_code, reason = "the end-to-end tests use more of it")]
+mod traffic;

@@ -1,6 +1,7 @@
 //! What needs the stand-in's tricks: troubles by script, faults of the API, refused credentials,
 //! clocks, two BuildKits, and records of every call.
 
+mod cache;
 mod eks;
 mod left;
 mod long;
