@@ -86,7 +86,7 @@ fn one_stage(base: &str, mark: &str) -> String {
 fn two_stages(base: &str, mark: &str) -> String {
     format!(
         "FROM {base} AS build\nENV WAY={mark}\nWORKDIR /app\n{}COPY app.py .\n\
-         RUN (head -c {PROGRAM} /dev/urandom && sha256sum packages app.py) > program\n\
+         RUN head -c {PROGRAM} /dev/urandom > program && sha256sum packages app.py > objects\n\
          FROM {base}\nCOPY --link --from=build /app/program /app/program\nCMD [\"/app/program\"]\n",
         dependencies()
     )
