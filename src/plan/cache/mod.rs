@@ -7,6 +7,8 @@
 //! Backends: <https://docs.docker.com/build/cache/backends/>.
 
 mod choose;
+mod kinds;
+mod names;
 mod raw;
 mod scope;
 #[cfg(test)]
