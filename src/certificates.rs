@@ -348,7 +348,7 @@ mod tests {
             let mut plan = Plan::new(&inputs, None, &Facts::example(store), &place).unwrap();
             hand_on(&mut plan, &place, &env);
             assert_eq!(plan.builder.certificates.is_some(), expected, "{option:?}");
-            assert_eq!(plan.builder.buildkitd_config.is_some(), expected);
+            assert!(!expected || plan.builder.buildkitd_config.is_some());
         }
     }
 }

@@ -45,8 +45,11 @@ pub(crate) struct BuilderPlan {
     pub options: Vec<(String, String)>,
     /// Flags of BuildKit's daemon, for a builder that has one of its own.
     pub buildkitd_flags: Option<String>,
-    /// The daemon's configuration, which we write.
+    /// The file with the daemon's configuration, which we write.
     pub buildkitd_config: Option<PathBuf>,
+    /// What stands in it, but for [`Self::certificates`].
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub buildkitd_text: String,
     /// Certificates that the daemon trusts beside its own, in a file that we write.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub certificates: Option<PathBuf>,
@@ -181,9 +184,12 @@ impl BuilderPlan {
             },
             options: options("driver-opts", &inputs.driver_opts, driver, remarks),
             buildkitd_flags: own_daemon.then(|| flags.to_owned()),
-            buildkitd_config: config
-                .filter(|_| own_daemon)
-                .map(|_| place.buildkitd_config_file()),
+            buildkitd_config: own_daemon.then(|| place.buildkitd_config_file()),
+            buildkitd_text: if own_daemon {
+                buildkitd::faster(config)
+            } else {
+                String::new()
+            },
             certificates: None,
             engine: engine.address.host.clone(),
             platform: engine.platform.clone(),
@@ -219,6 +225,7 @@ impl BuilderPlan {
             buildkitd_flags: None,
             // Also buildx itself needs it, to know the registries that it names.
             buildkitd_config: config.map(|_| place.buildkitd_config_file()),
+            buildkitd_text: config.cloned().unwrap_or_default(),
             certificates: None,
             engine: String::new(),
             // That of whichever node takes the pod.

@@ -241,6 +241,10 @@ fn a_builder_of_its_own_takes_the_daemons_settings() {
     assert_eq!(engine.builder.buildkitd_config, None);
     assert_eq!(engine.notices.len(), 2, "{:?}", engine.notices);
     let default = plan(&[("tags", "r.example/a:1"), ("driver", "docker-container")]);
+    assert_eq!(
+        default.builder.buildkitd_text,
+        "[system]\nmaxRegistryConcurrency = 16\n"
+    );
     let flags = default.builder.buildkitd_flags.unwrap();
     assert!(flags.contains("security.insecure") && flags.contains("network.host"));
 }

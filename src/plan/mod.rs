@@ -136,6 +136,9 @@ pub(crate) struct Plan {
 pub(crate) struct ImagePlan {
     /// The exact buildx command line, program first.
     pub argv: Vec<String>,
+    /// That which writes the cache, once the image is pushed; empty where the first one does.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub cache_argv: Vec<String>,
     pub context: Context,
     pub build_contexts: Vec<NamedContext>,
     /// The input `file`.
@@ -301,6 +304,7 @@ impl Plan {
         let cache = cache::choose(&situation, &mut remarks);
         let mut image = ImagePlan {
             argv: Vec::new(),
+            cache_argv: Vec::new(),
             build_contexts: NamedContext::choose(inputs, run, &mut remarks),
             file: inputs.file.clone(),
             tags,
@@ -347,6 +351,9 @@ impl Plan {
             return Err(PlanError::Inputs(remarks.errors));
         }
         image.argv = argv::build(inputs, &image, &builder, run, facts, place);
+        if image.cache.afterwards {
+            image.cache_argv = argv::cache(&image);
+        }
         Ok(Self {
             more_logins,
             handed_on: handed_on::choose(inputs, &image, facts.cluster.as_ref()),

@@ -17,6 +17,7 @@ use jiff::Timestamp;
 use secrecy::ExposeSecret as _;
 use tokio_util::sync::CancellationToken;
 
+use crate::build::{BuildError, write_cache};
 use crate::builder::{Builder, Tool};
 use crate::certificates;
 use crate::check;
@@ -233,7 +234,12 @@ impl Run {
             let built = again::build(image, place, &tool, recorder, tries, &cancel);
             let before = push::before(image, &builder, &tool, isolated, &cancel);
             let (built, before) = beside(built, before).await;
-            Ok((built?, before.flatten()))
+            let mut metadata = built?;
+            write_cache::run(image, &mut metadata, &tool, recorder, &cancel).await;
+            if self.cancel.is_cancelled() {
+                return Err(BuildError::Cancelled.into());
+            }
+            Ok((metadata, before.flatten()))
         };
         let built = while_it_lives(built, &builder, &cancel).await;
         let begin = Timestamp::now();

@@ -189,7 +189,8 @@ fn a_builder_in_a_container_gets_the_certificates_that_are_named() {
     );
     let config = &ran.buildkitd_config;
     assert!(
-        config.starts_with("debug = true\n[registry.\"fast-ecr-push.invalid\"]\n  ca = [\""),
+        config.starts_with("debug = true\n\n[system]\n")
+            && config.contains("\n[registry.\"fast-ecr-push.invalid\"]\n  ca = [\""),
         "{config}"
     );
     // The system's are in it, too, as the file is one for all who read it.

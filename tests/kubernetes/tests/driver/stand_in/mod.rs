@@ -2,6 +2,7 @@
 //! clocks, two BuildKits, and records of every call.
 
 mod between;
+mod cache;
 mod eks;
 mod left;
 mod long;
