@@ -53,6 +53,19 @@ pub(super) const SHM_SIZE: Rule = Rule {
     expected: "a number of bytes, or one with a unit, as `2g` or `512m`",
 };
 
+/// What a Kubernetes namespace is called.
+pub(crate) const NAMESPACE: &str = "a namespace's name, as `buildx`";
+
+/// A DNS label (RFC 1123), or nothing at all.
+pub(crate) fn is_dns_label(text: &str) -> bool {
+    text.len() <= 63
+        && !text.starts_with('-')
+        && !text.ends_with('-')
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
+}
+
 fn is_region(text: &str) -> bool {
     text.len() <= 32
         && text

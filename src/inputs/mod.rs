@@ -10,7 +10,7 @@ pub(crate) mod attributes;
 pub(crate) mod aws;
 mod call;
 mod choices;
-mod grammar;
+pub(crate) mod grammar;
 pub(crate) mod list;
 pub(crate) mod new_repository;
 pub(crate) mod output_spec;

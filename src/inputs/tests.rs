@@ -29,7 +29,11 @@ fn each_kind_of_list_has_its_grammar() {
     let inputs = parse([
         ("tags", "a:1,b:2\nc:3"),
         ("build-args", "A=1,2\n\"B=x\ny\""),
-        ("driver-opts", "env.A=\"x,y\"\nimage=a:b\nimage=c:d"),
+        // A case of setup-buildx-action's own tests, and two on one line.
+        (
+            "driver-opts",
+            "image=moby/buildkit:master\n\"env.no_proxy=localhost,127.0.0.1,.mydomain\"\nnamespace=a,replicas=2",
+        ),
     ])
     .unwrap();
     assert_eq!(inputs.tags.references().len(), 3);
@@ -38,9 +42,10 @@ fn each_kind_of_list_has_its_grammar() {
     assert_eq!(
         inputs.driver_opts,
         [
-            pair("env.A", "\"x,y\""),
-            pair("image", "a:b"),
-            pair("image", "c:d")
+            pair("image", "moby/buildkit:master"),
+            pair("env.no_proxy", "localhost,127.0.0.1,.mydomain"),
+            pair("namespace", "a"),
+            pair("replicas", "2"),
         ]
     );
 }

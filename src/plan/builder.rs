@@ -9,6 +9,7 @@ use super::{Place, Remarks, buildkitd};
 use crate::credentials::kubeconfig::Access;
 use crate::facts::{Engine, ImageStore};
 use crate::github::workflow::WorkflowRun;
+use crate::image::ImageRef;
 use crate::inputs::{self, Inputs};
 
 /// The driver that builds, under buildx's name for it.
@@ -250,6 +251,9 @@ pub(super) fn options(
             || KUBERNETES_OPTIONS.contains(&name.as_str());
         if !of_a_driver {
             remarks.wrong(input, format!("{name}={value}"), expected(name));
+        } else if name == "image" && !value.is_empty() && value.parse::<ImageRef>().is_err() {
+            let expected = "the reference of an image, as `moby/buildkit:buildx-stable-1`";
+            remarks.wrong(input, format!("{name}={value}"), expected);
         } else if known.contains(&name.as_str()) || (environment && driver != Driver::Docker) {
             if options.iter().any(|(other, _)| other == name) {
                 repeated.push(name.as_str());
@@ -285,7 +289,11 @@ fn expected(name: &str) -> String {
         .max_by(|one, other| one.0.total_cmp(&other.0));
     match nearest {
         Some((_, known)) => format!("an option of a buildx driver; did you mean `{known}`?"),
-        None => "an option of a buildx driver, as `image`, `network` or `env.NAME`".to_owned(),
+        None => {
+            "an option of a buildx driver, as `image`, `network` or `env.NAME`; one with commas in \
+                 its value stands in quotes, as `\"tolerations=key=a,operator=Exists\"`"
+                .to_owned()
+        }
     }
 }
 

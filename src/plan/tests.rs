@@ -325,6 +325,20 @@ fn conflicts_are_refused_by_name_and_together() {
                 "input `driver-opts`: `netwrok=host` given, expected an option of a buildx driver; did you mean `network`?",
             ],
         ),
+        (
+            "a value whose commas are in no quotes, and an image that is none",
+            &[
+                ("tags", "r.example/a:1"),
+                (
+                    "driver-opts",
+                    "tolerations=key=a,operator=Exists\nimage=moby//buildkit",
+                ),
+            ],
+            &[
+                "input `driver-opts`: `operator=Exists` given, expected an option of a buildx driver, as `image`, `network` or `env.NAME`; one with commas in its value stands in quotes",
+                "input `driver-opts`: `image=moby//buildkit` given, expected the reference of an image",
+            ],
+        ),
     ];
     for (name, pairs, expected) in cases {
         let texts = refusals(pairs);
@@ -743,7 +757,7 @@ fn a_volume_belongs_to_one_pod_of_a_named_builder() {
 #[test]
 fn appended_nodes_have_options_and_platforms_of_their_own() {
     let both = ("platforms", "linux/amd64,linux/arm64,linux/arm/v7");
-    let arm = "- driver-opts: [requests.cpu=4, \"tolerations=key=arm,operator=Exists\"]\n  \
+    let arm = "- driver-opts: [requests.cpu=4, '\"tolerations=key=arm,operator=Exists\"']\n  \
                platforms: linux/arm64,linux/arm/v7\n  buildkitd-flags: --debug\n";
     let plan = in_cluster(&[both, ("driver-opts", "requests.cpu=2"), ("append", arm)]).unwrap();
     let [first, second] = kubernetes(&plan).nodes.as_slice() else {
