@@ -10,7 +10,7 @@ use crate::credentials::kubeconfig::Access;
 use crate::facts::{Engine, ImageStore};
 use crate::github::workflow::WorkflowRun;
 use crate::image::ImageRef;
-use crate::inputs::{self, Inputs};
+use crate::inputs::{self, Inputs, attributes};
 
 /// The driver that builds, under buildx's name for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -225,6 +225,11 @@ impl BuilderPlan {
             kubernetes: Some(kubernetes),
         }
     }
+}
+
+/// An option as `--driver-opt` takes it, which buildx reads as comma-separated values.
+pub(crate) fn driver_opt((name, value): &(String, String)) -> String {
+    attributes::join([format!("{name}={value}")])
 }
 
 /// The options that a driver knows, each name once; `input` is the one that they stand in.

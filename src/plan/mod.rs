@@ -34,7 +34,7 @@ pub(crate) use crate::inputs::new_repository::{LifecyclePolicy, NewRepository};
 use crate::inputs::output_spec::OutputSpec;
 use crate::inputs::{Call, InputError, Inputs};
 
-pub(crate) use builder::{BuilderPlan, Driver, PREFIX as BUILDER_PREFIX};
+pub(crate) use builder::{BuilderPlan, Driver, PREFIX as BUILDER_PREFIX, driver_opt};
 pub(crate) use cache::{CachePlan, Kind as CacheKind};
 pub(crate) use context::{Context, NamedContext};
 #[cfg(test)]

@@ -654,6 +654,17 @@ fn the_namespace_and_the_timeout_come_from_the_nearest_that_says_so() {
 }
 
 #[test]
+fn options_with_commas_stay_in_one_piece() {
+    let option = |name: &str, value: &str| driver_opt(&(name.to_owned(), value.to_owned()));
+    assert_eq!(option("replicas", "1"), "replicas=1");
+    assert_eq!(
+        option("nodeselector", "a=b,c=d"),
+        "\"nodeselector=a=b,c=d\""
+    );
+    assert_eq!(option("labels", "a=\"b\""), "\"labels=a=\"\"b\"\"\"");
+}
+
+#[test]
 fn an_option_that_is_misspelled_or_of_another_driver_is_said() {
     let Err(PlanError::Inputs(errors)) = in_cluster(&[("driver-opts", "request.cpu=2")]) else {
         panic!("taken");
