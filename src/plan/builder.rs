@@ -6,11 +6,12 @@ use semver::Version;
 use serde::Serialize;
 
 use super::kubernetes::{self, KubernetesPlan};
-use super::{Place, Remarks, buildkitd};
+use super::{Place, Remarks, buildkitd, ignored};
 use crate::credentials::kubeconfig::Access;
 use crate::facts::{Engine, ImageStore};
 use crate::github::workflow::WorkflowRun;
-use crate::inputs::{self, Inputs};
+use crate::image::ImageRef;
+use crate::inputs::{self, Inputs, attributes};
 
 /// The driver that builds, under buildx's name for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -156,24 +157,7 @@ impl BuilderPlan {
             _ => Driver::DockerContainer,
         };
         let own_daemon = driver == Driver::DockerContainer;
-        let given = [
-            ("buildkitd-flags", inputs.buildkitd_flags.is_some()),
-            (
-                "buildkitd-config-inline",
-                inputs.buildkitd_config_inline.is_some(),
-            ),
-        ];
-        for (name, _) in given.iter().filter(|(_, given)| *given && !own_daemon) {
-            remarks.notices.push(format!(
-                "`{name}` is ignored by `docker`, whose BuildKit is the Engine's own"
-            ));
-        }
-        if !inputs.append.is_empty() {
-            remarks.notices.push(format!(
-                "`append` is ignored by `{}`: further nodes are a Kubernetes builder's",
-                driver.name()
-            ));
-        }
+        remarks.notices.extend(ignored::here(inputs, driver));
         let flags = inputs.buildkitd_flags.as_deref().unwrap_or(BUILDKITD_FLAGS);
         let config = buildkitd::given(inputs, remarks);
         Self {
@@ -212,6 +196,7 @@ impl BuilderPlan {
             Driver::Kubernetes,
             remarks,
         );
+        remarks.notices.extend(ignored::in_cluster(inputs));
         let kubernetes = KubernetesPlan::new(inputs, given, access, run, buildx, place, remarks);
         let config = inputs.buildkitd_config_inline.as_ref();
         Self {
@@ -233,6 +218,11 @@ impl BuilderPlan {
             kubernetes: Some(kubernetes),
         }
     }
+}
+
+/// An option as `--driver-opt` takes it, which buildx reads as comma-separated values.
+pub(crate) fn driver_opt((name, value): &(String, String)) -> String {
+    attributes::join([format!("{name}={value}")])
 }
 
 /// The options that a driver knows, each name once; `input` is the one that they stand in.
@@ -259,6 +249,9 @@ pub(super) fn options(
             || KUBERNETES_OPTIONS.contains(&name.as_str());
         if !of_a_driver {
             remarks.wrong(input, format!("{name}={value}"), expected(name));
+        } else if name == "image" && !value.is_empty() && value.parse::<ImageRef>().is_err() {
+            let expected = "the reference of an image, as `moby/buildkit:buildx-stable-1`";
+            remarks.wrong(input, format!("{name}={value}"), expected);
         } else if known.contains(&name.as_str()) || (environment && driver != Driver::Docker) {
             if options.iter().any(|(other, _)| other == name) {
                 repeated.push(name.as_str());
@@ -294,7 +287,11 @@ fn expected(name: &str) -> String {
         .max_by(|one, other| one.0.total_cmp(&other.0));
     match nearest {
         Some((_, known)) => format!("an option of a buildx driver; did you mean `{known}`?"),
-        None => "an option of a buildx driver, as `image`, `network` or `env.NAME`".to_owned(),
+        None => {
+            "an option of a buildx driver, as `image`, `network` or `env.NAME`; one with commas in \
+                 its value stands in quotes, as `\"tolerations=key=a,operator=Exists\"`"
+                .to_owned()
+        }
     }
 }
 

@@ -11,6 +11,7 @@ mod cache;
 mod context;
 mod export;
 mod handed_on;
+mod ignored;
 mod kubernetes;
 mod logins;
 mod names;
@@ -25,6 +26,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use thiserror::Error;
 
+use crate::credentials::kubeconfig::Access;
 use crate::credentials::{KUBECONFIG_FILE, TOKENS_FOLDER};
 use crate::facts::{Engine, Facts, OLDEST_BUILDX};
 use crate::github::workflow::WorkflowRun;
@@ -34,7 +36,7 @@ pub(crate) use crate::inputs::new_repository::{LifecyclePolicy, NewRepository};
 use crate::inputs::output_spec::OutputSpec;
 use crate::inputs::{Call, InputError, Inputs};
 
-pub(crate) use builder::{BuilderPlan, Driver, PREFIX as BUILDER_PREFIX};
+pub(crate) use builder::{BuilderPlan, Driver, PREFIX as BUILDER_PREFIX, driver_opt};
 pub(crate) use cache::{CachePlan, Kind as CacheKind};
 pub(crate) use context::{Context, NamedContext};
 #[cfg(test)]
@@ -245,6 +247,23 @@ impl Remarks {
     }
 }
 
+/// Looks at what is said of a builder in a cluster, before the cluster is asked for anything.
+///
+/// # Errors
+/// All that is wrong about it.
+pub(crate) fn check_cluster(inputs: &Inputs, place: &Place) -> Result<(), PlanError> {
+    let mut remarks = Remarks::default();
+    let access = Access::assumed("cluster");
+    // Which buildx there is, is not known yet: one that can do all that any can.
+    let buildx = semver::Version::new(u64::MAX, 0, 0);
+    BuilderPlan::in_cluster(inputs, &access, None, &buildx, place, &mut remarks);
+    if remarks.errors.is_empty() {
+        Ok(())
+    } else {
+        Err(PlanError::Inputs(remarks.errors))
+    }
+}
+
 impl Plan {
     /// Settles what will be done.
     ///
@@ -290,8 +309,11 @@ impl Plan {
                 export::choose(inputs, &builder, engine, &mut remarks),
             ),
         };
-        let tags = names.references.iter().map(names::printed).collect();
-        names.join(inputs, &mut outputs, &mut remarks);
+        let mut tags = Vec::new();
+        if !outputs.iter().any(OutputSpec::is_by_digest) {
+            tags.extend(names.references.iter().map(names::printed));
+        }
+        names.join(&mut outputs, &mut remarks);
         let situation = cache::Situation {
             inputs,
             run,

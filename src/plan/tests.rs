@@ -173,6 +173,22 @@ fn outputs_follow_push_load_and_compression() {
             &["type=registry,compression=uncompressed"],
         ),
         (
+            "an output of the user's gets the level, with gzip where it names nothing",
+            &[
+                TAG,
+                ("compression-level", "9"),
+                (
+                    "outputs",
+                    "type=image,push=true\ntype=image,compression=zstd\ntype=image,compression-level=1",
+                ),
+            ],
+            &[
+                "type=image,push=true,compression-level=9",
+                "type=image,compression=zstd,compression-level=9",
+                "type=image,compression-level=1",
+            ],
+        ),
+        (
             "BuildKit in a container stores nothing",
             &[TAG, container],
             &[&format!("{PUSHED},store=false")],
@@ -232,6 +248,33 @@ fn names_come_from_repository_and_tags_or_from_full_references() {
             &["localhost:5000/app:1"],
         ),
         (
+            "a repository as GitHub spells it",
+            &[
+                ("registry", "ghcr.io"),
+                ("repository", "Octo/App"),
+                ("tags", "V1"),
+            ],
+            &["ghcr.io/octo/app:V1"],
+        ),
+        (
+            "a registry as people write it",
+            &[
+                ("registry", "https://ghcr.io/"),
+                ("repository", "octo/app"),
+                ("tags", "1"),
+            ],
+            &["ghcr.io/octo/app:1"],
+        ),
+        (
+            "Docker Hub under its older name",
+            &[
+                ("registry", "https://index.docker.io/v1/"),
+                ("repository", "octo/app"),
+                ("tags", "1"),
+            ],
+            &["docker.io/octo/app:1"],
+        ),
+        (
             "a full reference beside plain tags",
             &[
                 ("registry", "r.example"),
@@ -284,6 +327,17 @@ fn conflicts_are_refused_by_name_and_together() {
             &["input `repository`: `a:1` given"],
         ),
         (
+            "a repository that is none",
+            &[
+                ("registry", "r.example"),
+                ("repository", "a//b"),
+                ("tags", "x"),
+            ],
+            &[
+                "input `repository`: `a//b` given, expected a path in the registry without host and tag, as `team/app` (`r.example/a//b` is not an image reference: ",
+            ],
+        ),
+        (
             "a registry without repository",
             &[("registry", "r.example"), ("tags", "r.example/a:1")],
             &["input `registry`: `r.example` given, expected `repository`"],
@@ -321,10 +375,36 @@ fn conflicts_are_refused_by_name_and_together() {
             &["input `compression-level`: `1` given, expected nothing"],
         ),
         (
+            "a level that gzip does not have",
+            &[
+                ("tags", "r.example/a:1"),
+                ("compression-level", "15"),
+                (
+                    "outputs",
+                    "type=image,push=true\ntype=image,compression=zstd",
+                ),
+            ],
+            &["input `compression-level`: `15` given, expected a level from 0 to 9"],
+        ),
+        (
             "an unknown driver option",
             &[("tags", "r.example/a:1"), ("driver-opts", "netwrok=host")],
             &[
                 "input `driver-opts`: `netwrok=host` given, expected an option of a buildx driver; did you mean `network`?",
+            ],
+        ),
+        (
+            "a value whose commas are in no quotes, and an image that is none",
+            &[
+                ("tags", "r.example/a:1"),
+                (
+                    "driver-opts",
+                    "tolerations=key=a,operator=Exists\nimage=moby//buildkit",
+                ),
+            ],
+            &[
+                "input `driver-opts`: `operator=Exists` given, expected an option of a buildx driver, as `image`, `network` or `env.NAME`; one with commas in its value stands in quotes",
+                "input `driver-opts`: `image=moby//buildkit` given, expected the reference of an image",
             ],
         ),
     ];
@@ -460,6 +540,28 @@ fn annotations_stand_as_given_or_at_the_levels_that_the_variable_names() {
         let revision = format!("{level}:org.opencontainers.image.revision=0123abc");
         assert!(auto.contains(&revision), "{auto:?}");
     }
+    let levelled = annotations("auto\nindex:team=a\nmanifest[linux/amd64]:b=x:y\nc=x:y");
+    assert_eq!(levelled.len(), 20, "{levelled:?}");
+    for line in [
+        "index:team=a",
+        "manifest[linux/amd64]:b=x:y",
+        "manifest:c=x:y",
+        "index:c=x:y",
+    ] {
+        assert!(levelled.contains(&line.to_owned()), "{levelled:?}");
+    }
+    let wrong = [
+        ("tags", "r.example/a:1"),
+        ("annotations", "auto\nlayer:team=a"),
+    ];
+    let errors = refusals(&wrong);
+    assert_eq!(errors.len(), 1, "{errors:?}");
+    assert!(
+        errors[0].starts_with(
+            "input `annotations`: `layer:team=a` given, expected `[type[platform]:]name=value`"
+        ),
+        "{errors:?}"
+    );
 }
 
 #[test]
@@ -647,6 +749,17 @@ fn the_namespace_and_the_timeout_come_from_the_nearest_that_says_so() {
 }
 
 #[test]
+fn options_with_commas_stay_in_one_piece() {
+    let option = |name: &str, value: &str| driver_opt(&(name.to_owned(), value.to_owned()));
+    assert_eq!(option("replicas", "1"), "replicas=1");
+    assert_eq!(
+        option("nodeselector", "a=b,c=d"),
+        "\"nodeselector=a=b,c=d\""
+    );
+    assert_eq!(option("labels", "a=\"b\""), "\"labels=a=\"\"b\"\"\"");
+}
+
+#[test]
 fn an_option_that_is_misspelled_or_of_another_driver_is_said() {
     let Err(PlanError::Inputs(errors)) = in_cluster(&[("driver-opts", "request.cpu=2")]) else {
         panic!("taken");
@@ -660,6 +773,15 @@ fn an_option_that_is_misspelled_or_of_another_driver_is_said() {
     assert_eq!(
         plan.notices,
         ["`driver-opts` of another driver are ignored by `kubernetes`: `network`"]
+    );
+}
+
+#[test]
+fn of_two_ways_into_a_cluster_the_kubeconfig_wins() {
+    let plan = in_cluster(&[("kubeconfig", KUBECONFIG), ("eks-cluster", "c")]).unwrap();
+    assert_eq!(
+        plan.notices,
+        ["`eks-cluster` is ignored beside `kubeconfig`, which leads into the cluster"]
     );
 }
 
@@ -747,7 +869,7 @@ fn each_pod_has_a_volume_of_its_own_in_a_workload_that_this_buildx_finds() {
 #[test]
 fn appended_nodes_have_options_and_platforms_of_their_own() {
     let both = ("platforms", "linux/amd64,linux/arm64,linux/arm/v7");
-    let arm = "- driver-opts: [requests.cpu=4, \"tolerations=key=arm,operator=Exists\"]\n  \
+    let arm = "- driver-opts: [requests.cpu=4, '\"tolerations=key=arm,operator=Exists\"']\n  \
                platforms: linux/arm64,linux/arm/v7\n  buildkitd-flags: --debug\n";
     let plan = in_cluster(&[both, ("driver-opts", "requests.cpu=2"), ("append", arm)]).unwrap();
     let [first, second] = kubernetes(&plan).nodes.as_slice() else {

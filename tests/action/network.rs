@@ -73,6 +73,7 @@ fn a_builder_in_a_container_is_told_of_the_proxy_but_of_no_password() {
         .engine(Store::Classic)
         .variable("https_proxy", "http://proxy.test:3128")
         .variable("HTTP_PROXY", "http://user:canary-password@proxy.test:3128")
+        .variable("NO_PROXY", "localhost,10.0.0.0/8,.svc")
         .run()
         .exits(0);
     let create = ran
@@ -82,6 +83,11 @@ fn a_builder_in_a_container_is_told_of_the_proxy_but_of_no_password() {
         .unwrap();
     assert!(
         create.contains("--driver-opt env.HTTPS_PROXY=http://proxy.test:3128"),
+        "{create}"
+    );
+    // buildx reads an option as comma-separated values.
+    assert!(
+        create.contains("--driver-opt '\"env.NO_PROXY=localhost,10.0.0.0/8,.svc\"'"),
         "{create}"
     );
     assert!(!create.contains("HTTP_PROXY=http://user"), "{create}");

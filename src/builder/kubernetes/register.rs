@@ -10,7 +10,7 @@ use super::make::Made;
 use super::manifest;
 use crate::builder::{BuilderError, Tool};
 use crate::log;
-use crate::plan::{BuilderPlan, Node, VOLUME_OPTION, Workload};
+use crate::plan::{BuilderPlan, Node, VOLUME_OPTION, Workload, driver_opt};
 
 /// Tells buildx of the builder. With our workload there it only looks whether it runs.
 pub(super) async fn node(
@@ -62,7 +62,7 @@ fn arguments(plan: &BuilderPlan, node: &Node, made: &Made) -> Vec<String> {
             }
         }
     }
-    let options: Vec<String> = node.options.iter().map(option).collect();
+    let options: Vec<String> = node.options.iter().map(driver_opt).collect();
     for option in &options {
         args.extend(["--driver-opt", option]);
     }
@@ -70,16 +70,6 @@ fn arguments(plan: &BuilderPlan, node: &Node, made: &Made) -> Vec<String> {
         args.push("--bootstrap");
     }
     args.into_iter().map(str::to_owned).collect()
-}
-
-/// `--driver-opt` is read as comma-separated values.
-fn option((name, value): &(String, String)) -> String {
-    let option = format!("{name}={value}");
-    if option.contains([',', '"']) {
-        format!("\"{}\"", option.replace('"', "\"\""))
-    } else {
-        option
-    }
 }
 
 /// Whether the workload that buildx found is ours.
@@ -97,21 +87,5 @@ pub(super) async fn check_owner(cluster: &Cluster, node: &Node, made: &Made) {
             made.workload.kind(),
             node.name
         );
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn options_with_commas_stay_in_one_piece() {
-        let option = |name: &str, value: &str| option(&(name.to_owned(), value.to_owned()));
-        assert_eq!(option("replicas", "1"), "replicas=1");
-        assert_eq!(
-            option("nodeselector", "a=b,c=d"),
-            "\"nodeselector=a=b,c=d\""
-        );
-        assert_eq!(option("labels", "a=\"b\""), "\"labels=a=\"\"b\"\"\"");
     }
 }
