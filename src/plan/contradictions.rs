@@ -99,6 +99,14 @@ fn contradictions_are_refused_by_name() {
             &["input `tags`: `r.example/a:1` given, expected nothing beside `push-by-digest=true`"],
         ),
         (
+            "a tag among names beside a push by digest",
+            &[
+                ("tags", "r.example/a,r.example/b:1"),
+                ("outputs", "type=image,push=true,push-by-digest=true"),
+            ],
+            &["input `tags`: `r.example/b:1` given, expected nothing beside `push-by-digest=true`"],
+        ),
+        (
             "a push by digest to nowhere",
             &[("outputs", "type=image,push=true,push-by-digest=true")],
             &["input `repository`: nothing given, expected the repository to push to by digest"],
@@ -223,6 +231,32 @@ fn a_push_by_digest_gets_a_builder_that_can_do_it() {
     assert_eq!(plan.builder.driver, Driver::DockerContainer);
     assert_eq!(plan.images[0].tags, [""; 0]);
     assert_eq!(plan.images[0].references[0].to_string(), "r.example/a");
+}
+
+/// Docker's recipe for a build on several runners:
+/// <https://docs.docker.com/build/ci/github-actions/multi-platform/#distribute-build-across-multiple-runners>.
+#[test]
+fn a_name_without_tag_is_where_a_push_by_digest_goes() {
+    let plan = plan(&[
+        ("tags", "r.example/a,ghcr.io/b/c"),
+        (
+            "outputs",
+            "type=image,push-by-digest=true,name-canonical=true,push=true",
+        ),
+    ]);
+    let image = &plan.images[0];
+    assert_eq!(image.tags, [""; 0]);
+    assert!(
+        !image.argv.contains(&"--tag".to_owned()),
+        "{:?}",
+        image.argv
+    );
+    assert_eq!(
+        image.outputs[0].to_string(),
+        "type=image,push-by-digest=true,name-canonical=true,push=true,\"name=r.example/a,ghcr.io/b/c\""
+    );
+    let names: Vec<String> = image.references.iter().map(ToString::to_string).collect();
+    assert_eq!(names, ["r.example/a", "ghcr.io/b/c"]);
 }
 
 #[test]

@@ -285,8 +285,11 @@ impl Plan {
                 export::choose(inputs, &builder, engine, &mut remarks),
             ),
         };
-        let tags = names.references.iter().map(names::printed).collect();
-        names.join(inputs, &mut outputs, &mut remarks);
+        let mut tags = Vec::new();
+        if !outputs.iter().any(OutputSpec::is_by_digest) {
+            tags.extend(names.references.iter().map(names::printed));
+        }
+        names.join(&mut outputs, &mut remarks);
         let situation = cache::Situation {
             inputs,
             run,

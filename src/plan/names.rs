@@ -71,21 +71,15 @@ impl Names {
 
 impl Names {
     /// Brings together the names of tags and those that outputs give: tags replace the others, as
-    /// in buildx; what is pushed by its digest has no tag.
-    pub(super) fn join(
-        &mut self,
-        inputs: &Inputs,
-        outputs: &mut [OutputSpec],
-        remarks: &mut Remarks,
-    ) {
+    /// in buildx; what is pushed by its digest has no tag, and a name in `tags` is where it goes.
+    pub(super) fn join(&mut self, outputs: &mut [OutputSpec], remarks: &mut Remarks) {
         let by_digest = outputs.iter().any(OutputSpec::is_by_digest);
-        if by_digest && !inputs.tags.is_empty() {
-            let tags: Vec<String> = self.references.iter().map(printed).collect();
+        if by_digest && let Err(tags) = self.move_to(outputs) {
             remarks.wrong(
                 "tags",
-                tags.join(", "),
-                "nothing beside `push-by-digest=true`: what is pushed by its digest has no tag, \
-                 its name stands in `repository` or in the output's `name=`",
+                tags,
+                "nothing beside `push-by-digest=true` but names without tag: what is pushed by \
+                 its digest has none",
             );
             return;
         }
@@ -119,6 +113,27 @@ impl Names {
             expected.push_str(reason);
         }
         remarks.wrong("tags", "", expected);
+    }
+
+    /// Makes names without tag those of the outputs that push by digest; gives the ones with a tag
+    /// back, if there are any.
+    fn move_to(&mut self, outputs: &mut [OutputSpec]) -> Result<(), String> {
+        let tagged: Vec<String> = self
+            .references
+            .iter()
+            .filter(|reference| reference.tag.is_some())
+            .map(ToString::to_string)
+            .collect();
+        if !tagged.is_empty() {
+            return Err(tagged.join(", "));
+        }
+        let names: Vec<String> = self.references.drain(..).map(|name| name.name()).collect();
+        if !names.is_empty() {
+            for output in outputs.iter_mut().filter(|output| output.is_by_digest()) {
+                output.set("name", &names.join(","));
+            }
+        }
+        Ok(())
     }
 }
 
