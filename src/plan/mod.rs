@@ -25,6 +25,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use thiserror::Error;
 
+use crate::credentials::kubeconfig::Access;
 use crate::credentials::{KUBECONFIG_FILE, TOKENS_FOLDER};
 use crate::facts::{Engine, Facts, OLDEST_BUILDX};
 use crate::github::workflow::WorkflowRun;
@@ -239,6 +240,21 @@ struct Remarks {
 impl Remarks {
     fn wrong(&mut self, input: &'static str, given: impl AsRef<str>, expected: impl fmt::Display) {
         self.errors.push(InputError::new(input, given, expected));
+    }
+}
+
+/// Looks at what is said of a builder in a cluster, before the cluster is asked for anything.
+///
+/// # Errors
+/// All that is wrong about it.
+pub(crate) fn check_cluster(inputs: &Inputs, place: &Place) -> Result<(), PlanError> {
+    let mut remarks = Remarks::default();
+    let access = Access::assumed("cluster");
+    BuilderPlan::in_cluster(inputs, &access, None, place, &mut remarks);
+    if remarks.errors.is_empty() {
+        Ok(())
+    } else {
+        Err(PlanError::Inputs(remarks.errors))
     }
 }
 

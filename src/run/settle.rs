@@ -12,7 +12,7 @@ use crate::facts::{self, Facts, GivenFacts, cluster};
 use crate::github::workflow::WorkflowRun;
 use crate::inputs::Inputs;
 use crate::inputs::aws::is_account;
-use crate::plan::{Place, Plan};
+use crate::plan::{self, Place, Plan};
 use crate::preflight::Found;
 use crate::proxy;
 
@@ -36,6 +36,9 @@ impl Run {
         given: &GivenFacts,
         place: &Place,
     ) -> Result<Settled, Error> {
+        if inputs.wants_cluster() {
+            plan::check_cluster(inputs, place)?;
+        }
         let asks = inputs.repository.is_some()
             && inputs.registry.is_none()
             && inputs.call.is_none()
@@ -50,7 +53,7 @@ impl Run {
         let (facts, authorization, cluster) = tokio::join!(
             facts::probe(given, &self.env, &self.cancel),
             authorization,
-            self.cluster(inputs, session)
+            self.cluster(inputs, session, given)
         );
         let (mut facts, authorization) = (facts?, authorization?);
         facts.cluster = cluster?;
@@ -91,9 +94,17 @@ impl Run {
     }
 
     /// The way into the cluster, if one is to build.
-    async fn cluster(&self, inputs: &Inputs, session: &Session) -> Result<Option<Access>, Error> {
+    async fn cluster(
+        &self,
+        inputs: &Inputs,
+        session: &Session,
+        given: &GivenFacts,
+    ) -> Result<Option<Access>, Error> {
         if !inputs.wants_cluster() {
             return Ok(None);
+        }
+        if let Some(name) = given.cluster() {
+            return Ok(Some(Access::assumed(name)));
         }
         let found = tokio::select! {
             found = Box::pin(cluster::find(inputs, session, &self.env)) => found,

@@ -137,6 +137,18 @@ impl Access {
         Self::assemble(&request.cluster, None, cluster, user, &terms)
     }
 
+    /// A cluster that nobody has asked, for a plan alone.
+    pub(crate) fn assumed(name: &str) -> Self {
+        Self {
+            config: Kubeconfig::default(),
+            server: format!("https://{name}.invalid"),
+            context: name.to_owned(),
+            namespace: None,
+            restriction: None,
+            warnings: Vec::new(),
+        }
+    }
+
     /// The access of a pod's service account, whose token file is renewed by the kubelet
     /// (<https://kubernetes.io/docs/tasks/run-application/access-api-from-pod/>).
     pub(crate) fn in_cluster(
