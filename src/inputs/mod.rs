@@ -237,7 +237,7 @@ impl Inputs {
             tags: reader.tags(),
             flavor: reader.flavor(),
             repository: reader.text("repository"),
-            registry: reader.text("registry"),
+            registry: reader.registry(),
             registries: reader.items("registries", aws::REGISTRY),
             registry_auth: reader.registry_auth(),
             aws_region: reader.item("aws-region", grammar::REGION),

@@ -13,6 +13,7 @@ use super::registry_auth::{self, Login};
 use super::secret::{self, Secret};
 use super::spec::{self, Kind};
 use super::{Call, Given, InputError, Inputs, grammar, list, platform};
+use crate::image::ImageRef;
 use crate::tags::Tags;
 use crate::tags::flavor::Flavor;
 use crate::tags::labels::Labels;
@@ -192,6 +193,20 @@ impl<'a> Reader<'a> {
     pub(super) fn secrets(&mut self) -> Vec<Secret> {
         let items = self.list("secrets");
         self.keep(secret::secrets(items))
+    }
+
+    /// A host, also as people write it: with a scheme, or a slash behind it.
+    pub(super) fn registry(&mut self) -> Option<String> {
+        let text = self.text("registry")?;
+        let host = registry_auth::lone_host(&text).filter(|host| {
+            let name = format!("{host}/a").parse::<ImageRef>();
+            name.is_ok_and(|name| name.host == *host)
+        });
+        if host.is_none() {
+            let expected = "a registry's host, as `ghcr.io` or `localhost:5000`; a path belongs to `repository`";
+            self.wrong("registry", &text, expected);
+        }
+        host
     }
 
     pub(super) fn registry_auth(&mut self) -> Vec<Login> {

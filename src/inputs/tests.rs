@@ -175,6 +175,16 @@ fn what_buildx_would_refuse_is_refused_with_what_it_takes() {
             "`../src` given, expected `name=context`",
         ),
         (
+            "a registry with a path",
+            ("registry", "ghcr.io/octo"),
+            "`ghcr.io/octo` given, expected a registry's host, as `ghcr.io`",
+        ),
+        (
+            "a registry that no name can begin with",
+            ("registry", "registry"),
+            "`registry` given, expected a registry's host",
+        ),
+        (
             "two methods",
             ("call", "check,outline"),
             "expected `check`, `outline` or `targets`",

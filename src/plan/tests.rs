@@ -230,6 +230,24 @@ fn names_come_from_repository_and_tags_or_from_full_references() {
             &["localhost:5000/app:1"],
         ),
         (
+            "a registry as people write it",
+            &[
+                ("registry", "https://ghcr.io/"),
+                ("repository", "octo/app"),
+                ("tags", "1"),
+            ],
+            &["ghcr.io/octo/app:1"],
+        ),
+        (
+            "Docker Hub under its older name",
+            &[
+                ("registry", "https://index.docker.io/v1/"),
+                ("repository", "octo/app"),
+                ("tags", "1"),
+            ],
+            &["docker.io/octo/app:1"],
+        ),
+        (
             "a full reference beside plain tags",
             &[
                 ("registry", "r.example"),
