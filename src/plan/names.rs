@@ -214,7 +214,9 @@ fn images(inputs: &Inputs, own_registry: Option<&str>, remarks: &mut Remarks) ->
     let registry = inputs.registry.as_deref().or(own_registry);
     match (inputs.repository.as_deref(), registry) {
         (Some(repository), Some(registry)) => {
-            let name = format!("{registry}/{repository}");
+            const EXPECTED: &str = "a path in the registry without host and tag, as `team/app`";
+            // As docker/metadata-action does it: GitHub's names of repositories may have capitals.
+            let name = format!("{registry}/{}", repository.to_lowercase());
             match name.parse::<ImageRef>() {
                 Ok(parsed)
                     if parsed.tag.is_none()
@@ -224,11 +226,10 @@ fn images(inputs: &Inputs, own_registry: Option<&str>, remarks: &mut Remarks) ->
                 {
                     return vec![name];
                 }
-                _ => remarks.wrong(
-                    "repository",
-                    repository,
-                    "a path in the registry without host and tag, as `team/app`",
-                ),
+                Ok(_) => remarks.wrong("repository", repository, EXPECTED),
+                Err(error) => {
+                    remarks.wrong("repository", repository, format!("{EXPECTED} ({error})"));
+                }
             }
         }
         (None, _) => {

@@ -230,6 +230,15 @@ fn names_come_from_repository_and_tags_or_from_full_references() {
             &["localhost:5000/app:1"],
         ),
         (
+            "a repository as GitHub spells it",
+            &[
+                ("registry", "ghcr.io"),
+                ("repository", "Octo/App"),
+                ("tags", "V1"),
+            ],
+            &["ghcr.io/octo/app:V1"],
+        ),
+        (
             "a registry as people write it",
             &[
                 ("registry", "https://ghcr.io/"),
@@ -298,6 +307,17 @@ fn conflicts_are_refused_by_name_and_together() {
                 ("tags", "x"),
             ],
             &["input `repository`: `a:1` given"],
+        ),
+        (
+            "a repository that is none",
+            &[
+                ("registry", "r.example"),
+                ("repository", "a//b"),
+                ("tags", "x"),
+            ],
+            &[
+                "input `repository`: `a//b` given, expected a path in the registry without host and tag, as `team/app` (`r.example/a//b` is not an image reference: ",
+            ],
         ),
         (
             "a registry without repository",
