@@ -10,7 +10,7 @@ use super::attributes;
 
 /// A rule for the items of one input.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Rule {
+pub(crate) struct Rule {
     pub holds: fn(&str) -> bool,
     pub expected: &'static str,
 }
@@ -25,7 +25,7 @@ pub(super) const ENTITLEMENT: Rule = Rule {
     expected: "one of `network.host`, `security.insecure`, `device[=name]`, `buildx.local.delete`",
 };
 
-pub(super) const ANNOTATION: Rule = Rule {
+pub(crate) const ANNOTATION: Rule = Rule {
     holds: is_annotation,
     expected: "`[type[platform]:]name=value`, the type one of `manifest`, `index`, `manifest-descriptor`, `index-descriptor`",
 };

@@ -4,6 +4,7 @@ use super::Remarks;
 use crate::facts::Facts;
 use crate::github::workflow::WorkflowRun;
 use crate::image::{ImageRef, Registry};
+use crate::inputs::grammar::ANNOTATION;
 use crate::inputs::output_spec::OutputSpec;
 use crate::inputs::{InputError, Inputs};
 use crate::tags::event::{GithubValues, Settings, WorkflowRun as Event};
@@ -172,7 +173,13 @@ fn annotations(
     }
     let given = run.and_then(|run| run.annotation_levels.as_deref());
     match labels::levels(given.unwrap_or_default()) {
-        Ok(levels) => labels::at_levels(&rendered, &levels),
+        Ok(levels) => {
+            let lines = labels::at_levels(&rendered, &levels);
+            for line in lines.iter().filter(|line| !(ANNOTATION.holds)(line)) {
+                remarks.wrong("annotations", line, ANNOTATION.expected);
+            }
+            lines
+        }
         Err(error) => {
             let error = InputError::caused("annotations", &error, None);
             remarks.errors.push(error);

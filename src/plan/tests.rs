@@ -510,6 +510,28 @@ fn annotations_stand_as_given_or_at_the_levels_that_the_variable_names() {
         let revision = format!("{level}:org.opencontainers.image.revision=0123abc");
         assert!(auto.contains(&revision), "{auto:?}");
     }
+    let levelled = annotations("auto\nindex:team=a\nmanifest[linux/amd64]:b=x:y\nc=x:y");
+    assert_eq!(levelled.len(), 20, "{levelled:?}");
+    for line in [
+        "index:team=a",
+        "manifest[linux/amd64]:b=x:y",
+        "manifest:c=x:y",
+        "index:c=x:y",
+    ] {
+        assert!(levelled.contains(&line.to_owned()), "{levelled:?}");
+    }
+    let wrong = [
+        ("tags", "r.example/a:1"),
+        ("annotations", "auto\nlayer:team=a"),
+    ];
+    let errors = refusals(&wrong);
+    assert_eq!(errors.len(), 1, "{errors:?}");
+    assert!(
+        errors[0].starts_with(
+            "input `annotations`: `layer:team=a` given, expected `[type[platform]:]name=value`"
+        ),
+        "{errors:?}"
+    );
 }
 
 #[test]
