@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use super::kubernetes::{self, KubernetesPlan};
-use super::{Place, Remarks, buildkitd};
+use super::{Place, Remarks, buildkitd, ignored};
 use crate::credentials::kubeconfig::Access;
 use crate::facts::{Engine, ImageStore};
 use crate::github::workflow::WorkflowRun;
@@ -153,24 +153,7 @@ impl BuilderPlan {
             _ => Driver::DockerContainer,
         };
         let own_daemon = driver == Driver::DockerContainer;
-        let given = [
-            ("buildkitd-flags", inputs.buildkitd_flags.is_some()),
-            (
-                "buildkitd-config-inline",
-                inputs.buildkitd_config_inline.is_some(),
-            ),
-        ];
-        for (name, _) in given.iter().filter(|(_, given)| *given && !own_daemon) {
-            remarks.notices.push(format!(
-                "`{name}` is ignored by `docker`, whose BuildKit is the Engine's own"
-            ));
-        }
-        if !inputs.append.is_empty() {
-            remarks.notices.push(format!(
-                "`append` is ignored by `{}`: further nodes are a Kubernetes builder's",
-                driver.name()
-            ));
-        }
+        remarks.notices.extend(ignored::here(inputs, driver));
         let flags = inputs.buildkitd_flags.as_deref().unwrap_or(BUILDKITD_FLAGS);
         let config = buildkitd::given(inputs, remarks);
         Self {
@@ -205,6 +188,7 @@ impl BuilderPlan {
             Driver::Kubernetes,
             remarks,
         );
+        remarks.notices.extend(ignored::in_cluster(inputs));
         let kubernetes = KubernetesPlan::new(inputs, given, access, run, place, remarks);
         let config = inputs.buildkitd_config_inline.as_ref();
         Self {

@@ -280,6 +280,40 @@ fn a_builder_of_its_own_takes_the_daemons_settings() {
 }
 
 #[test]
+fn what_another_builder_would_need_is_said_to_be_ignored() {
+    let tag = ("tags", "r.example/a:1");
+    let cluster = ("eks-cluster", "builders");
+    for (pairs, expected) in [
+        (
+            &[tag, ("driver", "docker"), ("builder", "x")][..],
+            &["`builder` is ignored by `docker`: it names a Kubernetes builder"][..],
+        ),
+        (
+            &[tag, ("driver", "docker-container"), cluster],
+            &["`eks-cluster` is ignored by `docker-container`: no cluster builds"],
+        ),
+        (
+            &[
+                tag,
+                ("driver", "local"),
+                cluster,
+                ("kubeconfig", "x"),
+                ("builder", "x"),
+            ],
+            &[
+                "`builder` is ignored by `docker`: it names a Kubernetes builder",
+                "`eks-cluster` is ignored by `docker`: no cluster builds",
+                "`kubeconfig` is ignored by `docker`: no cluster builds",
+            ],
+        ),
+        // Where a cluster was wanted, another builder stands in for it and says so.
+        (&[tag, cluster], &[]),
+    ] {
+        assert_eq!(plan(pairs).notices, expected, "{pairs:?}");
+    }
+}
+
+#[test]
 fn a_secret_given_twice_is_said() {
     let plan = plan(&[
         ("tags", "r.example/a:1"),

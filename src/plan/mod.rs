@@ -11,6 +11,7 @@ mod cache;
 mod context;
 mod export;
 mod handed_on;
+mod ignored;
 mod kubernetes;
 mod logins;
 mod names;

@@ -742,6 +742,15 @@ fn an_option_that_is_misspelled_or_of_another_driver_is_said() {
 }
 
 #[test]
+fn of_two_ways_into_a_cluster_the_kubeconfig_wins() {
+    let plan = in_cluster(&[("kubeconfig", KUBECONFIG), ("eks-cluster", "c")]).unwrap();
+    assert_eq!(
+        plan.notices,
+        ["`eks-cluster` is ignored beside `kubeconfig`, which leads into the cluster"]
+    );
+}
+
+#[test]
 fn each_architecture_has_a_node_of_its_own_kind() {
     let shape = |pairs: Pairs<'_>| -> Vec<String> {
         let plan = in_cluster(pairs).unwrap();
