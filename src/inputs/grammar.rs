@@ -66,11 +66,19 @@ pub(crate) fn is_dns_label(text: &str) -> bool {
             .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
 }
 
+/// Words and a number, as `us-gov-west-1`; a letter behind it would be an availability zone
+/// (<https://docs.aws.amazon.com/global-infrastructure/latest/regions/aws-regions.html>).
 fn is_region(text: &str) -> bool {
+    let parts: Vec<&str> = text.split('-').collect();
+    let [words @ .., number] = parts.as_slice() else {
+        return false;
+    };
+    let is_word = |word: &&str| word.len() > 1 && word.bytes().all(|b| b.is_ascii_lowercase());
     text.len() <= 32
-        && text
-            .bytes()
-            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
+        && words.len() > 1
+        && words.iter().all(is_word)
+        && (1..=2).contains(&number.len())
+        && number.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 fn is_add_host(text: &str) -> bool {
@@ -181,6 +189,36 @@ mod tests {
         for text in refused {
             assert!(!(rule.holds)(text), "{text}: {}", rule.expected);
         }
+    }
+
+    /// <https://docs.aws.amazon.com/global-infrastructure/latest/regions/aws-regions.html>
+    #[test]
+    fn regions_end_with_a_number() {
+        check(
+            REGION,
+            &[
+                "eu-west-1",
+                "us-gov-west-1",
+                "us-iso-east-1",
+                "us-isob-east-1",
+                "mx-central-1",
+                "ap-southeast-7",
+                "cn-northwest-1",
+                "eusc-de-east-1",
+            ],
+            &[
+                "eu-west1",
+                "eu-west-1a",
+                "eu-west",
+                "west-1",
+                "eu--west-1",
+                "EU-WEST-1",
+                "eu-west-",
+                "eu-west-1-",
+                "eu_west_1",
+                "1-2-3",
+            ],
+        );
     }
 
     #[test]
