@@ -38,6 +38,21 @@ pub(super) const NAMED_CONTEXT: Rule = Rule {
     expected: "`name=context`, as `src=../src` or `base=docker-image://alpine:3.20`",
 };
 
+pub(super) const CACHE_FROM: Rule = Rule {
+    holds: |text| has_type(text, &["registry", "gha", "local", "s3", "azblob"]),
+    expected: "a type of cache, one of `registry`, `gha`, `local`, `s3`, `azblob`",
+};
+
+pub(super) const CACHE_TO: Rule = Rule {
+    holds: |text| {
+        has_type(
+            text,
+            &["registry", "inline", "gha", "local", "s3", "azblob"],
+        )
+    },
+    expected: "a type of cache, one of `registry`, `inline`, `gha`, `local`, `s3`, `azblob`",
+};
+
 pub(super) const ULIMIT: Rule = Rule {
     holds: is_ulimit,
     expected: "`type=soft[:hard]`, as `nofile=1024:2048`, soft not above hard, -1 for unlimited",
@@ -52,6 +67,19 @@ pub(super) const SHM_SIZE: Rule = Rule {
     holds: is_size,
     expected: "a number of bytes, or one with a unit, as `2g` or `512m`",
 };
+
+/// Whether the type that the attributes name is one of these, which BuildKit knows
+/// (<https://docs.docker.com/build/cache/backends/>). Attributes without type are not looked at.
+fn has_type(text: &str, known: &[&str]) -> bool {
+    let fields = attributes::split(text).unwrap_or_default();
+    let types = fields
+        .iter()
+        .filter_map(|field| field.split_once('='))
+        .filter(|(name, _)| name.trim().eq_ignore_ascii_case("type"));
+    types
+        .map(|(_, kind)| kind.trim())
+        .all(|kind| known.contains(&kind))
+}
 
 /// What a Kubernetes namespace is called.
 pub(crate) const NAMESPACE: &str = "a namespace's name, as `buildx`";

@@ -300,8 +300,8 @@ impl Inputs {
             ),
             cache_ref: reader.text("cache-ref"),
             cache_mode: reader.choice("cache-mode", &[Some(CacheMode::Min), Some(CacheMode::Max)]),
-            cache_from: reader.list("cache-from"),
-            cache_to: reader.list("cache-to"),
+            cache_from: reader.items("cache-from", grammar::CACHE_FROM),
+            cache_to: reader.items("cache-to", grammar::CACHE_TO),
             compression: reader.choice(
                 "compression",
                 &[

@@ -185,6 +185,16 @@ fn what_buildx_would_refuse_is_refused_with_what_it_takes() {
             "`registry` given, expected a registry's host",
         ),
         (
+            "a cache of no kind",
+            ("cache-to", "type=inline\ntype=regstry,ref=a"),
+            "`type=regstry,ref=a` given, expected a type of cache, one of `registry`, `inline`, `gha`, `local`, `s3`, `azblob`",
+        ),
+        (
+            "a cache that nothing is read from",
+            ("cache-from", "a/b:cache\ntype=ghaa"),
+            "`type=ghaa` given, expected a type of cache, one of `registry`, `gha`, `local`, `s3`, `azblob`",
+        ),
+        (
             "two methods",
             ("call", "check,outline"),
             "expected `check`, `outline` or `targets`",
@@ -263,6 +273,14 @@ fn everything_secret_is_masked_also_where_it_can_not_be_read() {
     assert_eq!(masked("secrets", "A=b\n\"C=d\n\ne\""), "b|d\n\ne");
     assert_eq!(masked("secrets", "\"A=b\nc"), "\"A=b\nc");
     assert_eq!(masked("target", "abc"), "");
+}
+
+#[test]
+fn caches_are_taken_as_buildx_takes_them() {
+    let caches = "type=registry,ref=a\n\"Type=local\",src=x\nuser/app:cache\ntype=gha,scope=a";
+    let inputs = parse([("cache-from", caches), ("cache-to", "type=s3,bucket=b")]).unwrap();
+    assert_eq!(inputs.cache_from.len(), 4);
+    assert_eq!(inputs.cache_to, ["type=s3,bucket=b"]);
 }
 
 #[test]
