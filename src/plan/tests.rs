@@ -171,6 +171,22 @@ fn outputs_follow_push_load_and_compression() {
             &["type=registry,compression=uncompressed"],
         ),
         (
+            "an output of the user's gets the level, with gzip where it names nothing",
+            &[
+                TAG,
+                ("compression-level", "9"),
+                (
+                    "outputs",
+                    "type=image,push=true\ntype=image,compression=zstd\ntype=image,compression-level=1",
+                ),
+            ],
+            &[
+                "type=image,push=true,compression-level=9",
+                "type=image,compression=zstd,compression-level=9",
+                "type=image,compression-level=1",
+            ],
+        ),
+        (
             "BuildKit in a container stores nothing",
             &[TAG, container],
             &[&format!("{PUSHED},store=false")],
@@ -355,6 +371,18 @@ fn conflicts_are_refused_by_name_and_together() {
                 ("compression-level", "1"),
             ],
             &["input `compression-level`: `1` given, expected nothing"],
+        ),
+        (
+            "a level that gzip does not have",
+            &[
+                ("tags", "r.example/a:1"),
+                ("compression-level", "15"),
+                (
+                    "outputs",
+                    "type=image,push=true\ntype=image,compression=zstd",
+                ),
+            ],
+            &["input `compression-level`: `15` given, expected a level from 0 to 9"],
         ),
         (
             "an unknown driver option",
