@@ -1,6 +1,4 @@
-//! Builders on this machine: the docker-container driver's boot and removal, and platforms.
-
-use std::time::Duration;
+//! Builders on this machine: the docker-container driver's boot, and platforms.
 
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
@@ -121,22 +119,6 @@ fn platforms(printed: &str) -> Vec<String> {
         .map(|platform| platform.trim().trim_end_matches('*').to_owned())
         .filter(|platform| !platform.is_empty())
         .collect()
-}
-
-/// Removes the builder with its container and volume.
-pub(crate) async fn remove(name: &str, tool: &Tool, patience: Duration) {
-    // Runs even after a cancellation: what we made does not stay behind.
-    let never = CancellationToken::new();
-    let command = tool.command(&["rm", "--force", name]);
-    // Out of patience it is dropped, which kills it: a second grace would be too long.
-    match tokio::time::timeout(patience, command.output(&never)).await {
-        Ok(Ok(_)) => {}
-        Ok(Err(error)) => tracing::warn!("could not remove the builder `{name}`: {error}"),
-        Err(_) => tracing::warn!(
-            "could not remove the builder `{name}` within {} s",
-            patience.as_secs()
-        ),
-    }
 }
 
 /// What to do about a builder that does not boot, from BuildKit's or the Engine's words.

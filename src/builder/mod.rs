@@ -6,24 +6,27 @@
 
 pub(crate) mod kubernetes;
 mod local;
+mod removal;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-pub(crate) use local::remove;
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 
+use crate::facts::Address;
 use crate::plan::{BUILDER_PREFIX, BuilderPlan, Driver};
 use crate::process::{Command, ProcessError};
 use crate::timings::{Recorder, Stage, Traffic};
 pub(crate) use kubernetes::KubernetesError;
 use kubernetes::Running;
+use removal::Creation;
+pub(crate) use removal::RemovalError;
 
 /// How long removing a builder may take: its disk may be large.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The same in a run that was cancelled, which has 7 s for everything.
 const CANCELLED_PATIENCE: Duration = Duration::from_secs(2);
@@ -41,8 +44,8 @@ pub(crate) struct Builder {
 enum Kind {
     /// The Engine's own BuildKit.
     Engine,
-    /// A container beside the Engine.
-    Container,
+    /// A container beside the Engine of this address.
+    Container(Address),
     /// Pods in a cluster.
     Cluster(Box<Running>),
 }
@@ -60,6 +63,14 @@ impl Tool {
         let mut command = Command::new(&self.program).args(args.iter().copied());
         command.env = self.env.clone();
         command
+    }
+
+    /// Removes buildx's note of a builder, by which a run knows that there is one to remove.
+    fn forget(&self, name: &str) {
+        if let Some(folder) = self.env.get("BUILDX_CONFIG") {
+            // Goes with the run's folder in any case.
+            let _ = std::fs::remove_file(Path::new(folder).join("instances").join(name));
+        }
     }
 }
 
@@ -134,7 +145,7 @@ pub(crate) fn is_ours(name: &str) -> bool {
 pub(crate) async fn start(
     plan: &BuilderPlan,
     platforms: &[String],
-    tool: Tool,
+    (tool, engine): (Tool, Option<&Address>),
     recorder: &mut Recorder,
     stop: &CancellationToken,
     cancel: &CancellationToken,
@@ -144,7 +155,9 @@ pub(crate) async fn start(
             let running = Box::pin(kubernetes::start(plan, kubernetes, &tool, stop)).await?;
             Kind::Cluster(Box::new(running))
         }
-        (None, Driver::DockerContainer) => Kind::Container,
+        (None, Driver::DockerContainer) => {
+            Kind::Container(engine.cloned().unwrap_or_else(Address::usual))
+        }
         (None, _) => Kind::Engine,
     };
     let builder = Builder {
@@ -153,7 +166,7 @@ pub(crate) async fn start(
         tool,
     };
     let ready = async {
-        if matches!(builder.kind, Kind::Container) {
+        if matches!(builder.kind, Kind::Container(_)) {
             local::boot(plan, &builder.tool, recorder, stop).await?;
         }
         local::check_platforms(plan, platforms, &builder.tool, stop).await
@@ -161,10 +174,23 @@ pub(crate) async fn start(
     match ready.await {
         Ok(()) => Ok(builder),
         Err(error) => {
-            builder.stop(cancel).await;
+            let creation = if error.is_cancelled() {
+                Creation::CutOff
+            } else {
+                Creation::Over
+            };
+            builder.remove(creation, cancel).await;
             Err(error)
         }
     }
+}
+
+/// Removes the builder in a container that a killed run left; whether there was anything of it.
+///
+/// # Errors
+/// When the Engine does not do it, or not in time.
+pub(crate) async fn remove_container(name: &str, engine: &Address) -> Result<bool, RemovalError> {
+    removal::remove(name, engine, Creation::Over, PATIENCE).await
 }
 
 /// Removes what a killed run left in the cluster that its kubeconfig names.
@@ -179,6 +205,10 @@ impl Builder {
     /// Removes the builder if it is ours. A failure is a warning: it must not hide how the build
     /// ended.
     pub(crate) async fn stop(&self, cancel: &CancellationToken) {
+        self.remove(Creation::Over, cancel).await;
+    }
+
+    async fn remove(&self, creation: Creation, cancel: &CancellationToken) {
         let patience = if cancel.is_cancelled() {
             CANCELLED_PATIENCE
         } else {
@@ -186,7 +216,16 @@ impl Builder {
         };
         match &self.kind {
             Kind::Engine => {}
-            Kind::Container => remove(&self.name, &self.tool, patience).await,
+            Kind::Container(engine) => {
+                match removal::remove(&self.name, engine, creation, patience).await {
+                    // After a creation that was cut off the post step looks once more.
+                    Ok(_) if creation == Creation::Over => self.tool.forget(&self.name),
+                    Ok(_) => {}
+                    Err(error) => {
+                        tracing::warn!("could not remove the builder `{}`: {error}", self.name);
+                    }
+                }
+            }
             Kind::Cluster(running) => running.stop(&self.name, &self.tool).await,
         }
     }
@@ -195,7 +234,7 @@ impl Builder {
     pub(crate) fn stages(&self) -> &[Stage] {
         match &self.kind {
             Kind::Cluster(running) => &running.stages,
-            Kind::Engine | Kind::Container => &[],
+            Kind::Engine | Kind::Container(_) => &[],
         }
     }
 
@@ -203,7 +242,7 @@ impl Builder {
     pub(crate) async fn lost(&self) -> BuilderError {
         match &self.kind {
             Kind::Cluster(running) => running.lost(&self.name).await.into(),
-            Kind::Engine | Kind::Container => std::future::pending().await,
+            Kind::Engine | Kind::Container(_) => std::future::pending().await,
         }
     }
 
@@ -211,7 +250,7 @@ impl Builder {
     pub(crate) async fn after_disconnection(&self) -> Option<BuilderError> {
         match &self.kind {
             Kind::Cluster(running) => Some(running.after_disconnection(&self.name).await.into()),
-            Kind::Engine | Kind::Container => None,
+            Kind::Engine | Kind::Container(_) => None,
         }
     }
 
@@ -219,7 +258,7 @@ impl Builder {
     pub(crate) fn traffic(&self) -> Option<Traffic> {
         match &self.kind {
             Kind::Cluster(running) => running.traffic(),
-            Kind::Engine | Kind::Container => None,
+            Kind::Engine | Kind::Container(_) => None,
         }
     }
 }

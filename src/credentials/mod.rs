@@ -148,6 +148,12 @@ impl Credentials {
                 "DOCKER_CONFIG".to_owned(),
                 folder.join("docker").into_os_string(),
             ),
+            // Usually the folder beside Docker's configuration; a variable of the user's must not make it another one, where
+            // builders of ours would be noted for ever.
+            (
+                "BUILDX_CONFIG".to_owned(),
+                folder.join("docker/buildx").into_os_string(),
+            ),
             ("PATH".to_owned(), path.into()),
             (
                 TOKENS_VARIABLE.to_owned(),

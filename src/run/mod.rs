@@ -134,9 +134,7 @@ impl Run {
         if let Err(error) = &written {
             tracing::warn!("{error}");
         }
-        if post::has_to_remove(&outcome.plan, &place, &self.env) {
-            let _ = folder.keep();
-        }
+        post::leave(folder, &outcome.plan, &place, &self.env);
         if inputs.comment {
             let markdown = report::summary(&outcome, history::LONGEST_COMMENT);
             Box::pin(history::comment(workflow.as_ref(), &leg, &markdown)).await;

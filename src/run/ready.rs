@@ -41,7 +41,7 @@ impl Run {
         let start = builder::start(
             &settled.plan.builder,
             &image.platforms,
-            tool.clone(),
+            (tool.clone(), settled.facts.engine_address()),
             recorder,
             &boot,
             &self.cancel,

@@ -59,6 +59,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         &[
             "build::rawjson",
             "credentials",
+            "facts",
             "log",
             "plan",
             "process",

@@ -52,6 +52,7 @@ mod release;
 mod report;
 mod retry;
 mod runner;
+mod running;
 mod secrets;
 mod session;
 mod sts;
