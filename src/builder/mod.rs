@@ -28,7 +28,8 @@ pub(crate) use removal::RemovalError;
 /// How long removing a builder may take: its disk may be large.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The same in a run that was cancelled, which has 7 s for everything.
+/// The same in a run that was cancelled, which has 7 s for everything, 4 of which a stubborn build may take. The Engine goes on
+/// with what it was asked for, and the post step looks again.
 const CANCELLED_PATIENCE: Duration = Duration::from_secs(2);
 
 /// A builder that is ready.

@@ -61,7 +61,9 @@ pub(super) async fn remove(
 ) -> Result<bool, RemovalError> {
     let removed = async {
         let docker = address.client().await.map_err(RemovalError::Client)?;
-        remove_all(&docker.with_timeout(patience), name, creation).await
+        // Whole seconds, and later than ours: the client gives up by itself, too.
+        let docker = docker.with_timeout(patience * 2);
+        remove_all(&docker, name, creation).await
     };
     let in_time = timeout(patience, Box::pin(removed)).await;
     in_time.unwrap_or(Err(RemovalError::Late(patience)))
