@@ -20,12 +20,20 @@ impl fmt::Debug for Env {
     }
 }
 
+/// What an agent on this machine wants to see before it hands out credentials
+/// (<https://docs.aws.amazon.com/sdkref/latest/guide/feature-container-credentials.html>).
+pub(crate) const CONTAINER_TOKEN: &str = "AWS_CONTAINER_AUTHORIZATION_TOKEN";
+
+/// Names a file with the same, which counts first.
+pub(crate) const CONTAINER_TOKEN_FILE: &str = "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE";
+
 /// Secrets that AWS and the runner put into the environment. Other variables of theirs are not secret:
 /// regions, endpoints, names of files.
 pub(crate) const SECRETS: &[&str] = &[
     "AWS_ACCESS_KEY_ID",
     "AWS_SECRET_ACCESS_KEY",
     "AWS_SESSION_TOKEN",
+    CONTAINER_TOKEN,
     "ACTIONS_ID_TOKEN_REQUEST_TOKEN",
     "ACTIONS_RUNTIME_TOKEN",
 ];

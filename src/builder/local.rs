@@ -3,10 +3,10 @@
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
-use super::{BuilderError, Tool};
+use super::{BuilderError, Tool, again};
 use crate::build::rawjson::{self, Line};
 use crate::plan::BuilderPlan;
-use crate::process::{Event, ProcessError};
+use crate::process::{Command, Event, ProcessError};
 use crate::timings::Recorder;
 
 /// Creates the builder and waits until its BuildKit answers.
@@ -44,14 +44,28 @@ pub(super) async fn boot(
         args.extend(["--config", config]);
     }
     args.push("--bootstrap");
-    let failed = |source| BuilderError::Boot {
-        name: plan.name.clone(),
-        source,
-    };
     let mut command = tool.command(&args);
     command
         .env
         .insert("BUILDKIT_PROGRESS".to_owned(), "rawjson".into());
+    let mut retries = Vec::new();
+    let created = again::create(&plan.name, tool, &mut retries, cancel, async || {
+        // buildx refuses to make one that it knows; its container, if there is one, it takes over.
+        tool.forget(&plan.name);
+        run(&command, recorder, cancel).await
+    });
+    let created = created.await;
+    for retry in retries {
+        recorder.retried(retry);
+    }
+    created
+}
+
+async fn run(
+    command: &Command,
+    recorder: &mut Recorder,
+    cancel: &CancellationToken,
+) -> Result<(), ProcessError> {
     let mut stderr = String::new();
     let booted = command.stream(cancel, |event| {
         let Event::Stderr(line) = event else {
@@ -65,15 +79,15 @@ pub(super) async fn boot(
             }
         }
     });
-    let status = booted.await.map_err(failed)?;
+    let status = booted.await?;
     if status.success() {
         return Ok(());
     }
-    Err(failed(ProcessError::Failed {
+    Err(ProcessError::Failed {
         command: command.to_string(),
         status,
         stderr,
-    }))
+    })
 }
 
 /// Compares the platforms asked for with what the builder offers. Its own platform needs no

@@ -4,6 +4,7 @@
 //! docker-container builder is created and booted here, so that its time and its failure are its
 //! own and not the build's; so is one in a cluster.
 
+mod again;
 pub(crate) mod kubernetes;
 mod local;
 mod removal;
@@ -20,6 +21,7 @@ use crate::facts::Address;
 use crate::plan::{BUILDER_PREFIX, BuilderPlan, Driver};
 use crate::process::{Command, ProcessError};
 use crate::timings::{Recorder, Stage, Traffic};
+pub(crate) use again::{waits, words};
 pub(crate) use kubernetes::KubernetesError;
 use kubernetes::Running;
 use removal::Creation;
@@ -57,6 +59,8 @@ pub(crate) struct Tool {
     pub program: PathBuf,
     /// Variables that every call gets.
     pub env: BTreeMap<String, OsString>,
+    /// How often a builder is created anew where what kept it from booting passes.
+    pub retries: usize,
 }
 
 impl Tool {

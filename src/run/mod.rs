@@ -200,6 +200,7 @@ impl Run {
         let mut tool = Tool {
             program: image.program(),
             env: credentials.env.clone(),
+            retries: plan.retries,
         };
         tool.env.extend(self.handed_on(plan, session).await?);
         tool.env.extend(settled.facts.engine_variables());

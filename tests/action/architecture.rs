@@ -15,6 +15,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     // Which variables a child is not to have.
     ("process", &["env"]),
     ("build::rawjson", &[]),
+    // What words mean that registries and BuildKit use.
+    ("build::catalogue", &["image"]),
     ("github", &["env"]),
     ("log", &["env", "github"]),
     ("folder", &["env"]),
@@ -57,6 +59,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     (
         "builder",
         &[
+            "build::catalogue",
             "build::rawjson",
             "credentials",
             "facts",
