@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
+use jiff::Timestamp;
 use rustix::process::Pid;
 use tempfile::TempDir;
 
@@ -76,7 +77,25 @@ pub(crate) fn recorded(case: &str) -> String {
         "push-forbidden" => "answers/buildx-0.29.1-push-forbidden.tsv".to_owned(),
         other => format!("rawjson/buildx-0.29.1-engine-28.5.2-{other}.tsv"),
     };
-    fs::read_to_string(fixture(&name)).expect(&name)
+    today(&fs::read_to_string(fixture(&name)).expect(&name))
+}
+
+/// The stream as if it came now: timestamps of another day would count as missing.
+fn today(stream: &str) -> String {
+    // All are in UTC, as `2026-11-23T18:41:00.123456789Z`.
+    let timestamps = |text: &str| text.ends_with('Z').then(|| text.parse::<Timestamp>().ok());
+    let mut shift = None;
+    let words = stream
+        .split('"')
+        .map(|word| match timestamps(word).flatten() {
+            Some(at) => {
+                let now = Timestamp::now();
+                let shift = *shift.get_or_insert_with(|| now.duration_since(at));
+                format!("{:.9}", at + shift)
+            }
+            None => word.to_owned(),
+        });
+    words.collect::<Vec<_>>().join("\"")
 }
 
 /// A step that is about to run.
