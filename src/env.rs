@@ -38,8 +38,11 @@ pub(crate) const SECRETS: &[&str] = &[
     "ACTIONS_RUNTIME_TOKEN",
 ];
 
+/// What the user gave as `NO_PROXY`, where ours says the same in other words. Empty where nothing was given.
+pub(crate) const GIVEN_NO_PROXY: &str = "FAST_ECR_PUSH_NO_PROXY";
+
 /// The names of variables that no child gets, unless it is given them by name: the action's inputs,
-/// and [`SECRETS`]. Whoever runs as the same user can read a child's environment.
+/// [`SECRETS`] and what is our own. Whoever runs as the same user can read a child's environment.
 #[expect(
     clippy::disallowed_methods,
     reason = "beside the snapshot the one place that reads the process environment"
@@ -49,9 +52,19 @@ pub(crate) fn withheld() -> Vec<OsString> {
         .map(|(name, _)| name)
         .filter(|name| {
             name.as_encoded_bytes().starts_with(b"INPUT_")
+                || name == GIVEN_NO_PROXY
                 || SECRETS.iter().any(|secret| name == secret)
         })
         .collect()
+}
+
+/// What a child gets as it was given to us.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "beside the snapshot the one place that reads the process environment"
+)]
+pub(crate) fn restored() -> Option<(&'static str, OsString)> {
+    Some(("NO_PROXY", std::env::var_os(GIVEN_NO_PROXY)?))
 }
 
 impl Env {
@@ -83,6 +96,11 @@ impl Env {
             .get(name)
             .map(String::as_str)
             .filter(|value| !value.is_empty())
+    }
+
+    /// Whether the variable is there, empty or not.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.0.contains_key(name)
     }
 
     /// Whether the variable is `true`, as the runner writes its switches.

@@ -14,6 +14,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use secrecy::SecretString;
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 
@@ -61,6 +62,8 @@ pub(crate) struct Tool {
     pub env: BTreeMap<String, OsString>,
     /// How often a builder is created anew where what kept it from booting passes.
     pub retries: usize,
+    /// Driver options that must not stand on a command line.
+    pub secret_options: Vec<(String, SecretString)>,
 }
 
 impl Tool {
@@ -72,10 +75,14 @@ impl Tool {
 
     /// Removes buildx's note of a builder, by which a run knows that there is one to remove.
     fn forget(&self, name: &str) {
-        if let Some(folder) = self.env.get("BUILDX_CONFIG") {
-            // Goes with the run's folder in any case.
-            let _ = std::fs::remove_file(Path::new(folder).join("instances").join(name));
-        }
+        // Goes with the run's folder in any case.
+        let _ = std::fs::remove_file(self.note(name));
+    }
+
+    /// Where buildx notes a builder.
+    fn note(&self, name: &str) -> PathBuf {
+        let folder = self.env.get("BUILDX_CONFIG").map(PathBuf::from);
+        folder.unwrap_or_default().join("instances").join(name)
     }
 }
 

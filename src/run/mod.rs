@@ -35,6 +35,7 @@ use crate::mounts::{self, Mounts};
 use crate::owner;
 use crate::plan::Place;
 use crate::post;
+use crate::proxy;
 use crate::push;
 use crate::report::{self, Around, Built, Outcome};
 use crate::timings::{Phase, Recorder, Stage};
@@ -158,7 +159,7 @@ impl Run {
             })?;
             given.set(name, text);
         }
-        for secret in given.to_mask() {
+        for secret in given.to_mask().into_iter().chain(proxy::secrets(&self.env)) {
             self.mask(secret.expose_secret());
         }
         Inputs::parse(&given).map_err(Error::Inputs)
@@ -201,6 +202,7 @@ impl Run {
             program: image.program(),
             env: credentials.env.clone(),
             retries: plan.retries,
+            secret_options: proxy::secret_options(plan, &self.env),
         };
         tool.env.extend(self.handed_on(plan, session).await?);
         tool.env.extend(settled.facts.engine_variables());

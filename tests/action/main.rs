@@ -46,6 +46,8 @@ mod inputs;
 mod network;
 mod plan;
 mod preflight;
+mod proxies;
+mod proxy;
 mod ran;
 mod registries;
 mod release;

@@ -31,6 +31,8 @@ pub(crate) struct Ran {
     /// The files that `buildx create` got.
     pub buildkitd_config: String,
     pub certificates: String,
+    /// What buildx knew of the builder that it booted.
+    pub booted: String,
     /// From the call of `finish` to the end.
     pub took: Duration,
     /// Everything that the step wrote anywhere, as it was: the place to look for secrets.
@@ -73,6 +75,7 @@ impl Ran {
             build_environment: stable(&text("buildx/environment")),
             buildkitd_config: text("buildx/buildkitd.toml"),
             certificates: text("buildx/certificates.pem"),
+            booted: text("buildx/booted"),
             took,
             everything,
         }
