@@ -74,11 +74,11 @@ use run::Run;
 fn main() -> ExitCode {
     let started = Timestamp::now();
     let env = mounts::translated(Env::from_process());
-    if let Some(certificates) = certificates::bundle(&env)
-        && let Err(error) = restart(&certificates)
-    {
-        // Before there is a log; whoever misses the certificates will want to know.
-        print(&format!("could not heed NODE_EXTRA_CA_CERTS: {error}"));
+    if let Err(error) = restart(&env) {
+        // Before there is a log; whoever misses certificates or a proxy will want to know.
+        print(&format!(
+            "could not heed NODE_EXTRA_CA_CERTS or NO_PROXY: {error}"
+        ));
     }
     let arguments: Vec<String> = std::env::args_os()
         .map(|argument| argument.to_string_lossy().into_owned())
@@ -155,20 +155,26 @@ fn compared(files: &[String], format: Format) -> ExitCode {
     }
 }
 
-/// Starts this program anew with certificates that it and all that it starts shall trust: libraries
-/// read the variable by themselves, and a process can't change its own safely. Returns only when it
-/// failed.
-fn restart(certificates: &str) -> io::Result<()> {
+/// Starts this program anew with variables as libraries are to find them, which read them by themselves; a process can't change
+/// its own safely: certificates that it and all that it starts shall trust, and whom to ask without a proxy. Returns only where
+/// there is nothing to change, or when it failed.
+fn restart(env: &Env) -> io::Result<()> {
+    let mut variables = Vec::new();
+    if let Some(certificates) = certificates::bundle(env) {
+        let path = process::in_memory(certificates::FILE, certificates.as_bytes())?;
+        variables.push((certificates::FILE, path));
+    }
+    if let Some((ours, given)) = proxy::rules(env) {
+        variables.push(("NO_PROXY", ours.into()));
+        variables.push((env::GIVEN_NO_PROXY, given.into()));
+    }
+    if variables.is_empty() {
+        return Ok(());
+    }
     let mut arguments = std::env::args_os();
     let name = arguments.next().unwrap_or_default();
     let program = std::env::current_exe()?;
-    process::replace_self(
-        &program,
-        &name,
-        arguments,
-        certificates::FILE,
-        certificates.as_bytes(),
-    )
+    process::replace_self(&program, &name, arguments, variables)
 }
 
 /// A token that is cancelled by SIGINT and SIGTERM. As PID 1 of a container we get only signals

@@ -31,6 +31,11 @@ pub(super) fn find(message: &str) -> Option<&'static Entry> {
     })
 }
 
+/// Whether what a message tells of may well not be so a moment later.
+pub(crate) fn may_pass(message: &str) -> bool {
+    find(message).is_some_and(|entry| entry.passes)
+}
+
 /// Whether a repository that does not exist may be behind it: ECR ends such an upload without an
 /// answer (<https://github.com/aws/containers-roadmap/issues/1970>).
 pub(super) fn may_be_missing_repository(message: &str) -> bool {

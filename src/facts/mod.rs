@@ -22,7 +22,7 @@ use crate::env::Env;
 use crate::image::Mutability;
 use crate::process::ProcessError;
 
-use address::Address;
+pub(crate) use address::Address;
 pub(crate) use buildx::Buildx;
 pub(crate) use engine::{Engine, ImageStore};
 
@@ -48,10 +48,15 @@ pub(crate) struct Facts {
 }
 
 impl Facts {
+    /// Where the Engine listens, if there is one.
+    pub(crate) fn engine_address(&self) -> Option<&Address> {
+        self.engine.as_ref().ok().map(|engine| &engine.address)
+    }
+
     /// The variables that lead buildx to the Engine.
     pub(crate) fn engine_variables(&self) -> BTreeMap<String, OsString> {
-        let engine = self.engine.as_ref().ok();
-        engine.map_or_else(BTreeMap::new, |engine| engine.address.variables())
+        let address = self.engine_address();
+        address.map_or_else(BTreeMap::new, Address::variables)
     }
 }
 

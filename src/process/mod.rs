@@ -1,8 +1,7 @@
 //! Child processes: a command as a value, and the only place that starts one.
 //!
-//! In: a [`Command`]. Out: its output, or its lines while it runs. A child gets its own process
-//! group, so that the terminal's Ctrl-C reaches us alone and we decide how the child ends; when
-//! we are cancelled it gets SIGTERM, a grace period, then SIGKILL, its whole group.
+//! In: a [`Command`]. Out: its output, or its lines while it runs. A child gets its own process group, so that the terminal's Ctrl-C
+//! reaches us alone and we decide how it ends; when we are cancelled it gets SIGTERM, a grace period, then SIGKILL, its whole group.
 
 mod lines;
 mod replace;
@@ -20,9 +19,9 @@ use thiserror::Error;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-pub(crate) use crate::env::withheld;
+pub(crate) use crate::env::{restored, withheld};
 use lines::Lines;
-pub(crate) use replace::replace_self;
+pub(crate) use replace::{in_memory, replace_self};
 
 /// How long a cancelled child may take to end by itself. The runner kills us 10 s after its
 /// first signal (`ProcessInvoker.cs`), and the report still has to be written.
@@ -174,6 +173,7 @@ impl Command {
         }
         command
             .args(&self.args)
+            .envs(restored())
             .envs(&self.env)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

@@ -36,6 +36,7 @@ use crate::mounts::{self, Mounts};
 use crate::owner;
 use crate::plan::Place;
 use crate::post;
+use crate::proxy;
 use crate::push;
 use crate::report::{self, Around, Built, Outcome};
 use crate::timings::{Phase, Recorder, Stage};
@@ -142,9 +143,7 @@ impl Run {
         if let Err(error) = &written {
             tracing::warn!("{error}");
         }
-        if post::has_to_remove(&outcome.plan, &place, &self.env) {
-            let _ = folder.keep();
-        }
+        post::leave(folder, &outcome.plan, &place, &self.env);
         if inputs.comment && !self.cancel.is_cancelled() {
             let markdown = report::summary(&outcome, history::LONGEST_COMMENT);
             Box::pin(history::comment(workflow.as_ref(), &leg, &markdown)).await;
@@ -168,7 +167,7 @@ impl Run {
             })?;
             given.set(name, text);
         }
-        for secret in given.to_mask() {
+        for secret in given.to_mask().into_iter().chain(proxy::secrets(&self.env)) {
             self.mask(secret.expose_secret());
         }
         Inputs::parse(&given).map_err(Error::Inputs)
@@ -211,6 +210,8 @@ impl Run {
         let mut tool = Tool {
             program: image.program(),
             env: credentials.env.clone(),
+            retries: plan.retries,
+            secret_options: proxy::secret_options(plan, &self.env),
         };
         tool.env.extend(self.handed_on(plan, session).await?);
         tool.env.extend(settled.facts.engine_variables());

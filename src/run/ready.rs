@@ -49,7 +49,7 @@ impl Run {
             let started = builder::start(
                 &settled.plan.builder,
                 &image.platforms,
-                tool.clone(),
+                (tool.clone(), settled.facts.engine_address()),
                 recorder,
                 &boot,
                 &self.cancel,

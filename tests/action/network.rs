@@ -67,38 +67,6 @@ fn hosts_that_need_no_proxy_are_asked_directly() {
     assert_eq!(*asked.lock().unwrap(), [""; 0]);
 }
 
-#[test]
-fn a_builder_in_a_container_is_told_of_the_proxy_but_of_no_password() {
-    let ran = Runner::new()
-        .engine(Store::Classic)
-        .variable("https_proxy", "http://proxy.test:3128")
-        .variable("HTTP_PROXY", "http://user:canary-password@proxy.test:3128")
-        .variable("NO_PROXY", "localhost,10.0.0.0/8,.svc")
-        .run()
-        .exits(0);
-    let create = ran
-        .calls
-        .iter()
-        .find(|call| call.starts_with("create "))
-        .unwrap();
-    assert!(
-        create.contains("--driver-opt env.HTTPS_PROXY=http://proxy.test:3128"),
-        "{create}"
-    );
-    // buildx reads an option as comma-separated values.
-    assert!(
-        create.contains("--driver-opt '\"env.NO_PROXY=localhost,10.0.0.0/8,.svc\"'"),
-        "{create}"
-    );
-    assert!(!create.contains("HTTP_PROXY=http://user"), "{create}");
-    assert!(
-        ran.annotations("warning")[0].contains("the builder gets no `HTTP_PROXY`"),
-        "{}",
-        ran.log
-    );
-    assert!(!ran.everything.contains("canary-password"));
-}
-
 /// A GitHub that has nothing to tell: its address, and the number of its answers.
 fn github() -> (String, Arc<Mutex<usize>>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();

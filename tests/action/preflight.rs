@@ -353,13 +353,17 @@ fn an_ecr_that_does_not_answer_holds_nobody_up() {
 #[test]
 fn a_refusal_stops_the_builder_that_boots_and_removes_it() {
     let ecr = ecr().without_repository();
-    let ran = runner(&ecr)
+    // Else the boot may be stopped before buildx has said that it was called.
+    ecr.wait(true);
+    let mut running = runner(&ecr)
         .engine(Store::Classic)
         .buildx("create.hold", "")
-        .run()
-        .exits(3);
-    ran.says("does not exist");
-    assert_eq!(ran.verbs(), ["version", "create", "rm"]);
+        .start();
+    running.wait_until_held();
+    ecr.wait(false);
+    let ran = running.finish().exits(3);
+    ran.says("does not exist").removed_its_builder();
+    assert_eq!(ran.verbs(), ["version", "create"]);
     assert!(ran.took < Duration::from_secs(12), "{:?}", ran.took);
 }
 

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use super::client::Cluster;
 use super::make::Made;
 use super::manifest;
-use crate::builder::{BuilderError, Tool};
+use crate::builder::{BuilderError, Tool, again};
 use crate::log;
 use crate::plan::{BuilderPlan, Node, VOLUME_OPTION, Workload, driver_opt};
 
@@ -22,12 +22,12 @@ pub(super) async fn node(
 ) -> Result<(), BuilderError> {
     let arguments = arguments(plan, node, made);
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    let created = tool.command(&arguments).output(cancel).await;
-    created.map_err(|source| BuilderError::Boot {
-        name: plan.name.clone(),
-        source,
-    })?;
-    Ok(())
+    let command = tool.command(&arguments);
+    again::create(&plan.name, tool, &mut Vec::new(), cancel, async || {
+        // With a node's name buildx updates what it knows.
+        command.output(cancel).await.map(drop)
+    })
+    .await
 }
 
 fn arguments(plan: &BuilderPlan, node: &Node, made: &Made) -> Vec<String> {

@@ -16,6 +16,8 @@ pub(super) const VOCABULARY: Layer = Layer {
         // Which variables a child is not to have.
         ("process", &["env"]),
         ("build::rawjson", &[]),
+        // What words mean that registries and BuildKit use.
+        ("build::catalogue", &["image"]),
         ("github", &["env"]),
         ("log", &["env", "github"]),
         ("folder", &["env"]),
@@ -82,8 +84,10 @@ pub(super) const LAYERS: &[Layer] = &[
             (
                 "builder",
                 &[
+                    "build::catalogue",
                     "build::rawjson",
                     "credentials",
+                    "facts",
                     "log",
                     "plan",
                     "process",
