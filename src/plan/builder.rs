@@ -6,7 +6,7 @@ use semver::Version;
 use serde::Serialize;
 
 use super::kubernetes::{self, KubernetesPlan};
-use super::{Place, Remarks, buildkitd, ignored};
+use super::{Place, PlanError, Remarks, buildkitd, ignored};
 use crate::credentials::kubeconfig::Access;
 use crate::facts::{Engine, ImageStore};
 use crate::github::workflow::WorkflowRun;
@@ -298,4 +298,21 @@ fn expected(name: &str) -> String {
 fn in_backticks(names: &[&str]) -> String {
     let quoted: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
     quoted.join(", ")
+}
+
+/// Looks at what is said of a builder in a cluster, before the cluster is asked for anything.
+///
+/// # Errors
+/// All that is wrong about it.
+pub(crate) fn check_cluster(inputs: &Inputs, place: &Place) -> Result<(), PlanError> {
+    let mut remarks = Remarks::default();
+    let access = Access::assumed("cluster");
+    // Which buildx there is, is not known yet: one that can do all that any can.
+    let buildx = Version::new(u64::MAX, 0, 0);
+    BuilderPlan::in_cluster(inputs, &access, None, &buildx, place, &mut remarks);
+    if remarks.errors.is_empty() {
+        Ok(())
+    } else {
+        Err(PlanError::Inputs(remarks.errors))
+    }
 }

@@ -36,7 +36,9 @@ pub(crate) use crate::inputs::new_repository::{LifecyclePolicy, NewRepository};
 use crate::inputs::output_spec::OutputSpec;
 use crate::inputs::{Call, InputError, Inputs};
 
-pub(crate) use builder::{BuilderPlan, Driver, PREFIX as BUILDER_PREFIX, driver_opt};
+pub(crate) use builder::{
+    BuilderPlan, Driver, PREFIX as BUILDER_PREFIX, check_cluster, driver_opt,
+};
 pub(crate) use cache::{CachePlan, Kind as CacheKind};
 pub(crate) use context::{Context, NamedContext};
 #[cfg(test)]
@@ -244,23 +246,6 @@ struct Remarks {
 impl Remarks {
     fn wrong(&mut self, input: &'static str, given: impl AsRef<str>, expected: impl fmt::Display) {
         self.errors.push(InputError::new(input, given, expected));
-    }
-}
-
-/// Looks at what is said of a builder in a cluster, before the cluster is asked for anything.
-///
-/// # Errors
-/// All that is wrong about it.
-pub(crate) fn check_cluster(inputs: &Inputs, place: &Place) -> Result<(), PlanError> {
-    let mut remarks = Remarks::default();
-    let access = Access::assumed("cluster");
-    // Which buildx there is, is not known yet: one that can do all that any can.
-    let buildx = semver::Version::new(u64::MAX, 0, 0);
-    BuilderPlan::in_cluster(inputs, &access, None, &buildx, place, &mut remarks);
-    if remarks.errors.is_empty() {
-        Ok(())
-    } else {
-        Err(PlanError::Inputs(remarks.errors))
     }
 }
 

@@ -168,10 +168,7 @@ fn a_builder_of_ours_writes_the_cache_once_the_image_is_pushed() {
     // The steps are those of the build.
     assert!(ran.outputs["cached-steps"] == "0", "{:?}", ran.outputs);
 
-    let refused = container()
-        .buildx("stream.2", &unread("refused"))
-        .run()
-        .exits(0);
+    let refused = container().second_stream(&unread("refused")).run().exits(0);
     let [warning] = refused.annotations("warning")[..] else {
         panic!("{}", refused.log);
     };
@@ -186,7 +183,7 @@ fn a_builder_of_ours_writes_the_cache_once_the_image_is_pushed() {
     );
 
     let broken = "0.0\tERROR: failed to solve: the connection was lost\n0.0\texit 1\n";
-    let lost = container().buildx("stream.2", broken).run().exits(0);
+    let lost = container().second_stream(broken).run().exits(0);
     let [warning] = lost.annotations("warning")[..] else {
         panic!("{}", lost.log);
     };
