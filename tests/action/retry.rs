@@ -15,7 +15,7 @@ fn trouble(words: &str) -> String {
 fn a_push_that_failed_in_passing_is_tried_again_and_told_of() {
     let ran = Runner::new()
         .stream(&trouble("503 Service Unavailable"))
-        .buildx("stream.2", &recorded("cached-push"))
+        .second_stream(&recorded("cached-push"))
         .run()
         .exits(0);
     assert_eq!(

@@ -20,6 +20,8 @@ use tempfile::TempDir;
 
 use crate::engine::{Engine, Store};
 use crate::ran::Ran;
+use crate::recording::as_of_now;
+pub(crate) use crate::recording::recorded;
 
 /// Variables that say where a run happens and whom it may talk to. They are taken away, so that a
 /// test means the same on a laptop, inside of a workflow and behind a company's proxy.
@@ -70,15 +72,6 @@ pub(crate) fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("tests/fixtures")
         .join(name)
-}
-
-/// Recorded streams, by what was built.
-pub(crate) fn recorded(case: &str) -> String {
-    let name = match case {
-        "push-forbidden" => "answers/buildx-0.29.1-push-forbidden.tsv".to_owned(),
-        other => format!("rawjson/buildx-0.29.1-engine-28.5.2-{other}.tsv"),
-    };
-    fs::read_to_string(fixture(&name)).expect(&name)
 }
 
 /// A step that is about to run.
@@ -223,9 +216,14 @@ impl Runner {
         &self.engine.as_ref().unwrap().host
     }
 
-    /// What `buildx build` prints.
+    /// What `buildx build` prints, as of now.
     pub(crate) fn stream(self, stream: &str) -> Self {
-        self.buildx("stream", stream)
+        self.buildx("stream", &as_of_now(stream))
+    }
+
+    /// What a second `buildx build` prints.
+    pub(crate) fn second_stream(self, stream: &str) -> Self {
+        self.buildx("stream.2", &as_of_now(stream))
     }
 
     /// A file that tells the fake buildx what to do: see `tests/action/bin/buildx`.
