@@ -12,6 +12,7 @@ pub(crate) mod failure;
 pub(crate) mod metadata;
 pub(crate) mod progress;
 pub(crate) mod rawjson;
+mod redact;
 
 use std::collections::VecDeque;
 use std::process::ExitStatus;
@@ -25,6 +26,7 @@ use crate::builder::Tool;
 use crate::log::NOTICE;
 use crate::plan::{ImagePlan, Place};
 use crate::process::{Command, Event, ProcessError};
+use crate::redact::Redactor;
 use crate::timings::Recorder;
 use cache::Caches;
 use failure::Failure;
@@ -82,6 +84,7 @@ pub(crate) async fn run(
     place: &Place,
     tool: &Tool,
     recorder: &mut Recorder,
+    redactor: &Redactor,
     cancel: &CancellationToken,
 ) -> Result<Metadata, BuildError> {
     let mut progress = Progress::default();
@@ -98,7 +101,8 @@ pub(crate) async fn run(
     }
     let build = command.stream(cancel, |event| match event {
         Event::Stderr(line) => match rawjson::parse(line) {
-            rawjson::Line::Status(status) => {
+            rawjson::Line::Status(mut status) => {
+                redact::status(&mut status, redactor);
                 recorder.record(&status, Timestamp::now());
                 progress.show(&status, |line| tracing::info!("{line}"));
             }
@@ -136,7 +140,7 @@ pub(crate) async fn run(
     }
     if !status.success() {
         return Err(BuildError::Failed {
-            failure: Box::new(Failure::new(&progress, text.make_contiguous())),
+            failure: Box::new(Failure::new(&progress, text.make_contiguous(), redactor)),
             status,
         });
     }

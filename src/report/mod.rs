@@ -13,6 +13,7 @@ mod markdown;
 pub(crate) mod outputs;
 mod part;
 mod phases;
+mod redact;
 mod runner;
 pub(crate) mod schema;
 mod settings;
@@ -36,6 +37,7 @@ use crate::github::files::{self, FileCommandError, LARGEST_SUMMARY};
 use crate::owner;
 use crate::plan::Plan;
 use crate::push::PushedImage;
+use crate::redact::Redactor;
 use crate::timings::BuildTimings;
 use schema::TimingsFile;
 
@@ -52,6 +54,7 @@ pub(crate) struct Outcome {
     pub timings: BuildTimings,
     pub result: Result<Built, Error>,
     pub around: Around,
+    pub redactor: Redactor,
 }
 
 /// What a successful build made.
@@ -84,9 +87,11 @@ pub(crate) enum ReportError {
     },
 }
 
-/// The summary within `limit` bytes.
-pub(crate) fn summary(outcome: &Outcome, limit: usize) -> String {
-    summary::render(outcome, limit)
+/// The summary within `limit` bytes for a comment, which nobody masks: without secrets, and without what the failed step printed, in which
+/// nobody can tell what is one.
+pub(crate) fn comment(outcome: &Outcome, limit: usize) -> String {
+    let markdown = summary::comment(outcome, limit);
+    outcome.redactor.without_secrets(&markdown)
 }
 
 /// Writes everything; one part that fails does not keep back the others.
@@ -156,5 +161,7 @@ fn timings_file(outcome: &Outcome) -> TimingsFile {
         timings: &outcome.timings,
         warnings: &warnings::warnings(outcome),
     };
-    TimingsFile::new(&outcome.around.runner, [image])
+    let mut file = TimingsFile::new(&outcome.around.runner, [image]);
+    file.redact(&outcome.redactor);
+    file
 }

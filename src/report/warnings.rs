@@ -18,8 +18,9 @@ pub(crate) struct Warning {
 
 /// Warnings of the plan, of the registries and of BuildKit's build checks.
 pub(super) fn warnings(outcome: &Outcome) -> Vec<Warning> {
+    let redactor = &outcome.redactor;
     let said = |text: &String| Warning {
-        text: text.clone(),
+        text: redactor.text(text),
         place: None,
     };
     let ours = outcome.plan.warnings.iter();
@@ -37,7 +38,7 @@ pub(super) fn warnings(outcome: &Outcome) -> Vec<Warning> {
         let file = check.source.map(|source| source.filename);
         let line = check.range.first().map(|range| range.start.line);
         Warning {
-            text: check.short,
+            text: redactor.text(&check.short),
             place: file.zip(line).map(|(file, line)| format!("{file}:{line}")),
         }
     });

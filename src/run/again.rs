@@ -15,6 +15,7 @@ use crate::error::Error;
 use crate::log::Group;
 use crate::plan::{ImagePlan, Place};
 use crate::preflight::Found;
+use crate::redact::Redactor;
 use crate::timings::{Recorder, Retry};
 
 /// The first wait, before chance is added; BuildKit itself has tried for some seconds by then
@@ -34,6 +35,7 @@ pub(super) async fn build(
     tool: &Tool,
     recorder: &mut Recorder,
     (retries, found): (usize, &Found),
+    redactor: &Redactor,
     cancel: &CancellationToken,
 ) -> Result<Metadata, Error> {
     let mut waits = ExponentialBuilder::default()
@@ -49,7 +51,7 @@ pub(super) async fn build(
             attempt => format!("Build, attempt {attempt}"),
         };
         let group = Group::open(&title);
-        let error = match build::run(image, place, tool, recorder, cancel).await {
+        let error = match build::run(image, place, tool, recorder, redactor, cancel).await {
             Ok(metadata) => return Ok(metadata),
             Err(error) => error,
         };

@@ -56,6 +56,7 @@ impl Run {
         settled.plan = self.plan_with(inputs, &settled.facts, place)?;
         // Left in place, it would tell the post step of a builder in the cluster.
         let _ = std::fs::remove_file(place.kubeconfig_file());
+        self.hide(&settled.plan);
         show(&settled.plan);
         // The log has it already, the summary is to have it, too.
         settled.plan.warnings.push(words);

@@ -36,6 +36,7 @@ use crate::owner;
 use crate::plan::Place;
 use crate::post;
 use crate::push;
+use crate::redact::Redactor;
 use crate::report::{self, Around, Built, Outcome};
 use crate::timings::{Phase, Recorder, Stage};
 use fill::fill;
@@ -49,6 +50,7 @@ pub(crate) struct Run {
     pub env: Env,
     pub started: Timestamp,
     pub cancel: CancellationToken,
+    pub redactor: Redactor,
 }
 
 impl Run {
@@ -82,6 +84,7 @@ impl Run {
     }
 
     async fn build_and_report(&self, flags: &Flags) -> Result<(), Error> {
+        self.hide_environment();
         let inputs = self.inputs(flags);
         // Behind the masks that reading the inputs prints.
         for line in host::lines(&self.env) {
@@ -96,6 +99,7 @@ impl Run {
         let given = GivenFacts::default();
         let settled = Box::pin(self.settle(&inputs, &session, &given, &place)).await;
         let mut settled = settled.map_err(|error| self.explained(error))?;
+        self.hide(&settled.plan);
         show(&settled.plan);
         mounts::check(&settled.plan, &self.env)?;
         check::files(&settled.plan, &self.env)?;
@@ -129,6 +133,7 @@ impl Run {
             plan,
             timings,
             result,
+            redactor: self.redactor.clone(),
         };
         let written = report::write(&outcome, &self.env);
         if let Err(error) = &written {
@@ -138,7 +143,7 @@ impl Run {
             let _ = folder.keep();
         }
         if inputs.comment {
-            let markdown = report::summary(&outcome, history::LONGEST_COMMENT);
+            let markdown = report::comment(&outcome, history::LONGEST_COMMENT);
             Box::pin(history::comment(workflow.as_ref(), &leg, &markdown)).await;
         }
         match outcome.result {
@@ -224,7 +229,15 @@ impl Run {
         let isolated = Mounts::of(&self.env).is_some();
         let built = async {
             let tries = (plan.retries, &found);
-            let built = again::build(image, place, &tool, recorder, tries, &cancel);
+            let built = again::build(
+                image,
+                place,
+                &tool,
+                recorder,
+                tries,
+                &self.redactor,
+                &cancel,
+            );
             let before = push::before(image, &builder, &tool, isolated, &cancel);
             let (built, before) = beside(built, before).await;
             Ok((built?, before.flatten()))

@@ -21,6 +21,7 @@ pub(super) const VOCABULARY: Layer = Layer {
         ("folder", &["env"]),
         ("owner", &[]),
         ("inputs::list", &[]),
+        ("redact", &[]),
     ],
 };
 
@@ -93,7 +94,9 @@ pub(super) const LAYERS: &[Layer] = &[
             // `build` and `push` call buildx as the builder's `Tool`.
             (
                 "build",
-                &["builder", "image", "log", "plan", "process", "timings"],
+                &[
+                    "builder", "image", "log", "plan", "process", "redact", "timings",
+                ],
             ),
             ("push", &["build", "builder", "image", "plan"]),
         ],
@@ -129,6 +132,7 @@ pub(super) const LAYERS: &[Layer] = &[
                     "owner",
                     "plan",
                     "push",
+                    "redact",
                     "timings",
                 ],
             ),
