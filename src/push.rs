@@ -15,6 +15,7 @@ use crate::build::metadata::Metadata;
 use crate::builder::{Builder, Tool};
 use crate::image::{Digest, ImageRef, is_loopback};
 use crate::plan::{CacheKind, ImagePlan};
+use crate::redact::Redactor;
 
 /// At most so many platforms of an index are looked at.
 const MOST_PLATFORMS: usize = 8;
@@ -104,6 +105,7 @@ pub(crate) async fn confirm(
     builder: &Builder,
     tool: &Tool,
     isolated: bool,
+    redactor: &Redactor,
     cancel: &CancellationToken,
 ) -> Option<PushedImage> {
     let digest = metadata.digest.as_ref()?;
@@ -123,7 +125,10 @@ pub(crate) async fn confirm(
     if contents.is_none() {
         tracing::debug!("could not read the manifest of `{reference}` back");
     }
-    let contents = contents.unwrap_or_default();
+    let mut contents = contents.unwrap_or_default();
+    for layer in &mut contents.layers {
+        layer.created_by = layer.created_by.as_deref().map(|made| redactor.text(made));
+    }
     Some(PushedImage {
         reference,
         registry: first.host.clone(),

@@ -246,8 +246,11 @@ impl Run {
         let begin = Timestamp::now();
         let result = match built {
             Ok((metadata, before)) => {
-                let mut image =
-                    push::confirm(image, &metadata, &builder, &tool, isolated, &self.cancel).await;
+                let (redactor, cancel) = (&self.redactor, &self.cancel);
+                let pushed = push::confirm(
+                    image, &metadata, &builder, &tool, isolated, redactor, cancel,
+                );
+                let mut image = pushed.await;
                 if let Some(image) = &mut image {
                     image.unchanged = before.is_some_and(|before| before.is(&metadata));
                 }

@@ -40,6 +40,10 @@ impl Run {
     /// Hides values that the plan names and that may be secrets.
     pub(super) fn hide(&self, plan: &Plan) {
         for image in &plan.images {
+            for (name, value) in image.build_arguments() {
+                let value = value.or_else(|| self.env.get(name));
+                self.redactor.hide_argument(name, value.unwrap_or_default());
+            }
             for secret in &image.secrets {
                 if let SecretSource::Variable(name) = &secret.source {
                     self.redactor.hide(self.env.get(name).unwrap_or_default());

@@ -319,6 +319,39 @@ fn values_of_variables_of_a_builder_are_shown_nowhere() {
     }
 }
 
+#[test]
+fn values_of_build_arguments_are_shown_nowhere() {
+    let canary = "argument-canary-0123456789";
+    let github = github();
+    let name = format!("RUN curl -u x:{canary} https://npm.example");
+    let running = commenting(Runner::new(), &github)
+        .input("build-args", &format!("TOKEN={canary}\nSITE\nSHORT=sleep"))
+        .variable("SITE", "npm.example")
+        .input("timings-file", "timings.json")
+        .stream(&printing(&name, &format!("+ curl -u x:{canary}"), &name))
+        .start();
+    let path = running.runner.path("workspace/timings.json");
+    let mut timings = String::new();
+    let ran = running.finish_and(|| timings = fs::read_to_string(path).unwrap());
+    let ran = ran.exits(1);
+    let shown = "RUN curl -u x:$TOKEN https://$SITE";
+    ran.says(&format!("#4 [2/2] {shown}\n"));
+    let comment = comment(&github);
+    for (place, text) in [
+        ("summary", &ran.summary),
+        ("comment", &comment),
+        ("timings", &timings),
+        ("output", &ran.outputs["timings"]),
+    ] {
+        assert!(text.contains(shown), "{place}: {text}");
+        assert!(!text.contains(canary), "{place}: {text}");
+    }
+    let [annotation] = *ran.annotations("error") else {
+        panic!("{}", ran.log);
+    };
+    assert!(!annotation.contains(canary), "{annotation}");
+}
+
 /// The processes that a process has started, and those that they have started.
 fn descendants(root: u32) -> Vec<u32> {
     let mut parents = Vec::new();

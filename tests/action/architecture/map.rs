@@ -98,7 +98,7 @@ pub(super) const LAYERS: &[Layer] = &[
                     "builder", "image", "log", "plan", "process", "redact", "timings",
                 ],
             ),
-            ("push", &["build", "builder", "image", "plan"]),
+            ("push", &["build", "builder", "image", "plan", "redact"]),
         ],
     },
     Layer {
