@@ -181,4 +181,13 @@ impl Error {
             _ => None,
         }
     }
+
+    /// The same, to be completed.
+    pub(crate) fn failure_mut(&mut self) -> Option<&mut Failure> {
+        match self {
+            Self::Build(BuildError::Failed { failure, .. }) => Some(failure),
+            Self::WithoutSecrets(refused) => refused.error.failure_mut(),
+            _ => None,
+        }
+    }
 }

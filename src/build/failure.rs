@@ -18,8 +18,10 @@ pub(crate) struct Failure {
     pub step: Option<String>,
     /// The step's last lines of output.
     pub tail: Vec<String>,
-    /// File and line, counted from 1.
+    /// File and line, counted from 1; the file as BuildKit has it, below the context or by its bare name.
     pub place: Option<(String, u32)>,
+    /// The same as a path in the repository, where the file is one of it.
+    pub in_repository: Option<(String, u32)>,
     /// What BuildKit or buildx says about it.
     pub message: String,
 }
@@ -48,6 +50,7 @@ impl Failure {
             step: step.map(|step| step.name.clone()),
             tail: tail.map_or_else(Vec::new, Iterator::collect),
             place: place(text),
+            in_repository: None,
             message: step
                 .and_then(|step| step.error.clone())
                 .or(closing.map(|words| redactor.without_secrets(words)))

@@ -94,6 +94,18 @@ pub(crate) fn comment(outcome: &Outcome, limit: usize) -> String {
     outcome.redactor.without_secrets(&markdown)
 }
 
+/// The error with its place in the repository, if the plan's Dockerfile is a file of it.
+pub(crate) fn placed(mut error: Error, plan: &Plan, env: &Env) -> Error {
+    if let (Some(failure), Some(image)) = (error.failure_mut(), plan.images.first()) {
+        let place = failure.place.as_ref();
+        failure.in_repository = place.and_then(|(file, line)| {
+            let path = checks::in_repository(file, image, env)?;
+            Some((path.to_string_lossy().into_owned(), *line))
+        });
+    }
+    error
+}
+
 /// Writes everything; one part that fails does not keep back the others.
 ///
 /// # Errors

@@ -117,6 +117,7 @@ impl Run {
             .await
             .map_err(|error| self.explained(error));
         let plan = settled.plan;
+        let result = result.map_err(|error| report::placed(error, &plan, &self.env));
         for (_, path) in mounts::written(&plan) {
             if let Err(error) = owner::give_back(&path) {
                 tracing::warn!(

@@ -68,7 +68,7 @@ impl Run {
                     title: log::TITLE,
                     message: &lines.join("\n"),
                     place: failure
-                        .place
+                        .in_repository
                         .as_ref()
                         .map(|(file, line)| (file.as_str(), *line)),
                 };
