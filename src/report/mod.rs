@@ -39,7 +39,7 @@ use crate::plan::Plan;
 use crate::push::PushedImage;
 use crate::redact::Redactor;
 use crate::timings::BuildTimings;
-use schema::TimingsFile;
+use schema::{Ended, TimingsFile};
 
 pub(crate) use around::{Around, Registries};
 pub(crate) use markdown::plain;
@@ -168,6 +168,11 @@ fn timings_file(outcome: &Outcome) -> TimingsFile {
         reference: image.map(|image| image.reference.as_str()),
         driver: outcome.plan.builder.driver.name(),
         builder: &outcome.plan.builder.name,
+        result: match &outcome.result {
+            Ok(_) => Ended::Success,
+            Err(error) if error.is_cancelled() => Ended::Cancelled,
+            Err(_) => Ended::Failure,
+        },
         layers: image.map_or(&[], |image| &image.layers),
         bytes: image.and_then(|image| image.bytes),
         timings: &outcome.timings,
