@@ -3,7 +3,7 @@
 //! In: the plan and the machine. Out: a [`Part`]. Of caches and outputs only attributes known to be harmless are shown, of build
 //! arguments only the names: a value may be a secret.
 
-use super::markdown::code;
+use super::markdown::cell;
 use super::part::Part;
 use super::runner::Runner;
 use super::{traffic, units};
@@ -75,7 +75,7 @@ pub(super) fn settings(plan: &Plan, runner: &Runner, api: Option<Traffic>) -> Pa
             .into_iter()
             .filter(|(_, values)| values.iter().any(|value| !value.is_empty()))
             .map(|(name, values)| {
-                let values: Vec<String> = values.iter().map(|value| code(value)).collect();
+                let values: Vec<String> = values.iter().map(|value| cell(value)).collect();
                 format!("| {name} | {} |\n", values.join(" "))
             })
             .collect(),

@@ -2,7 +2,7 @@
 //!
 //! In: an [`Outcome`]. Out: [`Part`]s for the summary and the same as plain text for the timings file.
 
-use super::markdown::{code, plain};
+use super::markdown::{cell, code, plain};
 use super::part::Part;
 use super::{Outcome, units};
 use crate::build::rawjson::VertexWarning;
@@ -73,7 +73,7 @@ pub(super) fn retries(timings: &BuildTimings) -> Part {
         format!(
             "| {} | {} | {} | {} |\n",
             plain(&retry.what),
-            code(&retry.why),
+            cell(&retry.why),
             whole(retry.failed),
             whole(retry.wait)
         )

@@ -167,8 +167,13 @@ fn names_in_a_summary_are_text_and_no_markup() {
         .run()
         .exits(1);
     let code = "``[2/2] RUN `a` \\| <img src=x> </code> **b**``";
-    assert!(ran.summary.contains(code), "{}", ran.summary);
-    let outside = ran.summary.replace(code, "");
+    // Outside of tables a backslash before the pipe would be shown.
+    let line = code.replace('\\', "");
+    let cache = format!("the first step that ran was {line}");
+    for shown in [code, &cache] {
+        assert!(ran.summary.contains(shown), "{shown}: {}", ran.summary);
+    }
+    let outside = ran.summary.replace(code, "").replace(&line, "");
     for markup in ["<img", "</code>", "**b**"] {
         assert!(!outside.contains(markup), "{markup}: {}", ran.summary);
     }
