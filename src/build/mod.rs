@@ -8,13 +8,14 @@
 pub(crate) mod cache;
 pub(crate) mod catalogue;
 pub(crate) mod checks;
+mod closing;
 pub(crate) mod failure;
 pub(crate) mod metadata;
 pub(crate) mod progress;
 pub(crate) mod rawjson;
 mod redact;
+mod room;
 
-use std::collections::VecDeque;
 use std::process::ExitStatus;
 use std::time::Instant;
 
@@ -29,13 +30,10 @@ use crate::process::{Command, Event, ProcessError};
 use crate::redact::Redactor;
 use crate::timings::Recorder;
 use cache::Caches;
+use closing::Closing;
 use failure::Failure;
 use metadata::{Metadata, MetadataError};
 use progress::{Progress, one_line};
-
-/// Lines that are no progress: warnings, and at the end what went wrong with an excerpt of the
-/// Dockerfile. More than these are never kept.
-const CLOSING_LINES: usize = 500;
 
 /// The image was not built.
 #[derive(Debug, Error)]
@@ -88,7 +86,7 @@ pub(crate) async fn run(
     cancel: &CancellationToken,
 ) -> Result<Metadata, BuildError> {
     let mut progress = Progress::default();
-    let mut text = VecDeque::new();
+    let mut text = Closing::default();
     let mut command = Command::new(&tool.program).args(image.argv.iter().skip(1));
     command.env = tool.env.clone();
     // Build checks and other warnings then stand in the metadata file, as with
@@ -108,12 +106,7 @@ pub(crate) async fn run(
             }
             // A line of the stream that was cut: nothing that a person can read.
             rawjson::Line::Text(line) if line.starts_with('{') => {}
-            rawjson::Line::Text(line) => {
-                if text.len() == CLOSING_LINES {
-                    text.pop_front();
-                }
-                text.push_back(one_line(&line));
-            }
+            rawjson::Line::Text(line) => text.push(&line),
         },
         Event::Stdout(line) => tracing::info!("{}", one_line(&String::from_utf8_lossy(line))),
         Event::Second => progress.tick(Instant::now(), Timestamp::now(), |line| {
@@ -140,7 +133,7 @@ pub(crate) async fn run(
     }
     if !status.success() {
         return Err(BuildError::Failed {
-            failure: Box::new(Failure::new(&progress, text.make_contiguous(), redactor)),
+            failure: Box::new(Failure::new(&progress, text.as_slice(), redactor)),
             status,
         });
     }
