@@ -47,10 +47,10 @@ pub(crate) enum Error {
     Preflight(#[from] PreflightError),
     #[error(transparent)]
     Builder(#[from] BuilderError),
+    /// Its causes are those of both, see [`Error::lines`].
     #[error("{second}, after the cluster could not build: {first}")]
     Fallback {
         first: Box<Error>,
-        #[source]
         second: Box<Error>,
     },
     #[error(transparent)]
@@ -106,18 +106,22 @@ impl Error {
 
     /// The error, explained by a reason why the run has no secrets, if it is about rights.
     pub(crate) fn explained(self, without_secrets: impl FnOnce() -> Option<String>) -> Self {
-        let about_rights = match &self {
-            Self::Credentials(_) | Self::Cluster(ClusterError::Session { .. }) => true,
-            Self::Preflight(error) => error.is_refusal(),
-            Self::Build(_) => self.failure().is_some_and(Failure::is_refusal),
-            _ => false,
-        };
-        match about_rights.then(without_secrets).flatten() {
+        match self.is_about_rights().then(without_secrets).flatten() {
             Some(reason) => Self::WithoutSecrets(WithoutSecrets {
                 error: Box::new(self),
                 reason,
             }),
             None => self,
+        }
+    }
+
+    fn is_about_rights(&self) -> bool {
+        match self {
+            Self::Credentials(_) | Self::Cluster(ClusterError::Session { .. }) => true,
+            Self::Preflight(error) => error.is_refusal(),
+            Self::Build(_) => self.failure().is_some_and(Failure::is_refusal),
+            Self::Fallback { second, .. } => second.is_about_rights(),
+            _ => false,
         }
     }
 
@@ -127,6 +131,7 @@ impl Error {
             Self::Cancelled | Self::Build(BuildError::Cancelled) => true,
             Self::Builder(error) => error.is_cancelled(),
             Self::Facts(error) => error.is_cancelled(),
+            Self::Fallback { second, .. } => second.is_cancelled(),
             _ => false,
         }
     }
@@ -153,22 +158,34 @@ impl Error {
     /// The error, its causes and the hint, a line each.
     pub(crate) fn lines(&self) -> Vec<String> {
         let mut lines: Vec<String> = self.to_string().lines().map(str::to_owned).collect();
-        let mut source = match self {
-            Self::WithoutSecrets(refused) => refused.error.source(),
-            _ => self.source(),
-        };
-        while let Some(cause) = source {
-            lines.push(format!("caused by: {cause}"));
-            source = cause.source();
-        }
+        lines.extend(self.causes());
         lines.extend(self.hint().map(|hint| format!("hint: {hint}")));
         lines
+    }
+
+    fn causes(&self) -> Vec<String> {
+        let mut source = match self {
+            Self::WithoutSecrets(refused) => return refused.error.causes(),
+            Self::Fallback { first, second } => {
+                let in_the_cluster = first.causes().into_iter();
+                let in_the_cluster = in_the_cluster.map(|cause| format!("in the cluster {cause}"));
+                return second.causes().into_iter().chain(in_the_cluster).collect();
+            }
+            _ => self.source(),
+        };
+        let mut causes = Vec::new();
+        while let Some(cause) = source {
+            causes.push(format!("caused by: {cause}"));
+            source = cause.source();
+        }
+        causes
     }
 
     /// What buildx said about a build that ended badly.
     pub(crate) fn metadata(&self) -> Option<&Metadata> {
         match self {
             Self::Build(BuildError::Checks { metadata, .. }) => Some(metadata),
+            Self::Fallback { second, .. } => second.metadata(),
             _ => None,
         }
     }
@@ -178,6 +195,7 @@ impl Error {
         match self {
             Self::Build(BuildError::Failed { failure, .. }) => Some(failure),
             Self::WithoutSecrets(refused) => refused.error.failure(),
+            Self::Fallback { second, .. } => second.failure(),
             _ => None,
         }
     }
@@ -187,7 +205,51 @@ impl Error {
         match self {
             Self::Build(BuildError::Failed { failure, .. }) => Some(failure),
             Self::WithoutSecrets(refused) => refused.error.failure_mut(),
+            Self::Fallback { second, .. } => second.failure_mut(),
             _ => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::process::ExitStatusExt as _;
+    use std::process::ExitStatus;
+
+    use super::*;
+
+    fn after_the_cluster(second: Error) -> Error {
+        Error::Fallback {
+            first: Box::new(Error::Folder(std::io::Error::other("no route"))),
+            second: Box::new(second),
+        }
+    }
+
+    #[test]
+    fn a_failed_fall_back_is_told_as_the_build_that_it_was() {
+        let failure = Failure {
+            message: "did not complete successfully".to_owned(),
+            tail: vec!["the last line".to_owned()],
+            ..Failure::default()
+        };
+        let error = after_the_cluster(Error::Build(BuildError::Failed {
+            failure: Box::new(failure.clone()),
+            status: ExitStatus::from_raw(256),
+        }));
+        assert_eq!(error.failure(), Some(&failure));
+        assert_eq!(error.exit_code(), 1);
+        let text = error.lines().join("\n");
+        assert_eq!(text.matches("did not complete").count(), 1, "{text}");
+        assert!(
+            text.contains("in the cluster caused by: no route"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn a_cancelled_fall_back_is_cancelled() {
+        let error = after_the_cluster(Error::Cancelled);
+        assert!(error.is_cancelled());
+        assert_eq!(error.exit_code(), 130);
     }
 }

@@ -8,7 +8,7 @@ use std::io;
 use std::os::unix::fs::{MetadataExt as _, lchown};
 use std::path::{Path, PathBuf};
 
-/// Gives a file, or a folder with all that is in it, to the owner of the nearest folder above that is not root's.
+/// Gives a file, or a folder with all that is in it, to the owner of the nearest folder, itself or above, that is not root's.
 /// Only what is root's changes hands; links are not followed. Nothing happens where the path is not there, where we
 /// aren't root, or where everything is root's.
 ///
@@ -20,7 +20,8 @@ pub(crate) fn give_back(path: &Path) -> io::Result<()> {
     }
     let path = std::path::absolute(path)?;
     let mut ours: Vec<PathBuf> = Vec::new();
-    for folder in path.ancestors().skip(1) {
+    // Itself first: a workspace that was there before is theirs already, what is in it may not be.
+    for folder in path.ancestors() {
         let metadata = fs::symlink_metadata(folder)?;
         if metadata.uid() != 0 {
             let owner = (metadata.uid(), metadata.gid());
@@ -84,6 +85,9 @@ mod tests {
         give_back(&workspace.join("out")).unwrap();
         assert_eq!(uid("workspace/out/link"), theirs);
         assert_eq!((uid("target"), uid("workspace/neighbour")), (us, us));
+        give_back(&workspace).unwrap();
+        assert_eq!(uid("workspace/neighbour"), theirs);
+        assert_eq!(uid("target"), us);
         give_back(&workspace.join("missing")).unwrap();
     }
 }

@@ -192,8 +192,8 @@ const CATALOGUE: &[Entry] = &[
     ),
     stays(
         &["certificate signed by unknown authority"],
-        "BuildKit does not know who vouches for this host: a builder in a container gets the certificates that SSL_CERT_FILE or \
-         NODE_EXTRA_CA_CERTS names; the Engine's own trusts what its machine does (`/etc/docker/certs.d/HOST/ca.crt`)",
+        "BuildKit does not know who vouches for this host: a builder in a container or in pods gets the certificates that \
+         SSL_CERT_FILE or NODE_EXTRA_CA_CERTS names; the Engine's own trusts what its machine does (`/etc/docker/certs.d/HOST/ca.crt`)",
     ),
     stays(
         &["connection refused"],

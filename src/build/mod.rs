@@ -15,6 +15,7 @@ pub(crate) mod progress;
 pub(crate) mod rawjson;
 mod redact;
 mod room;
+pub(crate) mod write_cache;
 
 use std::process::ExitStatus;
 use std::time::Instant;
@@ -87,16 +88,12 @@ pub(crate) async fn run(
 ) -> Result<Metadata, BuildError> {
     let mut progress = Progress::default();
     let mut text = Closing::default();
-    let mut command = Command::new(&tool.program).args(image.argv.iter().skip(1));
-    command.env = tool.env.clone();
+    let mut command = child(&image.argv, image, tool);
     // Build checks and other warnings then stand in the metadata file, as with
     // docker/build-push-action.
     command
         .env
         .insert("BUILDX_METADATA_WARNINGS".to_owned(), "1".into());
-    for (name, value) in &image.variables {
-        command.env.insert(name.clone(), value.into());
-    }
     let build = command.stream(cancel, |event| match event {
         Event::Stderr(line) => match rawjson::parse(line) {
             rawjson::Line::Status(mut status) => {
@@ -147,6 +144,16 @@ pub(crate) async fn run(
     Ok(metadata)
 }
 
+/// buildx with an image's command line.
+fn child(argv: &[String], image: &ImagePlan, tool: &Tool) -> Command {
+    let mut command = Command::new(&tool.program).args(argv.iter().skip(1));
+    command.env = tool.env.clone();
+    for (name, value) in &image.variables {
+        command.env.insert(name.clone(), value.into());
+    }
+    command
+}
+
 /// What the user should know of the caches: one line for all that could not be read.
 fn tell(caches: &Caches) {
     match caches.unread_words() {
@@ -154,6 +161,10 @@ fn tell(caches: &Caches) {
         Some(words) => tracing::info!("{words}"),
         None => {}
     }
+    tell_unwritten(caches);
+}
+
+fn tell_unwritten(caches: &Caches) {
     if let Some(words) = caches.unwritten_words() {
         tracing::warn!("{words}");
     }

@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{BuilderError, Tool};
 use crate::build::rawjson::{self, Line};
-use crate::plan::BuilderPlan;
+use crate::plan::{BuilderPlan, driver_opt};
 use crate::process::{Event, ProcessError};
 use crate::timings::Recorder;
 
@@ -19,11 +19,7 @@ pub(super) async fn boot(
     cancel: &CancellationToken,
 ) -> Result<(), BuilderError> {
     tracing::info!("starting the builder `{}`", plan.name);
-    let options: Vec<String> = plan
-        .options
-        .iter()
-        .map(|(name, value)| format!("{name}={value}"))
-        .collect();
+    let options: Vec<String> = plan.options.iter().map(driver_opt).collect();
     let mut args = vec![
         "create",
         "--name",

@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::plan::{BUILDER_PREFIX, BuilderPlan, Driver};
 use crate::process::{Command, ProcessError};
-use crate::timings::{Recorder, Stage, Traffic};
+use crate::timings::{Recorder, Traffic};
 pub(crate) use kubernetes::KubernetesError;
 use kubernetes::Running;
 
@@ -141,7 +141,8 @@ pub(crate) async fn start(
 ) -> Result<Builder, BuilderError> {
     let kind = match (&plan.kubernetes, plan.driver) {
         (Some(kubernetes), _) => {
-            let running = Box::pin(kubernetes::start(plan, kubernetes, &tool, stop)).await?;
+            let running =
+                Box::pin(kubernetes::start(plan, kubernetes, &tool, recorder, stop)).await?;
             Kind::Cluster(Box::new(running))
         }
         (None, Driver::DockerContainer) => Kind::Container,
@@ -188,14 +189,6 @@ impl Builder {
             Kind::Engine => {}
             Kind::Container => remove(&self.name, &self.tool, patience).await,
             Kind::Cluster(running) => running.stop(&self.name, &self.tool).await,
-        }
-    }
-
-    /// What its start consisted of, beyond its beginning and end.
-    pub(crate) fn stages(&self) -> &[Stage] {
-        match &self.kind {
-            Kind::Cluster(running) => &running.stages,
-            Kind::Engine | Kind::Container => &[],
         }
     }
 

@@ -121,6 +121,7 @@ pub(crate) struct GivenFacts {
     store: Option<ImageStore>,
     platform: Option<String>,
     registry: Option<String>,
+    cluster: Option<String>,
     now: Option<Timestamp>,
     repositories: BTreeMap<String, Mutability>,
 }
@@ -148,6 +149,8 @@ impl GivenFacts {
                 Some(("store", _)) => return Err(bad("`containerd` or `classic`")),
                 Some(("platform", text)) => facts.platform = Some(text.to_owned()),
                 Some(("registry", text)) => facts.registry = Some(text.to_owned()),
+                Some(("cluster", "")) => return Err(bad("a cluster's name")),
+                Some(("cluster", text)) => facts.cluster = Some(text.to_owned()),
                 Some(("now", text)) => {
                     let expected = "a time, as `2026-01-31T12:00:00Z`";
                     facts.now = Some(text.parse().map_err(|_| bad(expected))?);
@@ -159,7 +162,7 @@ impl GivenFacts {
                 _ => {
                     return Err(bad(
                         "`buildx=VERSION`, `engine=VERSION`, `engine=none`, `store=containerd`, \
-                         `store=classic`, `platform=OS/ARCH`, `registry=HOST`, `now=TIME`, \
+                         `store=classic`, `platform=OS/ARCH`, `registry=HOST`, `cluster=NAME`, `now=TIME`, \
                          `immutable=HOST/REPOSITORY` or `immutable=HOST/REPOSITORY!FILTER,FILTER`",
                     ));
                 }
@@ -171,6 +174,11 @@ impl GivenFacts {
     /// The registry given by hand.
     pub(crate) fn registry(&self) -> Option<&str> {
         self.registry.as_deref()
+    }
+
+    /// The cluster given by hand, which is not asked.
+    pub(crate) fn cluster(&self) -> Option<&str> {
+        self.cluster.as_deref()
     }
 }
 

@@ -33,7 +33,9 @@ pub(super) fn build(
         );
     }
     argv.each("--cache-from", &image.cache_from);
-    argv.each("--cache-to", &image.cache_to);
+    if !image.cache.afterwards {
+        argv.each("--cache-to", &image.cache_to);
+    }
     argv.option("--call", image.call.as_ref().map(|call| &call.text));
     argv.option("--cgroup-parent", inputs.cgroup_parent.as_ref());
     let is_variable = |source: &SecretSource| matches!(source, SecretSource::Variable(_));
@@ -102,6 +104,38 @@ impl ImagePlan {
                 None => (given, None),
             })
     }
+}
+
+/// Flags of a build that are about the image and not its steps.
+const OF_THE_IMAGE: &[&str] = &[
+    "--annotation",
+    "--attest",
+    "--iidfile",
+    "--metadata-file",
+    "--output",
+    "--tag",
+];
+
+/// The command line that writes the cache of a build that was done: its own, without the image.
+pub(super) fn cache(image: &ImagePlan) -> Vec<String> {
+    let mut words = image.argv.iter().cloned();
+    let mut argv = Argv(words.by_ref().take(2).collect());
+    let mut words = words.peekable();
+    while let Some(flag) = words.next() {
+        // The last word is the context.
+        if words.peek().is_none() {
+            argv.each("--cache-to", &image.cache_to);
+            argv.pair("--output", "type=cacheonly");
+            argv.pair("--provenance", "false");
+            argv.0.push(flag);
+        } else if flag != "--pull"
+            && let Some(value) = words.next()
+            && !OF_THE_IMAGE.contains(&flag.as_str())
+        {
+            argv.pair(&flag, value);
+        }
+    }
+    argv.0
 }
 
 /// A folder whose name begins with a hyphen is no flag.

@@ -11,6 +11,7 @@ mod cache;
 mod context;
 mod export;
 mod handed_on;
+mod ignored;
 mod kubernetes;
 mod logins;
 mod names;
@@ -25,6 +26,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use thiserror::Error;
 
+use crate::credentials::kubeconfig::Access;
 use crate::credentials::{KUBECONFIG_FILE, TOKENS_FOLDER};
 use crate::facts::{Engine, Facts, OLDEST_BUILDX};
 use crate::github::workflow::WorkflowRun;
@@ -34,12 +36,12 @@ pub(crate) use crate::inputs::new_repository::{LifecyclePolicy, NewRepository};
 use crate::inputs::output_spec::OutputSpec;
 use crate::inputs::{Call, InputError, Inputs};
 
-pub(crate) use builder::{BuilderPlan, Driver, PREFIX as BUILDER_PREFIX};
+pub(crate) use builder::{BuilderPlan, Driver, PREFIX as BUILDER_PREFIX, driver_opt};
 pub(crate) use cache::{CachePlan, Kind as CacheKind};
 pub(crate) use context::{Context, NamedContext};
 #[cfg(test)]
 pub(crate) use kubernetes::{Hidden, Toleration};
-pub(crate) use kubernetes::{KubernetesPlan, Node};
+pub(crate) use kubernetes::{KubernetesPlan, Node, VOLUME_OPTION, Workload};
 use names::Names;
 pub(crate) use repositories::EcrRepository;
 pub(crate) use secrets::{PlannedSecret, SecretSource};
@@ -136,6 +138,9 @@ pub(crate) struct Plan {
 pub(crate) struct ImagePlan {
     /// The exact buildx command line, program first.
     pub argv: Vec<String>,
+    /// That which writes the cache, once the image is pushed; empty where the first one does.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub cache_argv: Vec<String>,
     pub context: Context,
     pub build_contexts: Vec<NamedContext>,
     /// The input `file`.
@@ -242,6 +247,23 @@ impl Remarks {
     }
 }
 
+/// Looks at what is said of a builder in a cluster, before the cluster is asked for anything.
+///
+/// # Errors
+/// All that is wrong about it.
+pub(crate) fn check_cluster(inputs: &Inputs, place: &Place) -> Result<(), PlanError> {
+    let mut remarks = Remarks::default();
+    let access = Access::assumed("cluster");
+    // Which buildx there is, is not known yet: one that can do all that any can.
+    let buildx = semver::Version::new(u64::MAX, 0, 0);
+    BuilderPlan::in_cluster(inputs, &access, None, &buildx, place, &mut remarks);
+    if remarks.errors.is_empty() {
+        Ok(())
+    } else {
+        Err(PlanError::Inputs(remarks.errors))
+    }
+}
+
 impl Plan {
     /// Settles what will be done.
     ///
@@ -262,7 +284,9 @@ impl Plan {
         let nobody = Engine::none();
         let (engine, builder) = match (&facts.cluster, &facts.engine) {
             (Some(access), engine) => {
-                let builder = BuilderPlan::in_cluster(inputs, access, run, place, &mut remarks);
+                let buildx = &facts.buildx.version;
+                let builder =
+                    BuilderPlan::in_cluster(inputs, access, run, buildx, place, &mut remarks);
                 if inputs.load && engine.is_err() {
                     remarks.wrong("load", "true", "a Docker Engine to load the image into");
                 }
@@ -285,8 +309,11 @@ impl Plan {
                 export::choose(inputs, &builder, engine, &mut remarks),
             ),
         };
-        let tags = names.references.iter().map(names::printed).collect();
-        names.join(inputs, &mut outputs, &mut remarks);
+        let mut tags = Vec::new();
+        if !outputs.iter().any(OutputSpec::is_by_digest) {
+            tags.extend(names.references.iter().map(names::printed));
+        }
+        names.join(&mut outputs, &mut remarks);
         let situation = cache::Situation {
             inputs,
             run,
@@ -299,6 +326,7 @@ impl Plan {
         let cache = cache::choose(&situation, &mut remarks);
         let mut image = ImagePlan {
             argv: Vec::new(),
+            cache_argv: Vec::new(),
             build_contexts: NamedContext::choose(inputs, run, &mut remarks),
             file: inputs.file.clone(),
             tags,
@@ -345,6 +373,9 @@ impl Plan {
             return Err(PlanError::Inputs(remarks.errors));
         }
         image.argv = argv::build(inputs, &image, &builder, run, facts, place);
+        if image.cache.afterwards {
+            image.cache_argv = argv::cache(&image);
+        }
         Ok(Self {
             more_logins,
             handed_on: handed_on::choose(inputs, &image, facts.cluster.as_ref()),

@@ -143,10 +143,10 @@ pub(super) enum Tail {
 pub(super) fn failure(error: &Error, tail: Tail, redactor: &Redactor) -> Part {
     let mut text = String::new();
     for line in error.lines() {
-        // A failed build has said which step it was, of the Dockerfile or of a push.
-        let line = match error.failure() {
-            Some(_) => redactor.without_secrets(&line),
-            None => redactor.text(&line),
+        // A failed build has left out values itself, where they can be.
+        let line = match error {
+            Error::Build(_) | Error::WithoutSecrets(_) => redactor.without_secrets(&line),
+            _ => redactor.text(&line),
         };
         let _ = writeln!(text, "> {}  ", plain(cut(&line)));
     }

@@ -17,6 +17,7 @@ use jiff::Timestamp;
 use secrecy::ExposeSecret as _;
 use tokio_util::sync::CancellationToken;
 
+use crate::build::{BuildError, write_cache};
 use crate::builder::{Builder, Tool};
 use crate::certificates;
 use crate::check;
@@ -111,12 +112,14 @@ impl Run {
         let leg = Leg::new(&self.env, &inputs, &settled.plan);
         let history = History::ask(workflow.as_ref(), inputs.compare_with.as_deref(), &leg);
         let mut recorder = Recorder::new(self.started);
+        recorder.add(stage("inputs, facts, plan", Phase::Setup, self.started));
         let result =
             self.execute_or_fall_back(&inputs, &session, &mut settled, &place, &mut recorder);
         let result = Box::pin(result)
             .await
             .map_err(|error| self.explained(error));
-        let plan = settled.plan;
+        let mut plan = settled.plan;
+        plan.warnings.extend(settled.remarks);
         let result = result.map_err(|error| report::placed(error, &plan, &self.env));
         for (_, path) in mounts::written(&plan) {
             if let Err(error) = owner::give_back(&path) {
@@ -127,7 +130,12 @@ impl Run {
             }
         }
         let timings = recorder.finish(Timestamp::now());
-        let mut around = Around::look(&plan, &timings, history.answer().await, &self.env);
+        let mut around = match &result {
+            Ok(_) => Around::look(&plan, &timings, history.answer().await, &self.env),
+            // There is no time for what only helps the next run: the runner kills soon.
+            Err(error) if error.is_cancelled() => Around::at_hand(&self.env),
+            Err(_) => Around::look(&plan, &timings, None, &self.env),
+        };
         around.registries = registries(settled.found.unwrap_or_default());
         let outcome = Outcome {
             around,
@@ -143,7 +151,7 @@ impl Run {
         if post::has_to_remove(&outcome.plan, &place, &self.env) {
             let _ = folder.keep();
         }
-        if inputs.comment {
+        if inputs.comment && !self.cancel.is_cancelled() {
             let markdown = report::comment(&outcome, history::LONGEST_COMMENT);
             Box::pin(history::comment(workflow.as_ref(), &leg, &markdown)).await;
         }
@@ -190,6 +198,7 @@ impl Run {
         place: &Place,
         recorder: &mut Recorder,
     ) -> Result<Built, Error> {
+        let begin = Timestamp::now();
         let plan = &settled.plan;
         if let Some(kubernetes) = &plan.builder.kubernetes {
             let kubeconfig = kubernetes.kubeconfig.0.expose_secret();
@@ -211,21 +220,19 @@ impl Run {
         };
         tool.env.extend(self.handed_on(plan, session).await?);
         tool.env.extend(settled.facts.engine_variables());
-        recorder.add(stage("inputs, facts, plan", Phase::Setup, self.started));
+        recorder.add(stage("credentials", Phase::Setup, begin));
         let ready = self.get_ready(session, settled, image, &credentials, &tool, recorder);
         let (builder, found) = Box::pin(ready).await?;
+        settled.found = Some(found.clone());
+        let builder = builder?;
         if let Err(error) = self.heed(inputs, settled, &found, place) {
             builder.stop(&self.cancel).await;
             return Err(error);
         }
-        settled.found = Some(found.clone());
         let plan = &settled.plan;
         let Some(image) = plan.images.first() else {
             return Ok(Built::default());
         };
-        for stage in builder.stages() {
-            recorder.add_boot(stage.clone());
-        }
         let cancel = self.cancel.child_token();
         let isolated = Mounts::of(&self.env).is_some();
         let built = async {
@@ -241,7 +248,20 @@ impl Run {
             );
             let before = push::before(image, &builder, &tool, isolated, &cancel);
             let (built, before) = beside(built, before).await;
-            Ok((built?, before.flatten()))
+            let mut metadata = built?;
+            write_cache::run(
+                image,
+                &mut metadata,
+                &tool,
+                recorder,
+                &self.redactor,
+                &cancel,
+            )
+            .await;
+            if self.cancel.is_cancelled() {
+                return Err(BuildError::Cancelled.into());
+            }
+            Ok((metadata, before.flatten()))
         };
         let built = while_it_lives(built, &builder, &cancel).await;
         let begin = Timestamp::now();

@@ -73,6 +73,7 @@ fn a_builder_in_a_container_is_told_of_the_proxy_but_of_no_password() {
         .engine(Store::Classic)
         .variable("https_proxy", "http://proxy.test:3128")
         .variable("HTTP_PROXY", "http://user:canary-password@proxy.test:3128")
+        .variable("NO_PROXY", "localhost,10.0.0.0/8,.svc")
         .run()
         .exits(0);
     let create = ran
@@ -82,6 +83,11 @@ fn a_builder_in_a_container_is_told_of_the_proxy_but_of_no_password() {
         .unwrap();
     assert!(
         create.contains("--driver-opt env.HTTPS_PROXY=http://proxy.test:3128"),
+        "{create}"
+    );
+    // buildx reads an option as comma-separated values.
+    assert!(
+        create.contains("--driver-opt '\"env.NO_PROXY=localhost,10.0.0.0/8,.svc\"'"),
         "{create}"
     );
     assert!(!create.contains("HTTP_PROXY=http://user"), "{create}");
@@ -189,7 +195,8 @@ fn a_builder_in_a_container_gets_the_certificates_that_are_named() {
     );
     let config = &ran.buildkitd_config;
     assert!(
-        config.starts_with("debug = true\n[registry.\"fast-ecr-push.invalid\"]\n  ca = [\""),
+        config.starts_with("debug = true\n\n[system]\n")
+            && config.contains("\n[registry.\"fast-ecr-push.invalid\"]\n  ca = [\""),
         "{config}"
     );
     // The system's are in it, too, as the file is one for all who read it.
