@@ -156,7 +156,7 @@ impl<'a> Reader<'a> {
 
     /// A name that Kubernetes objects can have, with room for what is put around it.
     pub(super) fn builder(&mut self, name: &'static str) -> Option<String> {
-        let expected = "letters in lower case, digits and `-`, at most 40";
+        let expected = "at most 40 characters: letters in lower case, digits and `-`";
         self.checked(name, expected, |name| {
             is_dns_label(name) && name.len() <= 40
         })

@@ -70,7 +70,7 @@ mod tests {
                 "type=s3,region=eu-west-1,bucket=b,name=n",
                 &keys,
             ),
-            ("cache-from", "bucket=b,\"type=S3\"", &keys),
+            ("cache-from", "bucket=b,\"type=s3\"", &keys),
             ("cache-from", "type=gha", &runtime),
             ("cache-from", "r.test/gha:s3", &[]),
             ("build-args", "ACTIONS_RUNTIME_TOKEN", &runtime),

@@ -174,7 +174,7 @@ fn what_is_wrong_about_a_builder_is_said_before_the_cluster_is_asked() {
         ),
         (
             "--append",
-            "- {platforms: linux/arm64, driver-opts: [requests.cpu=x]}",
+            "[{platforms: linux/arm64, driver-opts: [requests.cpu=x]}]",
             "input `append`: `requests.cpu=x` given, expected ",
         ),
         (

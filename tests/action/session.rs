@@ -202,6 +202,28 @@ fn a_pull_request_from_a_fork_is_told_why_there_is_no_role() {
     ran.says("this pull request comes from the fork `eve/app`");
 }
 
+/// Without a token the role is never asked for, and what lies in a private registry is not there.
+#[test]
+fn a_pull_request_from_a_fork_builds_without_its_role_when_nothing_is_pushed() {
+    let sts = Sts::answering(&[Answer::Keys(60)]);
+    let event = r#"{"pull_request":{"head":{"repo":{"full_name":"eve/app"}}}}"#;
+    let runner = sts
+        .serve(tagged(Runner::new()))
+        .without("AWS_ACCESS_KEY_ID")
+        .without("AWS_SECRET_ACCESS_KEY")
+        .without("ACTIONS_ID_TOKEN_REQUEST_URL")
+        .without("ACTIONS_ID_TOKEN_REQUEST_TOKEN")
+        .file("temp/event.json", event);
+    let path = runner.path("temp/event.json");
+    runner
+        .variable("GITHUB_EVENT_NAME", "pull_request")
+        .variable("GITHUB_EVENT_PATH", path)
+        .input("push", "false")
+        .run()
+        .exits(0);
+    assert!(sts.asked().is_empty());
+}
+
 #[test]
 fn keys_are_taken_from_inputs_before_the_environment() {
     let ecr = ecr();

@@ -49,6 +49,10 @@ fn is_beyond(server: &str, proxy: &str, except: &str) -> bool {
     if host == "localhost" || address.is_ok_and(|address| address.is_loopback()) {
         return false;
     }
+    // The matcher takes this one for names only.
+    if except.split(',').any(|part| part.trim() == "*") {
+        return false;
+    }
     let matcher = Matcher::builder().https(proxy).no(except).build();
     matcher.intercept(&uri).is_some()
 }

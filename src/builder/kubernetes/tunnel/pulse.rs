@@ -74,8 +74,8 @@ mod tests {
         let pause = Duration::from_millis(40);
         first.sent();
         std::thread::sleep(pause);
-        second.sent();
         let of_second = Instant::now();
+        second.sent();
         first.sent();
         assert!(pulses.silence().unwrap() >= pause);
         first.heard();

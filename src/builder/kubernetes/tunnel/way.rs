@@ -141,7 +141,7 @@ mod tests {
                 .unwrap()
                 .leads_to("[::1]:6443")
         );
-        assert!(Way::new("nowhere", None).is_err());
+        assert!(Way::new("/nowhere", None).is_err());
         for proxy in ["https://p.example:3128", "socks5://p.example:1080"] {
             assert!(
                 Way::new("https://k.example", Some(proxy)).is_err(),
