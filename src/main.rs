@@ -13,7 +13,7 @@
 //! - [`facts`]: what this machine has; [`plan`]: what will be done, pure; [`check`]: files it names
 //! - [`credentials`], [`preflight`], [`builder`], [`build`], [`push`]: the work, each through [`process`]
 //! - [`timings`]: where the time went, pure; [`report`]: outputs, summary, timings file
-//! - [`github`], [`log`]: the runner's formats; [`error`]: how a run fails; [`post`]: the post step;
+//! - [`github`], [`log`]: the runner's formats; [`redact`]: what is shown to nobody; [`error`]: how a run fails; [`post`]: the post step;
 //!   [`folder`]: the run's own
 //! - [`host`], [`mounts`], [`owner`]: the machine around: what it is, what is seen of it, whose files are whose; [`proxy`],
 //!   [`certificates`]: how it reaches others
@@ -52,6 +52,7 @@ mod preflight;
 mod process;
 mod proxy;
 mod push;
+mod redact;
 mod report;
 mod run;
 mod tags;
@@ -69,6 +70,7 @@ use cli::Command;
 use compare::Format;
 use credentials::{HELPER_PROGRAM, eks, helper};
 use env::Env;
+use redact::Redactor;
 use run::Run;
 
 fn main() -> ExitCode {
@@ -124,6 +126,7 @@ async fn dispatch(arguments: &[String], env: Env, started: Timestamp) -> ExitCod
         env,
         started,
         cancel: cancelled_by_signals(),
+        redactor: Redactor::default(),
     };
     match command {
         Command::Run(flags) => run.action(&flags).await,

@@ -12,10 +12,12 @@ use super::cache::{self, Caches};
 use super::metadata::Metadata;
 use super::progress::{Progress, one_line};
 use super::rawjson::{self, SolveStatus};
+use super::redact;
 use crate::builder::Tool;
 use crate::log::Group;
 use crate::plan::ImagePlan;
 use crate::process::Event;
+use crate::redact::Redactor;
 use crate::timings::{Phase, Recorder, Stage};
 
 /// Writes the cache, if that is still to be done. The image is there: nothing fails it any more.
@@ -24,6 +26,7 @@ pub(crate) async fn run(
     metadata: &mut Metadata,
     tool: &Tool,
     recorder: &mut Recorder,
+    redactor: &Redactor,
     cancel: &CancellationToken,
 ) {
     if image.cache_argv.is_empty() {
@@ -41,13 +44,14 @@ pub(crate) async fn run(
         };
         match rawjson::parse(line) {
             rawjson::Line::Status(status) => {
-                let status = only(&mut exports, status);
+                let mut status = only(&mut exports, status);
+                redact::status(&mut status, redactor);
                 recorder.record(&status, Timestamp::now());
                 progress.show(&status, |line| tracing::info!("{line}"));
             }
             rawjson::Line::Text(line) => {
                 if let Some(error) = line.trim_start().strip_prefix("ERROR: ") {
-                    said = Some(one_line(error));
+                    said = Some(redactor.without_secrets(&one_line(error)));
                 }
             }
         }

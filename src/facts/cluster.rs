@@ -297,7 +297,7 @@ mod tests {
     }
 
     fn session() -> Session {
-        Session::new(Settings::default(), |_| {})
+        Session::new(Settings::default(), std::sync::Arc::new(|_| {}))
     }
 
     #[tokio::test]

@@ -88,6 +88,24 @@ pub(super) fn build(
     argv.0
 }
 
+impl ImagePlan {
+    /// The values of a flag on the command line.
+    pub(crate) fn flag<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        let pairs = self.argv.iter().zip(self.argv.iter().skip(1));
+        let given = pairs.filter(move |(flag, _)| *flag == name);
+        given.map(|(_, value)| value.as_str())
+    }
+
+    /// The build arguments by name, with their values; without where buildx takes the environment's.
+    pub(crate) fn build_arguments(&self) -> impl Iterator<Item = (&str, Option<&str>)> {
+        self.flag("--build-arg")
+            .map(|given| match given.split_once('=') {
+                Some((name, value)) => (name, Some(value)),
+                None => (given, None),
+            })
+    }
+}
+
 /// Flags of a build that are about the image and not its steps.
 const OF_THE_IMAGE: &[&str] = &[
     "--annotation",

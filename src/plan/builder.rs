@@ -63,6 +63,30 @@ pub(crate) struct BuilderPlan {
     pub kubernetes: Option<KubernetesPlan>,
 }
 
+/// How the names of options begin that give the builder a variable.
+const VARIABLE: &str = "env.";
+
+impl BuilderPlan {
+    /// The options as they may be shown: of a variable only the name, as its value may be secret.
+    pub(crate) fn shown_options(&self) -> impl Iterator<Item = String> {
+        let shown = |(name, value): &(String, String)| match name.strip_prefix(VARIABLE) {
+            Some(_) => format!("{name}=…"),
+            None => format!("{name}={value}"),
+        };
+        self.options.iter().map(shown)
+    }
+
+    /// The variables that options give the builder, with their values.
+    pub(crate) fn variables(&self) -> impl Iterator<Item = (&str, &str)> {
+        let nodes = self.kubernetes.iter().flat_map(|plan| &plan.nodes);
+        let options = self
+            .options
+            .iter()
+            .chain(nodes.flat_map(|node| &node.options));
+        options.filter_map(|(name, value)| Some((name.strip_prefix(VARIABLE)?, value.as_str())))
+    }
+}
+
 /// Prefix of the names of builders that we make.
 pub(crate) const PREFIX: &str = "fast-ecr-push-";
 

@@ -17,8 +17,8 @@ impl fmt::Display for Plan {
             builder.driver.name(),
             builder.name
         )?;
-        for (name, value) in &builder.options {
-            write!(formatter, " {name}={value}")?;
+        for option in builder.shown_options() {
+            write!(formatter, " {option}")?;
         }
         for image in images {
             row(formatter, "context", &[image.context.argument()])?;

@@ -12,6 +12,7 @@ use crate::error::Error;
 use crate::log::Group;
 use crate::plan::{ImagePlan, Place};
 use crate::preflight::Found;
+use crate::redact::Redactor;
 use crate::timings::{Recorder, Retry};
 
 /// Builds, and builds again.
@@ -24,6 +25,7 @@ pub(super) async fn build(
     tool: &Tool,
     recorder: &mut Recorder,
     (retries, found): (usize, &Found),
+    redactor: &Redactor,
     cancel: &CancellationToken,
 ) -> Result<Metadata, Error> {
     let mut waits = builder::waits(retries);
@@ -34,7 +36,7 @@ pub(super) async fn build(
             attempt => format!("Build, attempt {attempt}"),
         };
         let group = Group::open(&title);
-        let error = match build::run(image, place, tool, recorder, cancel).await {
+        let error = match build::run(image, place, tool, recorder, redactor, cancel).await {
             Ok(metadata) => return Ok(metadata),
             Err(error) => error,
         };

@@ -54,6 +54,7 @@ impl Run {
         settled.plan = self.plan_with(inputs, &settled.facts, place)?;
         // Left in place, it would tell the post step of a builder in the cluster.
         let _ = std::fs::remove_file(place.kubeconfig_file());
+        self.hide(&settled.plan);
         show(&settled.plan);
         settled.remarks.push(words);
         // The post step is to remove this one's builder instead; of two values the later counts.

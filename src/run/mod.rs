@@ -38,6 +38,7 @@ use crate::plan::Place;
 use crate::post;
 use crate::proxy;
 use crate::push;
+use crate::redact::Redactor;
 use crate::report::{self, Around, Built, Outcome};
 use crate::timings::{Phase, Recorder, Stage};
 use fill::fill;
@@ -51,6 +52,7 @@ pub(crate) struct Run {
     pub env: Env,
     pub started: Timestamp,
     pub cancel: CancellationToken,
+    pub redactor: Redactor,
 }
 
 impl Run {
@@ -84,6 +86,7 @@ impl Run {
     }
 
     async fn build_and_report(&self, flags: &Flags) -> Result<(), Error> {
+        self.hide_environment();
         let inputs = self.inputs(flags);
         // Behind the masks that reading the inputs prints.
         for line in host::lines(&self.env) {
@@ -98,6 +101,7 @@ impl Run {
         let given = GivenFacts::default();
         let settled = Box::pin(self.settle(&inputs, &session, &given, &place)).await;
         let mut settled = settled.map_err(|error| self.explained(error))?;
+        self.hide(&settled.plan);
         show(&settled.plan);
         mounts::check(&settled.plan, &self.env)?;
         check::files(&settled.plan, &self.env)?;
@@ -117,6 +121,7 @@ impl Run {
             .map_err(|error| self.explained(error));
         let mut plan = settled.plan;
         plan.warnings.extend(settled.remarks);
+        let result = result.map_err(|error| report::placed(error, &plan, &self.env));
         for (_, path) in mounts::written(&plan) {
             if let Err(error) = owner::give_back(&path) {
                 tracing::warn!(
@@ -138,6 +143,7 @@ impl Run {
             plan,
             timings,
             result,
+            redactor: self.redactor.clone(),
         };
         let written = report::write(&outcome, &self.env);
         if let Err(error) = &written {
@@ -145,7 +151,7 @@ impl Run {
         }
         post::leave(folder, &outcome.plan, &place, &self.env);
         if inputs.comment && !self.cancel.is_cancelled() {
-            let markdown = report::summary(&outcome, history::LONGEST_COMMENT);
+            let markdown = report::comment(&outcome, history::LONGEST_COMMENT);
             Box::pin(history::comment(workflow.as_ref(), &leg, &markdown)).await;
         }
         match outcome.result {
@@ -232,11 +238,27 @@ impl Run {
         let isolated = Mounts::of(&self.env).is_some();
         let built = async {
             let tries = (plan.retries, &found);
-            let built = again::build(image, place, &tool, recorder, tries, &cancel);
+            let built = again::build(
+                image,
+                place,
+                &tool,
+                recorder,
+                tries,
+                &self.redactor,
+                &cancel,
+            );
             let before = push::before(image, &builder, &tool, isolated, &cancel);
             let (built, before) = beside(built, before).await;
             let mut metadata = built?;
-            write_cache::run(image, &mut metadata, &tool, recorder, &cancel).await;
+            write_cache::run(
+                image,
+                &mut metadata,
+                &tool,
+                recorder,
+                &self.redactor,
+                &cancel,
+            )
+            .await;
             if self.cancel.is_cancelled() {
                 return Err(BuildError::Cancelled.into());
             }
@@ -246,8 +268,11 @@ impl Run {
         let begin = Timestamp::now();
         let result = match built {
             Ok((metadata, before)) => {
-                let mut image =
-                    push::confirm(image, &metadata, &builder, &tool, isolated, &self.cancel).await;
+                let (redactor, cancel) = (&self.redactor, &self.cancel);
+                let pushed = push::confirm(
+                    image, &metadata, &builder, &tool, isolated, redactor, cancel,
+                );
+                let mut image = pushed.await;
                 if let Some(image) = &mut image {
                     image.unchanged = before.is_some_and(|before| before.is(&metadata));
                 }

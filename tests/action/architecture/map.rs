@@ -23,6 +23,7 @@ pub(super) const VOCABULARY: Layer = Layer {
         ("folder", &["env"]),
         ("owner", &[]),
         ("inputs::list", &[]),
+        ("redact", &[]),
     ],
 };
 
@@ -97,9 +98,11 @@ pub(super) const LAYERS: &[Layer] = &[
             // `build` and `push` call buildx as the builder's `Tool`.
             (
                 "build",
-                &["builder", "image", "log", "plan", "process", "timings"],
+                &[
+                    "builder", "image", "log", "plan", "process", "redact", "timings",
+                ],
             ),
-            ("push", &["build", "builder", "image", "plan"]),
+            ("push", &["build", "builder", "image", "plan", "redact"]),
         ],
     },
     Layer {
@@ -133,6 +136,7 @@ pub(super) const LAYERS: &[Layer] = &[
                     "owner",
                     "plan",
                     "push",
+                    "redact",
                     "timings",
                 ],
             ),
