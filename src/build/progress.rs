@@ -511,7 +511,7 @@ mod tests {
         // One that is known fails: this is told, room or not.
         let failed = Vertex {
             digest: "7".to_owned(),
-            error: long.clone(),
+            error: long,
             ..vertex(Some(0), Some(1))
         };
         progress.show(&of(failed), |_| {});

@@ -113,7 +113,7 @@ fn a_layer_that_nobody_can_split_or_that_took_no_time_is_not_named() {
         step.cached = true;
     }
     assert!(!named(&cached, &large));
-    let mut unchanged = timings.clone();
+    let mut unchanged = timings;
     for time in &mut unchanged.phases {
         if matches!(time.phase, Phase::Export | Phase::Push) {
             (time.union, time.partition) = (Duration::ZERO, Duration::ZERO);
