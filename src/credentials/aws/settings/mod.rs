@@ -272,9 +272,11 @@ fn assumed(
             "at most 3600 beside `role-chaining`, as AWS takes it",
         ));
     }
-    let account = match role {
-        RoleName::Arn { account, .. } => Some(account.clone()),
-        RoleName::Name(_) => known_account(inputs),
+    let account = match (role, &proof) {
+        (RoleName::Arn { account, .. }, _) => Some(account.clone()),
+        // Whoever assumes it knows: it is the account of those credentials, whosever the registry is.
+        (RoleName::Name(_), Proof::Credentials(_)) => None,
+        (RoleName::Name(_), _) => known_account(inputs),
     };
     if let Some(account) = &account
         && !given.allowed_accounts.is_empty()
