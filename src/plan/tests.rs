@@ -567,7 +567,7 @@ fn in_cluster(pairs: Pairs<'_>) -> Result<Plan, PlanError> {
     let terms = Terms {
         context: None,
         allow_exec: false,
-        file: None,
+        may_name_files: false,
         program: Path::new("/fast-ecr-push"),
     };
     let mut facts = facts(ImageStore::Containerd);
