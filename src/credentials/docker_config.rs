@@ -56,7 +56,10 @@ pub(super) fn private(own: Map<String, Value>, ecr_hosts: &[&str], helper: &str)
         config.insert("credsStore".to_owned(), json!(helper));
     }
     for host in ecr_hosts {
-        let helpers = config.entry("credHelpers").or_insert_with(|| json!({}));
+        let helpers = config.entry("credHelpers").or_insert(Value::Null);
+        if helpers.is_null() {
+            *helpers = json!({});
+        }
         if let Value::Object(helpers) = helpers {
             helpers.insert((*host).to_owned(), json!(helper));
         }
@@ -121,6 +124,11 @@ mod tests {
                 "empty entries",
                 json!({"auths": {}, "credsStore": ""}),
                 json!({"auths": {}, "credsStore": "h", "credHelpers": {ecr: "h"}}),
+            ),
+            (
+                "entries of nothing",
+                json!({"auths": null, "credsStore": null, "credHelpers": null}),
+                json!({"auths": null, "credsStore": "h", "credHelpers": {ecr: "h"}}),
             ),
         ];
         for (name, own, expected) in cases {
