@@ -6,7 +6,7 @@ use super::Run;
 use crate::credentials::aws::Mask;
 use crate::error::Error;
 use crate::github::command::{Annotation, Level, masks};
-use crate::log::{self, Group};
+use crate::log::{self, Group, Stream};
 use crate::plan::Plan;
 use crate::report;
 use crate::timings::Traffic;
@@ -22,10 +22,9 @@ impl Run {
         if !self.env.is_true("GITHUB_ACTIONS") {
             return |_| {};
         }
-        |secret| {
-            for line in masks(secret) {
-                crate::print(&line);
-            }
+        match self.stream {
+            Stream::Output => |secret| hide(secret, Stream::Output),
+            Stream::Error => |secret| hide(secret, Stream::Error),
         }
     }
 
@@ -46,12 +45,18 @@ impl Run {
                         .as_ref()
                         .map(|(file, line)| (file.as_str(), *line)),
                 };
-                crate::print(&annotation.line());
+                self.stream.print(&annotation.line());
                 return ExitCode::from(error.exit_code());
             }
         }
         tracing::error!("{}", lines.join("\n"));
         ExitCode::from(error.exit_code())
+    }
+}
+
+fn hide(secret: &str, stream: Stream) {
+    for line in masks(secret) {
+        stream.print(&line);
     }
 }
 
