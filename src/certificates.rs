@@ -3,7 +3,7 @@
 //! In: the variables that name them. Out: trust in everything here that speaks TLS. `SSL_CERT_FILE` and `SSL_CERT_DIR` are read by
 //! our HTTP clients (<https://docs.rs/rustls-native-certs>) and by buildx (<https://pkg.go.dev/crypto/x509#SystemCertPool>)
 //! themselves. `NODE_EXTRA_CA_CERTS`, set for JavaScript actions, is read by neither: [`bundle`] makes one file of it that is.
-//! A builder in a container of its own gets what is named ([`hand_on`]); the Engine's BuildKit trusts what the Engine's
+//! A builder in a container of its own, or in pods, gets what is named ([`hand_on`]); the Engine's BuildKit trusts what the Engine's
 //! machine trusts, which is not ours to set (<https://docs.docker.com/engine/security/certificates/>).
 
 use std::collections::HashSet;
@@ -38,6 +38,9 @@ const END: &str = "-----END CERTIFICATE-----";
 const END_LINE: &str = "-----END CERTIFICATE-----\n";
 /// buildx cuts a longer file (bytes).
 const LARGEST: usize = 1024 * 1024;
+/// What a pod gets is in a ConfigMap, which holds 1 MiB with all that is in it
+/// (<https://kubernetes.io/docs/concepts/configuration/configmap/#motivation>).
+const LARGEST_OF_PODS: usize = 900 * 1024;
 
 /// A variable names certificates that can't be had. With them gone no client here would trust anybody.
 #[derive(Debug, Error)]
@@ -124,25 +127,38 @@ pub(crate) fn bundle(env: &Env) -> Option<String> {
     Some(base + &extra)
 }
 
-/// Plans to give the certificates to a builder in a container of its own.
+/// Plans to give the certificates to a builder in a container of its own, or in pods.
 pub(crate) fn hand_on(plan: &mut Plan, place: &Place, env: &Env) {
-    let option = format!("env.{FOLDERS}");
     let builder = &mut plan.builder;
-    let given = builder.options.iter().any(|(name, _)| *name == option);
-    if builder.driver != Driver::DockerContainer || given {
+    let largest = match builder.driver {
+        Driver::Docker => return,
+        Driver::DockerContainer => LARGEST,
+        Driver::Kubernetes => LARGEST_OF_PODS,
+    };
+    let text = named(env);
+    if text.is_empty() {
         return;
     }
-    match named(env).len() {
-        0 => {}
-        1..=LARGEST => {
-            builder.options.push((option, IN_THE_BUILDER.to_owned()));
-            builder.certificates = Some(place.certificates_file());
-            builder.buildkitd_config = Some(place.buildkitd_config_file());
+    if text.len() > largest {
+        plan.warnings.push(format!(
+            "the builder does not get the certificates that `{FILE}`, `{FOLDERS}` or `{EXTRA}` name: they are {} bytes, \
+             and it takes {largest}",
+            text.len()
+        ));
+        return;
+    }
+    let option = format!("env.{FOLDERS}");
+    if let Some(kubernetes) = &mut builder.kubernetes {
+        for node in &mut kubernetes.nodes {
+            // Who names a folder in the pod knows better.
+            if !node.env.contains_key(FOLDERS) {
+                node.certificates = Some(text.clone());
+            }
         }
-        length => plan.warnings.push(format!(
-            "the builder does not get the certificates that `{FILE}`, `{FOLDERS}` or `{EXTRA}` name: they are {length} bytes, \
-             and it takes {LARGEST}"
-        )),
+    } else if !builder.options.iter().any(|(name, _)| *name == option) {
+        builder.options.push((option, IN_THE_BUILDER.to_owned()));
+        builder.certificates = Some(place.certificates_file());
+        builder.buildkitd_config = Some(place.buildkitd_config_file());
     }
 }
 
@@ -332,7 +348,7 @@ mod tests {
             let mut plan = Plan::new(&inputs, None, &Facts::example(store), &place).unwrap();
             hand_on(&mut plan, &place, &env);
             assert_eq!(plan.builder.certificates.is_some(), expected, "{option:?}");
-            assert_eq!(plan.builder.buildkitd_config.is_some(), expected);
+            assert!(!expected || plan.builder.buildkitd_config.is_some());
         }
     }
 }

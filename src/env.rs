@@ -20,18 +20,29 @@ impl fmt::Debug for Env {
     }
 }
 
+/// What an agent on this machine wants to see before it hands out credentials
+/// (<https://docs.aws.amazon.com/sdkref/latest/guide/feature-container-credentials.html>).
+pub(crate) const CONTAINER_TOKEN: &str = "AWS_CONTAINER_AUTHORIZATION_TOKEN";
+
+/// Names a file with the same, which counts first.
+pub(crate) const CONTAINER_TOKEN_FILE: &str = "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE";
+
 /// Secrets that AWS and the runner put into the environment. Other variables of theirs are not secret:
 /// regions, endpoints, names of files.
 pub(crate) const SECRETS: &[&str] = &[
     "AWS_ACCESS_KEY_ID",
     "AWS_SECRET_ACCESS_KEY",
     "AWS_SESSION_TOKEN",
+    CONTAINER_TOKEN,
     "ACTIONS_ID_TOKEN_REQUEST_TOKEN",
     "ACTIONS_RUNTIME_TOKEN",
 ];
 
+/// What the user gave as `NO_PROXY`, where ours says the same in other words. Empty where nothing was given.
+pub(crate) const GIVEN_NO_PROXY: &str = "FAST_ECR_PUSH_NO_PROXY";
+
 /// The names of variables that no child gets, unless it is given them by name: the action's inputs,
-/// and [`SECRETS`]. Whoever runs as the same user can read a child's environment.
+/// [`SECRETS`] and what is our own. Whoever runs as the same user can read a child's environment.
 #[expect(
     clippy::disallowed_methods,
     reason = "beside the snapshot the one place that reads the process environment"
@@ -41,9 +52,19 @@ pub(crate) fn withheld() -> Vec<OsString> {
         .map(|(name, _)| name)
         .filter(|name| {
             name.as_encoded_bytes().starts_with(b"INPUT_")
+                || name == GIVEN_NO_PROXY
                 || SECRETS.iter().any(|secret| name == secret)
         })
         .collect()
+}
+
+/// What a child gets as it was given to us.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "beside the snapshot the one place that reads the process environment"
+)]
+pub(crate) fn restored() -> Option<(&'static str, OsString)> {
+    Some(("NO_PROXY", std::env::var_os(GIVEN_NO_PROXY)?))
 }
 
 impl Env {
@@ -75,6 +96,11 @@ impl Env {
             .get(name)
             .map(String::as_str)
             .filter(|value| !value.is_empty())
+    }
+
+    /// Whether the variable is there, empty or not.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.0.contains_key(name)
     }
 
     /// Whether the variable is `true`, as the runner writes its switches.

@@ -199,6 +199,16 @@ impl Error {
             _ => None,
         }
     }
+
+    /// The same, to be completed.
+    pub(crate) fn failure_mut(&mut self) -> Option<&mut Failure> {
+        match self {
+            Self::Build(BuildError::Failed { failure, .. }) => Some(failure),
+            Self::WithoutSecrets(refused) => refused.error.failure_mut(),
+            Self::Fallback { second, .. } => second.failure_mut(),
+            _ => None,
+        }
+    }
 }
 
 #[cfg(test)]

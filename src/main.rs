@@ -13,7 +13,7 @@
 //! - [`facts`]: what this machine has; [`plan`]: what will be done, pure; [`check`]: files it names
 //! - [`credentials`], [`preflight`], [`builder`], [`build`], [`push`]: the work, each through [`process`]
 //! - [`timings`]: where the time went, pure; [`report`]: outputs, summary, timings file
-//! - [`github`], [`log`]: the runner's formats; [`error`]: how a run fails; [`post`]: the post step;
+//! - [`github`], [`log`]: the runner's formats; [`redact`]: what is shown to nobody; [`error`]: how a run fails; [`post`]: the post step;
 //!   [`folder`]: the run's own
 //! - [`host`], [`mounts`], [`owner`]: the machine around: what it is, what is seen of it, whose files are whose; [`proxy`],
 //!   [`certificates`]: how it reaches others
@@ -52,6 +52,7 @@ mod preflight;
 mod process;
 mod proxy;
 mod push;
+mod redact;
 mod report;
 mod run;
 mod tags;
@@ -69,16 +70,17 @@ use cli::Command;
 use compare::Format;
 use credentials::{HELPER_PROGRAM, eks, helper};
 use env::Env;
+use redact::Redactor;
 use run::Run;
 
 fn main() -> ExitCode {
     let started = Timestamp::now();
     let env = mounts::translated(Env::from_process());
-    if let Some(certificates) = certificates::bundle(&env)
-        && let Err(error) = restart(&certificates)
-    {
-        // Before there is a log; whoever misses the certificates will want to know.
-        print(&format!("could not heed NODE_EXTRA_CA_CERTS: {error}"));
+    if let Err(error) = restart(&env) {
+        // Before there is a log; whoever misses certificates or a proxy will want to know.
+        print(&format!(
+            "could not heed NODE_EXTRA_CA_CERTS or NO_PROXY: {error}"
+        ));
     }
     let arguments: Vec<String> = std::env::args_os()
         .map(|argument| argument.to_string_lossy().into_owned())
@@ -129,6 +131,7 @@ async fn dispatch(arguments: &[String], env: Env, started: Timestamp) -> ExitCod
         stream,
         started,
         cancel: cancelled_by_signals(),
+        redactor: Redactor::default(),
     };
     match command {
         Command::Run(flags) => run.action(&flags).await,
@@ -160,20 +163,26 @@ fn compared(files: &[String], format: Format) -> ExitCode {
     }
 }
 
-/// Starts this program anew with certificates that it and all that it starts shall trust: libraries
-/// read the variable by themselves, and a process can't change its own safely. Returns only when it
-/// failed.
-fn restart(certificates: &str) -> io::Result<()> {
+/// Starts this program anew with variables as libraries are to find them, which read them by themselves; a process can't change
+/// its own safely: certificates that it and all that it starts shall trust, and whom to ask without a proxy. Returns only where
+/// there is nothing to change, or when it failed.
+fn restart(env: &Env) -> io::Result<()> {
+    let mut variables = Vec::new();
+    if let Some(certificates) = certificates::bundle(env) {
+        let path = process::in_memory(certificates::FILE, certificates.as_bytes())?;
+        variables.push((certificates::FILE, path));
+    }
+    if let Some((ours, given)) = proxy::rules(env) {
+        variables.push(("NO_PROXY", ours.into()));
+        variables.push((env::GIVEN_NO_PROXY, given.into()));
+    }
+    if variables.is_empty() {
+        return Ok(());
+    }
     let mut arguments = std::env::args_os();
     let name = arguments.next().unwrap_or_default();
     let program = std::env::current_exe()?;
-    process::replace_self(
-        &program,
-        &name,
-        arguments,
-        certificates::FILE,
-        certificates.as_bytes(),
-    )
+    process::replace_self(&program, &name, arguments, variables)
 }
 
 /// A token that is cancelled by SIGINT and SIGTERM. As PID 1 of a container we get only signals

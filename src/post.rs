@@ -3,12 +3,16 @@
 //! A run that ends by itself has cleaned up; this is for one that was killed, or had no time left. State goes through
 //! `GITHUB_STATE` and comes back as `STATE_<name>`. Only what bears our own name is removed.
 
+use std::fs;
 use std::io;
+use std::path::Path;
 
-use crate::builder::{self, Tool};
-use crate::credentials::{Credentials, KUBECONFIG_FILE};
+use tempfile::TempDir;
+
+use crate::builder;
+use crate::credentials::KUBECONFIG_FILE;
 use crate::env::Env;
-use crate::facts::Buildx;
+use crate::facts::Address;
 use crate::folder;
 use crate::github::files::{self, FileCommandError};
 use crate::plan::{Driver, Place, Plan};
@@ -42,11 +46,36 @@ pub(crate) fn note(plan: &Plan, place: &Place, env: &Env) -> Result<(), FileComm
     files::append_values(path, state)
 }
 
-/// Whether the run's folder has to stay for the post step: buildx still knows the builder, so that its removal failed
-/// or took too long. buildx keeps a file for each (`$DOCKER_CONFIG/buildx/instances`).
-pub(crate) fn has_to_remove(plan: &Plan, place: &Place, env: &Env) -> bool {
+/// Removes the run's folder, or leaves it to the post step where buildx still knows the builder: its removal failed, or
+/// something of it may come yet. buildx keeps a file for each (`$BUILDX_CONFIG/instances`). Only what the post step needs
+/// stays, which for a builder in a container is no secret.
+pub(crate) fn leave(folder: TempDir, plan: &Plan, place: &Place, env: &Env) {
     let instances = place.folder.join("docker/buildx/instances");
-    env.path("GITHUB_STATE").is_some() && instances.join(&plan.builder.name).exists()
+    if env.path("GITHUB_STATE").is_none() || !instances.join(&plan.builder.name).exists() {
+        return;
+    }
+    let path = folder.keep();
+    if plan.builder.kubernetes.is_none() {
+        remove_others(&path, "docker");
+        remove_others(&path.join("docker"), "buildx");
+    }
+}
+
+/// Removes everything in a folder but one thing.
+fn remove_others(folder: &Path, stays: &str) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        if entry.file_name() == stays {
+            continue;
+        }
+        let path = entry.path();
+        let removed = match entry.file_type() {
+            Ok(kind) if kind.is_dir() => fs::remove_dir_all(&path),
+            _ => fs::remove_file(&path),
+        };
+        if let Err(error) = removed {
+            tracing::warn!("could not remove `{}`: {error}", path.display());
+        }
+    }
 }
 
 /// Removes what a killed run left. Says what it did; never fails the job.
@@ -63,24 +92,32 @@ pub(crate) async fn run(env: &Env) {
     if let Some(name) = env
         .get("STATE_builder")
         .filter(|name| builder::is_ours(name))
-        && let Some(program) = Buildx::locate(env)
     {
-        let tool = Tool {
-            program,
-            env: Credentials::variables(path, env),
-        };
         let kubeconfig = path.join(KUBECONFIG_FILE);
         if kubeconfig.is_file() {
             builder::remove_from_cluster(name, &kubeconfig).await;
         } else {
-            builder::remove(name, &tool, builder::PATIENCE).await;
-            tracing::info!("removed the builder `{name}` of the run that was stopped");
+            remove_container(name, env).await;
         }
     }
-    match std::fs::remove_dir_all(path) {
+    match fs::remove_dir_all(path) {
         Ok(()) => tracing::info!("removed the credentials of the run that was stopped"),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => tracing::warn!("could not remove `{}`: {error}", path.display()),
+    }
+}
+
+async fn remove_container(name: &str, env: &Env) {
+    let removed = match Address::of(env) {
+        Ok(engine) => builder::remove_container(name, &engine)
+            .await
+            .map_err(|error| error.to_string()),
+        Err(reason) => Err(reason),
+    };
+    match removed {
+        Ok(true) => tracing::info!("removed the builder `{name}` of the run that was stopped"),
+        Ok(false) => {}
+        Err(reason) => tracing::warn!("could not remove the builder `{name}`: {reason}"),
     }
 }
 
@@ -93,8 +130,8 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         for (name, stays) in [("fast-ecr-push-x1", false), ("workspace", true)] {
             let folder = root.path().join(name);
-            std::fs::create_dir(&folder).unwrap();
-            std::fs::write(folder.join("token"), "x").unwrap();
+            fs::create_dir(&folder).unwrap();
+            fs::write(folder.join("token"), "x").unwrap();
             let path = folder.to_string_lossy().into_owned();
             run(&Env::from([("STATE_folder", &*path)])).await;
             assert_eq!(folder.exists(), stays, "{name}");

@@ -15,6 +15,7 @@ use crate::build::metadata::Metadata;
 use crate::builder::{Builder, Tool};
 use crate::image::{Digest, ImageRef, is_loopback};
 use crate::plan::{CacheKind, ImagePlan};
+use crate::redact::Redactor;
 
 /// At most so many platforms of an index are looked at.
 const MOST_PLATFORMS: usize = 8;
@@ -104,6 +105,7 @@ pub(crate) async fn confirm(
     builder: &Builder,
     tool: &Tool,
     isolated: bool,
+    redactor: &Redactor,
     cancel: &CancellationToken,
 ) -> Option<PushedImage> {
     let digest = metadata.digest.as_ref()?;
@@ -123,7 +125,10 @@ pub(crate) async fn confirm(
     if contents.is_none() {
         tracing::debug!("could not read the manifest of `{reference}` back");
     }
-    let contents = contents.unwrap_or_default();
+    let mut contents = contents.unwrap_or_default();
+    for layer in &mut contents.layers {
+        layer.created_by = layer.created_by.as_deref().map(|made| redactor.text(made));
+    }
     Some(PushedImage {
         reference,
         registry: first.host.clone(),
@@ -169,19 +174,21 @@ impl Reader<'_> {
             .filter_map(|descriptor| Some((platform(descriptor)?, descriptor)))
             .take(MOST_PLATFORMS)
             .collect();
-        let histories: serde_json::Value = config
-            .and_then(|text| serde_json::from_str(&text).ok())
-            .unwrap_or_default();
         let several = platforms.len() > 1;
+        let config = config.unwrap_or_default();
+        let configs: serde_json::Value = serde_json::from_str(&config).unwrap_or_default();
         for (name, descriptor) in platforms {
             let (repository, _) = reference.split_once('@')?;
             let manifest = format!("{repository}@{}", descriptor.digest());
             let raw = self.inspect(&["--raw", &manifest]).await?;
             let manifest: ImageManifest = serde_json::from_str(&raw).ok()?;
-            let history = histories
-                .get(&name)
-                .map(|config| created_by(&config.to_string()))
-                .unwrap_or_default();
+            // buildx prints the configurations by platform, but of one platform the configuration itself
+            // (<https://github.com/docker/buildx/blob/v0.29.1/util/imagetools/printers.go>).
+            let history = match configs.get(&name).filter(|_| several) {
+                Some(config) => created_by(&config.to_string()),
+                None if several => Vec::new(),
+                None => created_by(&config),
+            };
             contents.add(&manifest, &history, several.then_some(name.as_str()));
         }
         Some(contents)

@@ -45,7 +45,7 @@ pub(super) fn is_transfer(step: &str) -> bool {
     step.starts_with(IMPORT) || is_export(step)
 }
 
-fn is_export(step: &str) -> bool {
+pub(super) fn is_export(step: &str) -> bool {
     EXPORTS.iter().any(|start| step.starts_with(start))
 }
 
@@ -116,9 +116,9 @@ impl Caches {
         Some(format!("{begin}; {}", reasons.join("; ")))
     }
 
-    /// Whether that is more than what the first build of a branch meets.
+    /// Whether that is more than what the first build meets, of a repository or of a branch.
     pub(super) fn is_worth_a_notice(&self) -> bool {
-        self.imported.is_empty() || self.unread.iter().any(|cache| cache.error.is_some())
+        self.unread.iter().any(|cache| cache.error.is_some())
     }
 
     /// A line about a cache that could not be written.
@@ -174,7 +174,7 @@ mod tests {
                 Some(
                     "no cache was read; `registry.test/timings/none:a`, `registry.test/timings/none:b` do not exist yet",
                 ),
-                true,
+                false,
             ),
             (
                 "cache/cache-fallback",

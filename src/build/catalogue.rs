@@ -31,6 +31,11 @@ pub(super) fn find(message: &str) -> Option<&'static Entry> {
     })
 }
 
+/// Whether what a message tells of may well not be so a moment later.
+pub(crate) fn may_pass(message: &str) -> bool {
+    find(message).is_some_and(|entry| entry.passes)
+}
+
 /// Whether a repository that does not exist may be behind it: ECR ends such an upload without an
 /// answer (<https://github.com/aws/containers-roadmap/issues/1970>).
 pub(super) fn may_be_missing_repository(message: &str) -> bool {
@@ -89,7 +94,8 @@ const CATALOGUE: &[Entry] = &[
     ),
     refusal(
         &[EXPIRED],
-        "the login ran out: get AWS credentials right before this step, and don't log in to this registry elsewhere",
+        "the login ran out: let this step assume the role (`role-to-assume`), which renews it, or get AWS credentials \
+         right before this step; don't log in to this registry elsewhere",
     ),
     refusal(
         &["no basic auth credentials"],
@@ -188,12 +194,13 @@ const CATALOGUE: &[Entry] = &[
     ),
     stays(
         &["server gave http response to https client"],
-        "the registry speaks plain HTTP: BuildKit accepts that on localhost, else it must be set up as insecure",
+        "the registry speaks plain HTTP: BuildKit accepts that on localhost, elsewhere where `buildkitd-config-inline` \
+         has `[registry.\"HOST:PORT\"]` and in it `http = true` (not for the Engine's own, which takes `insecure-registries`)",
     ),
     stays(
         &["certificate signed by unknown authority"],
-        "BuildKit does not know who vouches for this host: a builder in a container gets the certificates that SSL_CERT_FILE or \
-         NODE_EXTRA_CA_CERTS names; the Engine's own trusts what its machine does (`/etc/docker/certs.d/HOST/ca.crt`)",
+        "BuildKit does not know who vouches for this host: a builder in a container or in pods gets the certificates that \
+         SSL_CERT_FILE or NODE_EXTRA_CA_CERTS names; the Engine's own trusts what its machine does (`/etc/docker/certs.d/HOST/ca.crt`)",
     ),
     stays(
         &["connection refused"],
@@ -205,7 +212,8 @@ const CATALOGUE: &[Entry] = &[
     ),
     stays(
         &["no space left on device"],
-        "the builder's disk is full: free some, or use a runner with a larger one",
+        "the builder's disk is full: free some, or use a larger one: of the runner; in a cluster of the node (ask for it \
+         with `driver-opts: requests.ephemeral-storage=…`), or of the volume",
     ),
     passes(
         // A kubelet whose certificate is not signed yet, on a node that has just come.
@@ -247,7 +255,8 @@ const CATALOGUE: &[Entry] = &[
     ),
     stays(
         &["exec format error"],
-        "the step needs another architecture: run docker/setup-qemu-action before this step",
+        "the step needs another architecture: on a runner, run docker/setup-qemu-action before this step; in a cluster, \
+         name it in `platforms` for a node that has it, or emulate it with `driver-opts: qemu.install=true`",
     ),
 ];
 
@@ -284,7 +293,7 @@ mod tests {
     const ROWS: &[Row] = &[
         ("tag taken, old wording", "tag invalid: The image tag 'v1' already exists in the 'app' repository and cannot be overwritten because the repository is immutable.", "push another tag", false, false),
         ("tag taken, new wording", "failed to push 1.dkr.ecr.eu-west-1.amazonaws.com/app:v1: tag invalid: The image tag 'v1' already exists in the 'app' repository and cannot be overwritten because the tag is immutable.", "push another tag", false, false),
-        ("token expired", "failed to push x: denied: Your authorization token has expired. Reauthenticate and try again.", "the login ran out", true, false),
+        ("token expired", "failed to push x: denied: Your authorization token has expired. Reauthenticate and try again.", "role-to-assume", true, false),
         ("no login", "failed to push x: no basic auth credentials", "wants a login", true, false),
         ("wrong login", "failed to push x: unexpected status from HEAD request to https://x/v2/app/blobs/sha256:ab: 401 Unauthorized", "another login", true, false),
         ("no rights, HEAD without body", "failed to push x: unexpected status from HEAD request to https://x/v2/app/manifests/1: 403 Forbidden", "ecr:PutImage", true, false),
@@ -317,11 +326,11 @@ mod tests {
         ("slow", "dial tcp 10.0.0.1:443: i/o timeout", "in time", false, true),
         ("nobody there", "dial tcp 127.0.0.1:1: connect: connection refused", "nothing listens", false, false),
         ("no name", "dial tcp: lookup x on 10.0.0.2:53: no such host", "can't be resolved", false, false),
-        ("plain HTTP", "http: server gave HTTP response to HTTPS client", "plain HTTP", false, false),
+        ("plain HTTP", "http: server gave HTTP response to HTTPS client", "http = true", false, false),
         ("unknown authority", "tls: failed to verify certificate: x509: certificate signed by unknown authority", "does not know", false, false),
-        ("disk full", "write /x: no space left on device", "disk is full", false, false),
+        ("disk full", "write /x: no space left on device", "requests.ephemeral-storage", false, false),
         ("right not granted", "granting entitlement security.insecure is not allowed by build daemon configuration", "docker-container", false, false),
-        ("other architecture", "exec /bin/sh: exec format error", "setup-qemu-action", false, false),
+        ("other architecture", "exec /bin/sh: exec format error", "qemu.install=true", false, false),
     ];
 
     #[test]

@@ -9,6 +9,7 @@ use std::fmt;
 use super::progress::{Progress, Step};
 use super::{cache, catalogue};
 use crate::image::Registry;
+use crate::redact::Redactor;
 
 /// A failed build.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -17,15 +18,17 @@ pub(crate) struct Failure {
     pub step: Option<String>,
     /// The step's last lines of output.
     pub tail: Vec<String>,
-    /// File and line, counted from 1.
+    /// File and line, counted from 1; the file as BuildKit has it, below the context or by its bare name.
     pub place: Option<(String, u32)>,
+    /// The same as a path in the repository, where the file is one of it.
+    pub in_repository: Option<(String, u32)>,
     /// What BuildKit or buildx says about it.
     pub message: String,
 }
 
 impl Failure {
-    /// Puts together what is known.
-    pub(super) fn new(progress: &Progress, text: &[String]) -> Self {
+    /// Puts together what is known; the progress holds nothing that is not to be shown, but for the output of steps.
+    pub(super) fn new(progress: &Progress, text: &[String], redactor: &Redactor) -> Self {
         let closing = text
             .iter()
             .rev()
@@ -42,16 +45,22 @@ impl Failure {
             !cache::is_transfer(&step.name) || closing.is_none_or(|words| words.contains(error))
         };
         let step = progress.failed().filter(ended);
-        let message = step
-            .and_then(|step| step.error.as_deref())
-            .or(closing)
-            .unwrap_or("buildx gave no reason");
-        Self {
+        let tail = step.map(|step| step.tail.iter().map(|line| redactor.text(line)));
+        let mut failure = Self {
             step: step.map(|step| step.name.clone()),
-            tail: step.map_or_else(Vec::new, |step| step.tail.iter().cloned().collect()),
+            tail: tail.map_or_else(Vec::new, Iterator::collect),
             place: place(text),
-            message: message.to_owned(),
+            in_repository: None,
+            message: step
+                .and_then(|step| step.error.clone())
+                .or(closing.map(|words| redactor.without_secrets(words)))
+                .unwrap_or_else(|| "buildx gave no reason".to_owned()),
+        };
+        // What a registry says of a push decides whether it is tried again, and has no values of arguments.
+        if step.is_none() && !failure.is_of_push() && !failure.is_disconnection() {
+            failure.message = redactor.text(&failure.message);
         }
+        failure
     }
 
     /// What to do next, when the words are known.
@@ -175,7 +184,7 @@ mod tests {
             "Dockerfile:3\n--------------------\n   2 |\n   3 | >>> RUN false\n--------------------\n\
              ERROR: failed to build: failed to solve: exit code: 1\n",
         );
-        let failure = Failure::new(&Progress::default(), &text);
+        let failure = Failure::new(&Progress::default(), &text, &Redactor::default());
         assert_eq!(failure.place, Some(("Dockerfile".to_owned(), 3)));
         assert_eq!(
             failure.to_string(),
@@ -206,10 +215,10 @@ mod tests {
         };
         progress.show(&missing, |_| ());
         let text = lines(&format!("ERROR: {message}"));
-        assert!(Failure::new(&progress, &text).is_disconnection());
+        assert!(Failure::new(&progress, &text, &Redactor::default()).is_disconnection());
         // Nor did it end a build that BuildKit refused as a whole.
         let text = lines("ERROR: failed to build: failed to solve: network.host is not allowed");
-        let refused = Failure::new(&progress, &text);
+        let refused = Failure::new(&progress, &text, &Redactor::default());
         assert_eq!(refused.step, None);
         assert!(refused.hint().unwrap().contains("`allow: network.host`"));
         assert!(!Failure::default().is_disconnection());
@@ -217,7 +226,7 @@ mod tests {
 
     #[test]
     fn without_any_word_it_says_so() {
-        let failure = Failure::new(&Progress::default(), &[]);
+        let failure = Failure::new(&Progress::default(), &[], &Redactor::default());
         assert_eq!(failure.to_string(), "buildx gave no reason");
         assert_eq!(failure.hint(), None);
     }

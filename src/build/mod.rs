@@ -8,12 +8,15 @@
 pub(crate) mod cache;
 pub(crate) mod catalogue;
 pub(crate) mod checks;
+mod closing;
 pub(crate) mod failure;
 pub(crate) mod metadata;
 pub(crate) mod progress;
 pub(crate) mod rawjson;
+mod redact;
+mod room;
+pub(crate) mod write_cache;
 
-use std::collections::VecDeque;
 use std::process::ExitStatus;
 use std::time::Instant;
 
@@ -25,15 +28,13 @@ use crate::builder::Tool;
 use crate::log::NOTICE;
 use crate::plan::{ImagePlan, Place};
 use crate::process::{Command, Event, ProcessError};
+use crate::redact::Redactor;
 use crate::timings::Recorder;
 use cache::Caches;
+use closing::Closing;
 use failure::Failure;
 use metadata::{Metadata, MetadataError};
 use progress::{Progress, one_line};
-
-/// Lines that are no progress: warnings, and at the end what went wrong with an excerpt of the
-/// Dockerfile. More than these are never kept.
-const CLOSING_LINES: usize = 500;
 
 /// The image was not built.
 #[derive(Debug, Error)]
@@ -82,34 +83,27 @@ pub(crate) async fn run(
     place: &Place,
     tool: &Tool,
     recorder: &mut Recorder,
+    redactor: &Redactor,
     cancel: &CancellationToken,
 ) -> Result<Metadata, BuildError> {
     let mut progress = Progress::default();
-    let mut text = VecDeque::new();
-    let mut command = Command::new(&tool.program).args(image.argv.iter().skip(1));
-    command.env = tool.env.clone();
+    let mut text = Closing::default();
+    let mut command = child(&image.argv, image, tool);
     // Build checks and other warnings then stand in the metadata file, as with
     // docker/build-push-action.
     command
         .env
         .insert("BUILDX_METADATA_WARNINGS".to_owned(), "1".into());
-    for (name, value) in &image.variables {
-        command.env.insert(name.clone(), value.into());
-    }
     let build = command.stream(cancel, |event| match event {
         Event::Stderr(line) => match rawjson::parse(line) {
-            rawjson::Line::Status(status) => {
+            rawjson::Line::Status(mut status) => {
+                redact::status(&mut status, redactor);
                 recorder.record(&status, Timestamp::now());
                 progress.show(&status, |line| tracing::info!("{line}"));
             }
             // A line of the stream that was cut: nothing that a person can read.
             rawjson::Line::Text(line) if line.starts_with('{') => {}
-            rawjson::Line::Text(line) => {
-                if text.len() == CLOSING_LINES {
-                    text.pop_front();
-                }
-                text.push_back(one_line(&line));
-            }
+            rawjson::Line::Text(line) => text.push(&line),
         },
         Event::Stdout(line) => tracing::info!("{}", one_line(&String::from_utf8_lossy(line))),
         Event::Second => progress.tick(Instant::now(), Timestamp::now(), |line| {
@@ -136,7 +130,7 @@ pub(crate) async fn run(
     }
     if !status.success() {
         return Err(BuildError::Failed {
-            failure: Box::new(Failure::new(&progress, text.make_contiguous())),
+            failure: Box::new(Failure::new(&progress, text.as_slice(), redactor)),
             status,
         });
     }
@@ -150,6 +144,16 @@ pub(crate) async fn run(
     Ok(metadata)
 }
 
+/// buildx with an image's command line.
+fn child(argv: &[String], image: &ImagePlan, tool: &Tool) -> Command {
+    let mut command = Command::new(&tool.program).args(argv.iter().skip(1));
+    command.env = tool.env.clone();
+    for (name, value) in &image.variables {
+        command.env.insert(name.clone(), value.into());
+    }
+    command
+}
+
 /// What the user should know of the caches: one line for all that could not be read.
 fn tell(caches: &Caches) {
     match caches.unread_words() {
@@ -157,6 +161,10 @@ fn tell(caches: &Caches) {
         Some(words) => tracing::info!("{words}"),
         None => {}
     }
+    tell_unwritten(caches);
+}
+
+fn tell_unwritten(caches: &Caches) {
     if let Some(words) = caches.unwritten_words() {
         tracing::warn!("{words}");
     }

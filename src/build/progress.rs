@@ -2,8 +2,9 @@
 //!
 //! In: [`SolveStatus`]es in the order of their arrival. Out: lines: a step starts, its output, it
 //! is done in N s; and a word about what still runs when nothing was said for a while. Each line
-//! begins with the step's number, `#7`, as in buildx's plain progress. Memory is bounded by the
-//! number of steps: of every step the last [`TAIL`] lines are kept, for its failure.
+//! begins with the step's number, `#7`, as in buildx's plain progress. Of every step that
+//! may yet fail the last [`TAIL`] lines are kept, and of all together no more than [`MOST_KEPT`]: what comes beyond is not
+//! followed.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
@@ -12,12 +13,31 @@ use jiff::Timestamp;
 
 use super::cache;
 use super::rawjson::{SolveStatus, Vertex, VertexLog, VertexStatus};
+use super::room::{Room, cut};
 
 /// Lines of a step that are kept and shown again when it fails.
 pub(crate) const TAIL: usize = 30;
 
 /// A line longer than this many bytes is broken, so that output without line ends stays readable.
 const LONGEST_LINE: usize = 2000;
+
+/// Bytes that are kept of all steps: names, errors, output, and [`ENTRY`] for each.
+const MOST_KEPT: usize = 128 * 1024 * 1024;
+
+/// What a step takes beside its texts (bytes): most of it a line that has not ended.
+const ENTRY: usize = 4 * 1024;
+
+/// Longer names and identifiers (bytes) are cut.
+const LONGEST_NAME: usize = 16 * 1024;
+
+/// Longer errors (bytes) are cut.
+const LONGEST_ERROR: usize = 64 * 1024;
+
+/// Bytes of an error that are kept in any case.
+const SHORT_ERROR: usize = 512;
+
+/// Pieces of work that are followed at a time within one step. BuildKit downloads four layers at a time, but names all that wait.
+const MOST_PARTS: usize = 1_000;
 
 /// When nothing was said for this long, what runs is named.
 const SILENCE: Duration = Duration::from_secs(30);
@@ -35,6 +55,7 @@ pub(crate) struct Progress {
     by_digest: HashMap<String, usize>,
     last_word: Instant,
     push_started: Option<Timestamp>,
+    room: Room,
 }
 
 /// A step, shown under its place in the list, counted from 1.
@@ -69,6 +90,7 @@ impl Default for Progress {
             by_digest: HashMap::new(),
             last_word: Instant::now(),
             push_started: None,
+            room: Room::of(MOST_KEPT),
         }
     }
 }
@@ -162,19 +184,25 @@ impl Progress {
     }
 
     fn vertex(&mut self, vertex: &Vertex, print: &mut impl FnMut(&str)) {
-        let index = *self
-            .by_digest
-            .entry(vertex.digest.clone())
-            .or_insert_with(|| {
+        let digest = cut(&vertex.digest, LONGEST_NAME);
+        let index = match self.by_digest.get(digest) {
+            Some(index) => *index,
+            None if self.room.take(ENTRY + digest.len()) => {
+                let index = self.steps.len();
                 self.steps.push(Step::default());
-                self.steps.len() - 1
-            });
-        let Some(step) = self.steps.get_mut(index) else {
+                self.by_digest.insert(digest.to_owned(), index);
+                index
+            }
+            None => return,
+        };
+        let (Some(step), room) = (self.steps.get_mut(index), &mut self.room) else {
             return;
         };
         let number = index + 1;
-        if !vertex.name.is_empty() {
-            step.name.clone_from(&vertex.name);
+        let name = cut(&vertex.name, LONGEST_NAME);
+        if !name.is_empty() && name != step.name && room.take(name.len()) {
+            room.give_back(step.name.len());
+            name.clone_into(&mut step.name);
         }
         if vertex.started.is_none() && !vertex.cached {
             return;
@@ -192,9 +220,15 @@ impl Progress {
             return;
         }
         if !vertex.error.is_empty() {
-            step.error = Some(vertex.error.clone());
+            let error = cut(&vertex.error, LONGEST_ERROR);
+            let kept = if room.take(error.len()) {
+                error
+            } else {
+                cut(error, SHORT_ERROR)
+            };
+            step.error = Some(kept.to_owned());
             step.ended = true;
-            step.flush(number, None, print);
+            step.flush(number, None, room, print);
             let verb = if cache::is_transfer(&step.name) {
                 "not done"
             } else {
@@ -206,7 +240,8 @@ impl Progress {
             print(&format!("#{number} cached"));
         } else if let (Some(started), Some(completed)) = (vertex.started, vertex.completed) {
             step.ended = true;
-            step.flush(number, None, print);
+            step.flush(number, None, room, print);
+            step.forget_output(room);
             let took = seconds(started, completed);
             if took >= WORTH_A_LINE.as_secs_f64() {
                 print(&format!("#{number} done in {took:.1} s"));
@@ -218,36 +253,46 @@ impl Progress {
         if part.id.starts_with("pushing ") {
             self.push_started = self.push_started.or(part.started);
         }
-        let Some((number, step)) = self.step(&part.vertex) else {
+        let Some((number, step, room)) = self.step(&part.vertex) else {
             return;
         };
-        let known = step.parts.iter().position(|other| other.id == part.id);
+        let id = cut(&part.id, LONGEST_NAME);
+        let known = step.parts.iter().position(|other| other.id == id);
         match (part.started, part.completed) {
             (Some(started), Some(completed)) => {
-                let announced = known.is_some_and(|index| step.parts.remove(index).announced);
+                let announced = known.is_some_and(|index| {
+                    room.give_back(ENTRY + id.len());
+                    step.parts.remove(index).announced
+                });
                 let took = seconds(started, completed);
                 if announced || took >= WORTH_A_LINE.as_secs_f64() {
-                    let id = one_line(part.id.trim_end_matches(':'));
+                    let id = one_line(id.trim_end_matches(':'));
                     print(&format!("#{number} {id} done in {took:.1} s"));
                 }
             }
-            (Some(started), None) if known.is_none() => step.parts.push(Part {
-                id: part.id.clone(),
-                started,
-                announced: false,
-            }),
+            (Some(started), None)
+                if known.is_none()
+                    && step.parts.len() < MOST_PARTS
+                    && room.take(ENTRY + id.len()) =>
+            {
+                step.parts.push(Part {
+                    id: id.to_owned(),
+                    started,
+                    announced: false,
+                });
+            }
             _ => {}
         }
     }
 
     fn output(&mut self, log: &VertexLog, print: &mut impl FnMut(&str)) {
-        let Some((number, step)) = self.step(&log.vertex) else {
+        let Some((number, step, room)) = self.step(&log.vertex) else {
             return;
         };
         for &byte in &log.data {
             // A carriage return starts a progress bar anew: each state is a line of its own.
             if byte == b'\n' || byte == b'\r' || step.rest.len() >= LONGEST_LINE {
-                step.flush(number, log.timestamp, print);
+                step.flush(number, log.timestamp, room, print);
             }
             if byte != b'\n' && byte != b'\r' {
                 step.rest.push(byte);
@@ -255,15 +300,21 @@ impl Progress {
         }
     }
 
-    fn step(&mut self, digest: &str) -> Option<(usize, &mut Step)> {
-        let index = *self.by_digest.get(digest)?;
-        Some((index + 1, self.steps.get_mut(index)?))
+    fn step(&mut self, digest: &str) -> Option<(usize, &mut Step, &mut Room)> {
+        let index = *self.by_digest.get(cut(digest, LONGEST_NAME))?;
+        Some((index + 1, self.steps.get_mut(index)?, &mut self.room))
     }
 }
 
 impl Step {
     /// Prints and keeps the line that has come together.
-    fn flush(&mut self, number: usize, time: Option<Timestamp>, print: &mut impl FnMut(&str)) {
+    fn flush(
+        &mut self,
+        number: usize,
+        time: Option<Timestamp>,
+        room: &mut Room,
+        print: &mut impl FnMut(&str),
+    ) {
         let line = std::mem::take(&mut self.rest);
         let line = String::from_utf8_lossy(&line);
         let line = one_line(line.trim_end());
@@ -276,10 +327,20 @@ impl Step {
             }
             _ => print(&format!("#{number} {line}")),
         }
-        if self.tail.len() == TAIL {
-            self.tail.pop_front();
+        if self.tail.len() == TAIL
+            && let Some(oldest) = self.tail.pop_front()
+        {
+            room.give_back(oldest.len());
         }
-        self.tail.push_back(line);
+        if room.take(line.len()) {
+            self.tail.push_back(line);
+        }
+    }
+
+    /// What went well needs no last words.
+    fn forget_output(&mut self, room: &mut Room) {
+        let tail = std::mem::take(&mut self.tail);
+        room.give_back(tail.iter().map(String::len).sum());
     }
 }
 
@@ -426,6 +487,66 @@ mod tests {
         let (progress, lines) = shown(&[of(vertex(Some(0), None)), log(1, &data)]);
         assert!(lines.iter().all(|line| line.len() < LONGEST_LINE + 20));
         assert!(progress.steps[0].tail.len() <= TAIL);
+    }
+
+    #[test]
+    fn steps_and_their_work_without_end_take_bounded_memory() {
+        let mut progress = Progress::default();
+        let long = "x".repeat(100_000);
+        for number in 0..MOST_KEPT / ENTRY {
+            let step = Vertex {
+                digest: number.to_string(),
+                name: long.clone(),
+                ..vertex(Some(0), None)
+            };
+            progress.show(&of(step), |_| {});
+        }
+        let kept = |progress: &Progress| -> usize {
+            let steps = progress.steps.iter();
+            steps.map(|step| ENTRY + step.name.len()).sum()
+        };
+        assert!(progress.steps.len() > 1_000);
+        assert!(kept(&progress) <= MOST_KEPT);
+        assert_eq!(progress.by_digest.len(), progress.steps.len());
+        // One that is known fails: this is told, room or not.
+        let failed = Vertex {
+            digest: "7".to_owned(),
+            error: long.clone(),
+            ..vertex(Some(0), Some(1))
+        };
+        progress.show(&of(failed), |_| {});
+        let error = progress.failed().unwrap().error.as_ref().unwrap();
+        assert!((SHORT_ERROR..=LONGEST_ERROR).contains(&error.len()));
+
+        let (mut progress, _) = shown(&[of(vertex(Some(0), None))]);
+        let part = |number: usize, completed: Option<i64>| SolveStatus {
+            statuses: vec![VertexStatus {
+                id: number.to_string(),
+                vertex: "d".to_owned(),
+                started: at(0),
+                completed: completed.and_then(at),
+                ..VertexStatus::default()
+            }],
+            ..SolveStatus::default()
+        };
+        for number in 0..MOST_PARTS * 3 {
+            progress.show(&part(number, None), |_| {});
+        }
+        assert_eq!(progress.steps[0].parts.len(), MOST_PARTS);
+        for number in 0..MOST_PARTS * 3 {
+            progress.show(&part(number, Some(1)), |_| {});
+        }
+        assert!(progress.steps[0].parts.is_empty());
+    }
+
+    #[test]
+    fn a_step_that_went_well_leaves_no_output() {
+        let (progress, _) = shown(&[
+            of(vertex(Some(0), None)),
+            log(500, b"one\ntwo\n"),
+            of(vertex(Some(0), Some(900))),
+        ]);
+        assert!(progress.steps[0].tail.is_empty());
     }
 
     #[test]

@@ -1,14 +1,14 @@
-//! Builders on this machine: the docker-container driver's boot and removal, and platforms.
-
-use std::time::Duration;
+//! Builders on this machine: the docker-container driver's boot, and platforms.
 
 use jiff::Timestamp;
+use secrecy::ExposeSecret as _;
+use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-use super::{BuilderError, Tool};
+use super::{BuilderError, Tool, again};
 use crate::build::rawjson::{self, Line};
-use crate::plan::BuilderPlan;
-use crate::process::{Event, ProcessError};
+use crate::plan::{BuilderPlan, driver_opt};
+use crate::process::{Command, Event, ProcessError};
 use crate::timings::Recorder;
 
 /// Creates the builder and waits until its BuildKit answers.
@@ -19,11 +19,7 @@ pub(super) async fn boot(
     cancel: &CancellationToken,
 ) -> Result<(), BuilderError> {
     tracing::info!("starting the builder `{}`", plan.name);
-    let options: Vec<String> = plan
-        .options
-        .iter()
-        .map(|(name, value)| format!("{name}={value}"))
-        .collect();
+    let options: Vec<String> = plan.options.iter().map(driver_opt).collect();
     let mut args = vec![
         "create",
         "--name",
@@ -45,15 +41,68 @@ pub(super) async fn boot(
         // `--buildkitd-config` in newer ones, which take this name too.
         args.extend(["--config", config]);
     }
-    args.push("--bootstrap");
-    let failed = |source| BuilderError::Boot {
-        name: plan.name.clone(),
+    // With secret options buildx boots it only when they have been added.
+    let mut commands = vec![args];
+    if tool.secret_options.is_empty() {
+        commands[0].push("--bootstrap");
+    } else {
+        commands.push(vec!["inspect", "--bootstrap", &plan.name]);
+    }
+    let commands = commands.iter().map(|args| {
+        let mut command = tool.command(args);
+        command
+            .env
+            .insert("BUILDKIT_PROGRESS".to_owned(), "rawjson".into());
+        command
+    });
+    let commands: Vec<Command> = commands.collect();
+    let mut retries = Vec::new();
+    let created = again::create(&plan.name, tool, &mut retries, cancel, async || {
+        // buildx refuses to make one that it knows; its container, if there is one, it takes over.
+        tool.forget(&plan.name);
+        for (index, command) in commands.iter().enumerate() {
+            if index > 0 {
+                add_secret_options(&plan.name, tool)?;
+            }
+            run(command, recorder, cancel).await?;
+        }
+        Ok(())
+    });
+    let created = created.await;
+    for retry in retries {
+        recorder.retried(retry);
+    }
+    created
+}
+
+/// Adds options to buildx's note of a builder, where its command line would show them to everybody: `Node` in
+/// <https://github.com/docker/buildx/blob/461836ba0/store/nodegroup.go>.
+fn add_secret_options(name: &str, tool: &Tool) -> Result<(), ProcessError> {
+    let failed = |source| ProcessError::Read {
+        program: tool.program.to_string_lossy().into_owned(),
         source,
     };
-    let mut command = tool.command(&args);
-    command
-        .env
-        .insert("BUILDKIT_PROGRESS".to_owned(), "rawjson".into());
+    let path = tool.note(name);
+    let text = std::fs::read(&path).map_err(failed)?;
+    let mut note: Value = serde_json::from_slice(&text).map_err(|error| failed(error.into()))?;
+    let nodes = note.get_mut("Nodes").and_then(Value::as_array_mut);
+    for node in nodes.into_iter().flatten().filter_map(Value::as_object_mut) {
+        let options = node.entry("DriverOpts").or_insert(Value::Null);
+        if options.is_null() {
+            *options = json!({});
+        }
+        for (name, value) in &tool.secret_options {
+            options[name] = value.expose_secret().into();
+        }
+    }
+    std::fs::write(&path, note.to_string()).map_err(failed)
+}
+
+async fn run(
+    command: &Command,
+    recorder: &mut Recorder,
+    cancel: &CancellationToken,
+) -> Result<(), ProcessError> {
     let mut stderr = String::new();
     let booted = command.stream(cancel, |event| {
         let Event::Stderr(line) = event else {
@@ -67,15 +116,15 @@ pub(super) async fn boot(
             }
         }
     });
-    let status = booted.await.map_err(failed)?;
+    let status = booted.await?;
     if status.success() {
         return Ok(());
     }
-    Err(failed(ProcessError::Failed {
+    Err(ProcessError::Failed {
         command: command.to_string(),
         status,
         stderr,
-    }))
+    })
 }
 
 /// Compares the platforms asked for with what the builder offers. Its own platform needs no
@@ -121,22 +170,6 @@ fn platforms(printed: &str) -> Vec<String> {
         .map(|platform| platform.trim().trim_end_matches('*').to_owned())
         .filter(|platform| !platform.is_empty())
         .collect()
-}
-
-/// Removes the builder with its container and volume.
-pub(crate) async fn remove(name: &str, tool: &Tool, patience: Duration) {
-    // Runs even after a cancellation: what we made does not stay behind.
-    let never = CancellationToken::new();
-    let command = tool.command(&["rm", "--force", name]);
-    // Out of patience it is dropped, which kills it: a second grace would be too long.
-    match tokio::time::timeout(patience, command.output(&never)).await {
-        Ok(Ok(_)) => {}
-        Ok(Err(error)) => tracing::warn!("could not remove the builder `{name}`: {error}"),
-        Err(_) => tracing::warn!(
-            "could not remove the builder `{name}` within {} s",
-            patience.as_secs()
-        ),
-    }
 }
 
 /// What to do about a builder that does not boot, from BuildKit's or the Engine's words.

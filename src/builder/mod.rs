@@ -4,28 +4,35 @@
 //! docker-container builder is created and booted here, so that its time and its failure are its
 //! own and not the build's; so is one in a cluster.
 
+mod again;
 pub(crate) mod kubernetes;
 mod local;
+mod removal;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-pub(crate) use local::remove;
+use secrecy::SecretString;
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 
+use crate::facts::Address;
 use crate::plan::{BUILDER_PREFIX, BuilderPlan, Driver};
 use crate::process::{Command, ProcessError};
-use crate::timings::{Recorder, Stage, Traffic};
+use crate::timings::{Recorder, Traffic};
+pub(crate) use again::{waits, words};
 pub(crate) use kubernetes::KubernetesError;
 use kubernetes::Running;
+use removal::Creation;
+pub(crate) use removal::RemovalError;
 
 /// How long removing a builder may take: its disk may be large.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The same in a run that was cancelled, which has 7 s for everything.
+/// The same in a run that was cancelled, which has 7 s for everything, 4 of which a stubborn build may take. The Engine goes on
+/// with what it was asked for, and the post step looks again.
 const CANCELLED_PATIENCE: Duration = Duration::from_secs(2);
 
 /// A builder that is ready.
@@ -41,8 +48,8 @@ pub(crate) struct Builder {
 enum Kind {
     /// The Engine's own BuildKit.
     Engine,
-    /// A container beside the Engine.
-    Container,
+    /// A container beside the Engine of this address.
+    Container(Address),
     /// Pods in a cluster.
     Cluster(Box<Running>),
 }
@@ -53,6 +60,10 @@ pub(crate) struct Tool {
     pub program: PathBuf,
     /// Variables that every call gets.
     pub env: BTreeMap<String, OsString>,
+    /// How often a builder is created anew where what kept it from booting passes.
+    pub retries: usize,
+    /// Driver options that must not stand on a command line.
+    pub secret_options: Vec<(String, SecretString)>,
 }
 
 impl Tool {
@@ -60,6 +71,18 @@ impl Tool {
         let mut command = Command::new(&self.program).args(args.iter().copied());
         command.env = self.env.clone();
         command
+    }
+
+    /// Removes buildx's note of a builder, by which a run knows that there is one to remove.
+    fn forget(&self, name: &str) {
+        // Goes with the run's folder in any case.
+        let _ = std::fs::remove_file(self.note(name));
+    }
+
+    /// Where buildx notes a builder.
+    fn note(&self, name: &str) -> PathBuf {
+        let folder = self.env.get("BUILDX_CONFIG").map(PathBuf::from);
+        folder.unwrap_or_default().join("instances").join(name)
     }
 }
 
@@ -134,17 +157,20 @@ pub(crate) fn is_ours(name: &str) -> bool {
 pub(crate) async fn start(
     plan: &BuilderPlan,
     platforms: &[String],
-    tool: Tool,
+    (tool, engine): (Tool, Option<&Address>),
     recorder: &mut Recorder,
     stop: &CancellationToken,
     cancel: &CancellationToken,
 ) -> Result<Builder, BuilderError> {
     let kind = match (&plan.kubernetes, plan.driver) {
         (Some(kubernetes), _) => {
-            let running = Box::pin(kubernetes::start(plan, kubernetes, &tool, stop)).await?;
+            let running =
+                Box::pin(kubernetes::start(plan, kubernetes, &tool, recorder, stop)).await?;
             Kind::Cluster(Box::new(running))
         }
-        (None, Driver::DockerContainer) => Kind::Container,
+        (None, Driver::DockerContainer) => {
+            Kind::Container(engine.cloned().unwrap_or_else(Address::usual))
+        }
         (None, _) => Kind::Engine,
     };
     let builder = Builder {
@@ -153,7 +179,7 @@ pub(crate) async fn start(
         tool,
     };
     let ready = async {
-        if matches!(builder.kind, Kind::Container) {
+        if matches!(builder.kind, Kind::Container(_)) {
             local::boot(plan, &builder.tool, recorder, stop).await?;
         }
         local::check_platforms(plan, platforms, &builder.tool, stop).await
@@ -161,10 +187,23 @@ pub(crate) async fn start(
     match ready.await {
         Ok(()) => Ok(builder),
         Err(error) => {
-            builder.stop(cancel).await;
+            let creation = if error.is_cancelled() {
+                Creation::CutOff
+            } else {
+                Creation::Over
+            };
+            builder.remove(creation, cancel).await;
             Err(error)
         }
     }
+}
+
+/// Removes the builder in a container that a killed run left; whether there was anything of it.
+///
+/// # Errors
+/// When the Engine does not do it, or not in time.
+pub(crate) async fn remove_container(name: &str, engine: &Address) -> Result<bool, RemovalError> {
+    removal::remove(name, engine, Creation::Over, PATIENCE).await
 }
 
 /// Removes what a killed run left in the cluster that its kubeconfig names.
@@ -179,6 +218,10 @@ impl Builder {
     /// Removes the builder if it is ours. A failure is a warning: it must not hide how the build
     /// ended.
     pub(crate) async fn stop(&self, cancel: &CancellationToken) {
+        self.remove(Creation::Over, cancel).await;
+    }
+
+    async fn remove(&self, creation: Creation, cancel: &CancellationToken) {
         let patience = if cancel.is_cancelled() {
             CANCELLED_PATIENCE
         } else {
@@ -186,16 +229,17 @@ impl Builder {
         };
         match &self.kind {
             Kind::Engine => {}
-            Kind::Container => remove(&self.name, &self.tool, patience).await,
+            Kind::Container(engine) => {
+                match removal::remove(&self.name, engine, creation, patience).await {
+                    // After a creation that was cut off the post step looks once more.
+                    Ok(_) if creation == Creation::Over => self.tool.forget(&self.name),
+                    Ok(_) => {}
+                    Err(error) => {
+                        tracing::warn!("could not remove the builder `{}`: {error}", self.name);
+                    }
+                }
+            }
             Kind::Cluster(running) => running.stop(&self.name, &self.tool).await,
-        }
-    }
-
-    /// What its start consisted of, beyond its beginning and end.
-    pub(crate) fn stages(&self) -> &[Stage] {
-        match &self.kind {
-            Kind::Cluster(running) => &running.stages,
-            Kind::Engine | Kind::Container => &[],
         }
     }
 
@@ -203,7 +247,7 @@ impl Builder {
     pub(crate) async fn lost(&self) -> BuilderError {
         match &self.kind {
             Kind::Cluster(running) => running.lost(&self.name).await.into(),
-            Kind::Engine | Kind::Container => std::future::pending().await,
+            Kind::Engine | Kind::Container(_) => std::future::pending().await,
         }
     }
 
@@ -211,7 +255,7 @@ impl Builder {
     pub(crate) async fn after_disconnection(&self) -> Option<BuilderError> {
         match &self.kind {
             Kind::Cluster(running) => Some(running.after_disconnection(&self.name).await.into()),
-            Kind::Engine | Kind::Container => None,
+            Kind::Engine | Kind::Container(_) => None,
         }
     }
 
@@ -219,7 +263,7 @@ impl Builder {
     pub(crate) fn traffic(&self) -> Option<Traffic> {
         match &self.kind {
             Kind::Cluster(running) => running.traffic(),
-            Kind::Engine | Kind::Container => None,
+            Kind::Engine | Kind::Container(_) => None,
         }
     }
 }

@@ -113,6 +113,13 @@ fn is_json(path: &Path) -> bool {
     serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(&text).is_ok()
 }
 
+/// Whether the Dockerfile is there; buildx takes a `dockerfile` for a `Dockerfile`, too
+/// (<https://github.com/docker/buildx/blob/461836ba0/build/opt.go>, `handleLowercaseDockerfile`).
+fn is_dockerfile(path: &Path) -> bool {
+    let small = || path.ends_with("Dockerfile") && path.with_file_name("dockerfile").is_file();
+    path.is_file() || small()
+}
+
 struct Search<'a> {
     env: &'a Env,
     missing: Vec<Missing>,
@@ -127,7 +134,7 @@ impl Search<'_> {
                         commit from Git";
             self.path("context", path, "a folder", Some(hint));
         } else if let Some(dockerfile) = image.context.dockerfile()
-            && !dockerfile.is_file()
+            && !is_dockerfile(dockerfile)
         {
             let hint = "`file` is relative to the working directory, not to the context";
             self.path("file", dockerfile, "a Dockerfile", Some(hint));

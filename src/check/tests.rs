@@ -88,6 +88,29 @@ fn what_is_there_passes() {
     assert_eq!(error(&env, &pairs), "");
 }
 
+/// buildx takes a `dockerfile` where there is no `Dockerfile`, and fetches one by its address
+/// (<https://github.com/docker/buildx/blob/461836ba0/build/opt.go>, `handleLowercaseDockerfile`).
+#[test]
+fn a_dockerfile_may_be_in_small_letters_or_elsewhere() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().display().to_string();
+    let file = format!("{path}/Dockerfile");
+    let missing = error(&Env::default(), &[("context", &path)]);
+    assert!(missing.starts_with(&format!("input `file`: `{file}` given")));
+    let elsewhere = ("file", "https://example.com/Dockerfile");
+    assert_eq!(error(&Env::default(), &[("context", &path), elsewhere]), "");
+    std::fs::write(folder.path().join("dockerfile"), "FROM scratch").unwrap();
+    for pairs in [
+        &[("context", path.as_str())][..],
+        &[("context", &path), ("file", &file)],
+    ] {
+        assert_eq!(error(&Env::default(), pairs), "", "{pairs:?}");
+    }
+    let other = format!("{path}/Dockerfile.prod");
+    let missing = error(&Env::default(), &[("context", &path), ("file", &other)]);
+    assert!(missing.starts_with("input `file`: "), "{missing}");
+}
+
 #[test]
 fn a_secret_larger_than_buildkit_takes_is_refused() {
     let file = tempfile::NamedTempFile::new().unwrap();

@@ -13,7 +13,7 @@ use serde_json::Value;
 use thiserror::Error;
 
 use crate::report::Runner;
-use crate::report::schema::SCHEMA;
+use crate::report::schema::{Ended, SCHEMA};
 use crate::timings::Phase;
 
 /// Larger files are none of ours: 100,000 steps take some 30 MB (bytes).
@@ -25,6 +25,7 @@ pub(super) struct Sample {
     /// The machine, in words; or the name given to the file.
     pub runner: String,
     pub driver: String,
+    pub result: Ended,
     /// `registry/repository`, if it was pushed.
     pub image: Option<String>,
     pub total_ms: u64,
@@ -65,6 +66,8 @@ struct Image {
     image: Option<String>,
     #[serde(default)]
     driver: String,
+    #[serde(default)]
+    result: Ended,
     total_ms: u64,
     phases: BTreeMap<String, Times>,
 }
@@ -109,6 +112,7 @@ pub(super) fn parse(
     let sample = |image: Image| Sample {
         runner: runner.clone(),
         driver: image.driver,
+        result: image.result,
         image: image
             .image
             .and_then(|name| name.split('@').next().map(str::to_owned)),
@@ -161,6 +165,7 @@ mod tests {
             reference: Some("r.example/a@sha256:0"),
             driver: "docker",
             builder: "default",
+            result: Ended::Failure,
             layers: &[],
             bytes: None,
             timings: &timings,
@@ -179,6 +184,7 @@ mod tests {
         };
         assert_eq!(sample.runner, "self-hosted, 2 cores, x86_64");
         assert_eq!(sample.driver, "docker");
+        assert_eq!(sample.result, Ended::Failure);
         assert_eq!(sample.image.as_deref(), Some("r.example/a"));
         assert_eq!(sample.total_ms, total);
         assert_eq!(sample.phases_ms.iter().sum::<u64>(), total);

@@ -1,8 +1,8 @@
 //! `compare`: timings files of several runs, joined into one table.
 //!
 //! In: files written by `timings-file`, each possibly with a name (`NAME=PATH`), or folders of them. Out: a table as Markdown, CSV or JSON,
-//! with a row for each runner and driver, medians over repeated runs, and percent of the slowest. A file that can't be read is said in
-//! words and left out.
+//! with a row for each runner and driver, and each image where there are several, medians over repeated runs, and percent of the slowest.
+//! What can't be read, and a build that did not end well, is said in words and left out.
 
 mod file;
 mod render;
@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 
+use crate::report::schema::Ended;
 use file::FileError;
 use table::Table;
 
@@ -42,7 +43,7 @@ impl Format {
 /// There is nothing to compare.
 #[derive(Debug, Error)]
 pub(crate) enum CompareError {
-    #[error("none of the files given is a timings file")]
+    #[error("none of the files given is a timings file of a build that ended well")]
     Nothing,
     #[error("could not write the table")]
     Csv(#[source] csv::Error),
@@ -68,9 +69,10 @@ pub(crate) struct Total {
     pub total: Duration,
 }
 
-/// Each build in the text of a timings file; none if it is no such text.
+/// Each build that ended well in the text of a timings file; none if it is no such text.
 pub(crate) fn totals(text: &[u8], path: &Path) -> Option<Vec<Total>> {
-    let samples = file::parse(text, None, path).ok()?;
+    let mut samples = file::parse(text, None, path).ok()?;
+    samples.retain(|sample| sample.result == Ended::Success);
     let total = |sample: file::Sample| Total {
         driver: sample.driver,
         image: sample.image,
@@ -87,7 +89,14 @@ pub(crate) fn compare(given: &[String], format: Format) -> Comparison {
         let (name, path) = split(argument);
         for path in files(&path) {
             match file::read(&path, name) {
-                Ok(found) => samples.extend(found),
+                Ok(found) => {
+                    for sample in found {
+                        match of(sample.result) {
+                            None => samples.push(sample),
+                            Some(words) => left_out.push(format!("`{}` {words}", path.display())),
+                        }
+                    }
+                }
                 Err(error) => left_out.push(words(&error)),
             }
         }
@@ -98,6 +107,15 @@ pub(crate) fn compare(given: &[String], format: Format) -> Comparison {
         render::render(&Table::new(samples), format)
     };
     Comparison { text, left_out }
+}
+
+/// Why a build is left out that ended so: one that failed after a moment would be the fastest of all.
+fn of(result: Ended) -> Option<&'static str> {
+    match result {
+        Ended::Success => None,
+        Ended::Failure => Some("is of a build that failed"),
+        Ended::Cancelled => Some("is of a build that was cancelled"),
+    }
 }
 
 /// `NAME=PATH`, unless there is a file of that whole name.
@@ -200,6 +218,16 @@ mod tests {
     fn nothing_to_compare_is_an_error() {
         let comparison = compare(&["/no/such.json".to_owned()], Format::Csv);
         assert!(matches!(comparison.text, Err(CompareError::Nothing)));
+    }
+
+    #[test]
+    fn what_did_not_end_well_is_no_earlier_time() {
+        let with = |result: &str| GOOD.replace("\"total_ms\"", &format!("{result}\"total_ms\""));
+        let count = |text: String| totals(text.as_bytes(), Path::new("x")).unwrap().len();
+        assert_eq!(count(with("")), 1);
+        assert_eq!(count(with("\"result\":\"success\",")), 1);
+        assert_eq!(count(with("\"result\":\"failure\",")), 0);
+        assert_eq!(count(with("\"result\":\"cancelled\",")), 0);
     }
 
     #[test]

@@ -25,8 +25,14 @@ pub(super) fn render(table: &Table, format: Format) -> Result<String, CompareErr
 fn markdown(table: &Table) -> String {
     let phases = table.phases();
     let several = table.rows.iter().any(|row| row.runs > 1);
-    let mut text = "| Runner | Driver | Total | Of slowest |".to_owned();
-    let mut line = "| :-- | :-- | --: | --: |".to_owned();
+    let images = table.has_images();
+    let (title, edge) = if images {
+        (" Image |", " :-- |")
+    } else {
+        ("", "")
+    };
+    let mut text = format!("| Runner | Driver |{title} Total | Of slowest |");
+    let mut line = format!("| :-- | :-- |{edge} --: | --: |");
     for phase in &phases {
         let _ = write!(text, " {} |", phase_title(*phase));
         line.push_str(" --: |");
@@ -43,9 +49,17 @@ fn markdown(table: &Table) -> String {
         } else {
             String::new()
         };
+        let image = row.image.as_deref().map_or(String::new(), |image| {
+            let image = if image.is_empty() {
+                "not pushed"
+            } else {
+                image
+            };
+            format!(" {} |", plain(image))
+        });
         let _ = write!(
             text,
-            "| {} | {} | {}{spread} | {} % |",
+            "| {} | {} |{image} {}{spread} | {} % |",
             plain(&row.runner),
             plain(&row.driver),
             duration(milliseconds(row.total_ms)),
@@ -66,21 +80,22 @@ fn markdown(table: &Table) -> String {
 fn csv(table: &Table) -> Result<String, csv::Error> {
     let phases = table.phases();
     let mut writer = csv::Writer::from_writer(Vec::new());
-    let mut head: Vec<String> = [
-        "runner",
-        "driver",
+    let numbers = [
         "runs",
         "total_ms",
         "fastest_ms",
         "slowest_ms",
         "percent_of_slowest",
-    ]
-    .map(str::to_owned)
-    .to_vec();
+    ];
+    let names = ["runner", "driver"].into_iter();
+    let names = names.chain(table.has_images().then_some("image"));
+    let mut head: Vec<String> = names.chain(numbers).map(str::to_owned).collect();
     head.extend(phases.iter().map(|phase| format!("{}_ms", phase.name())));
     writer.write_record(&head)?;
     for row in &table.rows {
-        let mut fields = vec![row.runner.clone(), row.driver.clone(), row.runs.to_string()];
+        let mut fields = vec![row.runner.clone(), row.driver.clone()];
+        fields.extend(row.image.clone());
+        fields.push(row.runs.to_string());
         let numbers = [
             row.total_ms,
             row.fastest_ms,
@@ -106,6 +121,7 @@ fn milliseconds(number: u64) -> Duration {
 mod tests {
     use super::*;
     use crate::compare::file::Sample;
+    use crate::report::schema::Ended;
     use crate::timings::Phase;
 
     fn table() -> Table {
@@ -116,6 +132,7 @@ mod tests {
             Sample {
                 runner: runner.to_owned(),
                 driver: driver.to_owned(),
+                result: Ended::Success,
                 image: None,
                 total_ms: build + push,
                 phases_ms,

@@ -1,8 +1,9 @@
 //! Samples into rows.
 //!
-//! In: samples of any number of runs. Out: a row for each runner and driver, the slowest first, with medians over its runs. Pure.
+//! In: samples of any number of runs. Out: a row for each runner and driver, the slowest first, with medians over its runs; where there are
+//! several images, for each image by itself, as times of different images say nothing of runners. Pure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
@@ -15,16 +16,19 @@ pub(super) struct Table {
     pub rows: Vec<Row>,
 }
 
-/// All runs of one runner and driver; times are medians over the runs, each phase by itself.
+/// All runs of one runner and driver, and of one image where there are several; times are medians over the runs, each phase by itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(super) struct Row {
     pub runner: String,
     pub driver: String,
+    /// Only where there are several; empty for one that was not pushed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
     pub runs: usize,
     pub total_ms: u64,
     pub fastest_ms: u64,
     pub slowest_ms: u64,
-    /// The total in percent of the slowest row's.
+    /// The total in percent of the slowest row's of the same image.
     pub percent_of_slowest: u64,
     /// By the names of the timings file.
     pub phases_ms: BTreeMap<&'static str, u64>,
@@ -33,22 +37,38 @@ pub(super) struct Row {
 impl Table {
     /// Joins the samples.
     pub(super) fn new(samples: Vec<Sample>) -> Self {
-        let mut groups: BTreeMap<(String, String), Vec<Sample>> = BTreeMap::new();
+        let images: BTreeSet<&Option<String>> =
+            samples.iter().map(|sample| &sample.image).collect();
+        let several = images.len() > 1;
+        let mut groups: BTreeMap<(Option<String>, String, String), Vec<Sample>> = BTreeMap::new();
         for sample in samples {
-            let key = (sample.runner.clone(), sample.driver.clone());
+            let image = several.then(|| sample.image.clone().unwrap_or_default());
+            let key = (image, sample.runner.clone(), sample.driver.clone());
             groups.entry(key).or_default().push(sample);
         }
         let mut rows: Vec<Row> = groups
             .into_iter()
-            .map(|((runner, driver), samples)| Row::new(runner, driver, &samples))
+            .map(|((image, runner, driver), samples)| Row {
+                image,
+                ..Row::new(runner, driver, &samples)
+            })
             .collect();
         // Equally slow ones stay in the order of their names.
-        rows.sort_by_key(|row| std::cmp::Reverse(row.total_ms));
-        let slowest = rows.first().map_or(0, |row| row.total_ms);
+        rows.sort_by(|one, other| {
+            let order = one.image.cmp(&other.image);
+            order.then(other.total_ms.cmp(&one.total_ms))
+        });
+        let mut slowest: BTreeMap<Option<String>, u64> = BTreeMap::new();
         for row in &mut rows {
-            row.percent_of_slowest = percent(row.total_ms, slowest);
+            let slowest = slowest.entry(row.image.clone()).or_insert(row.total_ms);
+            row.percent_of_slowest = percent(row.total_ms, *slowest);
         }
         Self { rows }
+    }
+
+    /// Whether rows are of different images.
+    pub(super) fn has_images(&self) -> bool {
+        self.rows.iter().any(|row| row.image.is_some())
     }
 
     /// The phases that took time in any row, in the order of a build.
@@ -79,6 +99,7 @@ impl Row {
         Self {
             runner,
             driver,
+            image: None,
             runs: samples.len(),
             fastest_ms: totals.iter().copied().min().unwrap_or(0),
             slowest_ms: totals.iter().copied().max().unwrap_or(0),
@@ -113,6 +134,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::report::schema::Ended;
 
     fn sample(runner: &str, driver: &str, total_ms: u64) -> Sample {
         let mut phases_ms = vec![0; Phase::ALL.len()];
@@ -120,6 +142,7 @@ mod tests {
         Sample {
             runner: runner.to_owned(),
             driver: driver.to_owned(),
+            result: Ended::Success,
             image: None,
             total_ms,
             phases_ms,
@@ -175,6 +198,46 @@ mod tests {
             (100, 400)
         );
         assert_eq!(table.phases(), [Phase::Build]);
+    }
+
+    #[test]
+    fn images_are_compared_with_themselves() {
+        let of = |image: Option<&str>, runner: &str, total_ms| Sample {
+            image: image.map(str::to_owned),
+            ..sample(runner, "docker", total_ms)
+        };
+        let shown = |samples: Vec<Sample>| -> Vec<(Option<String>, String, u64, u64)> {
+            let rows = Table::new(samples).rows.into_iter();
+            rows.map(|row| {
+                (
+                    row.image,
+                    row.runner,
+                    row.runs as u64,
+                    row.percent_of_slowest,
+                )
+            })
+            .collect()
+        };
+        let row = |image: Option<&str>, runner: &str, runs, percent| {
+            (image.map(str::to_owned), runner.to_owned(), runs, percent)
+        };
+        assert_eq!(
+            shown(vec![
+                of(Some("r/web"), "EKS", 50),
+                of(Some("r/api"), "EKS", 300),
+                of(Some("r/web"), "hosted", 100),
+                of(Some("r/api"), "EKS", 500),
+                of(None, "EKS", 7),
+            ]),
+            [
+                row(Some(""), "EKS", 1, 100),
+                row(Some("r/api"), "EKS", 2, 100),
+                row(Some("r/web"), "hosted", 1, 100),
+                row(Some("r/web"), "EKS", 1, 50),
+            ]
+        );
+        let same = vec![of(Some("r/a"), "EKS", 1), of(Some("r/a"), "EKS", 3)];
+        assert_eq!(shown(same), [row(None, "EKS", 2, 100)]);
     }
 
     proptest! {

@@ -25,7 +25,7 @@ use std::path::{Path, PathBuf};
 use secrecy::SecretString;
 use thiserror::Error;
 
-use crate::env::Env;
+use crate::env::{CONTAINER_TOKEN, CONTAINER_TOKEN_FILE, Env};
 use crate::image::Registry;
 use crate::inputs::registry_auth::Login;
 
@@ -129,8 +129,14 @@ impl Credentials {
                 path: program,
                 source,
             })?;
+        let mut variables = Self::variables(folder, env);
+        if let (Some(token), None) = (env.get(CONTAINER_TOKEN), env.get(CONTAINER_TOKEN_FILE)) {
+            let path = tokens.join("container-authorization");
+            write_private(&path, token.as_bytes())?;
+            variables.insert(CONTAINER_TOKEN_FILE.to_owned(), path.into_os_string());
+        }
         Ok(Self {
-            env: Self::variables(folder, env),
+            env: variables,
             tokens,
             logins: logins.to_vec(),
         })
@@ -147,6 +153,12 @@ impl Credentials {
             (
                 "DOCKER_CONFIG".to_owned(),
                 folder.join("docker").into_os_string(),
+            ),
+            // Usually the folder beside Docker's configuration; a variable of the user's must not make it another one, where
+            // builders of ours would be noted for ever.
+            (
+                "BUILDX_CONFIG".to_owned(),
+                folder.join("docker/buildx").into_os_string(),
             ),
             ("PATH".to_owned(), path.into()),
             (

@@ -57,7 +57,7 @@ impl Address {
     ///
     /// # Errors
     /// When a context is named that can't be used.
-    pub(super) fn of(env: &Env) -> Result<Self, String> {
+    pub(crate) fn of(env: &Env) -> Result<Self, String> {
         let folder = cli_folder(env);
         if env.get("DOCKER_HOST").is_none()
             && let Some(folder) = &folder
@@ -66,16 +66,27 @@ impl Address {
             return Self::of_context(&context, &folder.join("contexts"));
         }
         let host = env.get("DOCKER_HOST").unwrap_or(DEFAULT_HOST).to_owned();
-        // Unlike the CLI we never trust an Engine whose certificate nobody vouches for (DOCKER_TLS alone).
+        let verified = env.get("DOCKER_TLS_VERIFY").is_some();
         let certificates = env
             .get("DOCKER_TLS_VERIFY")
+            .or_else(|| env.get("DOCKER_TLS"))
             .filter(|_| host.starts_with("tcp://"))
             .and_then(|_| env.path("DOCKER_CERT_PATH").map(Path::to_owned).or(folder));
+        // Unlike the CLI we never trust an Engine that nobody vouches for.
+        if let Some(folder) = certificates.as_ref().filter(|_| !verified)
+            && !folder.join("ca.pem").is_file()
+        {
+            return Err(format!(
+                "variable `DOCKER_TLS`: `{host}` would not be verified, expected its authority as `ca.pem` in `{}` \
+                 (`DOCKER_CERT_PATH` names another folder)",
+                folder.display()
+            ));
+        }
         Ok(Self { host, certificates })
     }
 
     /// The usual socket.
-    pub(super) fn usual() -> Self {
+    pub(crate) fn usual() -> Self {
         Self {
             host: DEFAULT_HOST.to_owned(),
             certificates: None,
@@ -231,6 +242,34 @@ mod tests {
                 "{current} {variables:?}"
             );
         }
+    }
+
+    /// `DOCKER_TLS` is the CLI's `--tls` (`EnvEnableTLS` in
+    /// <https://github.com/docker/cli/blob/v29.6.2/cli/flags/options.go>), which takes any certificate.
+    #[test]
+    fn tls_that_is_only_switched_on_is_verified_or_refused() {
+        let folder = cli("");
+        let path = folder.path().to_string_lossy().into_owned();
+        let of = |host: &str| {
+            Address::of(&Env::from([
+                ("DOCKER_HOST", host),
+                ("DOCKER_TLS", "1"),
+                ("DOCKER_CERT_PATH", &path),
+            ]))
+        };
+        let reason = of("tcp://here:2376").unwrap_err();
+        assert!(
+            reason.starts_with(
+                "variable `DOCKER_TLS`: `tcp://here:2376` would not be verified, expected"
+            ),
+            "{reason}"
+        );
+        assert_eq!(of("unix:///a").unwrap().certificates, None);
+        fs::write(folder.path().join("ca.pem"), "").unwrap();
+        let address = of("tcp://here:2376").unwrap();
+        assert_eq!(address.certificates.as_deref(), Some(folder.path()));
+        let variables = address.variables();
+        assert_eq!(variables["DOCKER_TLS_VERIFY"], "1");
     }
 
     #[test]

@@ -92,7 +92,7 @@ impl ClusterError {
     }
 }
 
-/// Finds a way into the cluster.
+/// Finds a way into the cluster, with the proxy that is on it.
 ///
 /// # Errors
 /// When there is none, or what was given can't be used.
@@ -101,6 +101,11 @@ pub(crate) async fn find(
     session: &Session,
     env: &Env,
 ) -> Result<Access, ClusterError> {
+    let access = Box::pin(first(inputs, session, env)).await?;
+    Ok(access.through_proxy_of(env))
+}
+
+async fn first(inputs: &Inputs, session: &Session, env: &Env) -> Result<Access, ClusterError> {
     let program = std::env::current_exe().map_err(ClusterError::Program)?;
     let mut terms = Terms {
         context: inputs.kube_context.as_deref(),
@@ -306,7 +311,7 @@ mod tests {
     }
 
     fn session() -> Session {
-        Session::new(Settings::default(), |_| {})
+        Session::new(Settings::default(), std::sync::Arc::new(|_| {}))
     }
 
     #[tokio::test]

@@ -14,6 +14,9 @@ use crate::env::Env;
 /// How long to wait for an answer (seconds). A healthy Engine takes milliseconds.
 const TIMEOUT: u64 = 20;
 
+/// Why a client could not be had.
+type ClientError = Box<dyn std::error::Error + Send + Sync>;
+
 /// A Docker Engine that answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Engine {
@@ -59,8 +62,37 @@ impl Engine {
         })
     }
 
-    async fn ask_at(address: &Address) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
-        let Address { host, certificates } = address;
+    async fn ask_at(address: &Address) -> Result<Self, ClientError> {
+        let docker = address.client().await?;
+        let info = docker.info().await?;
+        let containerd = info.driver_status.iter().flatten().any(|row| {
+            matches!(row.as_slice(), [key, value]
+                if key == "driver-type" && value.starts_with("io.containerd.snapshotter"))
+        });
+        let os = info.os_type.unwrap_or_else(|| "linux".to_owned());
+        Ok(Self {
+            address: address.clone(),
+            version: info.server_version.unwrap_or_default(),
+            store: if containerd {
+                ImageStore::Containerd
+            } else {
+                ImageStore::Classic
+            },
+            platform: format!(
+                "{os}/{}",
+                architecture(&info.architecture.unwrap_or_default())
+            ),
+        })
+    }
+}
+
+impl Address {
+    /// A client of the Engine's API, in the version that both know.
+    ///
+    /// # Errors
+    /// When the Engine does not answer, or the address is of a kind that is not supported.
+    pub(crate) async fn client(&self) -> Result<Docker, ClientError> {
+        let Self { host, certificates } = self;
         let docker = match (host.split_once("://"), certificates) {
             (Some(("unix", path)), _) => {
                 Docker::connect_with_unix(path, TIMEOUT, API_DEFAULT_VERSION)?
@@ -82,26 +114,7 @@ impl Engine {
             }
             _ => return Err("only unix:// and tcp:// addresses are supported".into()),
         };
-        let docker = docker.negotiate_version().await?;
-        let info = docker.info().await?;
-        let containerd = info.driver_status.iter().flatten().any(|row| {
-            matches!(row.as_slice(), [key, value]
-                if key == "driver-type" && value.starts_with("io.containerd.snapshotter"))
-        });
-        let os = info.os_type.unwrap_or_else(|| "linux".to_owned());
-        Ok(Self {
-            address: address.clone(),
-            version: info.server_version.unwrap_or_default(),
-            store: if containerd {
-                ImageStore::Containerd
-            } else {
-                ImageStore::Classic
-            },
-            platform: format!(
-                "{os}/{}",
-                architecture(&info.architecture.unwrap_or_default())
-            ),
-        })
+        Ok(docker.negotiate_version().await?)
     }
 }
 

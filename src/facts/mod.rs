@@ -22,7 +22,7 @@ use crate::env::Env;
 use crate::image::Mutability;
 use crate::process::ProcessError;
 
-use address::Address;
+pub(crate) use address::Address;
 pub(crate) use buildx::Buildx;
 pub(crate) use engine::{Engine, ImageStore};
 
@@ -48,10 +48,15 @@ pub(crate) struct Facts {
 }
 
 impl Facts {
+    /// Where the Engine listens, if there is one.
+    pub(crate) fn engine_address(&self) -> Option<&Address> {
+        self.engine.as_ref().ok().map(|engine| &engine.address)
+    }
+
     /// The variables that lead buildx to the Engine.
     pub(crate) fn engine_variables(&self) -> BTreeMap<String, OsString> {
-        let engine = self.engine.as_ref().ok();
-        engine.map_or_else(BTreeMap::new, |engine| engine.address.variables())
+        let address = self.engine_address();
+        address.map_or_else(BTreeMap::new, Address::variables)
     }
 }
 
@@ -121,6 +126,7 @@ pub(crate) struct GivenFacts {
     store: Option<ImageStore>,
     platform: Option<String>,
     registry: Option<String>,
+    cluster: Option<String>,
     now: Option<Timestamp>,
     repositories: BTreeMap<String, Mutability>,
 }
@@ -148,6 +154,8 @@ impl GivenFacts {
                 Some(("store", _)) => return Err(bad("`containerd` or `classic`")),
                 Some(("platform", text)) => facts.platform = Some(text.to_owned()),
                 Some(("registry", text)) => facts.registry = Some(text.to_owned()),
+                Some(("cluster", "")) => return Err(bad("a cluster's name")),
+                Some(("cluster", text)) => facts.cluster = Some(text.to_owned()),
                 Some(("now", text)) => {
                     let expected = "a time, as `2026-01-31T12:00:00Z`";
                     facts.now = Some(text.parse().map_err(|_| bad(expected))?);
@@ -159,7 +167,7 @@ impl GivenFacts {
                 _ => {
                     return Err(bad(
                         "`buildx=VERSION`, `engine=VERSION`, `engine=none`, `store=containerd`, \
-                         `store=classic`, `platform=OS/ARCH`, `registry=HOST`, `now=TIME`, \
+                         `store=classic`, `platform=OS/ARCH`, `registry=HOST`, `cluster=NAME`, `now=TIME`, \
                          `immutable=HOST/REPOSITORY` or `immutable=HOST/REPOSITORY!FILTER,FILTER`",
                     ));
                 }
@@ -171,6 +179,11 @@ impl GivenFacts {
     /// The registry given by hand.
     pub(crate) fn registry(&self) -> Option<&str> {
         self.registry.as_deref()
+    }
+
+    /// The cluster given by hand, which is not asked.
+    pub(crate) fn cluster(&self) -> Option<&str> {
+        self.cluster.as_deref()
     }
 }
 

@@ -6,7 +6,7 @@
 use serde::Deserialize;
 
 use super::list::{self, Grammar};
-use super::platform;
+use super::{attributes, platform};
 
 /// What is expected, in words.
 const EXPECTED: &str = "a list of nodes in YAML, each with any of `name`, `endpoint`, `driver-opts`, \
@@ -102,15 +102,13 @@ fn node(entry: Entry) -> Result<AppendedNode, (String, String)> {
         .items(Grammar::QuotedLines)
         .map_err(broken)?
     {
-        // In setup-buildx's own examples an option with commas stands in quotes.
-        let bare = option
-            .strip_prefix('"')
-            .and_then(|rest| rest.strip_suffix('"'))
-            .unwrap_or(&option);
-        let Some(pair) = super::reader::pair(bare) else {
-            return Err((option, "`name=value` for each item of `driver-opts`".into()));
-        };
-        driver_opts.push(pair);
+        match attributes::driver_options(&option) {
+            Ok(given) => driver_opts.extend(given),
+            Err(expected) => {
+                let expected = format!("for each item of `driver-opts` {expected}");
+                return Err((option, expected));
+            }
+        }
     }
     let mut platforms = Vec::new();
     for text in entry.platforms.items(Grammar::Commas).map_err(broken)? {
@@ -135,7 +133,7 @@ mod tests {
 
     #[test]
     fn takes_what_setup_buildx_takes() {
-        let text = "- name: arm\n  driver-opts:\n    - nodeselector=kubernetes.io/arch=arm64,pool=b\n    \
+        let text = "- name: arm\n  driver-opts:\n    - nodeselector=kubernetes.io/arch=arm64,replicas=2\n    \
                     - \"\\\"tolerations=key=a,operator=Exists\\\"\"\n  platforms: linux/arm64,linux/arm/v7\n\
                     - endpoint: ssh://me@host\n  buildkitd-flags: --debug\n  platforms: [linux/s390x]\n\
                     - driver-opts: |\n    requests.cpu=2\n    limits.cpu=4\n";
@@ -146,7 +144,8 @@ mod tests {
             AppendedNode {
                 name: Some("arm".to_owned()),
                 driver_opts: vec![
-                    pair("nodeselector", "kubernetes.io/arch=arm64,pool=b"),
+                    pair("nodeselector", "kubernetes.io/arch=arm64"),
+                    pair("replicas", "2"),
                     pair("tolerations", "key=a,operator=Exists"),
                 ],
                 platforms: vec!["linux/arm64".to_owned(), "linux/arm/v7".to_owned()],

@@ -10,7 +10,7 @@ use super::attributes;
 
 /// A rule for the items of one input.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Rule {
+pub(crate) struct Rule {
     pub holds: fn(&str) -> bool,
     pub expected: &'static str,
 }
@@ -25,7 +25,7 @@ pub(super) const ENTITLEMENT: Rule = Rule {
     expected: "one of `network.host`, `security.insecure`, `device[=name]`, `buildx.local.delete`",
 };
 
-pub(super) const ANNOTATION: Rule = Rule {
+pub(crate) const ANNOTATION: Rule = Rule {
     holds: is_annotation,
     expected: "`[type[platform]:]name=value`, the type one of `manifest`, `index`, `manifest-descriptor`, `index-descriptor`",
 };
@@ -36,6 +36,21 @@ pub(super) const NAMED_CONTEXT: Rule = Rule {
             .is_some_and(|(name, value)| !name.trim().is_empty() && !value.trim().is_empty())
     },
     expected: "`name=context`, as `src=../src` or `base=docker-image://alpine:3.20`",
+};
+
+pub(super) const CACHE_FROM: Rule = Rule {
+    holds: |text| has_type(text, &["registry", "gha", "local", "s3", "azblob"]),
+    expected: "a type of cache, one of `registry`, `gha`, `local`, `s3`, `azblob`",
+};
+
+pub(super) const CACHE_TO: Rule = Rule {
+    holds: |text| {
+        has_type(
+            text,
+            &["registry", "inline", "gha", "local", "s3", "azblob"],
+        )
+    },
+    expected: "a type of cache, one of `registry`, `inline`, `gha`, `local`, `s3`, `azblob`",
 };
 
 pub(super) const ULIMIT: Rule = Rule {
@@ -53,11 +68,45 @@ pub(super) const SHM_SIZE: Rule = Rule {
     expected: "a number of bytes, or one with a unit, as `2g` or `512m`",
 };
 
-fn is_region(text: &str) -> bool {
-    text.len() <= 32
+/// Whether the type that the attributes name is one of these, which BuildKit knows
+/// (<https://docs.docker.com/build/cache/backends/>). Attributes without type are not looked at.
+fn has_type(text: &str, known: &[&str]) -> bool {
+    let fields = attributes::split(text).unwrap_or_default();
+    let types = fields
+        .iter()
+        .filter_map(|field| field.split_once('='))
+        .filter(|(name, _)| name.trim().eq_ignore_ascii_case("type"));
+    types
+        .map(|(_, kind)| kind.trim())
+        .all(|kind| known.contains(&kind))
+}
+
+/// What a Kubernetes namespace is called.
+pub(crate) const NAMESPACE: &str = "a namespace's name, as `buildx`";
+
+/// A DNS label (RFC 1123), or nothing at all.
+pub(crate) fn is_dns_label(text: &str) -> bool {
+    text.len() <= 63
+        && !text.starts_with('-')
+        && !text.ends_with('-')
         && text
             .bytes()
             .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
+}
+
+/// Words and a number, as `us-gov-west-1`; a letter behind it would be an availability zone
+/// (<https://docs.aws.amazon.com/global-infrastructure/latest/regions/aws-regions.html>).
+fn is_region(text: &str) -> bool {
+    let parts: Vec<&str> = text.split('-').collect();
+    let [words @ .., number] = parts.as_slice() else {
+        return false;
+    };
+    let is_word = |word: &&str| word.len() > 1 && word.bytes().all(|b| b.is_ascii_lowercase());
+    text.len() <= 32
+        && words.len() > 1
+        && words.iter().all(is_word)
+        && (1..=2).contains(&number.len())
+        && number.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 fn is_add_host(text: &str) -> bool {
@@ -168,6 +217,36 @@ mod tests {
         for text in refused {
             assert!(!(rule.holds)(text), "{text}: {}", rule.expected);
         }
+    }
+
+    /// <https://docs.aws.amazon.com/global-infrastructure/latest/regions/aws-regions.html>
+    #[test]
+    fn regions_end_with_a_number() {
+        check(
+            REGION,
+            &[
+                "eu-west-1",
+                "us-gov-west-1",
+                "us-iso-east-1",
+                "us-isob-east-1",
+                "mx-central-1",
+                "ap-southeast-7",
+                "cn-northwest-1",
+                "eusc-de-east-1",
+            ],
+            &[
+                "eu-west1",
+                "eu-west-1a",
+                "eu-west",
+                "west-1",
+                "eu--west-1",
+                "EU-WEST-1",
+                "eu-west-",
+                "eu-west-1-",
+                "eu_west_1",
+                "1-2-3",
+            ],
+        );
     }
 
     #[test]

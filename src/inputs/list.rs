@@ -15,7 +15,7 @@ pub(crate) enum Grammar {
     Commas,
     /// One item a line, commas kept: `build-args`, `labels`, `cache-from`.
     Lines,
-    /// One item a line, commas and quotes kept: `outputs`, `driver-opts`.
+    /// One item a line, commas and quotes kept, which buildx reads itself: `outputs`, `driver-opts`.
     QuotedLines,
     /// One item a line and its blanks kept, since they may belong to a key's text: `secrets`.
     Secrets,

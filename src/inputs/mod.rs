@@ -10,7 +10,7 @@ pub(crate) mod attributes;
 pub(crate) mod aws;
 mod call;
 mod choices;
-mod grammar;
+pub(crate) mod grammar;
 pub(crate) mod list;
 pub(crate) mod new_repository;
 pub(crate) mod output_spec;
@@ -237,7 +237,7 @@ impl Inputs {
             tags: reader.tags(),
             flavor: reader.flavor(),
             repository: reader.text("repository"),
-            registry: reader.text("registry"),
+            registry: reader.registry(),
             registries: reader.items("registries", aws::REGISTRY),
             registry_auth: reader.registry_auth(),
             aws_region: reader.item("aws-region", grammar::REGION),
@@ -300,8 +300,8 @@ impl Inputs {
             ),
             cache_ref: reader.text("cache-ref"),
             cache_mode: reader.choice("cache-mode", &[Some(CacheMode::Min), Some(CacheMode::Max)]),
-            cache_from: reader.list("cache-from"),
-            cache_to: reader.list("cache-to"),
+            cache_from: reader.items("cache-from", grammar::CACHE_FROM),
+            cache_to: reader.items("cache-to", grammar::CACHE_TO),
             compression: reader.choice(
                 "compression",
                 &[

@@ -6,12 +6,14 @@ use std::fmt;
 
 use super::append::{self, AppendedNode};
 use super::attest::Attest;
-use super::grammar::Rule;
+use super::attributes::{self, pair};
+use super::grammar::{NAMESPACE, Rule, is_dns_label};
 use super::output_spec::OutputSpec;
 use super::registry_auth::{self, Login};
 use super::secret::{self, Secret};
 use super::spec::{self, Kind};
 use super::{Call, Given, InputError, Inputs, grammar, list, platform};
+use crate::image::ImageRef;
 use crate::tags::Tags;
 use crate::tags::flavor::Flavor;
 use crate::tags::labels::Labels;
@@ -154,14 +156,14 @@ impl<'a> Reader<'a> {
 
     /// A name that Kubernetes objects can have, with room for what is put around it.
     pub(super) fn builder(&mut self, name: &'static str) -> Option<String> {
-        let expected = "letters in lower case, digits and `-`, at most 40";
+        let expected = "at most 40 characters: letters in lower case, digits and `-`";
         self.checked(name, expected, |name| {
-            is_namespace(name) && name.len() <= 40
+            is_dns_label(name) && name.len() <= 40
         })
     }
 
     pub(super) fn namespace(&mut self, name: &'static str) -> Option<String> {
-        self.checked(name, "a namespace's name, as `buildx`", is_namespace)
+        self.checked(name, NAMESPACE, is_dns_label)
     }
 
     pub(super) fn build_contexts(&mut self) -> Vec<(String, String)> {
@@ -191,6 +193,20 @@ impl<'a> Reader<'a> {
     pub(super) fn secrets(&mut self) -> Vec<Secret> {
         let items = self.list("secrets");
         self.keep(secret::secrets(items))
+    }
+
+    /// A host, also as people write it: with a scheme, or a slash behind it.
+    pub(super) fn registry(&mut self) -> Option<String> {
+        let text = self.text("registry")?;
+        let host = registry_auth::lone_host(&text).filter(|host| {
+            let name = format!("{host}/a").parse::<ImageRef>();
+            name.is_ok_and(|name| name.host == *host)
+        });
+        if host.is_none() {
+            let expected = "a registry's host, as `ghcr.io` or `localhost:5000`; a path belongs to `repository`";
+            self.wrong("registry", &text, expected);
+        }
+        host
     }
 
     pub(super) fn registry_auth(&mut self) -> Vec<Login> {
@@ -308,9 +324,9 @@ impl<'a> Reader<'a> {
     pub(super) fn driver_opts(&mut self) -> Vec<(String, String)> {
         let mut options = Vec::new();
         for text in self.list("driver-opts") {
-            match pair(&text) {
-                Some(option) => options.push(option),
-                None => self.wrong("driver-opts", &text, "`name=value` on each line"),
+            match attributes::driver_options(&text) {
+                Ok(given) => options.extend(given),
+                Err(expected) => self.wrong("driver-opts", &text, expected),
             }
         }
         options
@@ -323,12 +339,6 @@ impl<'a> Reader<'a> {
             Vec::new()
         })
     }
-}
-
-pub(super) fn pair(text: &str) -> Option<(String, String)> {
-    let (name, value) = text.split_once('=')?;
-    let name = name.trim();
-    (!name.is_empty()).then(|| (name.to_owned(), value.trim().to_owned()))
 }
 
 /// YAML 1.2 core schema booleans, which are all that GitHub's toolkit takes:
@@ -348,14 +358,4 @@ fn is_cluster(text: &str) -> bool {
         && text
             .bytes()
             .all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
-}
-
-/// A DNS label (RFC 1123).
-fn is_namespace(text: &str) -> bool {
-    text.len() <= 63
-        && !text.starts_with('-')
-        && !text.ends_with('-')
-        && text
-            .bytes()
-            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
 }

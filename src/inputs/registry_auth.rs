@@ -225,6 +225,13 @@ fn host(given: &str) -> String {
     }
 }
 
+/// The host, where no path but that of the registry's API stands behind it.
+pub(super) fn lone_host(given: &str) -> Option<String> {
+    let rest = given.split_once("://").map_or(given, |(_, rest)| rest);
+    let (_, path) = rest.split_once('/').unwrap_or_default();
+    matches!(path.trim_end_matches('/'), "" | "v1" | "v2").then(|| host(given))
+}
+
 /// A path below the registry, what may be done there, or both: it becomes a folder's name.
 fn is_scope(text: &str) -> bool {
     let (path, actions) = match text.split_once('@') {

@@ -392,7 +392,7 @@ pub(crate) const SPECS: &[Spec] = &[
         "allow-exec",
         Kind::Boolean,
         "false",
-        "Run commands that the kubeconfig names for its credentials (those for Amazon EKS need no leave)",
+        "Run commands that the kubeconfig names for its credentials (those for Amazon EKS need no permission)",
     ),
     spec(
         "builder",

@@ -29,7 +29,11 @@ fn each_kind_of_list_has_its_grammar() {
     let inputs = parse([
         ("tags", "a:1,b:2\nc:3"),
         ("build-args", "A=1,2\n\"B=x\ny\""),
-        ("driver-opts", "env.A=\"x,y\"\nimage=a:b\nimage=c:d"),
+        // A case of setup-buildx-action's own tests, and two on one line.
+        (
+            "driver-opts",
+            "image=moby/buildkit:master\n\"env.no_proxy=localhost,127.0.0.1,.mydomain\"\nnamespace=a,replicas=2",
+        ),
     ])
     .unwrap();
     assert_eq!(inputs.tags.references().len(), 3);
@@ -38,9 +42,10 @@ fn each_kind_of_list_has_its_grammar() {
     assert_eq!(
         inputs.driver_opts,
         [
-            pair("env.A", "\"x,y\""),
-            pair("image", "a:b"),
-            pair("image", "c:d")
+            pair("image", "moby/buildkit:master"),
+            pair("env.no_proxy", "localhost,127.0.0.1,.mydomain"),
+            pair("namespace", "a"),
+            pair("replicas", "2"),
         ]
     );
 }
@@ -170,6 +175,26 @@ fn what_buildx_would_refuse_is_refused_with_what_it_takes() {
             "`../src` given, expected `name=context`",
         ),
         (
+            "a registry with a path",
+            ("registry", "ghcr.io/octo"),
+            "`ghcr.io/octo` given, expected a registry's host, as `ghcr.io`",
+        ),
+        (
+            "a registry that no name can begin with",
+            ("registry", "registry"),
+            "`registry` given, expected a registry's host",
+        ),
+        (
+            "a cache of no kind",
+            ("cache-to", "type=inline\ntype=regstry,ref=a"),
+            "`type=regstry,ref=a` given, expected a type of cache, one of `registry`, `inline`, `gha`, `local`, `s3`, `azblob`",
+        ),
+        (
+            "a cache that nothing is read from",
+            ("cache-from", "a/b:cache\ntype=ghaa"),
+            "`type=ghaa` given, expected a type of cache, one of `registry`, `gha`, `local`, `s3`, `azblob`",
+        ),
+        (
             "two methods",
             ("call", "check,outline"),
             "expected `check`, `outline` or `targets`",
@@ -248,6 +273,14 @@ fn everything_secret_is_masked_also_where_it_can_not_be_read() {
     assert_eq!(masked("secrets", "A=b\n\"C=d\n\ne\""), "b|d\n\ne");
     assert_eq!(masked("secrets", "\"A=b\nc"), "\"A=b\nc");
     assert_eq!(masked("target", "abc"), "");
+}
+
+#[test]
+fn caches_are_taken_as_buildx_takes_them() {
+    let caches = "type=registry,ref=a\n\"Type=local\",src=x\nuser/app:cache\ntype=gha,scope=a";
+    let inputs = parse([("cache-from", caches), ("cache-to", "type=s3,bucket=b")]).unwrap();
+    assert_eq!(inputs.cache_from.len(), 4);
+    assert_eq!(inputs.cache_to, ["type=s3,bucket=b"]);
 }
 
 #[test]

@@ -33,7 +33,9 @@ pub(super) fn build(
         );
     }
     argv.each("--cache-from", &image.cache_from);
-    argv.each("--cache-to", &image.cache_to);
+    if !image.cache.afterwards {
+        argv.each("--cache-to", &image.cache_to);
+    }
     argv.option("--call", image.call.as_ref().map(|call| &call.text));
     argv.option("--cgroup-parent", inputs.cgroup_parent.as_ref());
     let is_variable = |source: &SecretSource| matches!(source, SecretSource::Variable(_));
@@ -83,6 +85,56 @@ pub(super) fn build(
     }
     argv.pair("--progress", "rawjson");
     argv.0.push(context_argument(&image.context));
+    argv.0
+}
+
+impl ImagePlan {
+    /// The values of a flag on the command line.
+    pub(crate) fn flag<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        let pairs = self.argv.iter().zip(self.argv.iter().skip(1));
+        let given = pairs.filter(move |(flag, _)| *flag == name);
+        given.map(|(_, value)| value.as_str())
+    }
+
+    /// The build arguments by name, with their values; without where buildx takes the environment's.
+    pub(crate) fn build_arguments(&self) -> impl Iterator<Item = (&str, Option<&str>)> {
+        self.flag("--build-arg")
+            .map(|given| match given.split_once('=') {
+                Some((name, value)) => (name, Some(value)),
+                None => (given, None),
+            })
+    }
+}
+
+/// Flags of a build that are about the image and not its steps.
+const OF_THE_IMAGE: &[&str] = &[
+    "--annotation",
+    "--attest",
+    "--iidfile",
+    "--metadata-file",
+    "--output",
+    "--tag",
+];
+
+/// The command line that writes the cache of a build that was done: its own, without the image.
+pub(super) fn cache(image: &ImagePlan) -> Vec<String> {
+    let mut words = image.argv.iter().cloned();
+    let mut argv = Argv(words.by_ref().take(2).collect());
+    let mut words = words.peekable();
+    while let Some(flag) = words.next() {
+        // The last word is the context.
+        if words.peek().is_none() {
+            argv.each("--cache-to", &image.cache_to);
+            argv.pair("--output", "type=cacheonly");
+            argv.pair("--provenance", "false");
+            argv.0.push(flag);
+        } else if flag != "--pull"
+            && let Some(value) = words.next()
+            && !OF_THE_IMAGE.contains(&flag.as_str())
+        {
+            argv.pair(&flag, value);
+        }
+    }
     argv.0
 }
 

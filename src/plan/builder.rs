@@ -2,14 +2,16 @@
 
 use std::path::PathBuf;
 
+use semver::Version;
 use serde::Serialize;
 
 use super::kubernetes::{self, KubernetesPlan};
-use super::{Place, Remarks, buildkitd};
+use super::{Place, PlanError, Remarks, buildkitd, ignored};
 use crate::credentials::kubeconfig::Access;
 use crate::facts::{Engine, ImageStore};
 use crate::github::workflow::WorkflowRun;
-use crate::inputs::{self, Inputs};
+use crate::image::ImageRef;
+use crate::inputs::{self, Inputs, attributes};
 
 /// The driver that builds, under buildx's name for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -44,8 +46,11 @@ pub(crate) struct BuilderPlan {
     pub options: Vec<(String, String)>,
     /// Flags of BuildKit's daemon, for a builder that has one of its own.
     pub buildkitd_flags: Option<String>,
-    /// The daemon's configuration, which we write.
+    /// The file with the daemon's configuration, which we write.
     pub buildkitd_config: Option<PathBuf>,
+    /// What stands in it, but for [`Self::certificates`].
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub buildkitd_text: String,
     /// Certificates that the daemon trusts beside its own, in a file that we write.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub certificates: Option<PathBuf>,
@@ -56,6 +61,30 @@ pub(crate) struct BuilderPlan {
     /// What runs in the cluster.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kubernetes: Option<KubernetesPlan>,
+}
+
+/// How the names of options begin that give the builder a variable.
+const VARIABLE: &str = "env.";
+
+impl BuilderPlan {
+    /// The options as they may be shown: of a variable only the name, as its value may be secret.
+    pub(crate) fn shown_options(&self) -> impl Iterator<Item = String> {
+        let shown = |(name, value): &(String, String)| match name.strip_prefix(VARIABLE) {
+            Some(_) => format!("{name}=…"),
+            None => format!("{name}={value}"),
+        };
+        self.options.iter().map(shown)
+    }
+
+    /// The variables that options give the builder, with their values.
+    pub(crate) fn variables(&self) -> impl Iterator<Item = (&str, &str)> {
+        let nodes = self.kubernetes.iter().flat_map(|plan| &plan.nodes);
+        let options = self
+            .options
+            .iter()
+            .chain(nodes.flat_map(|node| &node.options));
+        options.filter_map(|(name, value)| Some((name.strip_prefix(VARIABLE)?, value.as_str())))
+    }
 }
 
 /// Prefix of the names of builders that we make.
@@ -159,24 +188,7 @@ impl BuilderPlan {
             }
         };
         let own_daemon = driver == Driver::DockerContainer;
-        let given = [
-            ("buildkitd-flags", inputs.buildkitd_flags.is_some()),
-            (
-                "buildkitd-config-inline",
-                inputs.buildkitd_config_inline.is_some(),
-            ),
-        ];
-        for (name, _) in given.iter().filter(|(_, given)| *given && !own_daemon) {
-            remarks.notices.push(format!(
-                "`{name}` is ignored by `docker`, whose BuildKit is the Engine's own"
-            ));
-        }
-        if !inputs.append.is_empty() {
-            remarks.notices.push(format!(
-                "`append` is ignored by `{}`: further nodes are a Kubernetes builder's",
-                driver.name()
-            ));
-        }
+        remarks.notices.extend(ignored::here(inputs, driver));
         let flags = inputs.buildkitd_flags.as_deref().unwrap_or(BUILDKITD_FLAGS);
         let config = buildkitd::given(inputs, remarks);
         Self {
@@ -187,9 +199,12 @@ impl BuilderPlan {
             },
             options: options("driver-opts", &inputs.driver_opts, driver, remarks),
             buildkitd_flags: own_daemon.then(|| flags.to_owned()),
-            buildkitd_config: config
-                .filter(|_| own_daemon)
-                .map(|_| place.buildkitd_config_file()),
+            buildkitd_config: own_daemon.then(|| place.buildkitd_config_file()),
+            buildkitd_text: if own_daemon {
+                buildkitd::faster(config)
+            } else {
+                String::new()
+            },
             certificates: None,
             engine: engine.address.host.clone(),
             platform: engine.platform.clone(),
@@ -202,6 +217,7 @@ impl BuilderPlan {
         inputs: &Inputs,
         access: &Access,
         run: Option<&WorkflowRun>,
+        buildx: &Version,
         place: &Place,
         remarks: &mut Remarks,
     ) -> Self {
@@ -211,7 +227,8 @@ impl BuilderPlan {
             Driver::Kubernetes,
             remarks,
         );
-        let kubernetes = KubernetesPlan::new(inputs, given, access, run, place, remarks);
+        remarks.notices.extend(ignored::in_cluster(inputs));
+        let kubernetes = KubernetesPlan::new(inputs, given, access, run, buildx, place, remarks);
         let config = inputs.buildkitd_config_inline.as_ref();
         Self {
             driver: Driver::Kubernetes,
@@ -224,6 +241,7 @@ impl BuilderPlan {
             buildkitd_flags: None,
             // Also buildx itself needs it, to know the registries that it names.
             buildkitd_config: config.map(|_| place.buildkitd_config_file()),
+            buildkitd_text: config.cloned().unwrap_or_default(),
             certificates: None,
             engine: String::new(),
             // That of whichever node takes the pod.
@@ -231,6 +249,11 @@ impl BuilderPlan {
             kubernetes: Some(kubernetes),
         }
     }
+}
+
+/// An option as `--driver-opt` takes it, which buildx reads as comma-separated values.
+pub(crate) fn driver_opt((name, value): &(String, String)) -> String {
+    attributes::join([format!("{name}={value}")])
 }
 
 /// The options that a driver knows, each name once; `input` is the one that they stand in.
@@ -257,6 +280,9 @@ pub(super) fn options(
             || KUBERNETES_OPTIONS.contains(&name.as_str());
         if !of_a_driver {
             remarks.wrong(input, format!("{name}={value}"), expected(name));
+        } else if name == "image" && !value.is_empty() && value.parse::<ImageRef>().is_err() {
+            let expected = "the reference of an image, as `moby/buildkit:buildx-stable-1`";
+            remarks.wrong(input, format!("{name}={value}"), expected);
         } else if known.contains(&name.as_str()) || (environment && driver != Driver::Docker) {
             if options.iter().any(|(other, _)| other == name) {
                 repeated.push(name.as_str());
@@ -292,11 +318,32 @@ fn expected(name: &str) -> String {
         .max_by(|one, other| one.0.total_cmp(&other.0));
     match nearest {
         Some((_, known)) => format!("an option of a buildx driver; did you mean `{known}`?"),
-        None => "an option of a buildx driver, as `image`, `network` or `env.NAME`".to_owned(),
+        None => {
+            "an option of a buildx driver, as `image`, `network` or `env.NAME`; one with commas in \
+                 its value stands in quotes, as `\"tolerations=key=a,operator=Exists\"`"
+                .to_owned()
+        }
     }
 }
 
 fn in_backticks(names: &[&str]) -> String {
     let quoted: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
     quoted.join(", ")
+}
+
+/// Looks at what is said of a builder in a cluster, before the cluster is asked for anything.
+///
+/// # Errors
+/// All that is wrong about it.
+pub(crate) fn check_cluster(inputs: &Inputs, place: &Place) -> Result<(), PlanError> {
+    let mut remarks = Remarks::default();
+    let access = Access::assumed("cluster");
+    // Which buildx there is, is not known yet: one that can do all that any can.
+    let buildx = Version::new(u64::MAX, 0, 0);
+    BuilderPlan::in_cluster(inputs, &access, None, &buildx, place, &mut remarks);
+    if remarks.errors.is_empty() {
+        Ok(())
+    } else {
+        Err(PlanError::Inputs(remarks.errors))
+    }
 }

@@ -1,8 +1,8 @@
 //! `buildkitd.toml`, the configuration of BuildKit's daemon, from `buildkitd-config-inline`.
 //!
-//! In: the input's text. Out: what is written for the daemon. Only whether it is TOML is looked at:
-//! the daemon knows its own keys
-//! (<https://docs.docker.com/build/buildkit/toml-configuration/>).
+//! In: the input's text. Out: what is written for the daemon: the text, and what makes it faster where
+//! the text does not say otherwise. Only whether it is TOML is looked at: the daemon knows its own
+//! keys (<https://docs.docker.com/build/buildkit/toml-configuration/>), and ignores others.
 
 use toml::{Table, Value};
 
@@ -27,6 +27,11 @@ const BY_VOLUME: &[(&str, &str)] = &[
     ("minFreeSpace", "15%"),
 ];
 
+/// Connections to a registry at a time; BuildKit's default is 4. What it spares stands in docs/cache.md.
+/// BuildKit before 0.31 ignores it
+/// (<https://github.com/moby/buildkit/commit/ac1f99224c9ee2664d64c9184aa29deb27a6a942>).
+const CONNECTIONS: i64 = 16;
+
 /// The text as it was given, if it is TOML.
 pub(super) fn given<'a>(inputs: &'a Inputs, remarks: &mut Remarks) -> Option<&'a str> {
     let text = inputs.buildkitd_config_inline.as_deref()?;
@@ -47,21 +52,35 @@ pub(super) fn given<'a>(inputs: &'a Inputs, remarks: &mut Remarks) -> Option<&'a
     Some(text)
 }
 
-/// The configuration of a daemon whose folder is a volume of its own: cleaned by the volume's size,
-/// unless the text says how it is to be cleaned.
-pub(super) fn for_volume(text: Option<&str>) -> String {
-    let mut table: Table = text.and_then(|text| text.parse().ok()).unwrap_or_default();
-    let worker = entry(&mut table, "worker").and_then(|worker| entry(worker, "oci"));
-    match worker {
-        Some(worker) if !CLEANING.iter().any(|name| worker.contains_key(*name)) => {
-            worker.insert("gc".to_owned(), Value::Boolean(true));
-            for (name, share) in BY_VOLUME {
-                worker.insert((*name).to_owned(), Value::String((*share).to_owned()));
-            }
-            table.to_string()
-        }
-        _ => text.unwrap_or_default().to_owned(),
+/// The configuration of a daemon of ours: the text, with more connections unless it names a number.
+pub(super) fn faster(text: Option<&str>) -> String {
+    let mut table = read(text);
+    if let Some(system) = entry(&mut table, "system") {
+        let number = system.entry("maxRegistryConcurrency");
+        number.or_insert(Value::Integer(CONNECTIONS));
     }
+    table.to_string()
+}
+
+/// That of a daemon whose folder is a volume of its own: cleaned by the volume's size, unless the text
+/// says how it is to be cleaned.
+pub(super) fn for_volume(text: Option<&str>) -> String {
+    let mut table = read(text);
+    let worker = entry(&mut table, "worker").and_then(|worker| entry(worker, "oci"));
+    if let Some(worker) = worker
+        && !CLEANING.iter().any(|name| worker.contains_key(*name))
+    {
+        worker.insert("gc".to_owned(), Value::Boolean(true));
+        for (name, share) in BY_VOLUME {
+            worker.insert((*name).to_owned(), Value::String((*share).to_owned()));
+        }
+    }
+    faster(Some(&table.to_string()))
+}
+
+/// What [`given`] has looked at.
+fn read(text: Option<&str>) -> Table {
+    text.and_then(|text| text.parse().ok()).unwrap_or_default()
 }
 
 fn entry<'a>(table: &'a mut Table, name: &str) -> Option<&'a mut Table> {
@@ -91,7 +110,26 @@ mod tests {
             both["registry"]["docker.io"]["mirrors"][0].as_str(),
             Some("m.example")
         );
-        let own = "[worker.oci]\ngc = false\n";
-        assert_eq!(for_volume(Some(own)), own);
+        let own = read(Some("[worker.oci]\ngc = false\n"));
+        assert_eq!(own["worker"]["oci"].as_table().unwrap().len(), 1);
+    }
+
+    #[test]
+    fn a_daemon_has_more_connections_to_a_registry_unless_a_number_is_given() {
+        let number = |text: Option<&str>| {
+            let table: Table = faster(text).parse().unwrap();
+            table["system"]["maxRegistryConcurrency"].as_integer()
+        };
+        assert_eq!(number(None), Some(CONNECTIONS));
+        assert_eq!(
+            number(Some("[system]\nplatformsCacheMaxAge = '1h'")),
+            Some(CONNECTIONS)
+        );
+        assert_eq!(
+            number(Some("[system]\nmaxRegistryConcurrency = 4")),
+            Some(4)
+        );
+        // What the daemon itself will complain of stays as it is.
+        assert_eq!(faster(Some("system = 1")), "system = 1\n");
     }
 }

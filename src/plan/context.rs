@@ -12,7 +12,7 @@ use crate::inputs::Inputs;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Context {
-    /// A folder on this machine, and its Dockerfile.
+    /// A folder on this machine, and its Dockerfile, there or at an address.
     Folder { path: PathBuf, dockerfile: PathBuf },
     /// The commit of this workflow run, fetched from GitHub.
     ThisCommit { url: String },
@@ -68,6 +68,9 @@ impl Context {
         let Self::ThisCommit { url } = self else {
             return None;
         };
+        if file.is_some_and(is_http) {
+            return None;
+        }
         let (_, fragment) = url.split_once('#').unwrap_or_default();
         let (_, folder) = fragment.split_once(':').unwrap_or_default();
         Some(Path::new(folder).join(file.unwrap_or("Dockerfile")))
@@ -89,7 +92,10 @@ impl Context {
     /// The Dockerfile, when it is a file on this machine.
     pub(crate) fn dockerfile(&self) -> Option<&Path> {
         match self {
-            Self::Folder { dockerfile, .. } => Some(dockerfile),
+            Self::Folder { dockerfile, .. } => {
+                let is_fetched = dockerfile.to_str().is_some_and(is_http);
+                (!is_fetched).then_some(dockerfile.as_path())
+            }
             Self::ThisCommit { .. } | Self::Remote { .. } => None,
         }
     }
@@ -127,6 +133,11 @@ impl NamedContext {
                 .any(|prefix| self.value.starts_with(prefix));
         (!elsewhere).then(|| Path::new(&self.value))
     }
+}
+
+/// Whether buildx fetches the Dockerfile (`IsHTTPURL` in its `util/urlutil`).
+fn is_http(text: &str) -> bool {
+    text.starts_with("http://") || text.starts_with("https://")
 }
 
 fn is_remote(text: &str) -> bool {

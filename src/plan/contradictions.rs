@@ -99,6 +99,14 @@ fn contradictions_are_refused_by_name() {
             &["input `tags`: `r.example/a:1` given, expected nothing beside `push-by-digest=true`"],
         ),
         (
+            "a tag among names beside a push by digest",
+            &[
+                ("tags", "r.example/a,r.example/b:1"),
+                ("outputs", "type=image,push=true,push-by-digest=true"),
+            ],
+            &["input `tags`: `r.example/b:1` given, expected nothing beside `push-by-digest=true`"],
+        ),
+        (
             "a push by digest to nowhere",
             &[("outputs", "type=image,push=true,push-by-digest=true")],
             &["input `repository`: nothing given, expected the repository to push to by digest"],
@@ -225,6 +233,32 @@ fn a_push_by_digest_gets_a_builder_that_can_do_it() {
     assert_eq!(plan.images[0].references[0].to_string(), "r.example/a");
 }
 
+/// Docker's recipe for a build on several runners:
+/// <https://docs.docker.com/build/ci/github-actions/multi-platform/#distribute-build-across-multiple-runners>.
+#[test]
+fn a_name_without_tag_is_where_a_push_by_digest_goes() {
+    let plan = plan(&[
+        ("tags", "r.example/a,ghcr.io/b/c"),
+        (
+            "outputs",
+            "type=image,push-by-digest=true,name-canonical=true,push=true",
+        ),
+    ]);
+    let image = &plan.images[0];
+    assert_eq!(image.tags, [""; 0]);
+    assert!(
+        !image.argv.contains(&"--tag".to_owned()),
+        "{:?}",
+        image.argv
+    );
+    assert_eq!(
+        image.outputs[0].to_string(),
+        "type=image,push-by-digest=true,name-canonical=true,push=true,\"name=r.example/a,ghcr.io/b/c\""
+    );
+    let names: Vec<String> = image.references.iter().map(ToString::to_string).collect();
+    assert_eq!(names, ["r.example/a", "ghcr.io/b/c"]);
+}
+
 #[test]
 fn a_builder_of_its_own_takes_the_daemons_settings() {
     let settings = [
@@ -241,8 +275,46 @@ fn a_builder_of_its_own_takes_the_daemons_settings() {
     assert_eq!(engine.builder.buildkitd_config, None);
     assert_eq!(engine.notices.len(), 2, "{:?}", engine.notices);
     let default = plan(&[("tags", "r.example/a:1"), ("driver", "docker-container")]);
+    assert_eq!(
+        default.builder.buildkitd_text,
+        "[system]\nmaxRegistryConcurrency = 16\n"
+    );
     let flags = default.builder.buildkitd_flags.unwrap();
     assert!(flags.contains("security.insecure") && flags.contains("network.host"));
+}
+
+#[test]
+fn what_another_builder_would_need_is_said_to_be_ignored() {
+    let tag = ("tags", "r.example/a:1");
+    let cluster = ("eks-cluster", "builders");
+    for (pairs, expected) in [
+        (
+            &[tag, ("driver", "docker"), ("builder", "x")][..],
+            &["`builder` is ignored by `docker`: it names a Kubernetes builder"][..],
+        ),
+        (
+            &[tag, ("driver", "docker-container"), cluster],
+            &["`eks-cluster` is ignored by `docker-container`: no cluster builds"],
+        ),
+        (
+            &[
+                tag,
+                ("driver", "local"),
+                cluster,
+                ("kubeconfig", "x"),
+                ("builder", "x"),
+            ],
+            &[
+                "`builder` is ignored by `docker`: it names a Kubernetes builder",
+                "`eks-cluster` is ignored by `docker`: no cluster builds",
+                "`kubeconfig` is ignored by `docker`: no cluster builds",
+            ],
+        ),
+        // Where a cluster was wanted, another builder stands in for it and says so.
+        (&[tag, cluster], &[]),
+    ] {
+        assert_eq!(plan(pairs).notices, expected, "{pairs:?}");
+    }
 }
 
 #[test]

@@ -46,6 +46,8 @@ pub(super) fn choose(
             );
         }
     }
+    let engine_stores = builder.driver == Driver::Docker;
+    let classic = engine_stores && engine.store == ImageStore::Classic;
     let mut outputs = inputs.outputs.clone();
     let layers = layers(inputs, builder, engine, push, remarks);
     for output in outputs.iter_mut().filter(|output| output.is_image()) {
@@ -64,8 +66,8 @@ pub(super) fn choose(
                 output.set(name, value);
             }
         }
+        set_level(inputs, output, classic, remarks);
     }
-    let engine_stores = builder.driver == Driver::Docker;
     if push && !outputs.iter().any(OutputSpec::pushes) {
         let mut attributes = vec![("push".to_owned(), "true".to_owned())];
         attributes.extend(layers);
@@ -73,7 +75,6 @@ pub(super) fn choose(
         // only to be pushed: 18 to 32 s on a layer of 2.6 GB. `unpack=false` does not stop it,
         // `store=false` does. The Engine's is one of these, and whatever `driver-opts: image` names
         // may be; one without a store takes no notice.
-        let classic = engine_stores && engine.store == ImageStore::Classic;
         if !classic && !inputs.load {
             attributes.push(("store".to_owned(), "false".to_owned()));
         }
@@ -183,6 +184,24 @@ fn layers(
         attributes.push(("oci-mediatypes".to_owned(), "true".to_owned()));
     }
     attributes
+}
+
+/// Gives an output of the user's the level, judged by the compression that it names itself, which
+/// is gzip where it names none (<https://docs.docker.com/build/exporters/image-registry/>).
+fn set_level(inputs: &Inputs, output: &mut OutputSpec, classic: bool, remarks: &mut Remarks) {
+    let Some(level) = inputs.compression_level else {
+        return;
+    };
+    if classic || output.attribute("compression-level").is_some() {
+        return;
+    }
+    let compression = match output.attribute("compression") {
+        Some("zstd") => Compression::Zstd,
+        Some("uncompressed") => Compression::Uncompressed,
+        _ => Compression::Gzip,
+    };
+    check_level(Some(level), compression, classic, remarks);
+    output.set("compression-level", &level.to_string());
 }
 
 fn check_level(level: Option<i64>, compression: Compression, classic: bool, remarks: &mut Remarks) {

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 
 use super::{ImagePlan, SecretSource};
 use crate::credentials::kubeconfig::Access;
-use crate::env::SECRETS;
+use crate::env::{CONTAINER_TOKEN, SECRETS};
 use crate::inputs::{Inputs, attributes};
 
 /// The names to hand on.
@@ -37,7 +37,8 @@ pub(super) fn choose(
             ) || inputs.build_args.iter().any(|argument| argument == name);
         let by_kind = match name {
             "ACTIONS_RUNTIME_TOKEN" => kinds.iter().any(|kind| kind == "gha"),
-            "ACTIONS_ID_TOKEN_REQUEST_TOKEN" => foreign,
+            // AWS's libraries get a file instead; a command may know the variable only.
+            "ACTIONS_ID_TOKEN_REQUEST_TOKEN" | CONTAINER_TOKEN => foreign,
             _ => foreign || kinds.iter().any(|kind| kind == "s3"),
         };
         by_name || by_kind
@@ -70,7 +71,7 @@ mod tests {
                 "type=s3,region=eu-west-1,bucket=b,name=n",
                 &keys,
             ),
-            ("cache-from", "bucket=b,\"type=S3\"", &keys),
+            ("cache-from", "bucket=b,\"type=s3\"", &keys),
             ("cache-from", "type=gha", &runtime),
             ("cache-from", "r.test/gha:s3", &[]),
             ("build-args", "ACTIONS_RUNTIME_TOKEN", &runtime),

@@ -11,6 +11,7 @@ mod cache;
 mod context;
 mod export;
 mod handed_on;
+mod ignored;
 mod kubernetes;
 mod logins;
 mod names;
@@ -34,12 +35,14 @@ pub(crate) use crate::inputs::new_repository::{LifecyclePolicy, NewRepository};
 use crate::inputs::output_spec::OutputSpec;
 use crate::inputs::{Call, InputError, Inputs};
 
-pub(crate) use builder::{BuilderPlan, Driver, PREFIX as BUILDER_PREFIX};
+pub(crate) use builder::{
+    BuilderPlan, Driver, PREFIX as BUILDER_PREFIX, check_cluster, driver_opt,
+};
 pub(crate) use cache::{CachePlan, Kind as CacheKind};
 pub(crate) use context::{Context, NamedContext};
 #[cfg(test)]
 pub(crate) use kubernetes::{Hidden, Toleration};
-pub(crate) use kubernetes::{KubernetesPlan, Node};
+pub(crate) use kubernetes::{KubernetesPlan, Node, VOLUME_OPTION, Workload};
 use names::Names;
 pub(crate) use repositories::EcrRepository;
 pub(crate) use secrets::{PlannedSecret, SecretSource};
@@ -136,6 +139,9 @@ pub(crate) struct Plan {
 pub(crate) struct ImagePlan {
     /// The exact buildx command line, program first.
     pub argv: Vec<String>,
+    /// That which writes the cache, once the image is pushed; empty where the first one does.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub cache_argv: Vec<String>,
     pub context: Context,
     pub build_contexts: Vec<NamedContext>,
     /// The input `file`.
@@ -262,7 +268,9 @@ impl Plan {
         let nobody = Engine::none();
         let (engine, builder) = match (&facts.cluster, &facts.engine) {
             (Some(access), engine) => {
-                let builder = BuilderPlan::in_cluster(inputs, access, run, place, &mut remarks);
+                let buildx = &facts.buildx.version;
+                let builder =
+                    BuilderPlan::in_cluster(inputs, access, run, buildx, place, &mut remarks);
                 if inputs.load && engine.is_err() {
                     remarks.wrong("load", "true", "a Docker Engine to load the image into");
                 }
@@ -285,8 +293,11 @@ impl Plan {
                 export::choose(inputs, &builder, engine, &mut remarks),
             ),
         };
-        let tags = names.references.iter().map(names::printed).collect();
-        names.join(inputs, &mut outputs, &mut remarks);
+        let mut tags = Vec::new();
+        if !outputs.iter().any(OutputSpec::is_by_digest) {
+            tags.extend(names.references.iter().map(names::printed));
+        }
+        names.join(&mut outputs, &mut remarks);
         let situation = cache::Situation {
             inputs,
             run,
@@ -299,6 +310,7 @@ impl Plan {
         let cache = cache::choose(&situation, &mut remarks);
         let mut image = ImagePlan {
             argv: Vec::new(),
+            cache_argv: Vec::new(),
             build_contexts: NamedContext::choose(inputs, run, &mut remarks),
             file: inputs.file.clone(),
             tags,
@@ -345,6 +357,9 @@ impl Plan {
             return Err(PlanError::Inputs(remarks.errors));
         }
         image.argv = argv::build(inputs, &image, &builder, run, facts, place);
+        if image.cache.afterwards {
+            image.cache_argv = argv::cache(&image);
+        }
         Ok(Self {
             more_logins,
             handed_on: handed_on::choose(inputs, &image, facts.cluster.as_ref()),

@@ -4,6 +4,7 @@ use super::Remarks;
 use crate::facts::Facts;
 use crate::github::workflow::WorkflowRun;
 use crate::image::{ImageRef, Registry};
+use crate::inputs::grammar::ANNOTATION;
 use crate::inputs::output_spec::OutputSpec;
 use crate::inputs::{InputError, Inputs};
 use crate::tags::event::{GithubValues, Settings, WorkflowRun as Event};
@@ -71,21 +72,15 @@ impl Names {
 
 impl Names {
     /// Brings together the names of tags and those that outputs give: tags replace the others, as
-    /// in buildx; what is pushed by its digest has no tag.
-    pub(super) fn join(
-        &mut self,
-        inputs: &Inputs,
-        outputs: &mut [OutputSpec],
-        remarks: &mut Remarks,
-    ) {
+    /// in buildx; what is pushed by its digest has no tag, and a name in `tags` is where it goes.
+    pub(super) fn join(&mut self, outputs: &mut [OutputSpec], remarks: &mut Remarks) {
         let by_digest = outputs.iter().any(OutputSpec::is_by_digest);
-        if by_digest && !inputs.tags.is_empty() {
-            let tags: Vec<String> = self.references.iter().map(printed).collect();
+        if by_digest && let Err(tags) = self.move_to(outputs) {
             remarks.wrong(
                 "tags",
-                tags.join(", "),
-                "nothing beside `push-by-digest=true`: what is pushed by its digest has no tag, \
-                 its name stands in `repository` or in the output's `name=`",
+                tags,
+                "nothing beside `push-by-digest=true` but names without tag: what is pushed by \
+                 its digest has none",
             );
             return;
         }
@@ -119,6 +114,27 @@ impl Names {
             expected.push_str(reason);
         }
         remarks.wrong("tags", "", expected);
+    }
+
+    /// Makes names without tag those of the outputs that push by digest; gives the ones with a tag
+    /// back, if there are any.
+    fn move_to(&mut self, outputs: &mut [OutputSpec]) -> Result<(), String> {
+        let tagged: Vec<String> = self
+            .references
+            .iter()
+            .filter(|reference| reference.tag.is_some())
+            .map(ToString::to_string)
+            .collect();
+        if !tagged.is_empty() {
+            return Err(tagged.join(", "));
+        }
+        let names: Vec<String> = self.references.drain(..).map(|name| name.name()).collect();
+        if !names.is_empty() {
+            for output in outputs.iter_mut().filter(|output| output.is_by_digest()) {
+                output.set("name", &names.join(","));
+            }
+        }
+        Ok(())
     }
 }
 
@@ -157,7 +173,13 @@ fn annotations(
     }
     let given = run.and_then(|run| run.annotation_levels.as_deref());
     match labels::levels(given.unwrap_or_default()) {
-        Ok(levels) => labels::at_levels(&rendered, &levels),
+        Ok(levels) => {
+            let lines = labels::at_levels(&rendered, &levels);
+            for line in lines.iter().filter(|line| !(ANNOTATION.holds)(line)) {
+                remarks.wrong("annotations", line, ANNOTATION.expected);
+            }
+            lines
+        }
         Err(error) => {
             let error = InputError::caused("annotations", &error, None);
             remarks.errors.push(error);
@@ -199,7 +221,9 @@ fn images(inputs: &Inputs, own_registry: Option<&str>, remarks: &mut Remarks) ->
     let registry = inputs.registry.as_deref().or(own_registry);
     match (inputs.repository.as_deref(), registry) {
         (Some(repository), Some(registry)) => {
-            let name = format!("{registry}/{repository}");
+            const EXPECTED: &str = "a path in the registry without host and tag, as `team/app`";
+            // As docker/metadata-action does it: GitHub's names of repositories may have capitals.
+            let name = format!("{registry}/{}", repository.to_lowercase());
             match name.parse::<ImageRef>() {
                 Ok(parsed)
                     if parsed.tag.is_none()
@@ -209,11 +233,10 @@ fn images(inputs: &Inputs, own_registry: Option<&str>, remarks: &mut Remarks) ->
                 {
                     return vec![name];
                 }
-                _ => remarks.wrong(
-                    "repository",
-                    repository,
-                    "a path in the registry without host and tag, as `team/app`",
-                ),
+                Ok(_) => remarks.wrong("repository", repository, EXPECTED),
+                Err(error) => {
+                    remarks.wrong("repository", repository, format!("{EXPECTED} ({error})"));
+                }
             }
         }
         (None, _) => {

@@ -1,5 +1,7 @@
 //! Inputs → plan, a named row per case.
 
+use semver::Version;
+
 use super::*;
 use crate::credentials::kubeconfig::{Access, Terms};
 use crate::facts::ImageStore;
@@ -171,6 +173,22 @@ fn outputs_follow_push_load_and_compression() {
             &["type=registry,compression=uncompressed"],
         ),
         (
+            "an output of the user's gets the level, with gzip where it names nothing",
+            &[
+                TAG,
+                ("compression-level", "9"),
+                (
+                    "outputs",
+                    "type=image,push=true\ntype=image,compression=zstd\ntype=image,compression-level=1",
+                ),
+            ],
+            &[
+                "type=image,push=true,compression-level=9",
+                "type=image,compression=zstd,compression-level=9",
+                "type=image,compression-level=1",
+            ],
+        ),
+        (
             "BuildKit in a container stores nothing",
             &[TAG, container],
             &[&format!("{PUSHED},store=false")],
@@ -230,6 +248,33 @@ fn names_come_from_repository_and_tags_or_from_full_references() {
             &["localhost:5000/app:1"],
         ),
         (
+            "a repository as GitHub spells it",
+            &[
+                ("registry", "ghcr.io"),
+                ("repository", "Octo/App"),
+                ("tags", "V1"),
+            ],
+            &["ghcr.io/octo/app:V1"],
+        ),
+        (
+            "a registry as people write it",
+            &[
+                ("registry", "https://ghcr.io/"),
+                ("repository", "octo/app"),
+                ("tags", "1"),
+            ],
+            &["ghcr.io/octo/app:1"],
+        ),
+        (
+            "Docker Hub under its older name",
+            &[
+                ("registry", "https://index.docker.io/v1/"),
+                ("repository", "octo/app"),
+                ("tags", "1"),
+            ],
+            &["docker.io/octo/app:1"],
+        ),
+        (
             "a full reference beside plain tags",
             &[
                 ("registry", "r.example"),
@@ -282,6 +327,17 @@ fn conflicts_are_refused_by_name_and_together() {
             &["input `repository`: `a:1` given"],
         ),
         (
+            "a repository that is none",
+            &[
+                ("registry", "r.example"),
+                ("repository", "a//b"),
+                ("tags", "x"),
+            ],
+            &[
+                "input `repository`: `a//b` given, expected a path in the registry without host and tag, as `team/app` (`r.example/a//b` is not an image reference: ",
+            ],
+        ),
+        (
             "a registry without repository",
             &[("registry", "r.example"), ("tags", "r.example/a:1")],
             &["input `registry`: `r.example` given, expected `repository`"],
@@ -319,10 +375,36 @@ fn conflicts_are_refused_by_name_and_together() {
             &["input `compression-level`: `1` given, expected nothing"],
         ),
         (
+            "a level that gzip does not have",
+            &[
+                ("tags", "r.example/a:1"),
+                ("compression-level", "15"),
+                (
+                    "outputs",
+                    "type=image,push=true\ntype=image,compression=zstd",
+                ),
+            ],
+            &["input `compression-level`: `15` given, expected a level from 0 to 9"],
+        ),
+        (
             "an unknown driver option",
             &[("tags", "r.example/a:1"), ("driver-opts", "netwrok=host")],
             &[
                 "input `driver-opts`: `netwrok=host` given, expected an option of a buildx driver; did you mean `network`?",
+            ],
+        ),
+        (
+            "a value whose commas are in no quotes, and an image that is none",
+            &[
+                ("tags", "r.example/a:1"),
+                (
+                    "driver-opts",
+                    "tolerations=key=a,operator=Exists\nimage=moby//buildkit",
+                ),
+            ],
+            &[
+                "input `driver-opts`: `operator=Exists` given, expected an option of a buildx driver, as `image`, `network` or `env.NAME`; one with commas in its value stands in quotes",
+                "input `driver-opts`: `image=moby//buildkit` given, expected the reference of an image",
             ],
         ),
     ];
@@ -479,6 +561,28 @@ fn annotations_stand_as_given_or_at_the_levels_that_the_variable_names() {
         let revision = format!("{level}:org.opencontainers.image.revision=0123abc");
         assert!(auto.contains(&revision), "{auto:?}");
     }
+    let levelled = annotations("auto\nindex:team=a\nmanifest[linux/amd64]:b=x:y\nc=x:y");
+    assert_eq!(levelled.len(), 20, "{levelled:?}");
+    for line in [
+        "index:team=a",
+        "manifest[linux/amd64]:b=x:y",
+        "manifest:c=x:y",
+        "index:c=x:y",
+    ] {
+        assert!(levelled.contains(&line.to_owned()), "{levelled:?}");
+    }
+    let wrong = [
+        ("tags", "r.example/a:1"),
+        ("annotations", "auto\nlayer:team=a"),
+    ];
+    let errors = refusals(&wrong);
+    assert_eq!(errors.len(), 1, "{errors:?}");
+    assert!(
+        errors[0].starts_with(
+            "input `annotations`: `layer:team=a` given, expected `[type[platform]:]name=value`"
+        ),
+        "{errors:?}"
+    );
 }
 
 #[test]
@@ -518,7 +622,7 @@ fn the_token_is_given_to_no_other_context() {
 fn what_this_machine_lacks_is_no_fault_of_the_inputs() {
     let tag: Pairs<'_> = &[("tags", "r.example/a:1")];
     let mut old = facts(ImageStore::Containerd);
-    old.buildx.version = semver::Version::new(0, 12, 9);
+    old.buildx.version = Version::new(0, 12, 9);
     let error = plan_with(tag, &old, None).unwrap_err();
     assert_eq!(
         error.to_string(),
@@ -564,6 +668,10 @@ const KUBECONFIG: &str = "{current-context: ci, clusters: [{name: c, cluster: {s
     users: [{name: u, user: {token: hidden}}]}";
 
 fn in_cluster(pairs: Pairs<'_>) -> Result<Plan, PlanError> {
+    in_cluster_with(pairs, facts(ImageStore::Containerd).buildx.version)
+}
+
+fn in_cluster_with(pairs: Pairs<'_>, buildx: Version) -> Result<Plan, PlanError> {
     let terms = Terms {
         context: None,
         allow_exec: false,
@@ -573,6 +681,7 @@ fn in_cluster(pairs: Pairs<'_>) -> Result<Plan, PlanError> {
     let mut facts = facts(ImageStore::Containerd);
     facts.cluster = Some(Access::read(KUBECONFIG, &terms).unwrap());
     facts.engine = Err("no Engine here".to_owned());
+    facts.buildx.version = buildx;
     let mut all = vec![("driver", "kubernetes"), ("tags", "r.example/a:1")];
     all.extend(pairs);
     plan_with(&all, &facts, Some(&workflow()))
@@ -661,6 +770,17 @@ fn the_namespace_and_the_timeout_come_from_the_nearest_that_says_so() {
 }
 
 #[test]
+fn options_with_commas_stay_in_one_piece() {
+    let option = |name: &str, value: &str| driver_opt(&(name.to_owned(), value.to_owned()));
+    assert_eq!(option("replicas", "1"), "replicas=1");
+    assert_eq!(
+        option("nodeselector", "a=b,c=d"),
+        "\"nodeselector=a=b,c=d\""
+    );
+    assert_eq!(option("labels", "a=\"b\""), "\"labels=a=\"\"b\"\"\"");
+}
+
+#[test]
 fn an_option_that_is_misspelled_or_of_another_driver_is_said() {
     let Err(PlanError::Inputs(errors)) = in_cluster(&[("driver-opts", "request.cpu=2")]) else {
         panic!("taken");
@@ -674,6 +794,15 @@ fn an_option_that_is_misspelled_or_of_another_driver_is_said() {
     assert_eq!(
         plan.notices,
         ["`driver-opts` of another driver are ignored by `kubernetes`: `network`"]
+    );
+}
+
+#[test]
+fn of_two_ways_into_a_cluster_the_kubeconfig_wins() {
+    let plan = in_cluster(&[("kubeconfig", KUBECONFIG), ("eks-cluster", "c")]).unwrap();
+    assert_eq!(
+        plan.notices,
+        ["`eks-cluster` is ignored beside `kubeconfig`, which leads into the cluster"]
     );
 }
 
@@ -728,43 +857,40 @@ fn nodes_of_a_builder_do_not_overwrite_each_others_cache() {
 }
 
 #[test]
-fn a_volume_belongs_to_one_pod_of_a_named_builder() {
-    let volume = (
-        "driver-opts",
-        "persistent-volume-claim.requests.storage=9Gi",
-    );
-    let plan = in_cluster(&[("builder", "cache"), volume]).unwrap();
-    assert_eq!(plan.builder.name, "cache");
-    let node = &kubernetes(&plan).nodes[0];
-    assert!(kubernetes(&plan).kept && node.name == "cache");
-    assert!(node.config.as_ref().unwrap().contains("maxUsedSpace"));
-    // The driver would look for a StatefulSet.
-    assert!(
-        plan.builder
-            .options
-            .iter()
-            .all(|(name, _)| !name.contains("claim"))
-    );
-    let several = (
-        "driver-opts",
-        "persistent-volume-claim.requests.storage=9Gi\nreplicas=2",
-    );
-    for pairs in [&[volume][..], &[("builder", "cache"), several]] {
-        let Err(PlanError::Inputs(errors)) = in_cluster(pairs) else {
-            panic!("{pairs:?}");
-        };
-        assert!(
-            errors[0]
-                .to_string()
-                .contains("`persistent-volume-claim.requests.storage=9Gi` given")
-        );
+fn each_pod_has_a_volume_of_its_own_in_a_workload_that_this_buildx_finds() {
+    let volume = "persistent-volume-claim.requests.storage=9Gi";
+    let several = "persistent-volume-claim.requests.storage=9Gi\nreplicas=2";
+    let (named, options) = (("builder", "cache"), |text| ("driver-opts", text));
+    for (pairs, kept, workload) in [
+        (&[named, options(volume)][..], true, Workload::Deployment),
+        (&[options(volume)], false, Workload::Deployment),
+        (&[options(several)], false, Workload::Deployment),
+        (&[named, options(several)], true, Workload::StatefulSet),
+    ] {
+        let plan = in_cluster(pairs).unwrap();
+        let node = &kubernetes(&plan).nodes[0];
+        assert_eq!(node.workload, workload, "{pairs:?}");
+        assert_eq!(kubernetes(&plan).kept, kept);
+        assert!(node.config.as_ref().unwrap().contains("maxUsedSpace"));
+        let of_claims = |(name, _): &(String, String)| name.contains("claim");
+        assert!(!plan.builder.options.iter().any(of_claims));
     }
+    let old = Version::new(0, 29, 1);
+    let pairs = [named, options(several)];
+    let Err(PlanError::Inputs(errors)) = in_cluster_with(&pairs, old.clone()) else {
+        panic!("that buildx does not find it");
+    };
+    let error = errors[0].to_string();
+    assert!(error.contains("`persistent-volume-claim.requests.storage=9Gi` given"));
+    let words = "expected `replicas=1`, or buildx 0.34 or newer (this one is 0.29.1)";
+    assert!(error.contains(words), "{error}");
+    assert!(in_cluster_with(&[named, options(volume)], old).is_ok());
 }
 
 #[test]
 fn appended_nodes_have_options_and_platforms_of_their_own() {
     let both = ("platforms", "linux/amd64,linux/arm64,linux/arm/v7");
-    let arm = "- driver-opts: [requests.cpu=4, \"tolerations=key=arm,operator=Exists\"]\n  \
+    let arm = "- driver-opts: [requests.cpu=4, '\"tolerations=key=arm,operator=Exists\"']\n  \
                platforms: linux/arm64,linux/arm/v7\n  buildkitd-flags: --debug\n";
     let plan = in_cluster(&[both, ("driver-opts", "requests.cpu=2"), ("append", arm)]).unwrap();
     let [first, second] = kubernetes(&plan).nodes.as_slice() else {
@@ -856,9 +982,9 @@ fn what_an_appended_node_can_not_be_is_refused_in_words() {
             "of its own",
         ),
         (
-            "{platforms: arm64, driver-opts: [persistent-volume-claim.requests.storage=1Gi]}",
+            "{platforms: arm64, driver-opts: [persistent-volume-claim.requests.storage=1Gi, buildkit-root-volume-memory=1Gi]}",
             "storage=1Gi`",
-            "`builder`",
+            "no `buildkit-root-volume-memory`",
         ),
     ] {
         let text = format!("- {append}");
@@ -888,7 +1014,11 @@ fn the_daemons_configuration_is_checked_and_reaches_every_node() {
             .any(|notice| notice.contains("buildkitd"))
     );
     for node in &kubernetes(&plan).nodes {
-        assert_eq!(node.config.as_deref(), Some(text));
+        let config = node.config.as_deref().unwrap();
+        assert!(
+            config.contains(text) && config.contains("maxRegistryConcurrency"),
+            "{config}"
+        );
     }
     let file = plan.builder.buildkitd_config.unwrap();
     assert_eq!(file, PathBuf::from("/run/buildkitd.toml"));

@@ -17,8 +17,8 @@ impl fmt::Display for Plan {
             builder.driver.name(),
             builder.name
         )?;
-        for (name, value) in &builder.options {
-            write!(formatter, " {name}={value}")?;
+        for option in builder.shown_options() {
+            write!(formatter, " {option}")?;
         }
         for image in images {
             row(formatter, "context", &[image.context.argument()])?;
@@ -38,6 +38,10 @@ impl fmt::Display for Plan {
             row(formatter, "output", &outputs)?;
             let command = shell_line(image.argv.iter().map(Cow::from));
             row(formatter, "command", &[command])?;
+            if !image.cache_argv.is_empty() {
+                let command = shell_line(image.cache_argv.iter().map(Cow::from));
+                row(formatter, "then", &[command])?;
+            }
         }
         Ok(())
     }

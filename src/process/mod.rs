@@ -1,13 +1,12 @@
 //! Child processes: a command as a value, and the only place that starts one.
 //!
-//! In: a [`Command`]. Out: its output, or its lines while it runs. A child gets its own process
-//! group, so that the terminal's Ctrl-C reaches us alone and we decide how the child ends; when
-//! we are cancelled it gets SIGTERM, a grace period, then SIGKILL, its whole group.
+//! In: a [`Command`]. Out: its output, or its lines while it runs. A child gets its own process group, so that the terminal's Ctrl-C
+//! reaches us alone and we decide how it ends; when we are cancelled it gets SIGTERM, a grace period, then SIGKILL, its whole group.
 
 mod lines;
 mod replace;
+mod shell;
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt;
@@ -20,9 +19,10 @@ use thiserror::Error;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-pub(crate) use crate::env::withheld;
+pub(crate) use crate::env::{restored, withheld};
 use lines::Lines;
-pub(crate) use replace::replace_self;
+pub(crate) use replace::{in_memory, replace_self};
+pub(crate) use shell::shell_line;
 
 /// How long a cancelled child may take to end by itself. The runner kills us 10 s after its
 /// first signal (`ProcessInvoker.cs`), and the report still has to be written.
@@ -174,6 +174,7 @@ impl Command {
         }
         command
             .args(&self.args)
+            .envs(restored())
             .envs(&self.env)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -237,34 +238,6 @@ impl fmt::Display for Command {
         }
         let words = std::iter::once(&self.program).chain(&self.args);
         formatter.write_str(&shell_line(words.map(|word| word.to_string_lossy())))
-    }
-}
-
-/// A command line as a POSIX shell would have to be given it, but with build arguments by name
-/// only: people put tokens there.
-pub(crate) fn shell_line<'a>(words: impl IntoIterator<Item = Cow<'a, str>>) -> String {
-    let mut line = String::new();
-    let mut flag = Cow::from("");
-    for word in words {
-        if !line.is_empty() {
-            line.push(' ');
-        }
-        match (&*flag, word.split_once('=')) {
-            ("--build-arg", Some((name, _))) => line.push_str(&format!("{}=…", quoted(name))),
-            _ => line.push_str(&quoted(&word)),
-        }
-        flag = word;
-    }
-    line
-}
-
-fn quoted(argument: &str) -> String {
-    let plain =
-        |character: char| character.is_ascii_alphanumeric() || "-_./:=,@%+#".contains(character);
-    if !argument.is_empty() && argument.chars().all(plain) {
-        argument.to_owned()
-    } else {
-        format!("'{}'", argument.replace('\'', r"'\''"))
     }
 }
 
@@ -390,11 +363,17 @@ mod tests {
             "A=hidden",
             "--build-arg",
             "B",
+            "--driver-opt",
+            "env.TOKEN=hidden",
+            "--driver-opt",
+            "\"env.LIST=hidden,hidden\"",
+            "--driver-opt",
+            "network=host",
         ]);
         command.env.insert("TOKEN".into(), "hidden".into());
         assert_eq!(
             command.to_string(),
-            r"TOKEN=… buildx build --label 'a b='\''c'\''' '' --build-arg A=… --build-arg B"
+            r"TOKEN=… buildx build --label 'a b='\''c'\''' '' --build-arg A=… --build-arg B --driver-opt env.TOKEN=… --driver-opt env.LIST=… --driver-opt network=host"
         );
     }
 }

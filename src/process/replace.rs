@@ -3,14 +3,25 @@
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Write as _};
-use std::os::fd::AsRawFd as _;
+use std::os::fd::IntoRawFd as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 
 use rustix::fs::{MemfdFlags, memfd_create};
 
-/// Becomes another program, with a variable that names a file of this content. The file is in memory and
-/// lives as long as somebody has it open, as do the new program and what it starts: nothing is left behind.
+/// A file in memory, under a path that this process and those that it becomes or starts can open. It lives as long as somebody
+/// has it open: nothing is left behind.
+///
+/// # Errors
+/// When it can't be made.
+pub(crate) fn in_memory(name: &str, content: &[u8]) -> io::Result<OsString> {
+    // Open in the new program, too.
+    let mut file = File::from(memfd_create(name, MemfdFlags::empty())?);
+    file.write_all(content)?;
+    Ok(format!("/proc/self/fd/{}", file.into_raw_fd()).into())
+}
+
+/// Becomes another program, with other values for some variables.
 ///
 /// # Errors
 /// When it could not; else it does not return.
@@ -22,16 +33,11 @@ pub(crate) fn replace_self(
     program: &Path,
     name: &OsStr,
     args: impl IntoIterator<Item = OsString>,
-    variable: &str,
-    content: &[u8],
+    variables: Vec<(&str, OsString)>,
 ) -> io::Result<()> {
-    // Open in the new program, too.
-    let file = File::from(memfd_create(variable, MemfdFlags::empty())?);
-    (&file).write_all(content)?;
-    let path = format!("/proc/self/fd/{}", file.as_raw_fd());
     Err(std::process::Command::new(program)
         .arg0(name)
         .args(args)
-        .env(variable, path)
+        .envs(variables)
         .exec())
 }

@@ -50,6 +50,14 @@ pub(crate) struct Entry {
 }
 
 impl Around {
+    /// What takes no time to know.
+    pub(crate) fn at_hand(env: &Env) -> Self {
+        Self {
+            runner: Runner::look(env),
+            ..Self::default()
+        }
+    }
+
     /// Looks around.
     pub(crate) fn look(
         plan: &Plan,

@@ -21,6 +21,19 @@ const MOST: usize = 10;
 /// Longest title (characters) that GitHub keeps.
 const LONGEST_TITLE: usize = 255;
 
+/// The path in the repository of a file that BuildKit names; none where that is not the Dockerfile, or it is no file of the
+/// repository. Of a folder buildx sends the Dockerfile under its bare name
+/// (<https://github.com/docker/buildx/blob/v0.29.1/build/opt.go>, `loadInputs`).
+pub(super) fn in_repository(named: &str, image: &ImagePlan, env: &Env) -> Option<PathBuf> {
+    let path = dockerfile(image, env.path("GITHUB_WORKSPACE"))?;
+    is_named(&path, named).then_some(path)
+}
+
+fn is_named(dockerfile: &Path, named: &str) -> bool {
+    let name = Path::new(named).file_name();
+    name.is_some() && name == dockerfile.file_name()
+}
+
 /// Prints the findings.
 pub(super) fn annotate(outcome: &Outcome, env: &Env) {
     let findings = outcome.metadata().map(checks::findings).unwrap_or_default();
@@ -55,11 +68,8 @@ pub(super) fn annotate(outcome: &Outcome, env: &Env) {
 fn lines(findings: &[Finding], dockerfile: &Path) -> Vec<String> {
     let path = dockerfile.to_string_lossy();
     let is_here = |finding: &&Finding| {
-        let name = finding
-            .file
-            .as_ref()
-            .and_then(|file| Path::new(file).file_name());
-        name.is_some() && name == dockerfile.file_name()
+        let mut file = finding.file.iter();
+        file.any(|file| is_named(dockerfile, file))
     };
     let annotation = |finding: &Finding| {
         let title: String = finding.title.chars().take(LONGEST_TITLE).collect();

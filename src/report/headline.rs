@@ -11,6 +11,7 @@ use super::{Outcome, units, warnings};
 use crate::build::{BuildError, checks};
 use crate::error::Error;
 use crate::history::Before;
+use crate::redact::Redactor;
 use crate::timings::Phase;
 
 /// Tags that are named below the headline.
@@ -131,13 +132,26 @@ fn cut(line: &str) -> &str {
         .unwrap_or(line)
 }
 
-/// Why it failed, with the step's last words.
-pub(super) fn failure(error: &Error) -> Part {
+/// Whether the failed step's last words are told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Tail {
+    Shown,
+    Left,
+}
+
+/// Why it failed, with the step's last words where they are wanted.
+pub(super) fn failure(error: &Error, tail: Tail, redactor: &Redactor) -> Part {
     let mut text = String::new();
     for line in error.lines() {
+        // A failed build has left out values itself, where they can be.
+        let line = match error {
+            Error::Build(_) | Error::WithoutSecrets(_) => redactor.without_secrets(&line),
+            _ => redactor.text(&line),
+        };
         let _ = writeln!(text, "> {}  ", plain(cut(&line)));
     }
-    if let Some(failure) = error.failure().filter(|failure| !failure.tail.is_empty()) {
+    let told = error.failure().filter(|_| tail == Tail::Shown);
+    if let Some(failure) = told.filter(|failure| !failure.tail.is_empty()) {
         text.push('\n');
         text.push_str(&block(failure.tail.iter().map(|line| cut(line))));
     }

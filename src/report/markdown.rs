@@ -6,14 +6,22 @@
 /// At most so many characters of a name are shown.
 const LONGEST: usize = 90;
 
-/// Text in a code span that may stand in a table: cut, on one line, and closed by as many
-/// backticks as it needs.
+/// Text in a code span: cut, on one line, and closed by as many backticks as it needs.
 pub(super) fn code(text: &str) -> String {
-    code_within(text, LONGEST)
+    span(text, LONGEST)
+}
+
+/// The same in a table, where a pipe ends the cell, within code too. Elsewhere its backslash would be shown.
+pub(super) fn cell(text: &str) -> String {
+    cell_within(text, LONGEST)
 }
 
 /// The same, of at most so many characters.
-pub(super) fn code_within(text: &str, longest: usize) -> String {
+pub(super) fn cell_within(text: &str, longest: usize) -> String {
+    span(text, longest).replace('|', "\\|")
+}
+
+fn span(text: &str, longest: usize) -> String {
     let text = cut(text, longest);
     let longest = text
         .split(|character| character != '`')
@@ -27,7 +35,7 @@ pub(super) fn code_within(text: &str, longest: usize) -> String {
     } else {
         ""
     };
-    format!("{fence}{pad}{}{pad}{fence}", text.replace('|', "\\|"))
+    format!("{fence}{pad}{text}{pad}{fence}")
 }
 
 /// Lines in a code block that nothing inside can close.
@@ -112,7 +120,8 @@ mod tests {
 
     #[test]
     fn a_code_span_holds_any_text() {
-        assert_eq!(code("RUN a | b"), "`RUN a \\| b`");
+        assert_eq!(code("RUN a | b"), "`RUN a | b`");
+        assert_eq!(cell("RUN a | b"), "`RUN a \\| b`");
         assert_eq!(code("a`b``c"), "```a`b``c```");
         assert_eq!(code("`x`"), "`` `x` ``");
         assert_eq!(code("a\nb\0c"), "`a b c`");

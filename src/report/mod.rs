@@ -13,6 +13,7 @@ mod markdown;
 pub(crate) mod outputs;
 mod part;
 mod phases;
+mod redact;
 mod runner;
 pub(crate) mod schema;
 mod settings;
@@ -36,8 +37,9 @@ use crate::github::files::{self, FileCommandError, LARGEST_SUMMARY};
 use crate::owner;
 use crate::plan::Plan;
 use crate::push::PushedImage;
+use crate::redact::Redactor;
 use crate::timings::BuildTimings;
-use schema::TimingsFile;
+use schema::{Ended, TimingsFile};
 
 pub(crate) use around::{Around, Registries};
 pub(crate) use markdown::plain;
@@ -52,6 +54,7 @@ pub(crate) struct Outcome {
     pub timings: BuildTimings,
     pub result: Result<Built, Error>,
     pub around: Around,
+    pub redactor: Redactor,
 }
 
 /// What a successful build made.
@@ -84,9 +87,23 @@ pub(crate) enum ReportError {
     },
 }
 
-/// The summary within `limit` bytes.
-pub(crate) fn summary(outcome: &Outcome, limit: usize) -> String {
-    summary::render(outcome, limit)
+/// The summary within `limit` bytes for a comment, which nobody masks: without secrets, and without what the failed step printed, in which
+/// nobody can tell what is one.
+pub(crate) fn comment(outcome: &Outcome, limit: usize) -> String {
+    let markdown = summary::comment(outcome, limit);
+    outcome.redactor.without_secrets(&markdown)
+}
+
+/// The error with its place in the repository, if the plan's Dockerfile is a file of it.
+pub(crate) fn placed(mut error: Error, plan: &Plan, env: &Env) -> Error {
+    if let (Some(failure), Some(image)) = (error.failure_mut(), plan.images.first()) {
+        let place = failure.place.as_ref();
+        failure.in_repository = place.and_then(|(file, line)| {
+            let path = checks::in_repository(file, image, env)?;
+            Some((path.to_string_lossy().into_owned(), *line))
+        });
+    }
+    error
 }
 
 /// Writes everything; one part that fails does not keep back the others.
@@ -151,10 +168,17 @@ fn timings_file(outcome: &Outcome) -> TimingsFile {
         reference: image.map(|image| image.reference.as_str()),
         driver: outcome.plan.builder.driver.name(),
         builder: &outcome.plan.builder.name,
+        result: match &outcome.result {
+            Ok(_) => Ended::Success,
+            Err(error) if error.is_cancelled() => Ended::Cancelled,
+            Err(_) => Ended::Failure,
+        },
         layers: image.map_or(&[], |image| &image.layers),
         bytes: image.and_then(|image| image.bytes),
         timings: &outcome.timings,
         warnings: &warnings::warnings(outcome),
     };
-    TimingsFile::new(&outcome.around.runner, [image])
+    let mut file = TimingsFile::new(&outcome.around.runner, [image]);
+    file.redact(&outcome.redactor);
+    file
 }

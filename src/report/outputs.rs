@@ -54,10 +54,15 @@ pub(crate) const OUTPUTS: &[(&str, &str)] = &[
     ),
     ("push-seconds", "Seconds for the push"),
     ("cache-export-seconds", "Seconds for writing the cache"),
+    (
+        "other-seconds",
+        "Seconds of BuildKit's work that belongs to no phase",
+    ),
+    ("waiting-seconds", "Seconds in which nothing ran"),
 ];
 
-/// The values; an output that has none is left out. Seconds are those of the partition, which add
-/// up to the total with what is left (waiting and unclassified work).
+/// The values; an output that has none is left out. Seconds are those of the partition: all phases
+/// add up to the total.
 pub(super) fn outputs(outcome: &Outcome) -> Vec<(&'static str, String)> {
     let Outcome {
         plan,

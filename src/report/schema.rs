@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::Runner;
 use super::warnings::Warning;
@@ -34,6 +34,18 @@ pub(crate) struct TimingsFile {
     pub images: Vec<ImageTimings>,
 }
 
+/// How a build ended, in GitHub's words
+/// (<https://docs.github.com/actions/reference/workflows-and-actions/contexts#job-context>, `job.status`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Ended {
+    /// Files that don't say so are of versions that did not, and not known to be of anything else.
+    #[default]
+    Success,
+    Failure,
+    Cancelled,
+}
+
 /// One image; `image` is its reference, if it has one.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub(crate) struct ImageTimings {
@@ -42,6 +54,7 @@ pub(crate) struct ImageTimings {
     /// The driver that built.
     pub driver: String,
     pub builder: String,
+    pub result: Ended,
     pub started: Timestamp,
     pub total_ms: u64,
     /// What was added to the builder's timestamps.
@@ -143,6 +156,7 @@ pub(crate) struct Image<'a> {
     pub reference: Option<&'a str>,
     pub driver: &'a str,
     pub builder: &'a str,
+    pub result: Ended,
     pub layers: &'a [Layer],
     pub bytes: Option<u64>,
     pub timings: &'a BuildTimings,
@@ -174,6 +188,7 @@ impl ImageTimings {
             image: image.reference.map(str::to_owned),
             driver: image.driver.to_owned(),
             builder: image.builder.to_owned(),
+            result: image.result,
             started: build.started,
             total_ms: milliseconds(build.total),
             clock_offset_ms: i64::try_from(build.clock_offset.as_millis()).unwrap_or_default(),
@@ -318,6 +333,7 @@ mod tests {
             reference: Some("registry/app:1"),
             driver: "docker",
             builder: "default",
+            result: Ended::Cancelled,
             layers: &[layer],
             bytes: Some(9),
             timings: &build,
@@ -346,6 +362,7 @@ mod tests {
                 "image": "registry/app:1",
                 "driver": "docker",
                 "builder": "default",
+                "result": "cancelled",
                 "started": "1970-01-01T00:00:00Z",
                 "total_ms": 1_000,
                 "clock_offset_ms": 0,

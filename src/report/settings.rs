@@ -3,11 +3,11 @@
 //! In: the plan and the machine. Out: a [`Part`]. Of caches and outputs only attributes known to be harmless are shown, of build
 //! arguments only the names: a value may be a secret.
 
-use super::markdown::code;
+use super::markdown::cell;
 use super::part::Part;
 use super::runner::Runner;
 use super::{traffic, units};
-use crate::plan::{Context, ImagePlan, Plan};
+use crate::plan::{Context, Plan};
 use crate::timings::Traffic;
 
 /// Attributes of caches and outputs that can't hold a secret
@@ -34,17 +34,7 @@ pub(super) fn settings(plan: &Plan, runner: &Runner, api: Option<Traffic>) -> Pa
     let mut rows = vec![
         ("driver", vec![plan.builder.driver.name().to_owned()]),
         ("builder", vec![plan.builder.name.clone()]),
-        (
-            "driver-opts",
-            plan.builder
-                .options
-                .iter()
-                .map(|(name, value)| match name.strip_prefix("env.") {
-                    Some(_) => name.clone(),
-                    None => format!("{name}={value}"),
-                })
-                .collect(),
-        ),
+        ("driver-opts", plan.builder.shown_options().collect()),
         (
             "Kubernetes API",
             api.map(traffic::line).into_iter().collect(),
@@ -55,8 +45,17 @@ pub(super) fn settings(plan: &Plan, runner: &Runner, api: Option<Traffic>) -> Pa
         rows.extend([
             ("context", vec![context(&image.context)]),
             ("platforms", image.platforms.clone()),
-            ("target", flag(image, "--target")),
-            ("build-args", names(image)),
+            (
+                "target",
+                image.flag("--target").map(str::to_owned).collect(),
+            ),
+            (
+                "build-args",
+                image
+                    .build_arguments()
+                    .map(|(name, _)| name.to_owned())
+                    .collect(),
+            ),
             (
                 "outputs",
                 image
@@ -76,7 +75,7 @@ pub(super) fn settings(plan: &Plan, runner: &Runner, api: Option<Traffic>) -> Pa
             .into_iter()
             .filter(|(_, values)| values.iter().any(|value| !value.is_empty()))
             .map(|(name, values)| {
-                let values: Vec<String> = values.iter().map(|value| code(value)).collect();
+                let values: Vec<String> = values.iter().map(|value| cell(value)).collect();
                 format!("| {name} | {} |\n", values.join(" "))
             })
             .collect(),
@@ -116,22 +115,6 @@ fn without_login(url: &str) -> String {
         }
         None => url.to_owned(),
     }
-}
-
-/// The names of build arguments.
-fn names(image: &ImagePlan) -> Vec<String> {
-    let given = flag(image, "--build-arg");
-    let name = |argument: &String| argument.split('=').next().unwrap_or_default().to_owned();
-    given.iter().map(name).collect()
-}
-
-/// The values of a flag on the command line.
-fn flag(image: &ImagePlan, name: &str) -> Vec<String> {
-    let pairs = image.argv.iter().zip(image.argv.iter().skip(1));
-    pairs
-        .filter(|(flag, _)| *flag == name)
-        .map(|(_, value)| value.clone())
-        .collect()
 }
 
 fn each_harmless(items: &[String]) -> Vec<String> {

@@ -2,7 +2,7 @@
 //!
 //! In: timings and layers. Out: tables as [`Part`]s, whose rows may be dropped.
 
-use super::markdown::code_within;
+use super::markdown::cell_within;
 use super::part::Part;
 use super::phases::percent;
 use super::units;
@@ -104,7 +104,7 @@ fn described(step: &Step, timings: &BuildTimings) -> String {
 }
 
 fn code(text: &str) -> String {
-    code_within(text, LONGEST_NAME)
+    cell_within(text, LONGEST_NAME)
 }
 
 /// With spaces that don't break, so that number and unit stay together.

@@ -2,7 +2,7 @@
 //!
 //! In: an [`Outcome`]. Out: [`Part`]s for the summary and the same as plain text for the timings file.
 
-use super::markdown::{code, plain};
+use super::markdown::{cell, code, plain};
 use super::part::Part;
 use super::{Outcome, units};
 use crate::build::rawjson::VertexWarning;
@@ -18,8 +18,9 @@ pub(crate) struct Warning {
 
 /// Warnings of the plan, of the registries and of BuildKit's build checks.
 pub(super) fn warnings(outcome: &Outcome) -> Vec<Warning> {
+    let redactor = &outcome.redactor;
     let said = |text: &String| Warning {
-        text: text.clone(),
+        text: redactor.text(text),
         place: None,
     };
     let ours = outcome.plan.warnings.iter();
@@ -37,7 +38,7 @@ pub(super) fn warnings(outcome: &Outcome) -> Vec<Warning> {
         let file = check.source.map(|source| source.filename);
         let line = check.range.first().map(|range| range.start.line);
         Warning {
-            text: check.short,
+            text: redactor.text(&check.short),
             place: file.zip(line).map(|(file, line)| format!("{file}:{line}")),
         }
     });
@@ -72,7 +73,7 @@ pub(super) fn retries(timings: &BuildTimings) -> Part {
         format!(
             "| {} | {} | {} | {} |\n",
             plain(&retry.what),
-            code(&retry.why),
+            cell(&retry.why),
             whole(retry.failed),
             whole(retry.wait)
         )

@@ -6,7 +6,8 @@ use crate::credentials::aws::Session;
 use crate::error::Error;
 use crate::inputs::Inputs;
 use crate::plan::{Place, Plan};
-use crate::report::Built;
+use crate::post;
+use crate::report::{self, Built};
 use crate::timings::Recorder;
 
 impl Run {
@@ -47,20 +48,25 @@ impl Run {
         place: &Place,
         first: &Error,
     ) -> Result<(), Error> {
-        let words = format!(
-            "the cluster can't build, this machine does: {}",
-            first.lines().join("\n")
-        );
+        let words = words(first);
         tracing::warn!("{words}");
         settled.facts.cluster = None;
         settled.plan = self.plan_with(inputs, &settled.facts, place)?;
         // Left in place, it would tell the post step of a builder in the cluster.
         let _ = std::fs::remove_file(place.kubeconfig_file());
+        self.hide(&settled.plan);
         show(&settled.plan);
-        // The log has it already, the summary is to have it, too.
-        settled.plan.warnings.push(words);
+        settled.remarks.push(words);
+        // The post step is to remove this one's builder instead; of two values the later counts.
+        post::note(&settled.plan, place, &self.env).map_err(report::ReportError::from)?;
         Ok(())
     }
+}
+
+/// That the cluster can't build, and why.
+pub(super) fn words(error: &Error) -> String {
+    let lines = error.lines().join("\n");
+    format!("the cluster can't build, this machine does: {lines}")
 }
 
 /// Whether another builder is to be tried after this failure: one of the cluster, not of the build.

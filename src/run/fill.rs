@@ -29,7 +29,7 @@ pub(super) fn fill(
         write_private(&place.git_token_file(), token.expose_secret().as_bytes())?;
     }
     if let Some(path) = &plan.builder.buildkitd_config {
-        let mut text = inputs.buildkitd_config_inline.clone().unwrap_or_default();
+        let mut text = plan.builder.buildkitd_text.clone();
         if let Some(file) = &plan.builder.certificates {
             write_private(file, certificates::named(env).as_bytes())?;
             text.push_str(&certificates::configuration(file));
@@ -68,7 +68,10 @@ mod tests {
         for (path, content) in [
             (place.secret_file(0), "b=c"),
             (place.secret_file(1), "d\n e \n"),
-            (place.buildkitd_config_file(), "debug = true\ntrace = true"),
+            (
+                place.buildkitd_config_file(),
+                "debug = true\ntrace = true\n\n[system]\nmaxRegistryConcurrency = 16\n",
+            ),
         ] {
             let mode = std::fs::metadata(&path).unwrap().permissions().mode();
             assert_eq!(mode & 0o777, 0o600);

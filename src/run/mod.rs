@@ -17,6 +17,7 @@ use jiff::Timestamp;
 use secrecy::ExposeSecret as _;
 use tokio_util::sync::CancellationToken;
 
+use crate::build::{BuildError, write_cache};
 use crate::builder::{Builder, Tool};
 use crate::certificates;
 use crate::check;
@@ -36,7 +37,9 @@ use crate::mounts::{self, Mounts};
 use crate::owner;
 use crate::plan::Place;
 use crate::post;
+use crate::proxy;
 use crate::push;
+use crate::redact::Redactor;
 use crate::report::{self, Around, Built, Outcome};
 use crate::timings::{Phase, Recorder, Stage};
 use fill::fill;
@@ -52,6 +55,7 @@ pub(crate) struct Run {
     pub stream: Stream,
     pub started: Timestamp,
     pub cancel: CancellationToken,
+    pub redactor: Redactor,
 }
 
 impl Run {
@@ -85,6 +89,7 @@ impl Run {
     }
 
     async fn build_and_report(&self, flags: &Flags) -> Result<(), Error> {
+        self.hide_environment();
         let inputs = self.inputs(flags);
         // Behind the masks that reading the inputs prints.
         for line in host::lines(&self.env) {
@@ -99,6 +104,7 @@ impl Run {
         let given = GivenFacts::default();
         let settled = Box::pin(self.settle(&inputs, &session, &given, &place)).await;
         let mut settled = settled.map_err(|error| self.explained(error))?;
+        self.hide(&settled.plan);
         show(&settled.plan);
         mounts::check(&settled.plan, &self.env)?;
         check::files(&settled.plan, &self.env)?;
@@ -110,12 +116,15 @@ impl Run {
         let leg = Leg::new(&self.env, &inputs, &settled.plan);
         let history = History::ask(workflow.as_ref(), inputs.compare_with.as_deref(), &leg);
         let mut recorder = Recorder::new(self.started);
+        recorder.add(stage("inputs, facts, plan", Phase::Setup, self.started));
         let result =
             self.execute_or_fall_back(&inputs, &session, &mut settled, &place, &mut recorder);
         let result = Box::pin(result)
             .await
             .map_err(|error| self.explained(error));
-        let plan = settled.plan;
+        let mut plan = settled.plan;
+        plan.warnings.extend(settled.remarks);
+        let result = result.map_err(|error| report::placed(error, &plan, &self.env));
         for (_, path) in mounts::written(&plan) {
             if let Err(error) = owner::give_back(&path) {
                 tracing::warn!(
@@ -125,23 +134,27 @@ impl Run {
             }
         }
         let timings = recorder.finish(Timestamp::now());
-        let mut around = Around::look(&plan, &timings, history.answer().await, &self.env);
+        let mut around = match &result {
+            Ok(_) => Around::look(&plan, &timings, history.answer().await, &self.env),
+            // There is no time for what only helps the next run: the runner kills soon.
+            Err(error) if error.is_cancelled() => Around::at_hand(&self.env),
+            Err(_) => Around::look(&plan, &timings, None, &self.env),
+        };
         around.registries = registries(settled.found.unwrap_or_default());
         let outcome = Outcome {
             around,
             plan,
             timings,
             result,
+            redactor: self.redactor.clone(),
         };
         let written = report::write(&outcome, &self.env);
         if let Err(error) = &written {
             tracing::warn!("{error}");
         }
-        if post::has_to_remove(&outcome.plan, &place, &self.env) {
-            let _ = folder.keep();
-        }
-        if inputs.comment {
-            let markdown = report::summary(&outcome, history::LONGEST_COMMENT);
+        post::leave(folder, &outcome.plan, &place, &self.env);
+        if inputs.comment && !self.cancel.is_cancelled() {
+            let markdown = report::comment(&outcome, history::LONGEST_COMMENT);
             Box::pin(history::comment(workflow.as_ref(), &leg, &markdown)).await;
         }
         match outcome.result {
@@ -163,7 +176,7 @@ impl Run {
             })?;
             given.set(name, text);
         }
-        for secret in given.to_mask() {
+        for secret in given.to_mask().into_iter().chain(proxy::secrets(&self.env)) {
             self.mask(secret.expose_secret());
         }
         Inputs::parse(&given).map_err(Error::Inputs)
@@ -187,6 +200,7 @@ impl Run {
         place: &Place,
         recorder: &mut Recorder,
     ) -> Result<Built, Error> {
+        let begin = Timestamp::now();
         let plan = &settled.plan;
         if let Some(kubernetes) = &plan.builder.kubernetes {
             let kubeconfig = kubernetes.kubeconfig.0.expose_secret();
@@ -205,39 +219,63 @@ impl Run {
         let mut tool = Tool {
             program: image.program(),
             env: credentials.env.clone(),
+            retries: plan.retries,
+            secret_options: proxy::secret_options(plan, &self.env),
         };
         tool.env.extend(self.handed_on(plan, session).await?);
         tool.env.extend(settled.facts.engine_variables());
-        recorder.add(stage("inputs, facts, plan", Phase::Setup, self.started));
+        recorder.add(stage("credentials", Phase::Setup, begin));
         let ready = self.get_ready(session, settled, image, &credentials, &tool, recorder);
         let (builder, found) = Box::pin(ready).await?;
+        settled.found = Some(found.clone());
+        let builder = builder?;
         if let Err(error) = self.heed(inputs, settled, &found, place) {
             builder.stop(&self.cancel).await;
             return Err(error);
         }
-        settled.found = Some(found.clone());
         let plan = &settled.plan;
         let Some(image) = plan.images.first() else {
             return Ok(Built::default());
         };
-        for stage in builder.stages() {
-            recorder.add_boot(stage.clone());
-        }
         let cancel = self.cancel.child_token();
         let isolated = Mounts::of(&self.env).is_some();
         let built = async {
             let tries = (plan.retries, &found);
-            let built = again::build(image, place, &tool, recorder, tries, &cancel);
+            let built = again::build(
+                image,
+                place,
+                &tool,
+                recorder,
+                tries,
+                &self.redactor,
+                &cancel,
+            );
             let before = push::before(image, &builder, &tool, isolated, &cancel);
             let (built, before) = beside(built, before).await;
-            Ok((built?, before.flatten()))
+            let mut metadata = built?;
+            write_cache::run(
+                image,
+                &mut metadata,
+                &tool,
+                recorder,
+                &self.redactor,
+                &cancel,
+            )
+            .await;
+            if self.cancel.is_cancelled() {
+                return Err(BuildError::Cancelled.into());
+            }
+            Ok((metadata, before.flatten()))
         };
         let built = while_it_lives(built, &builder, &cancel).await;
         let begin = Timestamp::now();
         let result = match built {
             Ok((metadata, before)) => {
-                let mut image =
-                    push::confirm(image, &metadata, &builder, &tool, isolated, &self.cancel).await;
+                let (redactor, cancel) = (&self.redactor, &self.cancel);
+                let pushed = push::confirm(
+                    image, &metadata, &builder, &tool, isolated, redactor, cancel,
+                );
+                let mut image = pushed.await;
                 if let Some(image) = &mut image {
                     image.unchanged = before.is_some_and(|before| before.is(&metadata));
                 }

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use super::settle::Settled;
 use super::{Run, stage};
-use crate::builder::{self, Builder, Tool};
+use crate::builder::{self, Builder, BuilderError, Tool};
 use crate::credentials::Credentials;
 use crate::credentials::aws::Session;
 use crate::error::Error;
@@ -17,7 +17,8 @@ use crate::timings::{Phase, Recorder, Stage};
 
 impl Run {
     /// Logs in, looks at the repositories and starts the builder. What fails of the first two stops
-    /// the boot: an image that can't be pushed is not built.
+    /// the boot: an image that can't be pushed is not built. What was found is known also where no
+    /// builder could be started.
     pub(super) async fn get_ready(
         &self,
         session: &Session,
@@ -26,68 +27,69 @@ impl Run {
         credentials: &Credentials,
         tool: &Tool,
         recorder: &mut Recorder,
-    ) -> Result<(Builder, Found), Error> {
+    ) -> Result<(Result<Builder, BuilderError>, Found), Error> {
         let begin = Timestamp::now();
         let boot = self.cancel.child_token();
         let doors = async {
             let known = settled.authorization.as_ref();
             let log_in = self.log_in(&settled.plan, known, session, credentials);
-            let opened = tokio::try_join!(log_in, Box::pin(self.look(settled, session)));
+            let log_in = timed("logins", Phase::Setup, log_in);
+            let look = timed(
+                "preflight",
+                Phase::Setup,
+                Box::pin(self.look(settled, session)),
+            );
+            let opened = tokio::try_join!(log_in, look);
             if opened.is_err() {
                 boot.cancel();
             }
             opened
         };
-        let start = builder::start(
-            &settled.plan.builder,
-            &image.platforms,
-            tool.clone(),
-            recorder,
-            &boot,
-            &self.cancel,
-        );
-        let (opened, builder) = tokio::join!(doors, start);
-        recorder.add(stage("builder", Phase::Builder, begin));
-        let (found, looked) = match opened {
-            Ok(((), opened)) => opened,
-            Err(error) => {
-                return Err(match builder {
-                    Ok(builder) => {
-                        builder.stop(&self.cancel).await;
-                        error
-                    }
-                    // It failed by itself, not because it was stopped.
-                    Err(broken) if !broken.is_cancelled() => broken.into(),
-                    Err(_) => error,
-                });
-            }
+        let start = async {
+            let started = builder::start(
+                &settled.plan.builder,
+                &image.platforms,
+                (tool.clone(), settled.facts.engine_address()),
+                recorder,
+                &boot,
+                &self.cancel,
+            );
+            (started.await, stage("builder", Phase::Builder, begin))
         };
-        if let Some(stage) = looked {
-            recorder.add(stage);
+        let (opened, (builder, booted)) = tokio::join!(doors, start);
+        recorder.add(booted);
+        match opened {
+            Ok((((), logins), (found, preflight))) => {
+                recorder.add(logins);
+                recorder.add(preflight);
+                Ok((builder, found))
+            }
+            Err(error) => Err(match builder {
+                Ok(builder) => {
+                    builder.stop(&self.cancel).await;
+                    error
+                }
+                // It failed by itself, not because it was stopped.
+                Err(broken) if !broken.is_cancelled() => broken.into(),
+                Err(_) => error,
+            }),
         }
-        Ok((builder?, found))
     }
 
     /// Looks at the repositories, unless an earlier builder of this run was tried after it.
-    async fn look(
-        &self,
-        settled: &Settled,
-        session: &Session,
-    ) -> Result<(Found, Option<Stage>), Error> {
+    async fn look(&self, settled: &Settled, session: &Session) -> Result<Found, Error> {
         let repositories = settled.plan.ecr_repositories();
         if let Some(found) = &settled.found {
-            return Ok((found.clone(), None));
+            return Ok(found.clone());
         }
         if repositories.is_empty() {
-            return Ok((Found::default(), None));
+            return Ok(Found::default());
         }
         let new = settled.plan.create_repository.as_ref();
-        let begin = Timestamp::now();
-        let found = tokio::select! {
-            found = preflight::look(repositories, new, session) => found?,
-            () = self.cancel.cancelled() => return Err(Error::Cancelled),
-        };
-        Ok((found, Some(stage("preflight", Phase::Setup, begin))))
+        tokio::select! {
+            found = preflight::look(repositories, new, session) => Ok(found?),
+            () = self.cancel.cancelled() => Err(Error::Cancelled),
+        }
     }
 }
 
@@ -127,6 +129,17 @@ impl Run {
         }
         Ok(())
     }
+}
+
+/// A piece of work that goes well, and how long it took.
+async fn timed<T, E>(
+    name: &str,
+    phase: Phase,
+    work: impl Future<Output = Result<T, E>>,
+) -> Result<(T, Stage), E> {
+    let begin = Timestamp::now();
+    let done = work.await?;
+    Ok((done, stage(name, phase, begin)))
 }
 
 /// What the report tells of the registries.

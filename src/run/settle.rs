@@ -2,7 +2,7 @@
 
 use secrecy::ExposeSecret as _;
 
-use super::Run;
+use super::{Run, fall_back};
 use crate::certificates;
 use crate::credentials::aws::Session;
 use crate::credentials::ecr;
@@ -12,7 +12,7 @@ use crate::facts::{self, Facts, GivenFacts, cluster};
 use crate::github::workflow::WorkflowRun;
 use crate::inputs::Inputs;
 use crate::inputs::aws::is_account;
-use crate::plan::{Place, Plan};
+use crate::plan::{self, Place, Plan};
 use crate::preflight::Found;
 use crate::proxy;
 
@@ -24,6 +24,8 @@ pub(super) struct Settled {
     pub authorization: Option<ecr::Authorization>,
     /// What the preflight found, once it was made.
     pub found: Option<Found>,
+    /// Warnings that no plan knows: what became of the cluster. They are in the log already.
+    pub remarks: Vec<String>,
 }
 
 impl Run {
@@ -36,6 +38,9 @@ impl Run {
         given: &GivenFacts,
         place: &Place,
     ) -> Result<Settled, Error> {
+        if inputs.wants_cluster() {
+            plan::check_cluster(inputs, place)?;
+        }
         let asks = inputs.repository.is_some()
             && inputs.registry.is_none()
             && inputs.call.is_none()
@@ -50,10 +55,14 @@ impl Run {
         let (facts, authorization, cluster) = tokio::join!(
             facts::probe(given, &self.env, &self.cancel),
             authorization,
-            self.cluster(inputs, session)
+            self.cluster(inputs, session, given)
         );
         let (mut facts, authorization) = (facts?, authorization?);
-        facts.cluster = cluster?;
+        let mut remarks = Vec::new();
+        facts.cluster = cluster?.unwrap_or_else(|words| {
+            remarks.push(words);
+            None
+        });
         if let Some(authorization) = &authorization {
             self.mask(authorization.token.password.expose_secret());
             facts.registry = Some(authorization.host.clone());
@@ -67,6 +76,7 @@ impl Run {
             facts,
             authorization,
             found: None,
+            remarks,
         })
     }
 
@@ -90,10 +100,18 @@ impl Run {
         plan.warnings.extend(certificates::warning(&self.env));
     }
 
-    /// The way into the cluster, if one is to build.
-    async fn cluster(&self, inputs: &Inputs, session: &Session) -> Result<Option<Access>, Error> {
+    /// The way into the cluster, if one is to build; in words why it can't, where another builder may.
+    async fn cluster(
+        &self,
+        inputs: &Inputs,
+        session: &Session,
+        given: &GivenFacts,
+    ) -> Result<Result<Option<Access>, String>, Error> {
         if !inputs.wants_cluster() {
-            return Ok(None);
+            return Ok(Ok(None));
+        }
+        if let Some(name) = given.cluster() {
+            return Ok(Ok(Some(Access::assumed(name))));
         }
         let found = tokio::select! {
             found = Box::pin(cluster::find(inputs, session, &self.env)) => found,
@@ -104,15 +122,12 @@ impl Run {
                 for secret in access.secrets() {
                     self.mask(&secret);
                 }
-                Ok(Some(access))
+                Ok(Ok(Some(access)))
             }
             Err(error) if inputs.falls_back() && !error.is_input() => {
-                let error = Error::from(error);
-                tracing::warn!(
-                    "the cluster can't build, this machine does: {}",
-                    error.lines().join("\n")
-                );
-                Ok(None)
+                let words = fall_back::words(&error.into());
+                tracing::warn!("{words}");
+                Ok(Err(words))
             }
             Err(error) => Err(error.into()),
         }

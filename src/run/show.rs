@@ -1,13 +1,15 @@
 //! What a run prints by itself: masks, the plan, the error it ends with.
 
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use super::Run;
 use crate::credentials::aws::Mask;
+use crate::env::SECRETS;
 use crate::error::Error;
 use crate::github::command::{Annotation, Level, masks};
-use crate::log::{self, Group, Stream};
-use crate::plan::Plan;
+use crate::log::{self, Group};
+use crate::plan::{Plan, SecretSource};
 use crate::report;
 use crate::timings::Traffic;
 
@@ -17,14 +19,40 @@ impl Run {
         self.masking()(secret);
     }
 
-    /// How a text is hidden: not at all where no runner listens.
+    /// How a text is hidden: by the runner where one listens, and in what leaves the machine.
     pub(super) fn masking(&self) -> Mask {
-        if !self.env.is_true("GITHUB_ACTIONS") {
-            return |_| {};
+        let redactor = self.redactor.clone();
+        let heard = self.env.is_true("GITHUB_ACTIONS");
+        let stream = self.stream;
+        Arc::new(move |secret| {
+            redactor.hide(secret);
+            for line in masks(secret).iter().filter(|_| heard) {
+                stream.print(line);
+            }
+        })
+    }
+
+    /// Hides the environment's secrets in what the runner does not mask; in the log it does so by itself.
+    pub(super) fn hide_environment(&self) {
+        let secrets = SECRETS.iter().filter_map(|name| self.env.get(name));
+        secrets.for_each(|secret| self.redactor.hide(secret));
+    }
+
+    /// Hides values that the plan names and that may be secrets.
+    pub(super) fn hide(&self, plan: &Plan) {
+        for image in &plan.images {
+            for (name, value) in image.build_arguments() {
+                let value = value.or_else(|| self.env.get(name));
+                self.redactor.hide_argument(name, value.unwrap_or_default());
+            }
+            for secret in &image.secrets {
+                if let SecretSource::Variable(name) = &secret.source {
+                    self.redactor.hide(self.env.get(name).unwrap_or_default());
+                }
+            }
         }
-        match self.stream {
-            Stream::Output => |secret| hide(secret, Stream::Output),
-            Stream::Error => |secret| hide(secret, Stream::Error),
+        for (name, value) in plan.builder.variables() {
+            self.redactor.hide_argument(name, value);
         }
     }
 
@@ -41,7 +69,7 @@ impl Run {
                     title: log::TITLE,
                     message: &lines.join("\n"),
                     place: failure
-                        .place
+                        .in_repository
                         .as_ref()
                         .map(|(file, line)| (file.as_str(), *line)),
                 };
@@ -51,12 +79,6 @@ impl Run {
         }
         tracing::error!("{}", lines.join("\n"));
         ExitCode::from(error.exit_code())
-    }
-}
-
-fn hide(secret: &str, stream: Stream) {
-    for line in masks(secret) {
-        stream.print(&line);
     }
 }
 

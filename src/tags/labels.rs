@@ -146,13 +146,18 @@ pub(crate) fn levels(text: &str) -> Result<Vec<String>, LabelsError> {
     Ok(levels)
 }
 
-/// Every label at every level, as buildx's `--annotation` takes them: `manifest:key=value`.
+/// Every label at every level, as buildx's `--annotation` takes them: `manifest:key=value`. One that names its own level
+/// stays as it is.
 pub(crate) fn at_levels(labels: &[String], levels: &[String]) -> Vec<String> {
-    let at = |level: &String| {
-        let level = level.clone();
-        labels.iter().map(move |label| format!("{level}:{label}"))
+    let has_level = |label: &&String| {
+        let key = label.split_once('=').map_or(label.as_str(), |(key, _)| key);
+        key.contains(':')
     };
-    levels.iter().flat_map(at).collect()
+    let (levelled, plain): (Vec<&String>, Vec<&String>) = labels.iter().partition(has_level);
+    let at = |level| plain.iter().map(move |label| format!("{level}:{label}"));
+    let mut lines: Vec<String> = levels.iter().flat_map(at).collect();
+    lines.extend(levelled.into_iter().cloned());
+    lines
 }
 
 #[cfg(test)]

@@ -117,11 +117,6 @@ impl Tags {
         Ok(tags)
     }
 
-    /// Whether there is neither rule nor tag nor reference.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.rules.is_empty() && self.references.is_empty()
-    }
-
     /// The full references among the lines.
     pub(crate) fn references(&self) -> &[ImageRef] {
         &self.references
@@ -152,9 +147,10 @@ mod tests {
         );
         let references: Vec<String> = tags.references().iter().map(ToString::to_string).collect();
         assert_eq!(references, ["docker.io/o/r", "c.d/e:f"]);
-        assert!(tags.needs_image() && !tags.is_empty());
+        assert!(tags.needs_image());
         assert!(!Tags::parse("o/r").unwrap().needs_image());
-        assert!(Tags::parse(" \n# nothing\n").unwrap().is_empty());
+        let nothing = Tags::parse(" \n# nothing\n").unwrap();
+        assert!(nothing.rules.is_empty() && nothing.references().is_empty());
     }
 
     #[test]

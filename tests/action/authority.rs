@@ -48,7 +48,12 @@ impl Authority {
 
     /// Answers with TLS for what answers plainly at an address, one request a connection. Returns host and port.
     pub(crate) fn before(&self, address: &str) -> String {
-        let listener = TcpListener::bind((&*self.host, 0)).unwrap();
+        format!("{}:{}", self.host, self.listening_at(&self.host, address))
+    }
+
+    /// The same at another of this machine's addresses than its name has; the port.
+    pub(crate) fn listening_at(&self, here: &str, address: &str) -> u16 {
+        let listener = TcpListener::bind((here, 0)).unwrap();
         let port = listener.local_addr().unwrap().port();
         let (server, address) = (Arc::clone(&self.server), address.to_owned());
         thread::spawn(move || {
@@ -58,7 +63,7 @@ impl Authority {
                 thread::spawn(move || pass_on(stream.unwrap(), server, &address));
             }
         });
-        format!("{}:{port}", self.host)
+        port
     }
 }
 

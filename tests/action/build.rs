@@ -54,28 +54,25 @@ fn the_classic_image_store_gets_a_builder_of_its_own_that_is_removed() {
         .exits(0);
     assert_eq!(
         ran.verbs(),
-        [
-            "version",
-            "create",
-            "build",
-            "imagetools",
-            "imagetools",
-            "rm"
-        ]
+        ["version", "create", "build", "imagetools", "imagetools"]
     );
     assert_eq!(
         ran.calls[1],
         "create --name fast-ecr-push-[ID] --driver docker-container \
          --driver-opt image=mirror.test/moby/buildkit:v0.26.0 --driver-opt network=host \
          --buildkitd-flags '--allow-insecure-entitlement security.insecure --allow-insecure-entitlement network.host' \
-         --bootstrap"
+         --config [ROOT]/temp/fast-ecr-push-[ID]/buildkitd.toml --bootstrap"
     );
     assert!(
         ran.calls[2].contains(" --builder fast-ecr-push-[ID] "),
         "{}",
         ran.calls[2]
     );
-    assert_eq!(ran.calls[5], "rm --force fast-ecr-push-[ID]");
+    assert_eq!(
+        ran.buildkitd_config,
+        "[system]\nmaxRegistryConcurrency = 16\n"
+    );
+    ran.removed_its_builder();
     assert_eq!(ran.outputs["driver"], "docker-container");
 }
 

@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use crate::engine::Store;
 use crate::ran::Ran;
 use crate::runner::{Runner, fixture};
 
@@ -90,11 +91,10 @@ fn githubs_cache_service_gets_the_runners_token_and_its_second_version() {
 
 #[test]
 fn caches_that_can_not_be_read_are_one_notice() {
+    // As on the first run of a repository.
     let missing = Runner::new().stream(&unread("missing")).run().exits(0);
-    let [notice] = missing.annotations("notice")[..] else {
-        panic!("{}", missing.log);
-    };
-    assert!(notice.contains("no cache was read; "), "{notice}");
+    missing.says("no cache was read; ");
+    assert_eq!(missing.annotations("notice"), [""; 0]);
     assert_eq!(missing.annotations("warning"), [""; 0]);
     assert!(!missing.log.contains("failed: "), "{}", missing.log);
 
@@ -103,7 +103,10 @@ fn caches_that_can_not_be_read_are_one_notice() {
     fallback.says("`registry.test/timings/none:a` does not exist yet");
 
     let refused = Runner::new().stream(&unread("refused")).run().exits(0);
-    assert_eq!(refused.annotations("notice").len(), 1);
+    let [notice] = refused.annotations("notice")[..] else {
+        panic!("{}", refused.log);
+    };
+    assert!(notice.contains("no cache was read; "), "{notice}");
     let [warning] = refused.annotations("warning")[..] else {
         panic!("{}", refused.log);
     };
@@ -139,4 +142,70 @@ fn a_frozen_cache_is_told_before_anything_is_built() {
     assert!(plan["images"][0]["cache_to"].as_array().unwrap().is_empty());
     let warning = plan["warnings"][0].as_str().unwrap();
     assert!(warning.contains("could be written once only"), "{warning}");
+}
+
+/// BuildKit from 0.28 pushes and writes at the same time, and uploads a layer twice.
+#[test]
+fn a_builder_of_ours_writes_the_cache_once_the_image_is_pushed() {
+    let container = || Runner::new().engine(Store::Classic).input("cache", "auto");
+    let ran = container().run().exits(0);
+    let builds = ran.calls.iter().filter(|call| call.starts_with("build "));
+    let [first, second] = builds.collect::<Vec<_>>()[..] else {
+        panic!("{:?}", ran.calls);
+    };
+    assert!(!first.contains("--cache-to"), "{first}");
+    let name = "type=registry,ref=registry.test/team/app:buildcache";
+    for words in [
+        format!("--cache-from {name} "),
+        format!("--cache-to {name},mode=max,"),
+        " --output type=cacheonly --provenance false ".to_owned(),
+    ] {
+        assert!(second.contains(&words), "{words}: {second}");
+    }
+    for words in ["--tag", "--iidfile", "--metadata-file", "push=true"] {
+        assert!(!second.contains(words), "{words}: {second}");
+    }
+    // The steps are those of the build.
+    assert!(ran.outputs["cached-steps"] == "0", "{:?}", ran.outputs);
+
+    let refused = container().second_stream(&unread("refused")).run().exits(0);
+    let [warning] = refused.annotations("warning")[..] else {
+        panic!("{}", refused.log);
+    };
+    assert!(
+        warning.contains("the cache could not be written"),
+        "{warning}"
+    );
+    assert!(
+        refused.summary.contains("not written after"),
+        "{}",
+        refused.summary
+    );
+
+    let broken = "0.0\tERROR: failed to solve: the connection was lost\n0.0\texit 1\n";
+    let lost = container().second_stream(broken).run().exits(0);
+    let [warning] = lost.annotations("warning")[..] else {
+        panic!("{}", lost.log);
+    };
+    assert!(warning.contains("the connection was lost"), "{warning}");
+}
+
+#[test]
+fn what_is_built_anew_writes_its_cache_at_once() {
+    for (input, value) in [("no-cache", "true"), ("no-cache-filters", "build")] {
+        let ran = Runner::new()
+            .engine(Store::Classic)
+            .input("cache", "auto")
+            .input(input, value)
+            .run()
+            .exits(0);
+        let verbs = ran.verbs();
+        let builds = verbs.iter().filter(|verb| **verb == "build");
+        assert_eq!(builds.count(), 1, "{verbs:?}");
+        assert!(
+            build(&ran).contains("--cache-to type=registry,"),
+            "{}",
+            build(&ran)
+        );
+    }
 }

@@ -1,13 +1,16 @@
 //! Every secret that a run is given or gets, and every place where it must not turn up: the log (but for
-//! the line that hides it), summary, outputs, state, timings, arguments, and the environment of children.
-//! In runs that go well, fail and are cancelled.
+//! the line that hides it), summary, outputs, state, timings, the comment on a pull request, arguments, and
+//! the environment of children. In runs that go well, fail and are cancelled, and where a step prints it.
 
 use std::collections::BTreeSet;
 use std::fs;
 
+use base64::Engine as _;
 use rustix::process::Signal;
 
 use crate::ecr::{self, Ecr, HOST};
+use crate::engine::Store;
+use crate::github::{GitHub, comments};
 use crate::ran::Ran;
 use crate::runner::{GITHUB_TOKEN, Runner, recorded};
 use crate::sts::{self, BEARER, Sts};
@@ -87,13 +90,39 @@ fn services() -> (Sts, Ecr) {
     )
 }
 
+/// A GitHub whose pull request has no comment yet.
+fn github() -> GitHub {
+    let list = "GET /issues/7/comments?per_page=100&page=1".to_owned();
+    let made = "POST /issues/7/comments".to_owned();
+    let answers = vec![(list, comments(&[])), (made, comments(&[(2, "")]))];
+    GitHub::start(GITHUB_TOKEN, answers)
+}
+
+/// The same run on a pull request, which is commented on.
+fn commenting(runner: Runner, github: &GitHub) -> Runner {
+    runner
+        .variable("GITHUB_API_URL", github.url())
+        .variable("GITHUB_RUN_ID", "100")
+        .variable("GITHUB_REF", "refs/pull/7/merge")
+        .input("compare-with", "none")
+        .input("comment", "true")
+}
+
+/// The comment that was written.
+fn comment(github: &GitHub) -> String {
+    let asked = github.asked();
+    let written = asked.iter().find(|asked| asked.path.starts_with("POST "));
+    written.unwrap_or_else(|| panic!("{asked:?}")).body.clone()
+}
+
 /// Looks everywhere.
-fn search(name: &str, ran: &Ran, timings: &str) {
+fn search(name: &str, ran: &Ran, timings: &str, comment: &str) {
     for (origin, secret) in CANARIES {
         let shown: Vec<&str> = ran
             .everything
             .lines()
             .chain(timings.lines())
+            .chain(comment.lines())
             .filter(|line| line.contains(secret) && !line.starts_with("::add-mask::"))
             .collect();
         assert_eq!(shown, [""; 0], "{name}: {origin}");
@@ -155,7 +184,8 @@ fn no_secret_turns_up_anywhere_when_a_run_goes_well_or_fails() {
         ),
     ] {
         let (sts, ecr) = services();
-        let running = full(&sts, &ecr, keys)
+        let github = github();
+        let running = commenting(full(&sts, &ecr, keys), &github)
             .input("driver", driver)
             .stream(&recorded(stream))
             .start();
@@ -165,7 +195,7 @@ fn no_secret_turns_up_anywhere_when_a_run_goes_well_or_fails() {
             .finish_and(|| timings = fs::read_to_string(path).unwrap())
             .exits(code);
         assert!(!timings.is_empty());
-        search(name, &ran, &timings);
+        search(name, &ran, &timings, &comment(&github));
         // Keys given as inputs assume the role, and no token is asked for.
         let expected: BTreeSet<&str> = BY_TOKEN
             .iter()
@@ -180,7 +210,8 @@ fn no_secret_turns_up_anywhere_when_a_run_goes_well_or_fails() {
 #[test]
 fn no_secret_turns_up_anywhere_when_a_run_is_cancelled() {
     let (sts, ecr) = services();
-    let mut running = full(&sts, &ecr, false)
+    let github = github();
+    let mut running = commenting(full(&sts, &ecr, false), &github)
         .input("driver", "docker")
         .stream(&recorded("failing-run"))
         .buildx("build.hold", "")
@@ -201,7 +232,126 @@ fn no_secret_turns_up_anywhere_when_a_run_is_cancelled() {
     let path = running.runner.path("workspace/timings.json");
     let mut timings = String::new();
     let ran = running.finish_and(|| timings = fs::read_to_string(path).unwrap_or_default());
-    search("cancelled", &ran.exits(130), &timings);
+    // It writes no comment: there is no time for one.
+    assert_eq!(github.paths(), [""; 0]);
+    search("cancelled", &ran.exits(130), &timings, "");
+}
+
+/// A recorded build whose step has this name, says this, and fails with this error.
+fn printing(name: &str, words: &str, error: &str) -> String {
+    let said = base64::engine::general_purpose::STANDARD.encode(format!("{words}\n"));
+    recorded("failing-run")
+        .replace("RUN sleep 1; echo almost there; exit 3", name)
+        .replace("/bin/sh -c sleep 1; echo almost there; exit 3", error)
+        .replace("YWxtb3N0IHRoZXJlCg==", &said)
+}
+
+/// The runner hides in its log and in the summary what it was told to, and nowhere else.
+#[test]
+fn a_secret_that_a_step_prints_is_in_no_comment_and_no_timings() {
+    let (sts, ecr) = services();
+    let github = github();
+    // With keys no token for OpenID Connect is asked for; and a kubeconfig that is not used is hidden as a whole.
+    let given = || {
+        let all = CANARIES.iter();
+        all.filter(|(origin, _)| !origin.contains("OpenID") && *origin != "kubeconfig")
+    };
+    let secrets: Vec<&str> = given().map(|(_, secret)| *secret).collect();
+    let all = secrets.join(" ");
+    let name = format!("RUN curl -H {}", canary("secrets"));
+    let stream = printing(&name, &format!("> Authorization: {all} and words"), &all);
+    let running = commenting(full(&sts, &ecr, true), &github)
+        .input("driver", "docker")
+        .stream(&stream)
+        .start();
+    let path = running.runner.path("workspace/timings.json");
+    let mut timings = String::new();
+    let ran = running.finish_and(|| timings = fs::read_to_string(path).unwrap());
+    let ran = ran.exits(1);
+    let comment = comment(&github);
+    assert!(comment.contains("RUN curl -H ***"), "{comment}");
+    assert!(timings.contains("RUN curl -H ***"), "{timings}");
+    // Of what a step prints nobody can tell which part is secret.
+    assert!(!comment.contains("and words"), "{comment}");
+    assert!(ran.summary.contains("and words"), "{}", ran.summary);
+    for (origin, secret) in given() {
+        for (place, text) in [
+            ("comment", &comment),
+            ("timings", &timings),
+            ("output", &ran.outputs["timings"]),
+        ] {
+            assert!(!text.contains(secret), "{origin} in the {place}: {text}");
+        }
+    }
+}
+
+#[test]
+fn values_of_variables_of_a_builder_are_shown_nowhere() {
+    let canary = "builder-canary-0123456789";
+    let github = github();
+    let running = commenting(Runner::new(), &github)
+        .engine(Store::Classic)
+        .input("driver-opts", &format!("env.NPM_TOKEN={canary}"))
+        .input("timings-file", "timings.json")
+        .variable("RUNNER_DEBUG", "1")
+        .buildx("create.exit", "1")
+        .buildx(
+            "create.stderr",
+            &format!("ERROR: exec: NPM_TOKEN={canary}\n"),
+        )
+        .start();
+    let path = running.runner.path("workspace/timings.json");
+    let mut timings = String::new();
+    let ran = running.finish_and(|| timings = fs::read_to_string(path).unwrap());
+    let ran = ran.exits(3);
+    ran.says("env.NPM_TOKEN=…");
+    let comment = comment(&github);
+    for (place, text) in [("comment", &comment), ("timings", &timings)] {
+        assert!(!text.contains(canary), "{place}: {text}");
+    }
+    // What buildx says is the runner's to mask; what we say of the command is ours.
+    let ours = ran.everything.lines();
+    let ours: Vec<&str> = ours.filter(|line| line.contains("driver-opt ")).collect();
+    let (calls, shown): (Vec<&str>, Vec<&str>) =
+        ours.iter().partition(|line| line.starts_with("create "));
+    assert!(calls.len() == 1 && !shown.is_empty(), "{ours:?}");
+    for line in shown {
+        let command = line.split("ERROR").next().unwrap();
+        assert!(!command.contains(canary), "{line}");
+    }
+}
+
+#[test]
+fn values_of_build_arguments_are_shown_nowhere() {
+    let canary = "argument-canary-0123456789";
+    let github = github();
+    let name = format!("RUN curl -u x:{canary} https://npm.example");
+    let running = commenting(Runner::new(), &github)
+        .input("build-args", &format!("TOKEN={canary}\nSITE\nSHORT=sleep"))
+        .variable("SITE", "npm.example")
+        .input("timings-file", "timings.json")
+        .stream(&printing(&name, &format!("+ curl -u x:{canary}"), &name))
+        .start();
+    let path = running.runner.path("workspace/timings.json");
+    let mut timings = String::new();
+    let ran = running.finish_and(|| timings = fs::read_to_string(path).unwrap());
+    let ran = ran.exits(1);
+    let shown = "RUN curl -u x:$TOKEN https://$SITE";
+    ran.says(&format!("#4 [2/2] {shown}\n"));
+    let comment = comment(&github);
+    for (place, text) in [
+        ("summary", &ran.summary),
+        ("comment", &comment),
+        ("timings", &timings),
+        ("output", &ran.outputs["timings"]),
+    ] {
+        assert!(text.contains(shown), "{place}: {text}");
+        assert!(!text.contains(canary), "{place}: {text}");
+    }
+    let [annotation] = *ran.annotations("error") else {
+        panic!("{}", ran.log);
+    };
+    assert!(!annotation.contains(canary), "{annotation}");
 }
 
 /// The processes that a process has started, and those that they have started.

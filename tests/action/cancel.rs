@@ -3,8 +3,10 @@
 //! The runner sends SIGINT, 7.5 s later SIGTERM, 2.5 s later it kills (`ProcessInvoker.cs`), so
 //! that everything has to be done within 7 s.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
+use std::thread;
 use std::time::Duration;
 
 use rustix::process::{Signal, test_kill_process};
@@ -36,13 +38,21 @@ fn gone_soon(id: &str) {
         if !lives(id) {
             return;
         }
-        std::thread::sleep(Duration::from_millis(10));
+        thread::sleep(Duration::from_millis(10));
     }
     panic!("process {id} still runs");
 }
 
 fn sleeper(runner: &Runner) -> String {
     fs::read_to_string(runner.path("buildx/sleeper")).unwrap()
+}
+
+/// The post step of a run that left this state.
+fn post_of(runner: Runner, state: &BTreeMap<String, String>) -> Runner {
+    let post = runner.called("fast-ecr-push-post");
+    state.iter().fold(post, |post, (name, value)| {
+        post.variable(&format!("STATE_{name}"), value)
+    })
 }
 
 #[test]
@@ -87,8 +97,8 @@ fn a_builder_of_our_own_is_removed_when_the_build_is_cancelled() {
     running.signal(Signal::TERM);
     let ran = running.finish().exits(130);
     assert!(ran.took < LONGEST, "{:?}", ran.took);
-    assert_eq!(ran.verbs(), ["version", "create", "build", "rm"]);
-    assert_eq!(ran.calls[3], "rm --force fast-ecr-push-[ID]");
+    assert_eq!(ran.verbs(), ["version", "create", "build"]);
+    ran.removed_its_builder();
 }
 
 #[test]
@@ -101,15 +111,76 @@ fn a_builder_that_boots_for_ever_can_be_cancelled() {
     running.signal(Signal::INT);
     let ran = running.finish().exits(130);
     assert!(ran.took < LONGEST, "{:?}", ran.took);
-    assert_eq!(ran.verbs(), ["version", "create", "rm"]);
+    assert_eq!(ran.verbs(), ["version", "create"]);
+    ran.removed_its_builder();
     assert!(ran.summary.starts_with("### Cancelled "), "{}", ran.summary);
+}
+
+/// The Engine makes the volume first; stopped then, it leaves it without a container.
+#[test]
+fn a_volume_whose_container_never_came_is_removed() {
+    let mut running = Runner::new()
+        .engine(Store::Classic)
+        .buildx("create.hold", "")
+        .buildx("create.half", "")
+        .start();
+    running.wait_until_held();
+    running.signal(Signal::INT);
+    let ran = running.finish().exits(130);
+    assert!(ran.took < LONGEST, "{:?}", ran.took);
+    let volume = "volumes/buildx_buildkit_fast-ecr-push-[ID]0_state";
+    assert_eq!(ran.removed, [volume], "{}", ran.log);
+}
+
+/// The Engine does not stop at once with the buildx that asked it.
+#[test]
+fn what_the_engine_makes_of_a_builder_after_its_creation_was_stopped_is_removed() {
+    for later in [Duration::from_millis(200), Duration::from_secs(3)] {
+        let mut running = Runner::new()
+            .engine(Store::Classic)
+            .buildx("create.hold", "")
+            .buildx("create.late", "")
+            .start();
+        running.wait_until_held();
+        let buildx = running.runner.path("buildx");
+        running.signal(Signal::INT);
+        let make = || {
+            let container = fs::read_to_string(buildx.join("wanted")).unwrap();
+            let container = container.trim();
+            fs::write(buildx.join("containers").join(container), "").unwrap();
+            let volume = format!("{container}_state");
+            fs::write(buildx.join("volumes").join(volume), "").unwrap();
+        };
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                thread::sleep(later);
+                make();
+            });
+            if later < Duration::from_secs(1) {
+                running.finish().exits(130).removed_its_builder();
+                return;
+            }
+            let (ran, runner) = running.finish_and_keep();
+            assert_eq!(ran.removed, [""; 0], "{}", ran.log);
+            assert!(ran.took < later, "{:?}", ran.took);
+            for secret in ["tokens", "bin", "docker/config.json"] {
+                let left = run_folders(&runner)[0].join(secret);
+                assert!(!left.exists(), "{}", left.display());
+            }
+            thread::sleep(later);
+            post_of(runner, &ran.state)
+                .run()
+                .exits(0)
+                .removed_its_builder();
+        });
+    }
 }
 
 #[test]
 fn a_builder_whose_removal_hangs_does_not_hold_up_a_cancelled_run() {
     let mut running = holding()
         .engine(Store::Classic)
-        .buildx("rm.hold", "")
+        .buildx("engine.hold", "")
         .buildx("stubborn", "")
         .start();
     running.wait_until_held();
@@ -127,7 +198,7 @@ fn a_builder_whose_removal_hangs_does_not_hold_up_a_cancelled_run() {
         })
         .exits(130);
     assert!(ran.took < LONGEST, "{:?}", ran.took);
-    ran.says("could not remove the builder `fast-ecr-push-[ID]`");
+    ran.says("could not remove the builder `fast-ecr-push-[ID]`: it was not gone within [TIME] s");
     assert!(ran.summary.starts_with("### Cancelled "), "{}", ran.summary);
 }
 
@@ -172,12 +243,9 @@ fn the_post_step_removes_what_a_killed_run_left() {
     assert_eq!(Path::new(&state["folder"]), folders[0]);
     fs::write(runner.path("buildx/calls"), "").unwrap();
     fs::remove_file(runner.path("buildx/build.hold")).unwrap();
-    let mut post = runner.called("fast-ecr-push-post");
-    for (name, value) in &state {
-        post = post.variable(&format!("STATE_{name}"), value);
-    }
-    let ran = post.run().exits(0);
-    assert_eq!(ran.calls, ["rm --force fast-ecr-push-[ID]"]);
+    let ran = post_of(runner, &state).run().exits(0);
+    assert_eq!(ran.calls, [""; 0]);
+    ran.removed_its_builder();
     ran.says("removed the builder `fast-ecr-push-[ID]` of the run that was stopped")
         .says("removed the credentials of the run that was stopped");
 }
@@ -185,11 +253,7 @@ fn the_post_step_removes_what_a_killed_run_left() {
 #[test]
 fn the_post_step_of_a_run_that_ended_by_itself_does_nothing() {
     let ran = Runner::new().engine(Store::Classic).run().exits(0);
-    let mut post = Runner::new().called("fast-ecr-push-post");
-    for (name, value) in &ran.state {
-        post = post.variable(&format!("STATE_{name}"), value);
-    }
-    let ran = post.run().exits(0);
+    let ran = post_of(Runner::new(), &ran.state).run().exits(0);
     assert!(
         ran.calls.is_empty() && ran.log.is_empty(),
         "{:?}\n{}",

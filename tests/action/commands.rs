@@ -134,10 +134,39 @@ fn the_run_lines_of_workflows_do_what_they_show() {
 }
 
 #[test]
+fn the_plan_that_the_readme_shows_needs_nothing_but_its_facts() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let readme = fs::read_to_string(root.join("README.md")).unwrap();
+    let (_, script) = blocks(&readme, "sh")
+        .into_iter()
+        .find(|(_, block)| block.starts_with("fast-ecr-push plan"))
+        .unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let binary = env!("CARGO_BIN_EXE_fast-ecr-push");
+    program(
+        folder.path(),
+        "fast-ecr-push",
+        &format!("exec env --ignore-environment HOME=/nowhere {binary} \"$@\""),
+    );
+    let plan = printed(&mut bash(folder.path(), &script));
+    let plan: serde_json::Value = serde_json::from_str(&plan).expect(&plan);
+    let name = "123456789012.dkr.ecr.eu-west-1.amazonaws.com/team/app:1.0";
+    assert_eq!(plan["images"][0]["tags"], serde_json::json!([name]));
+}
+
+#[test]
 fn the_commands_that_set_up_aws_run_as_they_stand() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let page = fs::read_to_string(root.join("docs/setup.md")).unwrap();
     let folder = tempfile::tempdir().unwrap();
+    // The policy that the action gives to repositories of its own: a test there compares it with this page.
+    let kept = fs::read_to_string(root.join("docs/cache.md")).unwrap();
+    let kept = blocks(&kept, "json")
+        .into_iter()
+        .map(|(_, block)| block)
+        .find(|block| block.contains("rulePriority"))
+        .unwrap();
+    let kept: serde_json::Value = serde_json::from_str(&kept).unwrap();
     for name in ["aws", "kubectl"] {
         program(folder.path(), name, &format!("echo {name} \"$@\" >>calls"));
     }
@@ -147,12 +176,16 @@ fn the_commands_that_set_up_aws_run_as_they_stand() {
         .collect();
     printed(&mut bash(folder.path(), &commands.join("\n")));
     let calls = fs::read_to_string(folder.path().join("calls")).unwrap();
-    assert!(calls.lines().count() >= 7, "{calls}");
+    assert!(calls.lines().count() >= 9, "{calls}");
     for word in calls.split_whitespace() {
         if let Some(name) = word.strip_prefix("file://") {
             let text = fs::read_to_string(folder.path().join(name)).expect(name);
             let policy: serde_json::Value = serde_json::from_str(&text).expect(&text);
-            assert_eq!(policy["Version"], "2012-10-17");
+            if name == "policy.json" {
+                assert_eq!(policy, kept);
+            } else {
+                assert_eq!(policy["Version"], "2012-10-17", "{name}");
+            }
             assert!(!text.contains('$'), "{text}");
         } else if word.starts_with("examples/") {
             assert!(root.join(word).is_file(), "{word}");

@@ -1,6 +1,8 @@
 //! `compare`, from the command line.
 
-use crate::runner::Runner;
+use rustix::process::Signal;
+
+use crate::runner::{Runner, recorded};
 
 /// A timings file of a build that took so many seconds.
 fn timings(driver: &str, seconds: u64) -> String {
@@ -68,6 +70,65 @@ fn the_same_as_csv_and_json() {
     let json: serde_json::Value = serde_json::from_str(&ran.log).unwrap();
     assert_eq!(json["rows"].as_array().unwrap().len(), 4);
     assert_eq!(json["rows"][2]["phases_ms"]["build"], 100_000);
+}
+
+#[test]
+fn a_build_that_did_not_end_well_is_told_and_left_out() {
+    let failing = || Runner::new().stream(&recorded("failing-run"));
+    let failed = failing().run().exits(1).outputs["timings"].clone();
+    let mut running = failing().buildx("build.hold", "").start();
+    running.wait_until_held();
+    running.signal(Signal::INT);
+    let cancelled = running.finish().exits(130).outputs["timings"].clone();
+    let ran = Runner::bare()
+        .file("workspace/good.json", &timings("docker", 70))
+        .file("workspace/failed.json", &failed)
+        .file("workspace/cancelled.json", &cancelled)
+        .arguments(&["compare", "failed.json", "good.json", "cancelled.json"])
+        .run()
+        .exits(0);
+    assert_eq!(ran.log.lines().count(), 3, "{}", ran.log);
+    for words in [
+        "left out: `failed.json` is of a build that failed",
+        "left out: `cancelled.json` is of a build that was cancelled",
+    ] {
+        assert!(ran.stderr.contains(words), "{words}: {}", ran.stderr);
+    }
+    let ran = Runner::bare()
+        .file("workspace/failed.json", &failed)
+        .arguments(&["compare", "failed.json"])
+        .run()
+        .exits(2);
+    assert!(ran.stderr.contains("is of a build that failed"));
+}
+
+#[test]
+fn images_that_differ_have_rows_of_their_own() {
+    let api = timings("docker", 70);
+    let web = timings("docker", 30).replace("registry.test/team/app@", "registry.test/team/web@");
+    assert_ne!(api, web);
+    let files = || {
+        Runner::bare()
+            .file("workspace/a/api.json", &api)
+            .file("workspace/a/web.json", &web)
+    };
+    let ran = files().arguments(&["compare", "EKS=a"]).run().exits(0);
+    let table = "\
+| Runner | Driver | Image | Total | Of slowest | Build |
+| :-- | :-- | :-- | --: | --: | --: |
+| EKS | docker | registry.test/team/app | 1 m 10 s | 100 % | 1 m 10 s |
+| EKS | docker | registry.test/team/web | 30.0 s | 100 % | 30.0 s |
+";
+    assert!(ran.everything.starts_with(table), "{}", ran.everything);
+    let ran = files()
+        .arguments(&["compare", "--format", "csv", "EKS=a"])
+        .run()
+        .exits(0);
+    assert!(
+        ran.log.starts_with("runner,driver,image,runs,"),
+        "{}",
+        ran.log
+    );
 }
 
 #[test]

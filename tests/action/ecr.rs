@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
@@ -44,6 +45,8 @@ pub(crate) struct Ecr {
     pub address: String,
     answers: Answers,
     asked: Arc<Mutex<Vec<Request>>>,
+    /// Whether questions about repositories wait.
+    waits: Arc<AtomicBool>,
 }
 
 impl Ecr {
@@ -56,22 +59,38 @@ impl Ecr {
         all.lock()
             .unwrap()
             .insert(TOKEN.to_owned(), answers.to_vec());
-        let (seen, answers) = (Arc::clone(&asked), Arc::clone(&all));
+        let waits = Arc::new(AtomicBool::new(false));
+        let (seen, answers, wait) = (Arc::clone(&asked), Arc::clone(&all), Arc::clone(&waits));
         thread::spawn(move || {
             for stream in listener.incoming() {
                 let mut stream = stream.unwrap();
                 let request = Request::read(&mut stream);
                 let answer = answer(&answers, &operation(&request));
                 let public = is_public(&request);
+                let wait = (operation(&request) != TOKEN).then(|| Arc::clone(&wait));
                 seen.lock().unwrap().push(request);
-                thread::spawn(move || respond(stream, &answer, public));
+                thread::spawn(move || {
+                    while wait
+                        .as_ref()
+                        .is_some_and(|wait| wait.load(Ordering::Relaxed))
+                    {
+                        thread::sleep(Duration::from_millis(5));
+                    }
+                    respond(stream, &answer, public);
+                });
             }
         });
         Self {
             address,
             answers: all,
             asked,
+            waits,
         }
+    }
+
+    /// Lets questions about repositories wait, or answers them.
+    pub(crate) fn wait(&self, waits: bool) {
+        self.waits.store(waits, Ordering::Relaxed);
     }
 
     /// What the role may do beyond a push, or may not: answers to another operation.

@@ -1,14 +1,19 @@
-//! A stand-in for the Docker Engine: its two answers that we ask for, on a socket of its own.
+//! A stand-in for the Docker Engine on a socket of its own: what it is, and the builders in containers that it has.
 //!
-//! The answers are recorded from Engine 28.5.2 with either image store
+//! What it is was recorded from Engine 28.5.2 with either image store
 //! (`tests/fixtures/answers/regenerate.sh`) and trimmed to what concerns store and platform.
-//! BuildKit itself is not imitated: the fake buildx stands before it.
+//! BuildKit itself is not imitated: the fake buildx stands before it. Containers and volumes are files in the folders
+//! `containers` and `volumes`, where the fake buildx makes them; what is removed is noted in `removed`. A file
+//! `engine.hold` makes removals wait, a file `engine.refuses` fails them.
 
-use std::fs;
+use std::fs::{self, OpenOptions};
 use std::io::{Read as _, Write as _};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::thread;
+use std::time::Duration;
+
+use serde_json::{Value, json};
 
 use crate::runner::fixture;
 
@@ -35,16 +40,19 @@ pub(crate) struct Engine {
 }
 
 impl Engine {
-    pub(crate) fn start(socket: &Path, store: Store) -> Self {
+    pub(crate) fn start(socket: &Path, store: Store, folder: &Path) -> Self {
         let listener = UnixListener::bind(socket).unwrap();
         let read = |name: &str| {
             fs::read_to_string(fixture(&format!("answers/engine-28.5.2-{name}.json"))).unwrap()
         };
         let version = read("version");
         let info = read(&format!("{}-info", store.name()));
+        let folder = folder.to_owned();
         thread::spawn(move || {
             for stream in listener.incoming() {
-                answer(stream.unwrap(), &version, &info);
+                let stream = stream.unwrap();
+                let (version, info, folder) = (version.clone(), info.clone(), folder.clone());
+                thread::spawn(move || answer(stream, &version, &info, &folder));
             }
         });
         Self {
@@ -53,7 +61,7 @@ impl Engine {
     }
 }
 
-fn answer(mut stream: UnixStream, version: &str, info: &str) {
+fn answer(mut stream: UnixStream, version: &str, info: &str, folder: &Path) {
     let mut request = Vec::new();
     let mut byte = [0];
     while !request.ends_with(b"\r\n\r\n") {
@@ -63,11 +71,37 @@ fn answer(mut stream: UnixStream, version: &str, info: &str) {
         }
     }
     let request = String::from_utf8(request).unwrap();
-    let path = request.split(' ').nth(1).unwrap_or_default();
-    let (status, body) = match path.rsplit('/').next() {
-        Some("version") => ("200 OK", version),
-        Some("info") => ("200 OK", info),
-        _ => ("404 Not Found", r#"{"message":"page not found"}"#),
+    let mut words = request.split(' ');
+    let method = words.next().unwrap_or_default();
+    let path = words.next().unwrap_or_default();
+    let path = path.split('?').next().unwrap_or_default();
+    let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
+    // Paths begin with the API's version, as `/v1.51`, but for the question for it.
+    let parts = match parts.as_slice() {
+        [version, rest @ ..] if version.starts_with("v1.") => rest,
+        all => all,
+    };
+    let (status, body) = match (method, parts) {
+        ("GET", ["version"]) => ("200 OK", version.to_owned()),
+        ("GET", ["info"]) => ("200 OK", info.to_owned()),
+        ("GET", ["containers", "json"]) => {
+            let name = |name| json!({"Names": [format!("/{name}")]});
+            let all: Vec<Value> = names(folder, "containers").into_iter().map(name).collect();
+            ("200 OK", Value::from(all).to_string())
+        }
+        ("GET", ["volumes"]) => {
+            let volume = |name| json!({"Name": name, "Driver": "local", "Mountpoint": "", "Labels": {}, "Scope": "local", "Options": {}});
+            let all: Vec<Value> = names(folder, "volumes").into_iter().map(volume).collect();
+            (
+                "200 OK",
+                json!({"Volumes": all, "Warnings": []}).to_string(),
+            )
+        }
+        ("DELETE", [kind @ ("containers" | "volumes"), name]) => removed(folder, kind, name),
+        _ => (
+            "404 Not Found",
+            r#"{"message":"page not found"}"#.to_owned(),
+        ),
     };
     let answer = format!(
         "HTTP/1.1 {status}\r\nApi-Version: 1.51\r\nContent-Type: application/json\r\n\
@@ -77,4 +111,46 @@ fn answer(mut stream: UnixStream, version: &str, info: &str) {
     );
     // A client that went away needs no answer.
     let _ = stream.write_all(answer.as_bytes());
+}
+
+/// The containers or volumes that there are.
+pub(crate) fn names(folder: &Path, kind: &str) -> Vec<String> {
+    let entries = fs::read_dir(folder.join(kind)).into_iter().flatten();
+    entries
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect()
+}
+
+fn removed(folder: &Path, kind: &str, name: &str) -> (&'static str, String) {
+    while folder.join("engine.hold").exists() {
+        thread::sleep(Duration::from_millis(20));
+    }
+    if folder.join("engine.refuses").exists() {
+        let message = json!({"message": "the Engine's disk is broken"});
+        return ("500 Internal Server Error", message.to_string());
+    }
+    if kind == "volumes"
+        && folder
+            .join("containers")
+            .join(name.trim_end_matches("_state"))
+            .exists()
+    {
+        let message = json!({"message": "volume is in use"});
+        return ("409 Conflict", message.to_string());
+    }
+    match fs::remove_file(folder.join(kind).join(name)) {
+        Ok(()) => {
+            let mut notes = OpenOptions::new()
+                .create(true)
+                .append(true)
+                .open(folder.join("removed"))
+                .unwrap();
+            writeln!(notes, "{kind}/{name}").unwrap();
+            ("204 No Content", String::new())
+        }
+        Err(_) => (
+            "404 Not Found",
+            json!({"message": "no such thing"}).to_string(),
+        ),
+    }
 }

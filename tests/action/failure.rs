@@ -7,6 +7,8 @@ use crate::runner::{Runner, recorded};
 #[test]
 fn a_failing_step_shows_its_name_its_words_and_the_line_of_the_dockerfile() {
     let ran = Runner::new()
+        .file("workspace/Failing", "FROM scratch\n")
+        .input("file", "Failing")
         .stream(&recorded("failing-run"))
         .run()
         .exits(1);
@@ -26,6 +28,54 @@ fn a_failing_step_shows_its_name_its_words_and_the_line_of_the_dockerfile() {
     // The step's own words come right before the annotation, where the reader looks.
     let (before, _) = ran.log.split_once(annotation).unwrap();
     assert!(before.ends_with("  almost there\n"), "{before}");
+}
+
+/// BuildKit names a Dockerfile within what it was sent, which is not the repository.
+#[test]
+fn a_failure_stands_at_the_dockerfile_in_the_repository_or_nowhere() {
+    let failing = || Runner::new().stream(&recorded("failing-run"));
+    let below = |runner: Runner, file: &str| runner.file(&format!("workspace/{file}"), "FROM x\n");
+    let github = "https://github.com/octo";
+    let cases = [
+        (
+            below(failing(), "services/api/Failing")
+                .input("context", "services/api")
+                .input("file", "services/api/Failing"),
+            Some("services/api/Failing"),
+        ),
+        (
+            below(failing(), "docker/Failing").input("file", "docker/Failing"),
+            Some("docker/Failing"),
+        ),
+        (
+            failing()
+                .input("context", &format!("{github}/app.git#main:docker"))
+                .input("file", "Failing"),
+            None,
+        ),
+        // An error in another file than the one that is built, one behind `--build-context` for example.
+        (failing(), None),
+    ];
+    for (index, (runner, expected)) in cases.into_iter().enumerate() {
+        let ran = runner.run().exits(1);
+        let [annotation] = *ran.annotations("error") else {
+            panic!("{}", ran.log);
+        };
+        let place = annotation
+            .strip_prefix("::error file=")
+            .and_then(|rest| rest.split_once(",line=2,"))
+            .map(|(file, _)| file);
+        assert_eq!(place, expected, "{index}: {annotation}");
+        // In words it is said all the same.
+        assert!(annotation.contains("(Failing:2)"), "{annotation}");
+    }
+    let of_this_commit = failing().input("context", "").input("file", "app/Failing");
+    let ran = of_this_commit.run().exits(1);
+    let annotations = ran.annotations("error");
+    assert!(
+        annotations[0].starts_with("::error file=app/Failing,line=2,"),
+        "{annotations:?}"
+    );
 }
 
 #[test]
@@ -127,7 +177,8 @@ fn a_builder_that_does_not_boot_is_an_error_of_the_environment_and_is_removed() 
     ran.says("could not start the builder `fast-ecr-push-[ID]`")
         .says("toomanyrequests")
         .says("hint: Docker Hub limits pulls");
-    assert_eq!(ran.verbs(), ["version", "create", "rm"]);
+    assert_eq!(ran.verbs(), ["version", "create"]);
+    ran.removed_its_builder();
     assert!(
         ran.summary.starts_with("### Failed to build "),
         "{}",
@@ -142,22 +193,23 @@ fn a_builder_is_removed_when_the_build_fails_too() {
         .stream(&recorded("failing-run"))
         .run()
         .exits(1);
-    assert_eq!(ran.verbs(), ["version", "create", "build", "rm"]);
+    assert_eq!(ran.verbs(), ["version", "create", "build"]);
+    ran.removed_its_builder();
 }
 
 #[test]
 fn a_builder_that_can_not_be_removed_hides_nothing() {
     let good = Runner::new()
         .engine(Store::Classic)
-        .buildx("rm.exit", "1")
+        .buildx("engine.refuses", "")
         .run()
         .exits(0);
     assert_eq!(good.annotations("warning").len(), 1, "{}", good.log);
-    good.says("could not remove the builder `fast-ecr-push-[ID]`");
+    good.says("could not remove the builder `fast-ecr-push-[ID]`: Docker responded with status code 500: the Engine's disk is broken");
     let failed = Runner::new()
         .engine(Store::Classic)
         .stream(&recorded("failing-run"))
-        .buildx("rm.exit", "1")
+        .buildx("engine.refuses", "")
         .run()
         .exits(1);
     failed.says("failed: process");

@@ -4,7 +4,7 @@
 //! replays recorded streams), the Engine's API, those of Amazon ECR, AWS STS and GitHub, and GitHub's
 //! issuer of tokens.
 //!
-//! - [`runner`], [`ran`]: the harness; [`engine`], [`ecr`], [`sts`]: the stand-ins, [`http`] beneath
+//! - [`runner`], [`ran`], [`recording`]: the harness; [`engine`], [`ecr`], [`sts`]: the stand-ins, [`http`] beneath
 //! - [`inputs`]: what is wrong with them, before anything is started
 //! - [`build`]: a build that goes well, its command line, its log
 //! - [`cache`]: where it is kept, and what is said when there is none
@@ -49,12 +49,16 @@ mod network;
 mod pages;
 mod plan;
 mod preflight;
+mod proxies;
+mod proxy;
 mod ran;
+mod recording;
 mod registries;
 mod release;
 mod report;
 mod retry;
 mod runner;
+mod running;
 mod secrets;
 mod session;
 mod sts;

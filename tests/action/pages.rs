@@ -10,7 +10,7 @@ pub(crate) fn documents() -> Vec<(String, String)> {
     let mut paths: Vec<_> = pages
         .map(|entry| entry.unwrap().path())
         .filter(|path| path.extension().is_some_and(|extension| extension == "md"))
-        .chain([root.join("README.md")])
+        .chain([root.join("README.md"), root.join("examples/eks/README.md")])
         .collect();
     paths.sort();
     paths

@@ -143,6 +143,61 @@ fn facts_change_the_plan() {
 }
 
 #[test]
+fn a_plan_for_a_cluster_needs_no_aws_when_it_is_told() {
+    let cluster = [
+        "--fact",
+        "cluster=builders",
+        "--driver",
+        "kubernetes",
+        "--eks-cluster",
+        "builders",
+        "--driver-opts",
+        "namespace=buildx",
+        "--tags",
+        "registry.test/a:1",
+    ];
+    let ran = plan(&[&FACTS[..], &cluster].concat()).run().exits(0);
+    let plan: serde_json::Value = serde_json::from_str(&ran.log).unwrap();
+    assert_eq!(plan["builder"]["driver"], "kubernetes");
+    let kubernetes = &plan["builder"]["kubernetes"];
+    assert_eq!(kubernetes["context"], "builders");
+    assert_eq!(kubernetes["namespace"], "buildx");
+}
+
+#[test]
+fn what_is_wrong_about_a_builder_is_said_before_the_cluster_is_asked() {
+    for (flag, given, expected) in [
+        (
+            "--driver-opts",
+            "namspace=buildx",
+            "input `driver-opts`: `namspace=buildx` given, expected an option of a buildx driver; did you mean `namespace`?",
+        ),
+        (
+            "--append",
+            "[{platforms: linux/arm64, driver-opts: [requests.cpu=x]}]",
+            "input `append`: `requests.cpu=x` given, expected ",
+        ),
+        (
+            "--buildkitd-config-inline",
+            "debug = yes",
+            "input `buildkitd-config-inline`: `debug = yes` given, expected TOML",
+        ),
+    ] {
+        let arguments = [
+            "--eks-cluster",
+            "builders",
+            "--tags",
+            "registry.test/a:1",
+            flag,
+            given,
+        ];
+        let ran = plan(&[&FACTS[..], &arguments].concat()).run().exits(2);
+        assert!(ran.stderr.contains(expected), "{}", ran.stderr);
+        assert!(!ran.stderr.contains("EKS"), "{}", ran.stderr);
+    }
+}
+
+#[test]
 fn a_plan_that_can_not_be_made_says_all_that_is_wrong_on_standard_error() {
     let ran = plan(
         &[

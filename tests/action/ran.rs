@@ -22,6 +22,8 @@ pub(crate) struct Ran {
     pub summary: String,
     /// The calls to buildx, each a line quoted for a shell.
     pub calls: Vec<String>,
+    /// What the Engine was made to remove, as `containers/NAME`.
+    pub removed: Vec<String>,
     /// The variables that `buildx build` got.
     pub build_environment: String,
     /// Every variable of every child that stands in for buildx.
@@ -29,6 +31,8 @@ pub(crate) struct Ran {
     /// The files that `buildx create` got.
     pub buildkitd_config: String,
     pub certificates: String,
+    /// What buildx knew of the builder that it booted.
+    pub booted: String,
     /// From the call of `finish` to the end.
     pub took: Duration,
     /// Everything that the step wrote anywhere, as it was: the place to look for secrets.
@@ -53,6 +57,7 @@ impl Ran {
         ]
         .join("\n");
         let stable = |text: &str| placeholders(text, runner.root());
+        let lines = |name: &str| stable(&text(name)).lines().map(str::to_owned).collect();
         let outputs = values(&command("github_output"));
         if let Some(timings) = outputs.get("timings") {
             leave(timings);
@@ -64,14 +69,13 @@ impl Ran {
             outputs,
             state: values(&command("github_state")),
             summary: stable(&command("github_step_summary")),
-            calls: stable(&text("buildx/calls"))
-                .lines()
-                .map(str::to_owned)
-                .collect(),
+            calls: lines("buildx/calls"),
+            removed: lines("buildx/removed"),
             environments: text("buildx/environments"),
             build_environment: stable(&text("buildx/environment")),
             buildkitd_config: text("buildx/buildkitd.toml"),
             certificates: text("buildx/certificates.pem"),
+            booted: text("buildx/booted"),
             took,
             everything,
         }
@@ -106,6 +110,18 @@ impl Ran {
             .lines()
             .filter(|line| line.starts_with(&start))
             .collect()
+    }
+
+    /// Checks that the run's builder in a container was removed, and nothing else.
+    #[track_caller]
+    pub(crate) fn removed_its_builder(&self) -> &Self {
+        let name = "buildx_buildkit_fast-ecr-push-[ID]0";
+        let expected = [
+            format!("containers/{name}"),
+            format!("volumes/{name}_state"),
+        ];
+        assert_eq!(self.removed, expected, "{}", self.log);
+        self
     }
 
     /// Checks that the builder was not touched and nothing was built.
@@ -180,10 +196,10 @@ fn placeholders(text: &str, root: &Path) -> String {
             .take_while(char::is_ascii_alphanumeric)
             .collect();
         rest = after;
-        // Random parts have six characters.
-        if id.len() == 6 {
+        // Random parts have six characters; names of containers have a node's number behind.
+        if id.len() == 6 || (id.len() == 7 && id.ends_with('0')) {
             stable.push_str("[ID]");
-            rest = after.strip_prefix(&id).unwrap_or(after);
+            rest = after.get(6..).unwrap_or_default();
         }
     }
     stable.push_str(rest);

@@ -12,14 +12,17 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::{Command, Stdio};
+use std::time::Instant;
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Pid;
 use tempfile::TempDir;
 
 use crate::engine::{Engine, Store};
 use crate::ran::Ran;
+use crate::recording::as_of_now;
+pub(crate) use crate::recording::recorded;
+use crate::running::Running;
 
 /// Variables that say where a run happens and whom it may talk to. They are taken away, so that a
 /// test means the same on a laptop, inside of a workflow and behind a company's proxy.
@@ -62,23 +65,11 @@ pub(crate) const GITHUB_TOKEN: &str = "ghs_canary0123456789canary0123456789";
 /// What the run pushes unless the test says otherwise: a registry that needs no login.
 pub(crate) const TAG: &str = "registry.test/team/app:1";
 
-/// How long a run may take before it counts as hanging.
-const PATIENCE: Duration = Duration::from_secs(60);
-
 /// Where recorded answers and streams are.
 pub(crate) fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("tests/fixtures")
         .join(name)
-}
-
-/// Recorded streams, by what was built.
-pub(crate) fn recorded(case: &str) -> String {
-    let name = match case {
-        "push-forbidden" => "answers/buildx-0.29.1-push-forbidden.tsv".to_owned(),
-        other => format!("rawjson/buildx-0.29.1-engine-28.5.2-{other}.tsv"),
-    };
-    fs::read_to_string(fixture(&name)).expect(&name)
 }
 
 /// A step that is about to run.
@@ -212,7 +203,7 @@ impl Runner {
 
     /// Starts an Engine for this run alone.
     pub(crate) fn engine(mut self, store: Store) -> Self {
-        let engine = Engine::start(&self.path(store.name()), store);
+        let engine = Engine::start(&self.path(store.name()), store, &self.path("buildx"));
         let host = engine.host.clone();
         self.engine = Some(engine);
         self.variable("DOCKER_HOST", host)
@@ -223,9 +214,14 @@ impl Runner {
         &self.engine.as_ref().unwrap().host
     }
 
-    /// What `buildx build` prints.
+    /// What `buildx build` prints, as of now.
     pub(crate) fn stream(self, stream: &str) -> Self {
-        self.buildx("stream", stream)
+        self.buildx("stream", &as_of_now(stream))
+    }
+
+    /// What a second `buildx build` prints.
+    pub(crate) fn second_stream(self, stream: &str) -> Self {
+        self.buildx("stream.2", &as_of_now(stream))
     }
 
     /// A file that tells the fake buildx what to do: see `tests/action/bin/buildx`.
@@ -247,6 +243,11 @@ impl Runner {
 
     pub(crate) fn root(&self) -> &Path {
         self.root.path()
+    }
+
+    /// Whether a post step comes, and has been told what to do.
+    pub(crate) fn has_a_post_step(&self) -> bool {
+        self.variables.contains_key("GITHUB_STATE")
     }
 
     /// Runs to the end.
@@ -285,92 +286,6 @@ impl Runner {
             started: Instant::now(),
             runner: self,
         }
-    }
-}
-
-/// A step that runs.
-pub(crate) struct Running {
-    child: Child,
-    started: Instant,
-    pub runner: Runner,
-}
-
-impl Running {
-    pub(crate) fn pid(&self) -> u32 {
-        self.child.id()
-    }
-
-    /// Waits until something holds, while the step runs.
-    pub(crate) fn wait_until(&mut self, what: &str, holds: impl Fn(&Runner) -> bool) {
-        while !holds(&self.runner) {
-            let ended = self.child.try_wait().unwrap();
-            if ended.is_some() || self.started.elapsed() > PATIENCE {
-                self.give_up(&format!("waited for {what}, ended: {ended:?}"));
-            }
-            std::thread::sleep(Duration::from_millis(10));
-        }
-    }
-
-    /// Waits until the fake buildx holds: everything it had to say was read.
-    pub(crate) fn wait_until_held(&mut self) {
-        self.wait_until("buildx to hold", |runner| {
-            fs::read_to_string(runner.path("buildx/sleeper")).is_ok_and(|pid| pid.ends_with('\n'))
-        });
-    }
-
-    pub(crate) fn signal(&self, signal: Signal) {
-        kill_process(pid(self.child.id()), signal).unwrap();
-    }
-
-    /// Waits for the end.
-    pub(crate) fn finish(self) -> Ran {
-        self.finish_and(|| {})
-    }
-
-    /// Waits for the end and looks at what there is before the files go.
-    pub(crate) fn finish_and(mut self, look: impl FnOnce()) -> Ran {
-        let begin = Instant::now();
-        let status = loop {
-            if let Some(status) = self.child.try_wait().unwrap() {
-                break status;
-            }
-            if begin.elapsed() > PATIENCE {
-                self.give_up("it hangs");
-            }
-            std::thread::sleep(Duration::from_millis(5));
-        };
-        let took = begin.elapsed();
-        let mut left: Vec<PathBuf> = run_folders(&self.runner);
-        // A builder that is still there is the post step's to remove.
-        left.retain(|folder| !keeps_a_builder(folder));
-        assert!(left.is_empty(), "left behind: {left:?}");
-        let ran = Ran::collect(&self.runner, status.code(), took);
-        look();
-        ran
-    }
-
-    /// Ends it like a machine that goes away, and what it has started with it.
-    pub(crate) fn kill(mut self) -> Runner {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-        if let Ok(calls) = fs::read_to_string(self.runner.path("buildx/sleeper")) {
-            // The fake ends by itself once it may go on; its child is asked to go as well.
-            fs::write(self.runner.path("buildx/go"), "").unwrap();
-            let _ = kill_process(pid(calls.trim().parse().unwrap()), Signal::TERM);
-        }
-        self.runner
-    }
-
-    fn give_up(&mut self, why: &str) -> ! {
-        // Already on the way to a failure that says more.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-        let text = |name| fs::read_to_string(self.runner.path(name)).unwrap_or_default();
-        panic!(
-            "{why}\nstdout:\n{}\nstderr:\n{}",
-            text("stdout"),
-            text("stderr")
-        );
     }
 }
 

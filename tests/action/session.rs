@@ -1,6 +1,7 @@
 //! AWS credentials: OpenID Connect, keys, chains of roles; who gets them, and what refusals say.
 
 use std::net::TcpListener;
+use std::sync::{Arc, Mutex};
 use std::thread;
 
 use jiff::{SignedDuration, Timestamp};
@@ -271,6 +272,28 @@ fn a_pull_request_from_a_fork_is_told_why_there_is_no_role() {
     ran.says("this pull request comes from the fork `eve/app`");
 }
 
+/// Without a token the role is never asked for, and what lies in a private registry is not there.
+#[test]
+fn a_pull_request_from_a_fork_builds_without_its_role_when_nothing_is_pushed() {
+    let sts = Sts::answering(&[Answer::Keys(60)]);
+    let event = r#"{"pull_request":{"head":{"repo":{"full_name":"eve/app"}}}}"#;
+    let runner = sts
+        .serve(tagged(Runner::new()))
+        .without("AWS_ACCESS_KEY_ID")
+        .without("AWS_SECRET_ACCESS_KEY")
+        .without("ACTIONS_ID_TOKEN_REQUEST_URL")
+        .without("ACTIONS_ID_TOKEN_REQUEST_TOKEN")
+        .file("temp/event.json", event);
+    let path = runner.path("temp/event.json");
+    runner
+        .variable("GITHUB_EVENT_NAME", "pull_request")
+        .variable("GITHUB_EVENT_PATH", path)
+        .input("push", "false")
+        .run()
+        .exits(0);
+    assert!(sts.asked().is_empty());
+}
+
 #[test]
 fn keys_are_taken_from_inputs_before_the_environment() {
     let ecr = ecr();
@@ -375,4 +398,49 @@ fn a_cache_in_s3_gets_the_roles_keys_and_nothing_else_does() {
         .run()
         .exits(0);
     assert!(ran.environments.contains("runtime-canary"));
+}
+
+/// An agent that hands out keys to who shows the token, as in a container of ECS: its address, and the tokens it saw.
+fn agent() -> (String, Arc<Mutex<Vec<String>>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("http://{}/keys", listener.local_addr().unwrap());
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let shown = Arc::clone(&seen);
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let token = Request::read(&mut stream)
+                .header("authorization")
+                .to_owned();
+            shown.lock().unwrap().push(token);
+            let keys = serde_json::json!({
+                "AccessKeyId": KEY, "SecretAccessKey": "agents-secret", "Token": "agents-token",
+                "Expiration": (Timestamp::now() + SignedDuration::from_hours(1)).to_string(),
+            });
+            http::send(stream, "200 OK", "application/json", &keys.to_string());
+        }
+    });
+    (address, seen)
+}
+
+#[test]
+fn an_agents_keys_are_found_by_the_helper_though_no_child_gets_the_token_for_them() {
+    const AGENTS: &str = "agent-canary-0123456789";
+    let (ecr, (address, seen)) = (ecr(), agent());
+    let running = tagged(ecr.serve(Runner::new()))
+        .without("AWS_ACCESS_KEY_ID")
+        .without("AWS_SECRET_ACCESS_KEY")
+        .variable("AWS_CONTAINER_CREDENTIALS_FULL_URI", &address)
+        .variable("AWS_CONTAINER_AUTHORIZATION_TOKEN", AGENTS)
+        .variable("RUNNER_DEBUG", "1")
+        .buildx("login", "210987654321.dkr.ecr.us-east-2.amazonaws.com")
+        .start();
+    let path = running.runner.path("buildx/login.answer");
+    let mut said = String::new();
+    let ran = running.finish_and(|| said = std::fs::read_to_string(&path).unwrap());
+    let ran = ran.exits(0);
+    assert!(said.contains(PASSWORD), "{said}");
+    assert_eq!(*seen.lock().unwrap(), [AGENTS, AGENTS]);
+    assert!(!ran.environments.contains(AGENTS));
+    assert!(!ran.everything.contains(AGENTS));
 }

@@ -151,30 +151,63 @@ fn every_example_names_inputs_that_exist() {
     }
 }
 
+/// The plan of an example.
+fn plan(place: &str, with: &BTreeMap<String, String>) -> serde_json::Value {
+    // Of a step of which only some inputs are shown.
+    let is_whole = with.contains_key("tags") || with.contains_key("repository");
+    let mut runner = Runner::new().input("tags", if is_whole { "" } else { TAG });
+    for (name, value) in with {
+        // Finding a cluster by its name is asking AWS; a kubeconfig stands for the answer.
+        runner = match name.as_str() {
+            "eks-cluster" => runner.input("kubeconfig", KUBECONFIG),
+            _ => runner.input(name, &evaluated(name, value)),
+        };
+    }
+    let mut arguments = vec!["plan"];
+    for fact in FACTS {
+        arguments.extend(["--fact", fact]);
+    }
+    let ran = runner
+        .without("GITHUB_ACTIONS")
+        .variable("AWS_REGION", "eu-west-1")
+        .arguments(&arguments)
+        .run();
+    assert_eq!(ran.code, Some(0), "{place}: {}", ran.log);
+    serde_json::from_str(&ran.log).expect(place)
+}
+
 #[test]
 fn every_example_has_a_plan() {
     for (place, with) in steps() {
-        // Of a step of which only some inputs are shown.
-        let is_whole = with.contains_key("tags") || with.contains_key("repository");
-        let mut runner = Runner::new().input("tags", if is_whole { "" } else { TAG });
-        for (name, value) in &with {
-            // Finding a cluster by its name is asking AWS; a kubeconfig stands for the answer.
-            runner = match name.as_str() {
-                "eks-cluster" => runner.input("kubeconfig", KUBECONFIG),
-                _ => runner.input(name, &evaluated(name, value)),
-            };
-        }
-        let mut arguments = vec!["plan"];
-        for fact in FACTS {
-            arguments.extend(["--fact", fact]);
-        }
-        let ran = runner
-            .without("GITHUB_ACTIONS")
-            .variable("AWS_REGION", "eu-west-1")
-            .arguments(&arguments)
-            .run();
-        assert_eq!(ran.code, Some(0), "{place}: {}", ran.log);
-        let plan: serde_json::Value = serde_json::from_str(&ran.log).expect(&place);
+        let plan = plan(&place, &with);
         assert!(plan["images"][0]["argv"].is_array(), "{place}: {plan}");
     }
+}
+
+/// Else the node that the pod lands on decides.
+#[test]
+fn every_example_in_a_cluster_names_its_platforms() {
+    let mut examples = 0;
+    for (place, with) in steps() {
+        if with.contains_key("eks-cluster") {
+            examples += 1;
+            assert!(with.contains_key("platforms"), "{place}");
+        }
+    }
+    assert!(examples >= 6, "{examples} examples");
+}
+
+#[test]
+fn the_recipe_for_several_architectures_keeps_the_cache_of_each() {
+    let mut recipes = 0;
+    for (place, with) in steps() {
+        let platforms = with.get("platforms").map_or("", String::as_str);
+        if platforms.contains(',') && with.contains_key("eks-cluster") {
+            recipes += 1;
+            let plan = plan(&place, &with);
+            assert_eq!(plan["images"][0]["cache"]["kind"], "inline", "{place}");
+            assert_eq!(plan["notices"], serde_json::json!([]), "{place}");
+        }
+    }
+    assert!(recipes >= 1);
 }

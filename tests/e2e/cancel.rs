@@ -5,10 +5,10 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::rig::{BUILDERS, busybox, registry};
-use crate::runner::{Ended, Runner, docker};
+use crate::runner::{Ended, Runner, Step, docker};
 
 /// The runner kills after 10 s; what comes after us needs some of it.
-const IN_TIME: Duration = Duration::from_secs(7);
+pub(crate) const IN_TIME: Duration = Duration::from_secs(7);
 
 /// A moment of a run, by what the log says then.
 struct Point {
@@ -71,14 +71,14 @@ const IN_A_CONTAINER: [Point; 9] = [
 ];
 
 /// A run with work at each stage, different from all before, so that nothing comes from the cache.
-struct Work {
-    runner: Runner,
+pub(crate) struct Work {
+    pub runner: Runner,
     /// Stands in the command lines of its processes, and only there.
     mark: String,
 }
 
 impl Work {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(1);
         let mark = format!(
             "1.0{}{}",
@@ -99,7 +99,7 @@ impl Work {
         }
     }
 
-    fn step(&self, driver: &str) -> crate::runner::Step<'_> {
+    pub(crate) fn step(&self, driver: &str) -> Step<'_> {
         let registry = registry();
         self.runner
             .step()
@@ -117,7 +117,7 @@ impl Work {
     }
 
     /// What there is of the run after its end.
-    fn left(&self, main: &Ended) -> Vec<String> {
+    pub(crate) fn left(&self, main: &Ended) -> Vec<String> {
         let mut left: Vec<String> = self
             .runner
             .leftovers()
@@ -262,43 +262,4 @@ fn what_a_killed_run_left_is_removed_by_its_post_step() {
             assert!(post.log().contains(said), "{name}: {}", post.log());
         }
     }
-}
-
-#[test]
-fn a_run_that_waits_for_aws_can_be_cancelled() {
-    // Takes a connection and says nothing.
-    let silent = docker(&[
-        "run",
-        "--detach",
-        "--rm",
-        &busybox(),
-        "nc",
-        "-l",
-        "-p",
-        "80",
-    ]);
-    let format = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}";
-    let address = docker(&["inspect", "--format", format, &silent]);
-    let runner = Runner::new()
-        .file("Dockerfile", "FROM scratch\n")
-        .variable("AWS_ENDPOINT_URL_ECR", &format!("http://{address}"))
-        .variable("AWS_REGION", "eu-west-1")
-        .variable("AWS_ACCESS_KEY_ID", "AKIAIOSFODNN7EXAMPLE")
-        .variable(
-            "AWS_SECRET_ACCESS_KEY",
-            "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY",
-        );
-    let (main, post) = runner
-        .step()
-        .input("context", ".")
-        .input("repository", "team/app")
-        .input("tags", "1")
-        .cancelled_at("fast-ecr-push", 1, Duration::from_secs(1))
-        .main_and_post();
-    docker(&["rm", "--force", &silent]);
-    assert_eq!(main.code, Some(130), "{}", main.log());
-    assert!(main.cancelled.unwrap() < IN_TIME, "{:?}", main.cancelled);
-    assert_eq!(post.code, Some(0), "{}", post.log());
-    assert_eq!(runner.leftovers(), Vec::<std::path::PathBuf>::new());
-    assert_eq!(runner.containers(), "");
 }

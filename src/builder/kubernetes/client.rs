@@ -18,8 +18,8 @@ use k8s_openapi::api::authorization::v1::{
 };
 use k8s_openapi::api::core::v1::{ConfigMap, Event, Pod};
 use kube::api::{
-    Api, DeleteParams, ListParams, LogParams, Patch, PatchParams, PostParams, Preconditions,
-    WatchParams,
+    Api, ApiResource, DeleteParams, DynamicObject, ListParams, LogParams, Patch, PatchParams,
+    PostParams, WatchParams,
 };
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::core::WatchEvent;
@@ -48,8 +48,6 @@ pub(super) struct Cluster {
     pub namespace: String,
     /// Who can reach the server, when not everybody can.
     pub restriction: Option<String>,
-    /// Whether a proxy stands before it.
-    pub proxied: bool,
     calls: Arc<AtomicUsize>,
 }
 
@@ -83,22 +81,26 @@ impl Cluster {
             }
             exec.drop_env = Some(withheld);
         }
+        let clusters = kubeconfig.clusters.iter();
+        let mut clusters = clusters.filter_map(|named| named.cluster.as_ref());
+        let proxy = clusters.find_map(|cluster| cluster.proxy_url.clone());
         let options = KubeConfigOptions::default();
         let mut config = Config::from_custom_kubeconfig(kubeconfig, &options)
             .await
             .map_err(setup)?;
         config.connect_timeout = Some(CONNECT_TIMEOUT);
+        // It was settled when the kubeconfig was read: kube would take the environment's for any
+        // server but the proxy itself.
+        config.proxy_url = proxy.and_then(|proxy| proxy.parse().ok());
         let server = config.cluster_url.to_string();
         let server = server.trim_end_matches('/').to_owned();
         let namespace = config.default_namespace.clone();
-        let proxied = config.proxy_url.is_some();
         let client = Client::try_from(config).map_err(|error| ApiError::setup(&server, &error))?;
         Ok(Self {
             client,
             server,
             namespace,
             restriction: None,
-            proxied,
             calls: Arc::default(),
         })
     }
@@ -108,20 +110,7 @@ impl Cluster {
         self.calls.load(Ordering::Relaxed)
     }
 
-    pub(super) async fn create(&self, manifest: Value) -> Result<Deployment, ApiError> {
-        let what = "create a Deployment";
-        let typed: Deployment =
-            serde_json::from_value(manifest).map_err(|error| ApiError::Refused {
-                call: what.to_owned(),
-                code: 0,
-                reason: error.to_string(),
-            })?;
-        let parameters = PostParams::default();
-        self.call(what, self.deployments().create(&parameters, &typed))
-            .await
-    }
-
-    /// Creates an object beside a Deployment; one of that name may be there already.
+    /// Creates an object beside a workload; one of that name may be there already.
     pub(super) async fn create_beside<K>(&self, what: &str, manifest: Value) -> Result<(), ApiError>
     where
         K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
@@ -140,9 +129,9 @@ impl Cluster {
         }
     }
 
-    /// Deletes the ConfigMap of a Deployment, if it is there.
-    pub(super) async fn delete_config(&self, deployment: &str) -> Result<(), ApiError> {
-        let name = &manifest::config_name(deployment);
+    /// Deletes the ConfigMap of a workload, if it is there.
+    pub(super) async fn delete_config(&self, workload: &str) -> Result<(), ApiError> {
+        let name = &manifest::config_name(workload);
         let api: Api<ConfigMap> = Api::namespaced(self.client.clone(), &self.namespace);
         let parameters = DeleteParams::default();
         let deleted = self.call("delete a ConfigMap", api.delete(name, &parameters));
@@ -150,11 +139,6 @@ impl Cluster {
             Ok(_) | Err(ApiError::Refused { code: 404, .. }) => Ok(()),
             Err(error) => Err(error),
         }
-    }
-
-    pub(super) async fn deployment(&self, name: &str) -> Result<Option<Deployment>, ApiError> {
-        self.call("get the Deployment", self.deployments().get_opt(name))
-            .await
     }
 
     /// Deployments that runs of ours made.
@@ -181,33 +165,6 @@ impl Cluster {
         )
         .await?;
         Ok(())
-    }
-
-    /// Deletes a Deployment with its pods, if it is still the one of this uid.
-    pub(super) async fn delete(&self, name: &str, uid: Option<&str>) -> Result<(), ApiError> {
-        let mut parameters = DeleteParams::background();
-        if let Some(uid) = uid {
-            parameters = parameters.preconditions(Preconditions {
-                uid: Some(uid.to_owned()),
-                resource_version: None,
-            });
-        }
-        let deleted = self
-            .call(
-                "delete the Deployment",
-                self.deployments().delete(name, &parameters),
-            )
-            .await;
-        match deleted {
-            // Gone, or another one by now.
-            Err(
-                ApiError::Refused {
-                    code: 404 | 409, ..
-                }
-                | ApiError::NoNamespace { .. },
-            ) => Ok(()),
-            other => other.map(drop),
-        }
     }
 
     pub(super) async fn pods(&self, selector: &str) -> Result<(Vec<Pod>, String), ApiError> {
@@ -299,11 +256,16 @@ impl Cluster {
         Api::namespaced(self.client.clone(), &self.namespace)
     }
 
+    /// Objects of a kind that is known at run time only.
+    pub(super) fn dynamic(&self, resource: &ApiResource) -> Api<DynamicObject> {
+        Api::namespaced_with(self.client.clone(), &self.namespace, resource)
+    }
+
     fn pod_api(&self) -> Api<Pod> {
         Api::namespaced(self.client.clone(), &self.namespace)
     }
 
-    async fn call<T>(
+    pub(super) async fn call<T>(
         &self,
         what: &str,
         call: impl Future<Output = kube::Result<T>>,

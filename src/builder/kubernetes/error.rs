@@ -1,9 +1,12 @@
 //! Why there is no builder in the cluster, in words and with what to do.
 
+use semver::Version;
 use thiserror::Error;
 
 use super::api::ApiError;
 use super::rights;
+use super::silence::Silence;
+use crate::plan::Workload;
 
 /// The builder in the cluster could not be had.
 #[derive(Debug, Error)]
@@ -23,6 +26,14 @@ pub(crate) enum KubernetesError {
         seconds: Option<u64>,
         why: String,
         hint: Option<String>,
+    },
+    #[error(
+        "the builder `{name}` is a {}, for which buildx {buildx} does not look", workload.kind()
+    )]
+    OldBuildx {
+        name: String,
+        workload: Workload,
+        buildx: Version,
     },
     #[error("somebody deleted the builder `{name}` while it started")]
     Gone { name: String },
@@ -55,6 +66,26 @@ impl KubernetesError {
         }
     }
 
+    /// The way to a builder does not answer.
+    pub(super) fn silent(builder: &str, silence: Silence) -> Self {
+        let (why, hint) = match silence {
+            Silence::Network => (
+                "neither it nor the Kubernetes API answers any more",
+                "the network between this machine and the cluster may be interrupted: run this job again; \
+                 with `builder: NAME` what was built is still in the builder's cache",
+            ),
+            Silence::Node => (
+                "it does not answer any more, though the Kubernetes API does",
+                "the pod's node may be gone or out of memory (`kubectl get nodes`): run this job again",
+            ),
+        };
+        Self::Lost {
+            name: builder.to_owned(),
+            why: why.to_owned(),
+            hint: hint.to_owned(),
+        }
+    }
+
     pub(crate) fn hint(&self) -> Option<String> {
         match self {
             Self::Api(error) => error.hint(),
@@ -70,6 +101,10 @@ impl KubernetesError {
                 (None, None) => None,
             },
             Self::Lost { hint, .. } => Some(hint.clone()),
+            Self::OldBuildx { .. } => Some(format!(
+                "install {}, or set `replace: true`, which makes the builder anew as it is asked for",
+                Workload::needs()
+            )),
             Self::Gone { .. } | Self::Cancelled => None,
         }
     }

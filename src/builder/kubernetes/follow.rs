@@ -1,6 +1,6 @@
 //! Following a builder's pods until they are ready.
 //!
-//! In: a Deployment that was just created. Out: what happened when, or why nothing became of it. By
+//! In: a workload that was just created. Out: what happened when, or why nothing became of it. By
 //! a watch on pods where that is allowed, else by listing them once a second, which buildx's own
 //! rights are enough for. Events are asked for while a pod is not started, if they may be read.
 
@@ -19,6 +19,8 @@ use super::KubernetesError;
 use super::api::ApiError;
 use super::boot::{self, Milestone, Trouble};
 use super::client::Cluster;
+use super::make::Made;
+use crate::plan::Workload;
 
 /// Nothing is asked for more often.
 const BEAT: Duration = Duration::from_secs(1);
@@ -39,8 +41,9 @@ type Changes = BoxStream<'static, kube::Result<WatchEvent<Pod>>>;
 pub(super) struct Follower<'a> {
     cluster: &'a Cluster,
     name: &'a str,
+    workload: Workload,
     replicas: usize,
-    /// False while buildx may still have to make the Deployment.
+    /// False while buildx may still have to make the workload.
     is_made: bool,
     selector: String,
     pods: BTreeMap<String, Seen>,
@@ -58,12 +61,13 @@ struct Seen {
 }
 
 impl<'a> Follower<'a> {
-    pub(super) fn new(cluster: &'a Cluster, name: &'a str, replicas: u32, is_made: bool) -> Self {
+    pub(super) fn new(cluster: &'a Cluster, name: &'a str, made: &Made) -> Self {
         Self {
             cluster,
             name,
-            replicas: usize::try_from(replicas).unwrap_or(usize::MAX),
-            is_made,
+            workload: made.workload,
+            replicas: usize::try_from(made.replicas).unwrap_or(usize::MAX),
+            is_made: made.uid.is_some(),
             selector: format!("app={name}"),
             pods: BTreeMap::new(),
             events: Vec::new(),
@@ -79,17 +83,17 @@ impl<'a> Follower<'a> {
     /// # Errors
     /// When they aren't within `timeout`, when waiting can't help, or the run is cancelled.
     pub(super) async fn ready(
-        mut self,
+        &mut self,
         timeout: Duration,
         cancel: &CancellationToken,
-    ) -> Result<Way, KubernetesError> {
+    ) -> Result<(), KubernetesError> {
         let deadline = Instant::now() + timeout;
         let mut beat = interval(BEAT);
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut changes = self.watch().await?;
         loop {
             if self.is_ready() {
-                return Ok(self.way);
+                return Ok(());
             }
             if self.trouble.as_ref().is_some_and(|trouble| trouble.lasting) {
                 return Err(self.failed(None).await);
@@ -108,6 +112,11 @@ impl<'a> Follower<'a> {
                 () = cancel.cancelled() => return Err(KubernetesError::Cancelled),
             }
         }
+    }
+
+    /// How far they came.
+    pub(super) fn way(self) -> Way {
+        self.way
     }
 
     /// The pods as they are, and what changes from then on; none where that is not allowed.
@@ -135,10 +144,14 @@ impl<'a> Follower<'a> {
             }
         }
         if self.pods.is_empty() {
-            match self.cluster.deployment(self.name).await {
-                Ok(Some(deployment)) => {
+            match self.cluster.find(self.workload, self.name).await {
+                Ok(Some(found)) => {
                     self.is_made = true;
-                    self.notice_trouble(boot::no_pods(&deployment));
+                    if self.workload == Workload::StatefulSet {
+                        self.read_events_of(self.name.to_owned()).await;
+                    }
+                    let status = &found.object.data["status"];
+                    self.notice_trouble(boot::no_pods(status, &self.events));
                 }
                 Ok(None) if !self.is_made => {}
                 Ok(None) => {
@@ -177,10 +190,16 @@ impl<'a> Follower<'a> {
         let Some(pod) = self.pods.keys().next_back() else {
             return;
         };
-        if !self.may_read_events || started {
+        if !started {
+            self.read_events_of(pod.clone()).await;
+        }
+    }
+
+    async fn read_events_of(&mut self, object: String) {
+        if !self.may_read_events {
             return;
         }
-        match self.cluster.events(pod).await {
+        match self.cluster.events(&object).await {
             Ok(events) => self.events = events,
             Err(error) if error.is_forbidden() => self.may_read_events = false,
             Err(error) => tracing::debug!("{error}"),
@@ -292,7 +311,7 @@ impl<'a> Follower<'a> {
     }
 
     /// The error, after showing what there is to see.
-    async fn failed(mut self, timeout: Option<Duration>) -> KubernetesError {
+    async fn failed(&mut self, timeout: Option<Duration>) -> KubernetesError {
         self.read_events().await;
         let pod = self.pods.iter().next_back();
         let mut state = None;
@@ -320,7 +339,7 @@ impl<'a> Follower<'a> {
             namespace: self.cluster.namespace.clone(),
             seconds: timeout.map(|timeout| timeout.as_secs()),
             why,
-            hint: self.trouble.map(|trouble| trouble.hint),
+            hint: self.trouble.as_ref().map(|trouble| trouble.hint.clone()),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Making a node's Deployment and what belongs to it, or taking the one that was kept.
+//! Making a node's workload and what belongs to it, or taking the one that was kept.
 //!
 //! In: the plan. Out: [`Made`]. A builder of this run is created, never taken over. One that is kept
 //! is taken as it is; where it differs from what is asked for, that is said, and with `replace` it is
@@ -7,22 +7,25 @@
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim};
 use serde_json::Value;
 
 use super::api::ApiError;
 use super::client::Cluster;
+use super::workload::Found;
 use super::{KubernetesError, manifest, reap};
 use crate::log;
-use crate::plan::{KubernetesPlan, Node};
+use crate::plan::{KubernetesPlan, Node, Workload};
 
-/// How long a Deployment may take to be gone: pods get 10 s to end.
+/// How long a workload may take to be gone: pods get 10 s to end.
 const GONE_WITHIN: Duration = Duration::from_secs(30);
 
-/// What is known of a Deployment.
+/// What is known of a workload.
 #[derive(Debug)]
 pub(super) struct Made {
+    pub workload: Workload,
+    /// How many pods it has; not those that were asked for where it is used as it is.
+    pub replicas: u32,
     /// None when buildx makes it.
     pub uid: Option<String>,
     /// The API server's clock minus ours.
@@ -33,8 +36,8 @@ pub(super) struct Made {
 
 impl Made {
     /// As the server has it; `before` is when we asked for it.
-    fn known(deployment: Deployment, before: Option<Timestamp>) -> Self {
-        let created = deployment.metadata.creation_timestamp.as_ref();
+    fn known(found: &Found, before: Option<Timestamp>) -> Self {
+        let created = found.object.metadata.creation_timestamp.as_ref();
         let created = created.and_then(|time| Timestamp::from_second(time.0.as_second()).ok());
         let skew = created
             .zip(before)
@@ -42,7 +45,9 @@ impl Made {
                 created.duration_since(before)
             });
         Self {
-            uid: deployment.metadata.uid,
+            workload: found.workload,
+            replicas: found.replicas(),
+            uid: found.uid().map(str::to_owned),
             // Times of creation are whole seconds.
             skew: if skew.abs() > SignedDuration::from_secs(2) {
                 skew
@@ -68,12 +73,12 @@ pub(super) async fn node(
         now.saturating_add(reap::LONGEST_RUN).unwrap_or(now)
     };
     let heartbeat = (!plan.kept).then_some(heartbeat);
-    let wanted = manifest::deployment(plan, node, heartbeat);
+    let wanted = manifest::workload(plan, node, heartbeat);
     if plan.kept
-        && let Some(found) = cluster.deployment(&node.name).await?
+        && let Some(found) = find(cluster, node).await?
     {
         if !is_replaced(plan, node, &found, &wanted) {
-            return Ok(Made::known(found, None));
+            return taken(plan, node, &found);
         }
         remove(cluster, node, &found).await?;
     }
@@ -82,25 +87,54 @@ pub(super) async fn node(
     Ok(made)
 }
 
+/// The one that was kept, of whichever kind it is: it may have had another number of pods.
+async fn find(cluster: &Cluster, node: &Node) -> Result<Option<Found>, KubernetesError> {
+    if let Some(found) = cluster.find(node.workload, &node.name).await? {
+        return Ok(Some(found));
+    }
+    for other in Workload::ALL {
+        if other == node.workload {
+            continue;
+        }
+        match cluster.find(other, &node.name).await {
+            // Who may not look at such ones has made none.
+            Err(error) if error.is_forbidden() => {}
+            found => return Ok(found?),
+        }
+    }
+    Ok(None)
+}
+
+/// A builder that is used as it is.
+fn taken(plan: &KubernetesPlan, node: &Node, found: &Found) -> Result<Made, KubernetesError> {
+    if found.workload.is_known_to(&plan.buildx) {
+        return Ok(Made::known(found, None));
+    }
+    Err(KubernetesError::OldBuildx {
+        name: node.name.clone(),
+        workload: found.workload,
+        buildx: plan.buildx.clone(),
+    })
+}
+
 async fn create(
     cluster: &Cluster,
     plan: &KubernetesPlan,
     node: &Node,
     wanted: Value,
 ) -> Result<Made, KubernetesError> {
-    if let Some(size) = &node.storage {
-        let claim = manifest::claim(node, size);
+    if let Some(claim) = manifest::claim(plan, node) {
         cluster
             .create_beside::<PersistentVolumeClaim>("create a PersistentVolumeClaim", claim)
             .await?;
     }
     let before = Timestamp::now();
-    let made = match cluster.create(wanted).await {
-        Ok(deployment) => Made::known(deployment, Some(before)),
+    let made = match cluster.create(node.workload, wanted).await {
+        Ok(found) => Made::known(&found, Some(before)),
         // Another job was first, with the same name in mind.
         Err(ApiError::Refused { code: 409, .. }) if plan.kept => {
-            return match cluster.deployment(&node.name).await? {
-                Some(found) => Ok(Made::known(found, None)),
+            return match cluster.find(node.workload, &node.name).await? {
+                Some(found) => taken(plan, node, &found),
                 None => Err(KubernetesError::Gone {
                     name: node.name.clone(),
                 }),
@@ -115,9 +149,11 @@ async fn create(
             tracing::info!(
                 target: log::NOTICE,
                 "the cluster refuses our manifest ({code}: {reason}): buildx's own is used{}",
-                if node.storage.is_some() { ", without the volume" } else { "" }
+                without(node)
             );
             return Ok(Made {
+                workload: node.workload,
+                replicas: node.replicas,
                 uid: None,
                 skew: SignedDuration::ZERO,
                 heartbeat: None,
@@ -125,9 +161,10 @@ async fn create(
         }
         Err(error) => return Err(error.into()),
     };
-    if let (Some(text), Some(owner)) = (&node.config, &made.uid) {
+    let config = made.uid.as_deref();
+    let config = config.and_then(|owner| manifest::config(node, owner));
+    if let Some(config) = config {
         // After its owner, whose pod waits for it: a node is not chosen as fast.
-        let config = manifest::config(node, text, owner);
         cluster
             .create_beside::<ConfigMap>("create a ConfigMap", config)
             .await?;
@@ -135,10 +172,24 @@ async fn create(
     Ok(made)
 }
 
+/// What buildx's own manifest has not.
+fn without(node: &Node) -> String {
+    let mut without = String::new();
+    without += match (node.workload, &node.storage, &node.storage_class) {
+        (Workload::Deployment, Some(_), _) => ", without the volume",
+        (Workload::StatefulSet, _, Some(_)) => ", with volumes of the cluster's default class",
+        _ => "",
+    };
+    if node.certificates.is_some() {
+        without += ", without the certificates that this machine trusts";
+    }
+    without
+}
+
 /// Says how the builder that is there differs; whether it has to go.
-fn is_replaced(plan: &KubernetesPlan, node: &Node, found: &Deployment, wanted: &Value) -> bool {
+fn is_replaced(plan: &KubernetesPlan, node: &Node, found: &Found, wanted: &Value) -> bool {
     // What came from the server goes back into JSON.
-    let found = serde_json::to_value(found).unwrap_or_default();
+    let found = serde_json::to_value(&found.object).unwrap_or_default();
     let Some(differences) = manifest::differences(&found, wanted) else {
         tracing::info!(
             target: log::NOTICE,
@@ -165,17 +216,17 @@ fn is_replaced(plan: &KubernetesPlan, node: &Node, found: &Deployment, wanted: &
 }
 
 /// Removes a builder and waits until its name is free.
-async fn remove(cluster: &Cluster, node: &Node, found: &Deployment) -> Result<(), KubernetesError> {
+async fn remove(cluster: &Cluster, node: &Node, found: &Found) -> Result<(), KubernetesError> {
     cluster
-        .delete(&node.name, found.metadata.uid.as_deref())
+        .delete(found.workload, &node.name, found.uid())
         .await?;
-    if node.config.is_some() {
+    if node.config.is_some() || node.certificates.is_some() {
         cluster.delete_config(&node.name).await?;
     }
     let selector = format!("app={}", node.name);
     let gone = async {
         loop {
-            let free = cluster.deployment(&node.name).await?.is_none();
+            let free = cluster.find(found.workload, &node.name).await?.is_none();
             if free && cluster.pods(&selector).await?.0.is_empty() {
                 return Ok(());
             }

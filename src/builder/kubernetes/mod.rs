@@ -16,7 +16,10 @@ mod manifest;
 mod reap;
 mod register;
 mod rights;
+mod silence;
+mod stages;
 mod tunnel;
+mod workload;
 
 use std::path::Path;
 use std::time::Duration;
@@ -27,10 +30,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::{BuilderError, Tool};
 use crate::log;
-use crate::plan::{BuilderPlan, KubernetesPlan, Node};
-use crate::timings::{Phase, Stage, Traffic};
+use crate::plan::{BuilderPlan, KubernetesPlan, Node, Workload};
+use crate::timings::{Recorder, Traffic};
 use api::ApiError;
-use boot::Milestone;
 use client::Cluster;
 pub(crate) use error::KubernetesError;
 use follow::{Follower, Way};
@@ -43,12 +45,10 @@ use tunnel::Tunnel;
 pub(crate) struct Running {
     cluster: Cluster,
     nodes: Vec<RunningNode>,
-    /// buildx's way to the cluster, unless there is a proxy on it.
+    /// buildx's way to the cluster, unless there is a proxy on it that we can't speak to.
     tunnel: Option<Tunnel>,
     /// Whether it outlives the run.
     kept: bool,
-    /// What its start consisted of.
-    pub stages: Vec<Stage>,
 }
 
 #[derive(Debug)]
@@ -58,11 +58,13 @@ struct RunningNode {
     guard: Guard,
 }
 
-/// Makes the builder and waits until it is ready.
+/// Makes the builder and waits until it is ready. The recorder hears what came of that, also when
+/// nothing does.
 pub(super) async fn start(
     plan: &BuilderPlan,
     kubernetes: &KubernetesPlan,
     tool: &Tool,
+    recorder: &mut Recorder,
     cancel: &CancellationToken,
 ) -> Result<Running, BuilderError> {
     let begun = Timestamp::now();
@@ -70,8 +72,14 @@ pub(super) async fn start(
     let cluster = Cluster::open(kubeconfig.unwrap_or(Path::new(""))).await;
     let mut cluster = cluster.map_err(KubernetesError::from)?;
     cluster.restriction.clone_from(&kubernetes.restriction);
-    let may_renew = rights::review(&cluster, &kubernetes.nodes).await?;
-    let tunnel = open_tunnel(&cluster, kubeconfig.unwrap_or(Path::new(""))).await;
+    let granted = rights::review(&cluster, kubernetes).await?;
+    let may_renew = granted.heartbeats;
+    let mut kubernetes = kubernetes.clone();
+    if !granted.config {
+        trust_nobody_else(&mut kubernetes);
+    }
+    let kubernetes = &kubernetes;
+    let tunnel = open_tunnel(kubeconfig.unwrap_or(Path::new(""))).await;
     let mut tool = tool.clone();
     if let Some(tunnel) = &tunnel {
         // buildx keeps the path with the nodes that it is told of.
@@ -84,22 +92,27 @@ pub(super) async fn start(
         nodes: Vec::new(),
         tunnel,
         kept: kubernetes.kept,
-        stages: Vec::new(),
     };
+    let mut ways = Vec::new();
     let ready = async {
         for node in &kubernetes.nodes {
             running.make(kubernetes, node, may_renew).await?;
         }
-        running
-            .ready(plan, kubernetes, may_renew, tool, cancel)
-            .await
+        let ready;
+        let all = running.ready(plan, kubernetes, may_renew, tool, cancel);
+        (ways, ready) = Box::pin(all).await;
+        ready
     };
-    match Box::pin(ready).await {
-        Ok(ways) => {
-            for (way, node) in ways.iter().zip(&kubernetes.nodes) {
-                let of = (kubernetes.nodes.len() > 1).then_some(node);
-                running.stages.extend(stages(way, begun, of));
-            }
+    let ready = Box::pin(ready).await;
+    let failed = ready.is_err().then(Timestamp::now);
+    for (way, node) in ways.iter().zip(&kubernetes.nodes) {
+        let of = (kubernetes.nodes.len() > 1).then_some(node);
+        for stage in stages::of(way, begun, failed, of) {
+            recorder.add_boot(stage);
+        }
+    }
+    match ready {
+        Ok(()) => {
             let calls = running.cluster.calls();
             tracing::debug!("{calls} calls to the Kubernetes API until ready");
             Ok(running)
@@ -111,19 +124,26 @@ pub(super) async fn start(
     }
 }
 
-async fn open_tunnel(cluster: &Cluster, kubeconfig: &Path) -> Option<Tunnel> {
-    if cluster.proxied {
-        tracing::info!(
-            target: log::NOTICE,
-            "a proxy stands before the cluster: a connection that it cuts is noticed by buildx 0.36 and \
-             later, and hangs older ones"
-        );
-        return None;
+/// Leaves out the certificates, for which a ConfigMap would be needed.
+fn trust_nobody_else(kubernetes: &mut KubernetesPlan) {
+    tracing::info!(
+        target: log::NOTICE,
+        "the pods do not get the certificates that this machine trusts: this identity may not create configmaps"
+    );
+    for node in &mut kubernetes.nodes {
+        node.certificates = None;
     }
+}
+
+async fn open_tunnel(kubeconfig: &Path) -> Option<Tunnel> {
     match Tunnel::open(kubeconfig).await {
         Ok(tunnel) => Some(tunnel),
         Err(error) => {
-            tracing::debug!("buildx goes to the API server by itself: {error}");
+            tracing::info!(
+                target: log::NOTICE,
+                "buildx goes to the API server by itself ({error}): a connection that is cut is noticed by \
+                 buildx 0.36 and later, and hangs older ones"
+            );
             None
         }
     }
@@ -159,22 +179,19 @@ impl Running {
         may_renew: bool,
         tool: &Tool,
         cancel: &CancellationToken,
-    ) -> Result<Vec<Way>, BuilderError> {
+    ) -> (Vec<Way>, Result<(), BuilderError>) {
         let timeout = Duration::from_secs(kubernetes.timeout_seconds);
-        let follow = try_join_all(kubernetes.nodes.iter().map(|node| {
-            let is_made = self
-                .nodes
-                .iter()
-                .any(|running| running.name == node.name && running.made.uid.is_some());
-            let follower = Follower::new(&self.cluster, &node.name, node.replicas, is_made);
-            follower.ready(timeout, cancel)
-        }));
+        let followers = self.nodes.iter();
+        let mut followers: Vec<Follower<'_>> = followers
+            .map(|node| Follower::new(&self.cluster, &node.name, &node.made))
+            .collect();
+        let follow = followers.iter_mut();
+        let follow = try_join_all(follow.map(|follower| follower.ready(timeout, cancel)));
         let follow = async { Ok(follow.await?) };
         let register = async {
             for (node, running) in kubernetes.nodes.iter().zip(&self.nodes) {
                 register::node(plan, node, &running.made, tool, cancel).await?;
-                let uid = running.made.uid.as_deref();
-                register::check_owner(&self.cluster, node, uid).await;
+                register::check_owner(&self.cluster, node, &running.made).await;
             }
             Ok::<_, BuilderError>(())
         };
@@ -185,57 +202,48 @@ impl Running {
             }
             Ok(())
         };
-        let (ways, (), ()) = tokio::try_join!(follow, register, reap)?;
-        for (running, way) in self.nodes.iter().zip(&ways) {
-            let pods = self.cluster.pods(&format!("app={}", running.name)).await;
-            running.guard.watch(pods.map_err(KubernetesError::from)?.0);
-            let node = way.node.as_deref().unwrap_or("a node");
-            tracing::info!("builder `{}` is up on {node}", running.name);
-        }
-        Ok(ways)
-    }
-}
-
-/// The stages of a node; named, where there are several.
-fn stages(way: &Way, begun: Timestamp, node: Option<&Node>) -> Vec<Stage> {
-    let mut from = begun;
-    let mut stages = Vec::new();
-    for (milestone, at) in &way.reached {
-        let name = match milestone {
-            Milestone::Created => "ask the cluster for a builder",
-            Milestone::Scheduled => "wait for a node",
-            Milestone::Pulling => "prepare the pod",
-            Milestone::Started => "pull the builder's image, start its container",
-            Milestone::Ready => "wait for BuildKit",
+        let ready = async {
+            tokio::try_join!(follow, register, reap)?;
+            for running in &self.nodes {
+                let pods = self.cluster.pods(&format!("app={}", running.name)).await;
+                running.guard.watch(pods.map_err(KubernetesError::from)?.0);
+            }
+            Ok(())
         };
-        stages.push(Stage {
-            name: match node {
-                Some(node) => format!("{name} ({})", node.platforms.join(", ")),
-                None => name.to_owned(),
-            },
-            phase: Phase::Builder,
-            started: from,
-            ended: *at,
-        });
-        from = *at;
+        let ready = Box::pin(ready).await;
+        let ways: Vec<Way> = followers.into_iter().map(Follower::way).collect();
+        if ready.is_ok() {
+            for (running, way) in self.nodes.iter().zip(&ways) {
+                let node = way.node.as_deref().unwrap_or("a node");
+                tracing::info!("builder `{}` is up on {node}", running.name);
+            }
+        }
+        (ways, ready)
     }
-    stages
 }
 
 impl Running {
     /// Ends when a node of the builder is lost, or the way to it, with what happened.
     pub(super) async fn lost(&self, builder: &str) -> KubernetesError {
-        let cut = async {
+        let way = async {
             match &self.tunnel {
-                Some(tunnel) => tunnel.cut().await,
+                Some(tunnel) => tokio::select! {
+                    // The pods were looked at meanwhile.
+                    () = tunnel.cut() => KubernetesError::cut(builder),
+                    silence = Box::pin(silence::noticed(tunnel, &self.cluster)) => {
+                        KubernetesError::silent(builder, silence)
+                    }
+                },
                 None => std::future::pending().await,
             }
         };
-        tokio::select! {
+        let lost = tokio::select! {
             error = self.pods_lost() => error,
-            // The pods were looked at meanwhile.
-            () = cut => KubernetesError::cut(builder),
-        }
+            error = way => error,
+        };
+        // Cleaning up may take a while where nobody answers.
+        tracing::info!("{lost}: the build is ended");
+        lost
     }
 
     async fn pods_lost(&self) -> KubernetesError {
@@ -259,7 +267,7 @@ impl Running {
         self.tunnel.as_ref().map(Tunnel::traffic)
     }
 
-    /// Removes the Deployment with its pods, and buildx's knowledge of it. Also after a
+    /// Removes the workload with its pods, and buildx's knowledge of it. Also after a
     /// cancellation: what we made does not stay behind.
     pub(super) async fn stop(&self, builder: &str, tool: &Tool) {
         let forget = tool.command(&["rm", "--force", "--keep-daemon", builder]);
@@ -270,7 +278,11 @@ impl Running {
                 if self.kept {
                     continue;
                 }
-                if let Err(error) = self.cluster.delete(name, made.uid.as_deref()).await {
+                if let Err(error) = self
+                    .cluster
+                    .delete(made.workload, name, made.uid.as_deref())
+                    .await
+                {
                     tracing::warn!("could not remove the builder `{name}`: {error}");
                 }
                 if made.uid.is_none() {
@@ -289,7 +301,8 @@ impl Running {
     }
 }
 
-/// Removes a builder that a killed run left, by the kubeconfig in its folder.
+/// Removes a builder that a killed run left, by the kubeconfig in its folder. StatefulSets belong to
+/// builders that are kept.
 pub(super) async fn remove(name: &str, kubeconfig: &Path) -> Result<(), ApiError> {
     let cluster = Cluster::open(kubeconfig).await?;
     let selector = reap::ours();
@@ -300,35 +313,11 @@ pub(super) async fn remove(name: &str, kubeconfig: &Path) -> Result<(), ApiError
             .strip_prefix(name)
             .is_some_and(|rest| rest.starts_with('-'))
         {
-            cluster.delete(&other, None).await?;
+            cluster.delete(Workload::Deployment, &other, None).await?;
             reap::config_of(&cluster, &other).await;
         }
     }
-    cluster.delete(name, None).await?;
+    cluster.delete(Workload::Deployment, name, None).await?;
     reap::config_of(&cluster, name).await;
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn each_stage_begins_where_the_one_before_ended() {
-        let at = |second| Timestamp::from_second(second).unwrap();
-        let way = Way {
-            reached: vec![
-                (Milestone::Created, at(11)),
-                (Milestone::Scheduled, at(15)),
-                (Milestone::Ready, at(20)),
-            ],
-            node: None,
-        };
-        let stages = stages(&way, at(10), None);
-        let times: Vec<(i64, i64)> = stages
-            .iter()
-            .map(|stage| (stage.started.as_second(), stage.ended.as_second()))
-            .collect();
-        assert_eq!(times, [(10, 11), (11, 15), (15, 20)]);
-    }
 }

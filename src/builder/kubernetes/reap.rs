@@ -9,6 +9,7 @@ use k8s_openapi::api::apps::v1::Deployment;
 
 use super::client::Cluster;
 use super::manifest::{HEARTBEAT, LIFETIME, MANAGED};
+use crate::plan::Workload;
 
 /// How often a heartbeat is renewed.
 pub(super) const RENEWED_EVERY: SignedDuration = SignedDuration::from_secs(60);
@@ -39,7 +40,11 @@ pub(super) async fn others(cluster: &Cluster, own: &[&str], skew: SignedDuration
         }
         // By uid: if its run comes to life and makes it anew, that one stays.
         match cluster
-            .delete(name, deployment.metadata.uid.as_deref())
+            .delete(
+                Workload::Deployment,
+                name,
+                deployment.metadata.uid.as_deref(),
+            )
             .await
         {
             Ok(()) => tracing::info!("removed the builder `{name}` of a run that is gone"),

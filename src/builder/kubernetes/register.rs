@@ -1,6 +1,6 @@
 //! Telling buildx of the nodes.
 //!
-//! `buildx create` looks whether a Deployment of the node's name is there; it makes its own only
+//! `buildx create` looks whether a workload of the node's name is there; it makes its own only
 //! when it boots one and finds none.
 
 use tokio_util::sync::CancellationToken;
@@ -8,11 +8,11 @@ use tokio_util::sync::CancellationToken;
 use super::client::Cluster;
 use super::make::Made;
 use super::manifest;
-use crate::builder::{BuilderError, Tool};
+use crate::builder::{BuilderError, Tool, again};
 use crate::log;
-use crate::plan::{BuilderPlan, Node};
+use crate::plan::{BuilderPlan, Node, VOLUME_OPTION, Workload, driver_opt};
 
-/// Tells buildx of the builder. With our Deployment there it only looks whether it runs.
+/// Tells buildx of the builder. With our workload there it only looks whether it runs.
 pub(super) async fn node(
     plan: &BuilderPlan,
     node: &Node,
@@ -22,12 +22,12 @@ pub(super) async fn node(
 ) -> Result<(), BuilderError> {
     let arguments = arguments(plan, node, made);
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    let created = tool.command(&arguments).output(cancel).await;
-    created.map_err(|source| BuilderError::Boot {
-        name: plan.name.clone(),
-        source,
-    })?;
-    Ok(())
+    let command = tool.command(&arguments);
+    again::create(&plan.name, tool, &mut Vec::new(), cancel, async || {
+        // With a node's name buildx updates what it knows.
+        command.output(cancel).await.map(drop)
+    })
+    .await
 }
 
 fn arguments(plan: &BuilderPlan, node: &Node, made: &Made) -> Vec<String> {
@@ -50,6 +50,11 @@ fn arguments(plan: &BuilderPlan, node: &Node, made: &Made) -> Vec<String> {
         args.extend(["--config", config]);
     }
     let mut node = node.clone();
+    if made.workload == Workload::StatefulSet {
+        // So that it looks for one.
+        let size = node.storage.clone().unwrap_or_else(|| "1Gi".to_owned());
+        node.set_option(VOLUME_OPTION, size);
+    }
     if by_driver {
         for (name, value) in manifest::marks(&node, made.heartbeat) {
             if !value.is_empty() {
@@ -57,7 +62,7 @@ fn arguments(plan: &BuilderPlan, node: &Node, made: &Made) -> Vec<String> {
             }
         }
     }
-    let options: Vec<String> = node.options.iter().map(option).collect();
+    let options: Vec<String> = node.options.iter().map(driver_opt).collect();
     for option in &options {
         args.extend(["--driver-opt", option]);
     }
@@ -67,42 +72,20 @@ fn arguments(plan: &BuilderPlan, node: &Node, made: &Made) -> Vec<String> {
     args.into_iter().map(str::to_owned).collect()
 }
 
-/// `--driver-opt` is read as comma-separated values.
-fn option((name, value): &(String, String)) -> String {
-    let option = format!("{name}={value}");
-    if option.contains([',', '"']) {
-        format!("\"{}\"", option.replace('"', "\"\""))
-    } else {
-        option
-    }
-}
-
-/// Whether the Deployment that buildx found is ours.
-pub(super) async fn check_owner(cluster: &Cluster, node: &Node, uid: Option<&str>) {
-    let (Some(uid), Ok(Some(found))) = (uid, cluster.deployment(&node.name).await) else {
+/// Whether the workload that buildx found is ours.
+pub(super) async fn check_owner(cluster: &Cluster, node: &Node, made: &Made) {
+    let Some(uid) = made.uid.as_deref() else {
         return;
     };
-    if found.metadata.uid.as_deref() != Some(uid) {
+    let Ok(Some(found)) = cluster.find(made.workload, &node.name).await else {
+        return;
+    };
+    if found.uid() != Some(uid) {
         tracing::info!(
             target: log::NOTICE,
-            "the Deployment `{}` was replaced: buildx's own manifest is used",
+            "the {} `{}` was replaced: buildx's own manifest is used",
+            made.workload.kind(),
             node.name
         );
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn options_with_commas_stay_in_one_piece() {
-        let option = |name: &str, value: &str| option(&(name.to_owned(), value.to_owned()));
-        assert_eq!(option("replicas", "1"), "replicas=1");
-        assert_eq!(
-            option("nodeselector", "a=b,c=d"),
-            "\"nodeselector=a=b,c=d\""
-        );
-        assert_eq!(option("labels", "a=\"b\""), "\"labels=a=\"\"b\"\"\"");
     }
 }

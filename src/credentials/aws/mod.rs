@@ -13,6 +13,7 @@ pub(crate) mod settings;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use aws_config::profile::ProfileFileCredentialsProvider;
@@ -33,7 +34,7 @@ pub(crate) use settings::Settings;
 use settings::{Keys, Proof, Source};
 
 /// Hides a text before anything can print it.
-pub(crate) type Mask = fn(&str);
+pub(crate) type Mask = Arc<dyn Fn(&str) + Send + Sync>;
 
 /// How long one request to AWS may take. The SDK by itself waits for ever.
 const ATTEMPT: Duration = Duration::from_secs(8);
@@ -90,7 +91,7 @@ impl Session {
     /// When the run left settings that can't be read.
     pub(crate) fn of_run(env: &Env, host: Option<&str>) -> Result<Self, SessionError> {
         let Some(folder) = env.path(TOKENS_VARIABLE) else {
-            return Ok(Self::new(Settings::of_environment(env), |_| {}));
+            return Ok(Self::new(Settings::of_environment(env), Arc::new(|_| {})));
         };
         let read = |host| {
             let path = folder.join(kept::settings_file(host));
@@ -101,10 +102,10 @@ impl Session {
             None => None,
         };
         if let Some(settings) = own {
-            return Ok(Self::new(settings, |_| {}));
+            return Ok(Self::new(settings, Arc::new(|_| {})));
         }
         let settings = read(None)?.unwrap_or_else(|| Settings::of_environment(env));
-        let mut session = Self::new(settings, |_| {});
+        let mut session = Self::new(settings, Arc::new(|_| {}));
         session.folder = Some(folder.to_owned());
         Ok(session)
     }
@@ -248,7 +249,7 @@ impl Session {
             }
             let assumed = match kept {
                 Some(kept) => kept,
-                None => self.assumed(role::assume(role, &config, self.mask).await?),
+                None => self.assumed(role::assume(role, &config, &self.mask).await?),
             };
             account = assumed.arn.split(':').nth(4).map(str::to_owned);
             config = with_keys(config, &assumed.keys, Some(assumed.expires));

@@ -36,7 +36,7 @@ pub(super) struct Assumed {
 pub(super) async fn assume(
     role: &Role,
     config: &SdkConfig,
-    mask: Mask,
+    mask: &Mask,
 ) -> Result<Assumed, SessionError> {
     let name = match role.name.strip_prefix("arn:") {
         Some(_) => role.name.clone(),
@@ -71,7 +71,7 @@ async fn once(
     role: &Role,
     arn: &str,
     client: &Client,
-    mask: Mask,
+    mask: &Mask,
 ) -> Result<Assumed, SessionError> {
     let token = match &role.proof {
         Proof::Credentials(_) => None,

@@ -7,6 +7,8 @@
 //! Backends: <https://docs.docker.com/build/cache/backends/>.
 
 mod choose;
+mod kinds;
+mod names;
 mod raw;
 mod scope;
 #[cfg(test)]
@@ -64,6 +66,9 @@ pub(crate) struct CachePlan {
     /// The name that the cache is written to, where it has one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub written: Option<String>,
+    /// Whether it is written by a command of its own, once the image is pushed.
+    #[serde(skip)]
+    pub afterwards: bool,
 }
 
 /// The plan, and buildx's arguments for it.
@@ -109,6 +114,7 @@ pub(super) fn choose(situation: &Situation<'_>, remarks: &mut Remarks) -> Chosen
         Kind::Gha => choice.gha(remarks),
         Kind::None | Kind::Given => nothing(""),
     };
+    chosen.plan.afterwards = is_written_afterwards(situation, &chosen);
     if inputs.no_cache {
         // Every step is built anew; the cache is, too.
         chosen.from.clear();
@@ -124,6 +130,7 @@ impl Chosen {
                 reason,
                 tag: None,
                 written: None,
+                afterwards: false,
             },
             from: Vec::new(),
             to: Vec::new(),
@@ -158,6 +165,7 @@ fn given(inputs: &Inputs, remarks: &mut Remarks) -> Chosen {
             reason: String::new(),
             tag: None,
             written: None,
+            afterwards: false,
         },
         from: inputs.cache_from.clone(),
         to: match inputs.call {
@@ -202,6 +210,24 @@ fn disk_lasts(situation: &Situation<'_>) -> bool {
 /// (<https://docs.docker.com/build/builders/drivers/docker/>).
 fn exports(situation: &Situation<'_>) -> bool {
     situation.builder.driver != Driver::Docker || situation.engine.store == ImageStore::Containerd
+}
+
+/// Whether the cache is written once the image is pushed: BuildKit from 0.28 does both at the same time, and uploads
+/// twice what is new in both (<https://github.com/moby/buildkit/commit/88ef66c6b30e3b8dc5a2cab815b8dea91e16fcde>).
+/// The second command finds all steps done, which takes one BuildKit that did them, and none that are done anew each
+/// time. The Engine's own is older.
+fn is_written_afterwards(situation: &Situation<'_>, chosen: &Chosen) -> bool {
+    let inputs = situation.inputs;
+    let one = match (&situation.builder.kubernetes, situation.builder.driver) {
+        (Some(kubernetes), _) => {
+            matches!(kubernetes.nodes.as_slice(), [node] if node.replicas == 1)
+        }
+        (None, driver) => driver == Driver::DockerContainer,
+    };
+    one && chosen.plan.kind == Kind::Registry
+        && chosen.plan.written.is_some()
+        && !inputs.no_cache
+        && inputs.no_cache_filters.is_empty()
 }
 
 /// Variables for a build whose cache is GitHub's: buildx asks for the service's second version only

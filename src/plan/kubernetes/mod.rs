@@ -8,16 +8,19 @@
 mod nodes;
 mod options;
 mod quantity;
+mod volume;
 
 use std::collections::BTreeMap;
 
 use secrecy::SecretString;
+use semver::Version;
 use serde::Serialize;
 
 use super::{Place, Remarks, buildkitd};
 use crate::credentials::kubeconfig::Access;
 use crate::github::workflow::WorkflowRun;
 use crate::inputs::Inputs;
+pub(crate) use volume::{OPTION as VOLUME_OPTION, Workload};
 
 /// Seconds until a builder has to be ready, when nothing else is said. A node that has to be
 /// started first takes one or two minutes.
@@ -44,6 +47,9 @@ pub(crate) struct KubernetesPlan {
     /// Whether one that differs is replaced.
     pub replace: bool,
     pub nodes: Vec<Node>,
+    /// The buildx that is to find them.
+    #[serde(skip)]
+    pub buildx: Version,
     /// Who runs it, for people who look at the cluster.
     pub run: Option<String>,
     /// The kubeconfig that is written for buildx.
@@ -67,8 +73,9 @@ impl Eq for Hidden {}
 /// One workload of BuildKit pods.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub(crate) struct Node {
-    /// Name of the Deployment, and buildx's name of the node.
+    /// Name of the workload, and buildx's name of the node.
     pub name: String,
+    pub workload: Workload,
     /// What it builds for; none for whatever machine takes it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub platforms: Vec<String>,
@@ -89,12 +96,15 @@ pub(crate) struct Node {
     pub qemu: Option<String>,
     /// Size of BuildKit's folder in memory.
     pub memory_volume: Option<String>,
-    /// Size of the claim that BuildKit's folder is on.
+    /// Size of the claim that BuildKit's folder is on, one for each pod.
     pub storage: Option<String>,
     /// The claim's storage class; none for the cluster's default.
     pub storage_class: Option<String>,
     /// `buildkitd.toml`.
     pub config: Option<String>,
+    /// What BuildKit trusts beside the certificates of its image, in PEM form.
+    #[serde(skip)]
+    pub certificates: Option<String>,
     pub buildkitd_flags: Vec<String>,
     /// Options that buildx's driver gets, so that its own manifest would be like ours.
     pub options: Vec<(String, String)>,
@@ -123,6 +133,7 @@ impl KubernetesPlan {
         options: Vec<(String, String)>,
         access: &Access,
         run: Option<&WorkflowRun>,
+        buildx: &Version,
         place: &Place,
         remarks: &mut Remarks,
     ) -> Self {
@@ -131,7 +142,14 @@ impl KubernetesPlan {
             mut nodes,
             namespace,
             timeout_seconds,
-        } = nodes::choose(inputs, options, &name(inputs, place), config, remarks);
+        } = nodes::choose(
+            inputs,
+            options,
+            &name(inputs, place),
+            buildx,
+            config,
+            remarks,
+        );
         if let (Some(given), Some(option)) = (&inputs.namespace, &namespace)
             && given != option
         {
@@ -172,6 +190,7 @@ impl KubernetesPlan {
             kept: inputs.builder.is_some(),
             replace: inputs.replace,
             nodes,
+            buildx: buildx.clone(),
             run: run.and_then(WorkflowRun::run_url),
         }
     }

@@ -4,7 +4,9 @@
 //! `append` that names it, else to the first one, which stands for one native node per
 //! architecture. Nodes that nothing is built on are not started.
 
-use super::{Node, options};
+use semver::Version;
+
+use super::{Node, options, volume};
 use crate::inputs::{AppendedNode, Inputs};
 use crate::plan::builder::{self, Driver};
 use crate::plan::{Remarks, buildkitd};
@@ -41,12 +43,14 @@ pub(super) fn choose(
     inputs: &Inputs,
     options: Vec<(String, String)>,
     name: &str,
+    buildx: &Version,
     config: Option<&str>,
     remarks: &mut Remarks,
 ) -> Nodes {
     let reader = Reader {
         inputs,
         name,
+        buildx,
         config,
     };
     let flags = inputs.buildkitd_flags.as_deref();
@@ -73,6 +77,7 @@ struct Reader<'a> {
     inputs: &'a Inputs,
     /// The builder's.
     name: &'a str,
+    buildx: &'a Version,
     config: Option<&'a str>,
 }
 
@@ -86,10 +91,18 @@ impl Reader<'_> {
     ) -> (Node, options::Read) {
         let mut read = options::read(input, &given, remarks);
         let mut node = std::mem::take(&mut read.node);
-        self.check_storage(input, &node, remarks);
+        match volume::choose(&node, self.inputs.builder.is_some(), self.buildx) {
+            Ok(workload) => node.workload = workload,
+            Err(expected) => {
+                let size = node.storage.as_deref().unwrap_or_default();
+                let given = format!("{}={size}", volume::OPTION);
+                remarks.wrong(input, given, expected);
+            }
+        }
         node.config = match &node.storage {
             Some(_) => Some(buildkitd::for_volume(self.config)),
-            None => self.config.map(str::to_owned),
+            // One more object in the cluster, and the right to make it, is not asked for this alone.
+            None => self.config.map(|text| buildkitd::faster(Some(text))),
         };
         if node.image.is_empty() {
             node.image = if node.rootless { ROOTLESS_IMAGE } else { IMAGE }.to_owned();
@@ -102,7 +115,7 @@ impl Reader<'_> {
             Some(flags) => flags.split_whitespace().map(str::to_owned).collect(),
             None => BUILDKITD_FLAGS.map(str::to_owned).to_vec(),
         };
-        // With it the driver would look for a StatefulSet; the claim is ours.
+        // With it the driver looks for a StatefulSet: it hears of it when there is one.
         let of_claim = |name: &str| name.starts_with("persistent-volume-claim.");
         node.options = given
             .into_iter()
@@ -178,21 +191,6 @@ impl Reader<'_> {
         node.name = format!("{}-{own}", self.name);
         names.push(own);
         (node, read.timeout_seconds)
-    }
-
-    fn check_storage(&self, input: &'static str, node: &Node, remarks: &mut Remarks) {
-        let Some(size) = &node.storage else { return };
-        let expected = if self.inputs.builder.is_none() {
-            "a name in the input `builder`: a builder of one run keeps no volume"
-        } else if node.replicas > 1 {
-            "`replicas=1`: a volume belongs to one pod"
-        } else if node.memory_volume.is_some() {
-            "no `buildkit-root-volume-memory` beside it"
-        } else {
-            return;
-        };
-        let given = format!("persistent-volume-claim.requests.storage={size}");
-        remarks.wrong(input, given, expected);
     }
 }
 

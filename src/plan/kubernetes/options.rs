@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use super::quantity::{self, EXPECTED};
 use super::{Node, Toleration};
+use crate::inputs::grammar::{NAMESPACE, is_dns_label};
 use crate::plan::Remarks;
 
 /// What buildx's driver keeps for itself.
@@ -61,6 +62,7 @@ fn apply(read: &mut Read, name: &str, value: &str) -> Result<(), String> {
     let text = || Some(value.to_owned()).filter(|text| !text.is_empty());
     match name {
         "image" => value.clone_into(&mut node.image),
+        "namespace" if !is_dns_label(value) => return Err(NAMESPACE.to_owned()),
         "namespace" => read.namespace = text(),
         "replicas" => {
             let replicas = value.parse().ok().filter(|count| (1..=100).contains(count));
@@ -272,6 +274,7 @@ mod tests {
     #[test]
     fn what_is_malformed_is_named_with_what_is_expected() {
         for (name, value, expected) in [
+            ("namespace", "Team_A", "a namespace's name"),
             ("replicas", "0", "a number from 1 to 100"),
             ("requests.memory", "7GB", EXPECTED),
             ("rootless", "yes", "`true` or `false`"),

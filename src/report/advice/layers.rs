@@ -1,14 +1,15 @@
 //! Layers of an uneven size.
 
-use super::{Advice, Facts};
+use super::{Advice, Facts, matters};
 use crate::report::markdown::code;
 use crate::report::{tables, units};
-use crate::timings::Phase;
+use crate::timings::{Phase, Step};
 
 /// A layer smaller than this is quick whatever its share (bytes, compressed).
 const LARGE: u64 = 100_000_000;
 
-/// A layer is compressed by one thread and sent as one stream, so one that holds most of the image sets the time of all.
+/// A layer is compressed by one thread and sent as one stream, so one that holds most of the image sets the time of all. Silent where
+/// that took no time, and of a base image's layer, which nobody can split here.
 pub(super) fn one_layer_holds_most(facts: &Facts<'_>) -> Option<Advice> {
     let total: u64 = facts.layers.iter().map(|layer| layer.size).sum();
     let largest = facts.layers.iter().max_by_key(|layer| layer.size)?;
@@ -16,8 +17,16 @@ pub(super) fn one_layer_holds_most(facts: &Facts<'_>) -> Option<Advice> {
     if alone || largest.size < LARGE || u128::from(largest.size) * 5 < u128::from(total) * 3 {
         return None;
     }
+    let made = largest.created_by.as_deref()?;
+    let ran = |step: &Step| step.phase == Phase::Build && !step.cached && makes(&step.name, made);
+    if !facts.timings.steps.iter().any(ran) {
+        return None;
+    }
     let export = facts.timings.phase(Phase::Export).partition;
     let push = facts.timings.phase(Phase::Push).partition;
+    if !matters(export + push, facts) {
+        return None;
+    }
     Some(Advice {
         text: format!(
             "One layer holds {} % of the image ({} of {}): {}. One thread compresses it and one stream pushes it: split its step in two or \
@@ -29,4 +38,70 @@ pub(super) fn one_layer_holds_most(facts: &Facts<'_>) -> Option<Advice> {
         ),
         concerns: export + push,
     })
+}
+
+/// Whether a step of this name made a layer with this history. A name has flags, and values in the place of variables, but no quotation
+/// marks; the history has neither flags nor values, and the target of a copy as an absolute path
+/// (<https://github.com/moby/buildkit/blob/73ed6825c4b7569379ef89df0aedcdbe64473d31/frontend/dockerfile/dockerfile2llb/convert.go>,
+/// `dispatchRun` and `dispatchCopy`).
+fn makes(name: &str, history: &str) -> bool {
+    let Some((_, command)) = name.split_once("] ") else {
+        return false;
+    };
+    let command = words(command.strip_prefix("LINK ").unwrap_or(command));
+    let mut history = words(history);
+    if history.first().is_some_and(|verb| verb != "RUN") {
+        history.pop();
+        return history.len() > 1 && command.starts_with(&history);
+    }
+    match history.iter().position(|word| word.contains('$')) {
+        Some(variable) => {
+            history.truncate(variable);
+            history.len() > 1 && command.starts_with(&history)
+        }
+        None => !history.is_empty() && command == history,
+    }
+}
+
+/// The words of a command without its flags, and without signs that quote.
+fn words(command: &str) -> Vec<String> {
+    let command = command.replace(['"', '\'', '\\'], "");
+    let mut words = command.split_whitespace();
+    let verb = words.next();
+    let rest = words.skip_while(|word| word.starts_with("--"));
+    verb.into_iter().chain(rest).map(str::to_owned).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_layer_is_told_by_the_step_that_made_it() {
+        let cases = [
+            ("[3/5] RUN pip install torch", "RUN pip install torch", true),
+            (
+                "[app 3/5] RUN --mount=type=cache,target=/x pip install torch",
+                "RUN pip install torch",
+                true,
+            ),
+            ("[2/5] RUN echo a b && c", "RUN echo \"a b\" && c", true),
+            ("[2/5] RUN make V=1.2 all", "RUN make V=$V all", true),
+            ("[2/5] RUN make all", "RUN $TOOL all", false),
+            ("[2/5] RUN make", "RUN make all", false),
+            (
+                "[4/5] COPY --chown=1:1 a b .",
+                "COPY --chown=1:1 a b /app/",
+                true,
+            ),
+            ("[4/5] LINK COPY --link . .", "COPY . /app", true),
+            ("[4/5] COPY b .", "COPY a /app", false),
+            ("[4/5] COPY a .", "COPY", false),
+            ("exporting to image", "RUN make", false),
+            ("[2/5] RUN make", "", false),
+        ];
+        for (name, history, expected) in cases {
+            assert_eq!(makes(name, history), expected, "{name}: {history}");
+        }
+    }
 }

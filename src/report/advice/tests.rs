@@ -50,11 +50,14 @@ fn booted(stages: &[(&str, u64)]) -> BuildTimings {
     timings
 }
 
+/// The step of the recorded build `large-export`, as the image's history has it.
+const LARGE_STEP: &str = "RUN head -c 900000000 /dev/urandom > /data";
+
 fn layers(sizes: &[u64]) -> Vec<Layer> {
     let layer = |size: &u64| Layer {
         digest: "sha256:a".to_owned(),
         size: *size,
-        created_by: Some("RUN pip install torch".to_owned()),
+        created_by: Some(LARGE_STEP.to_owned()),
         platform: None,
     };
     sizes.iter().map(layer).collect()
@@ -62,7 +65,7 @@ fn layers(sizes: &[u64]) -> Vec<Layer> {
 
 #[test]
 fn one_layer_that_holds_most_is_named() {
-    let timings = Recording::open("cold-push").timings();
+    let timings = Recording::large("large-export").timings();
     let cases: [(&[u64], bool); 5] = [
         (&[30_000_000, 820_000_000, 150_000_000], true),
         (&[500_000_000, 500_000_000], false),
@@ -79,11 +82,44 @@ fn one_layer_that_holds_most_is_named() {
         assert_eq!(text.contains("One layer holds"), fires, "{sizes:?}: {text}");
         if fires {
             assert!(
-                text.contains("82 % of the image (820.0 MB of 1.00 GB): `RUN pip install torch`"),
+                text.contains(&format!(
+                    "82 % of the image (820.0 MB of 1.00 GB): `{LARGE_STEP}`"
+                )),
                 "{text}"
             );
         }
     }
+}
+
+#[test]
+fn a_layer_that_nobody_can_split_or_that_took_no_time_is_not_named() {
+    let timings = Recording::large("large-export").timings();
+    let large = layers(&[30_000_000, 820_000_000]);
+    let named = |timings: &BuildTimings, layers: &[Layer]| {
+        let facts = Facts {
+            layers,
+            ..given(timings)
+        };
+        told(&facts).contains("One layer holds")
+    };
+    assert!(named(&timings, &large));
+    for made in [None, Some(""), Some("RUN apt-get install cuda")] {
+        let mut of_base = large.clone();
+        of_base[1].created_by = made.map(str::to_owned);
+        assert!(!named(&timings, &of_base), "{made:?}");
+    }
+    let mut cached = timings.clone();
+    for step in &mut cached.steps {
+        step.cached = true;
+    }
+    assert!(!named(&cached, &large));
+    let mut unchanged = timings.clone();
+    for time in &mut unchanged.phases {
+        if matches!(time.phase, Phase::Export | Phase::Push) {
+            (time.union, time.partition) = (Duration::ZERO, Duration::ZERO);
+        }
+    }
+    assert!(!named(&unchanged, &large));
 }
 
 #[test]
@@ -173,7 +209,7 @@ fn cases() -> Vec<(Rule, Known, &'static [&'static str], Known)> {
             },
             &[
                 "82 % of the image",
-                "`RUN pip install torch`",
+                "`RUN head -c 900000000 /dev/urandom > /data`",
                 "split its step",
             ],
             Known {

@@ -253,6 +253,7 @@ fn lines_of_a_megabyte() {
         failure: Box::new(Failure {
             step: Some(long.clone()),
             tail: vec![long.clone(), "````".to_owned(), "the last words".to_owned()],
+            in_repository: None,
             place: Some((long.clone(), 3)),
             message: long,
         }),

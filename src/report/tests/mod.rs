@@ -18,6 +18,7 @@ use crate::facts::{Facts, ImageStore};
 use crate::inputs::{Given, Inputs};
 use crate::plan::{Place, Plan};
 use crate::push::{Layer, PushedImage};
+use crate::redact::Redactor;
 use crate::timings::tests::recording::{self, Recording, skewed};
 use crate::timings::{BuildTimings, Phase, RetryTime, Step};
 
@@ -65,6 +66,7 @@ pub(super) fn outcome(timings: BuildTimings, layers: Vec<Layer>) -> Outcome {
             }),
         }),
         around: Around::default(),
+        redactor: Redactor::default(),
     }
 }
 

@@ -16,11 +16,14 @@ pub(super) const VOCABULARY: Layer = Layer {
         // Which variables a child is not to have.
         ("process", &["env"]),
         ("build::rawjson", &[]),
+        // What words mean that registries and BuildKit use.
+        ("build::catalogue", &["image"]),
         ("github", &["env"]),
         ("log", &["env", "github"]),
         ("folder", &["env"]),
         ("owner", &[]),
         ("inputs::list", &[]),
+        ("redact", &[]),
     ],
 };
 
@@ -82,8 +85,10 @@ pub(super) const LAYERS: &[Layer] = &[
             (
                 "builder",
                 &[
+                    "build::catalogue",
                     "build::rawjson",
                     "credentials",
+                    "facts",
                     "log",
                     "plan",
                     "process",
@@ -93,9 +98,11 @@ pub(super) const LAYERS: &[Layer] = &[
             // `build` and `push` call buildx as the builder's `Tool`.
             (
                 "build",
-                &["builder", "image", "log", "plan", "process", "timings"],
+                &[
+                    "builder", "image", "log", "plan", "process", "redact", "timings",
+                ],
             ),
-            ("push", &["build", "builder", "image", "plan"]),
+            ("push", &["build", "builder", "image", "plan", "redact"]),
         ],
     },
     Layer {
@@ -129,6 +136,7 @@ pub(super) const LAYERS: &[Layer] = &[
                     "owner",
                     "plan",
                     "push",
+                    "redact",
                     "timings",
                 ],
             ),

@@ -213,7 +213,7 @@ impl Cluster {
             });
             match (read?, route.resource.as_str()) {
                 (read, "configmaps") => json!({ "metadata": { "name": read.name } }),
-                (read, _) => protobuf::deployment(&read),
+                (read, resource) => protobuf::workload(resource, &read),
             }
         } else {
             self.json(body)?
@@ -308,6 +308,28 @@ impl Cluster {
         answer::lines(receiver)
     }
 
+    /// Which BuildKit a pod is: that of its volume, so that a pod finds what one before it left there.
+    fn turn(&self, pod: &Key, object: &Value) -> usize {
+        let volumes = object["spec"]["volumes"].as_array().into_iter().flatten();
+        let claim = volumes
+            .filter_map(|volume| volume["persistentVolumeClaim"]["claimName"].as_str())
+            .map(|name| Key::new("persistentvolumeclaims", &pod.namespace, name))
+            .find(|claim| self.store.get(claim).is_some());
+        let holder = claim.as_ref().unwrap_or(pod);
+        let mark = |object: &Value| {
+            let turn = object["metadata"]["annotations"]["stand-in/buildkit"].as_str();
+            turn.and_then(|turn| turn.parse().ok())
+        };
+        if let Some(turn) = self.store.get(holder).as_ref().and_then(mark) {
+            return turn;
+        }
+        let turn = self.next_buildkit.fetch_add(1, Ordering::Relaxed);
+        self.store.update(holder, |object| {
+            object["metadata"]["annotations"]["stand-in/buildkit"] = json!(turn.to_string());
+        });
+        turn
+    }
+
     fn exec(
         self: &Arc<Self>,
         request: Request<Incoming>,
@@ -323,26 +345,20 @@ impl Cluster {
             self.strike(&text);
             return Err(Refusal::new(400, "BadRequest", &text));
         }
-        let turn = object["metadata"]["annotations"]["stand-in/buildkit"]
-            .as_str()
-            .and_then(|turn| turn.parse().ok())
-            .unwrap_or_else(|| {
-                let turn = self.next_buildkit.fetch_add(1, Ordering::Relaxed);
-                self.store.update(&pod, |pod| {
-                    pod["metadata"]["annotations"]["stand-in/buildkit"] = json!(turn.to_string());
-                });
-                turn
-            });
+        let turn = self.turn(&pod, &object);
         let index = turn % self.buildkits.len().max(1);
         let Some(buildkit) = self.buildkits.get(index).cloned() else {
             return Err(Refusal::new(500, "InternalError", "no BuildKit was given"));
         };
         let cluster = Arc::clone(self);
-        let cut_after = script.cut_exec_after_ms.map(Duration::from_millis);
+        let trouble = exec::Trouble {
+            cut_after: script.cut_exec_after_ms.map(Duration::from_millis),
+            silent_after: script.silent_exec_after_ms.map(Duration::from_millis),
+        };
         tokio::spawn(async move {
             let bridged = async {
                 let upgraded = hyper::upgrade::on(request).await.context("upgrading")?;
-                exec::bridge(upgraded, &buildkit, &cluster.store, &pod, cut_after).await
+                exec::bridge(upgraded, &buildkit, &cluster.store, &pod, trouble).await
             };
             let record = match bridged.await {
                 Ok((up, down)) => json!({ "pod": pod.name, "up": up, "down": down }),

@@ -9,6 +9,7 @@ use tokio::time::sleep;
 
 use crate::script::{Script, Trouble};
 use crate::store::{Key, Store, now};
+use crate::volumes;
 
 const NODE: &str = "ip-10-0-1-23.eu-west-1.compute.internal";
 const PULL_ERROR: &str = "failed to pull and unpack image \"example.invalid/buildkit:1\": failed to \
@@ -18,24 +19,65 @@ const PULL_ERROR: &str = "failed to pull and unpack image \"example.invalid/buil
 pub(crate) fn start(store: &Arc<Store>, workload: &Key, object: &Value, script: &Script) {
     let replicas = object["spec"]["replicas"].as_u64().unwrap_or(1);
     if script.trouble == Some(Trouble::Quota) {
-        store.update(workload, |object| {
-            object["status"] = json!({ "conditions": [{
-                "type": "ReplicaFailure", "status": "True", "reason": "FailedCreate",
-                "message": format!("pods \"{}-7c9\" is forbidden: exceeded quota: builders, requested: \
-                    requests.cpu=2, used: requests.cpu=7, limited: requests.cpu=8", workload.name),
-            }]});
-        });
+        refuse_pods(store, workload);
         return;
     }
-    for replica in 0..replicas {
-        let (store, workload, object, script) = (
-            Arc::clone(store),
-            workload.clone(),
-            object.clone(),
-            script.clone(),
+    let ordered =
+        workload.resource == "statefulsets" && object["spec"]["podManagementPolicy"] != "Parallel";
+    let (store, workload, object, script) = (
+        Arc::clone(store),
+        workload.clone(),
+        object.clone(),
+        script.clone(),
+    );
+    tokio::spawn(async move {
+        for replica in 0..replicas {
+            let (store, workload, object, script) = (
+                Arc::clone(&store),
+                workload.clone(),
+                object.clone(),
+                script.clone(),
+            );
+            let pod = tokio::spawn(async move {
+                run_pod(&store, &workload, &object, replica, &script).await;
+            });
+            if ordered {
+                let _ = pod.await;
+            }
+        }
+    });
+}
+
+/// A Deployment says in its status that it may not make pods, a StatefulSet in events only.
+fn refuse_pods(store: &Store, workload: &Key) {
+    let refused = |pod: &str| {
+        format!(
+            "pods \"{pod}\" is forbidden: exceeded quota: builders, requested: requests.cpu=2, used: \
+             requests.cpu=7, limited: requests.cpu=8"
+        )
+    };
+    if workload.resource == "statefulsets" {
+        let pod = format!("{}-0", workload.name);
+        let message = format!(
+            "create Pod {pod} in StatefulSet {} failed error: {}",
+            workload.name,
+            refused(&pod)
         );
-        tokio::spawn(async move { run_pod(&store, &workload, &object, replica, &script).await });
+        event(
+            store,
+            ("StatefulSet", workload),
+            "Warning",
+            "FailedCreate",
+            &message,
+        );
+        return;
     }
+    store.update(workload, |object| {
+        object["status"] = json!({ "conditions": [{
+            "type": "ReplicaFailure", "status": "True", "reason": "FailedCreate",
+            "message": refused(&format!("{}-7c9", workload.name)),
+        }]});
+    });
 }
 
 async fn run_pod(store: &Store, workload: &Key, object: &Value, replica: u64, script: &Script) {
@@ -47,20 +89,22 @@ async fn run_pod(store: &Store, workload: &Key, object: &Value, replica: u64, sc
         let version = store.version();
         format!("{}-6d4cf56db6-{version:04x}{replica:x}", workload.name)
     };
-    if stateful {
-        claim_volumes(store, workload, object, &name);
-    }
     let template = &object["spec"]["template"];
     let pod = Key::new("pods", &workload.namespace, &name);
+    let mut spec = template["spec"].clone();
+    if stateful {
+        volumes::of_stateful_set(store, &pod, object, &mut spec);
+    }
     let mut metadata = template["metadata"].clone();
     metadata["ownerReferences"] = json!([{ "uid": object["metadata"]["uid"] }]);
     let body = json!({
-        "apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"],
+        "apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec,
         "status": { "phase": "Pending" },
     });
-    if store.create(&pod, body).is_none() {
+    let Some(created) = store.create(&pod, body) else {
         return;
-    }
+    };
+    volumes::of_pod(store, &pod, &created);
     let stage = Stage { store, pod: &pod };
     sleep(Duration::from_millis(script.scheduled_ms)).await;
     if let Some((label, _)) = unknown_label(template) {
@@ -79,6 +123,13 @@ async fn run_pod(store: &Store, workload: &Key, object: &Value, replica: u64, sc
             incoming pod.";
         stage.condition("PodScheduled", "False", "Unschedulable", message);
         stage.event("Warning", "FailedScheduling", message);
+        return;
+    }
+    if let Some(claim) = volumes::missing(store, &pod, &created) {
+        let message =
+            format!("0/5 nodes are available: persistentvolumeclaim \"{claim}\" not found.");
+        stage.condition("PodScheduled", "False", "Unschedulable", &message);
+        stage.event("Warning", "FailedScheduling", &message);
         return;
     }
     stage.condition("PodScheduled", "True", "", "");
@@ -173,24 +224,6 @@ fn probed(template: &Value, ready_ms: u64) -> Duration {
     Duration::from_millis(initial + late)
 }
 
-fn claim_volumes(store: &Store, workload: &Key, object: &Value, pod: &str) {
-    for template in object["spec"]["volumeClaimTemplates"]
-        .as_array()
-        .into_iter()
-        .flatten()
-    {
-        let name = template["metadata"]["name"].as_str().unwrap_or_default();
-        let key = Key::new(
-            "persistentvolumeclaims",
-            &workload.namespace,
-            &format!("{name}-{pod}"),
-        );
-        let mut claim = template.clone();
-        claim["metadata"]["labels"] = object["spec"]["selector"]["matchLabels"].clone();
-        store.create(&key, claim);
-    }
-}
-
 fn count_ready(store: &Store, workload: &Key) {
     let Some(uid) = store
         .get(workload)
@@ -227,7 +260,10 @@ pub(crate) fn collect(store: &Arc<Store>, namespace: &str, uid: &Value) {
             let store = Arc::clone(store);
             tokio::spawn(async move {
                 sleep(Duration::from_millis(100)).await;
-                store.remove(&key);
+                if let Some(removed) = store.remove(&key) {
+                    // What belonged to a pod goes with it.
+                    collect(&store, &key.namespace, &removed["metadata"]["uid"]);
+                }
             });
         }
     }
@@ -293,21 +329,22 @@ impl Stage<'_> {
     }
 
     fn event(&self, kind: &str, reason: &str, message: &str) {
-        let name = format!("{}.{:x}", self.pod.name, self.store.version());
-        let uid = self
-            .store
-            .get(self.pod)
-            .map(|pod| pod["metadata"]["uid"].clone());
-        let event = json!({
-            "apiVersion": "v1", "kind": "Event", "metadata": {}, "type": kind, "reason": reason,
-            "message": message, "count": 1, "firstTimestamp": now(), "lastTimestamp": now(),
-            "involvedObject": {
-                "kind": "Pod", "name": self.pod.name, "namespace": self.pod.namespace, "uid": uid,
-            },
-        });
-        self.store
-            .create(&Key::new("events", &self.pod.namespace, &name), event);
+        event(self.store, ("Pod", self.pod), kind, reason, message);
     }
+}
+
+/// An event about an object, of which the kind and the key are given.
+fn event(store: &Store, (of, key): (&str, &Key), kind: &str, reason: &str, message: &str) {
+    let name = format!("{}.{:x}", key.name, store.version());
+    let uid = store
+        .get(key)
+        .map(|object| object["metadata"]["uid"].clone());
+    let event = json!({
+        "apiVersion": "v1", "kind": "Event", "metadata": {}, "type": kind, "reason": reason,
+        "message": message, "count": 1, "firstTimestamp": now(), "lastTimestamp": now(),
+        "involvedObject": { "kind": of, "name": key.name, "namespace": key.namespace, "uid": uid },
+    });
+    store.create(&Key::new("events", &key.namespace, &name), event);
 }
 
 #[cfg(test)]

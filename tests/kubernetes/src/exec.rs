@@ -52,13 +52,20 @@ pub(crate) fn check(route: &Route, headers: &HeaderMap, container: &str) -> Resu
     Ok(())
 }
 
+/// What happens to a connection, and after how long.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Trouble {
+    pub cut_after: Option<Duration>,
+    pub silent_after: Option<Duration>,
+}
+
 /// Bridges a connection until either end or the pod is gone. Returns the bytes up and down.
 pub(crate) async fn bridge(
     upgraded: Upgraded,
     buildkit: &Path,
     store: &Store,
     pod: &Key,
-    cut_after: Option<Duration>,
+    trouble: Trouble,
 ) -> Result<(u64, u64)> {
     let (input, output) = tokio::io::split(TokioIo::new(upgraded));
     let mut reader = Reader::new(input);
@@ -122,21 +129,21 @@ pub(crate) async fn bridge(
         writer.data(id("error"), &[], true).await?;
         Ok(())
     };
-    let gone = async {
-        let mut latest = store.latest();
-        while is_running(store, pod) && latest.changed().await.is_ok() {}
-    };
-    let cut = async {
-        match cut_after {
-            Some(time) => tokio::time::sleep(time).await,
-            None => std::future::pending().await,
-        }
-    };
     let result = tokio::select! {
-        () = cut => Ok(()),
-        result = upward => result,
-        result = downward => result,
-        () = gone => Ok(()),
+        () = after(trouble.cut_after) => Ok(()),
+        () = after(trouble.silent_after) => Err(None),
+        result = upward => result.map_err(Some),
+        result = downward => result.map_err(Some),
+        () = gone(store, pod) => Ok(()),
+    };
+    let result = match result {
+        // Nobody reads and nobody writes: the connection is as if its other end were gone.
+        Err(None) => {
+            gone(store, pod).await;
+            Ok(())
+        }
+        Err(Some(error)) => Err(error),
+        Ok(()) => Ok(()),
     };
     let _ = writer.lock().await.close().await;
     // A client that went away while it was written to is no fault of anybody.
@@ -145,6 +152,19 @@ pub(crate) async fn bridge(
         Err(error) => Err(error),
         Ok(()) => Ok((up, down)),
     }
+}
+
+async fn after(time: Option<Duration>) {
+    match time {
+        Some(time) => tokio::time::sleep(time).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Ends with the pod.
+async fn gone(store: &Store, pod: &Key) {
+    let mut latest = store.latest();
+    while is_running(store, pod) && latest.changed().await.is_ok() {}
 }
 
 fn is_running(store: &Store, pod: &Key) -> bool {

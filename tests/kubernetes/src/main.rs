@@ -24,6 +24,7 @@ mod script;
 mod spdy;
 mod store;
 mod valid;
+mod volumes;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;

@@ -1,7 +1,7 @@
 //! The little that is read of buildx's own protobuf bodies: which object it wants to create.
 //!
 //! A body is `k8s\0` and a `runtime.Unknown`, whose field 2 is the object; every object has its
-//! metadata in field 1 and a Deployment its spec in field 2
+//! metadata in field 1 and a workload its spec in field 2, the first of which is its replicas
 //! (<https://kubernetes.io/docs/reference/using-api/api-concepts/#protobuf-encoding>).
 
 use serde_json::{Map, Value, json};
@@ -35,11 +35,11 @@ pub(crate) fn read(body: &[u8]) -> Option<Read> {
 }
 
 /// What buildx's own manifest amounts to here. Its probe has the defaults of Kubernetes.
-pub(crate) fn deployment(read: &Read) -> Value {
+pub(crate) fn workload(resource: &str, read: &Read) -> Value {
     let (mut labels, mut annotations) = (read.labels.clone(), read.annotations.clone());
     labels.insert("app".to_owned(), json!(read.name));
     annotations.insert("stand-in/made-by".to_owned(), json!("buildx"));
-    json!({
+    let mut object = json!({
         "apiVersion": "apps/v1", "kind": "Deployment",
         "metadata": { "name": read.name, "labels": labels, "annotations": annotations },
         "spec": {
@@ -49,7 +49,16 @@ pub(crate) fn deployment(read: &Read) -> Value {
                 "spec": { "containers": [{ "name": "buildkitd", "image": "moby/buildkit:buildx-stable-1" }] },
             },
         },
-    })
+    });
+    if resource == "statefulsets" {
+        object["kind"] = json!("StatefulSet");
+        object["spec"]["serviceName"] = json!("buildkitd");
+        object["spec"]["podManagementPolicy"] = json!("Parallel");
+        object["spec"]["volumeClaimTemplates"] = json!([{ "metadata": { "name": "buildkitd" }, "spec": {
+            "accessModes": ["ReadWriteOnce"], "resources": { "requests": { "storage": "1Gi" } },
+        }}]);
+    }
+    object
 }
 
 fn text(bytes: &[u8]) -> Option<String> {

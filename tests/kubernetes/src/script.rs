@@ -24,6 +24,9 @@ pub(crate) struct Script {
     pub seconds_ahead: i64,
     /// After how many milliseconds the connection of an exec is cut.
     pub cut_exec_after_ms: Option<u64>,
+    /// After how many milliseconds the connection of an exec says and hears nothing more, as when its
+    /// node is gone.
+    pub silent_exec_after_ms: Option<u64>,
     /// How old an EKS token may be. A real cluster takes it for 15 minutes.
     pub token_seconds: i64,
 }
@@ -65,6 +68,7 @@ impl Default for Script {
             faults: Vec::new(),
             seconds_ahead: 0,
             cut_exec_after_ms: None,
+            silent_exec_after_ms: None,
             token_seconds: 15 * 60,
         }
     }

@@ -2,6 +2,78 @@
 
 use serde_json::Value;
 
+/// What a specification may say, of all that Kubernetes takes
+/// (<https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/>).
+const SPECIFICATIONS: &[(&str, &[&str])] = &[
+    (
+        "deployments",
+        &[
+            "replicas",
+            "revisionHistoryLimit",
+            "selector",
+            "strategy",
+            "template",
+        ],
+    ),
+    (
+        "statefulsets",
+        &[
+            "podManagementPolicy",
+            "replicas",
+            "revisionHistoryLimit",
+            "selector",
+            "serviceName",
+            "template",
+            "volumeClaimTemplates",
+        ],
+    ),
+];
+
+/// What only a StatefulSet has.
+fn stateful(spec: &Value) -> Result<(), String> {
+    if spec["serviceName"].as_str().is_none_or(str::is_empty) {
+        return Err("spec.serviceName: Required value".to_owned());
+    }
+    let policy = &spec["podManagementPolicy"];
+    if !policy.is_null() && *policy != "Parallel" && *policy != "OrderedReady" {
+        return Err(format!(
+            "spec.podManagementPolicy: Unsupported value: {policy}"
+        ));
+    }
+    for (index, template) in spec["volumeClaimTemplates"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .enumerate()
+    {
+        if template["metadata"]["name"]
+            .as_str()
+            .is_none_or(str::is_empty)
+        {
+            return Err(format!(
+                "spec.volumeClaimTemplates[{index}].metadata.name: Required value"
+            ));
+        }
+        claim(
+            &format!("spec.volumeClaimTemplates[{index}].spec"),
+            &template["spec"],
+        )?;
+    }
+    Ok(())
+}
+
+fn claim(path: &str, spec: &Value) -> Result<(), String> {
+    if spec["accessModes"].as_array().is_none_or(Vec::is_empty) {
+        return Err(format!(
+            "{path}.accessModes: Required value: at least 1 access mode is required"
+        ));
+    }
+    if !spec["resources"]["requests"]["storage"].is_string() {
+        return Err(format!("{path}.resources[storage]: Required value"));
+    }
+    Ok(())
+}
+
 /// Checks an object that is to be created.
 ///
 /// # Errors
@@ -29,8 +101,21 @@ pub(crate) fn check(resource: &str, object: &Value) -> Result<(), String> {
         Ok(())
     };
     labels(&object["metadata"]["labels"])?;
-    if !matches!(resource, "deployments" | "statefulsets") {
+    if resource == "persistentvolumeclaims" {
+        return claim("spec", &object["spec"]);
+    }
+    let Some((_, fields)) = SPECIFICATIONS.iter().find(|(kind, _)| *kind == resource) else {
         return Ok(());
+    };
+    let given = object["spec"].as_object().into_iter().flatten();
+    if let Some((field, _)) = given
+        .into_iter()
+        .find(|(field, _)| !fields.contains(&field.as_str()))
+    {
+        return Err(format!("unknown field \"spec.{field}\""));
+    }
+    if resource == "statefulsets" {
+        stateful(&object["spec"])?;
     }
     let template = &object["spec"]["template"];
     labels(&template["metadata"]["labels"])?;
@@ -43,6 +128,15 @@ pub(crate) fn check(resource: &str, object: &Value) -> Result<(), String> {
     }
     let containers = template["spec"]["containers"].as_array();
     let containers = containers.ok_or("spec.template.spec.containers: Required value")?;
+    for volume in template["spec"]["volumes"].as_array().into_iter().flatten() {
+        let of_pod = &volume["ephemeral"]["volumeClaimTemplate"];
+        if !of_pod.is_null() {
+            claim(
+                "spec.template.spec.volumes.ephemeral.volumeClaimTemplate.spec",
+                &of_pod["spec"],
+            )?;
+        }
+    }
     for container in containers {
         let volumes: Vec<&Value> = ["volumes"]
             .into_iter()
@@ -64,4 +158,52 @@ pub(crate) fn check(resource: &str, object: &Value) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_stateful_set_is_no_deployment() {
+        let template = json!({
+            "metadata": { "labels": { "app": "b" } },
+            "spec": { "containers": [{ "name": "buildkitd", "volumeMounts": [{ "name": "data" }] }] },
+        });
+        let claim = json!({ "metadata": { "name": "data" }, "spec": {
+            "accessModes": ["ReadWriteOnce"], "resources": { "requests": { "storage": "1Gi" } },
+        }});
+        let good = json!({ "metadata": { "name": "b" }, "spec": {
+            "serviceName": "b", "selector": { "matchLabels": { "app": "b" } }, "template": template,
+            "volumeClaimTemplates": [claim],
+        }});
+        assert_eq!(check("statefulsets", &good), Ok(()));
+        let refused = check("deployments", &good).unwrap_err();
+        assert!(refused.starts_with("unknown field"), "{refused}");
+        for (path, value, words) in [
+            (
+                "/spec/serviceName",
+                json!(""),
+                "serviceName: Required value",
+            ),
+            ("/spec/volumeClaimTemplates", json!([]), "Not found"),
+            (
+                "/spec/volumeClaimTemplates/0/spec/accessModes",
+                json!([]),
+                "accessModes: Required value",
+            ),
+            (
+                "/spec/volumeClaimTemplates/0/spec/resources",
+                json!({}),
+                "resources[storage]: Required value",
+            ),
+        ] {
+            let mut bad = good.clone();
+            *bad.pointer_mut(path).unwrap() = value;
+            let refused = check("statefulsets", &bad).unwrap_err();
+            assert!(refused.contains(words), "{refused}");
+        }
+    }
 }

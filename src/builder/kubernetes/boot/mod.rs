@@ -4,8 +4,8 @@
 //! [`Trouble`] in words. States of pods:
 //! <https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/>.
 
-use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{ContainerStatus, Event, Pod};
+use serde_json::Value;
 
 use super::api::QUOTA_HINT;
 
@@ -24,6 +24,19 @@ pub(super) enum Milestone {
     Pulling,
     Started,
     Ready,
+}
+
+impl Milestone {
+    /// The one that is waited for then.
+    pub(super) fn next(self) -> Option<Self> {
+        match self {
+            Self::Created => Some(Self::Scheduled),
+            Self::Scheduled => Some(Self::Pulling),
+            Self::Pulling => Some(Self::Started),
+            Self::Started => Some(Self::Ready),
+            Self::Ready => None,
+        }
+    }
 }
 
 /// Something that keeps a builder from being ready.
@@ -142,6 +155,9 @@ fn unschedulable(pod: &Pod, events: &[Event]) -> Option<Trouble> {
          minute or two"
     } else if message.contains("untolerated taint") {
         "name the taint in `driver-opts: tolerations=key=…,operator=Exists`"
+    } else if message.contains("PersistentVolumeClaim") {
+        "has the cluster a default StorageClass (EKS has none)? \
+         `driver-opts: persistent-volume-claim.storageclassname=…` names one"
     } else if message.contains("affinity/selector") || message.contains("node selector") {
         "does a node have the labels of `driver-opts: nodeselector=…`?"
     } else {
@@ -210,23 +226,25 @@ fn phase(pod: &Pod) -> Option<&str> {
     pod.status.as_ref()?.phase.as_deref()
 }
 
-/// What keeps the Deployment from making pods.
-pub(super) fn no_pods(deployment: &Deployment) -> Option<Trouble> {
-    let conditions = deployment.status.as_ref()?.conditions.as_ref()?;
+/// What keeps a workload from making pods: a Deployment's status tells, of a StatefulSet events do.
+pub(super) fn no_pods(status: &Value, events: &[Event]) -> Option<Trouble> {
+    let conditions = status["conditions"].as_array().into_iter().flatten();
     let condition = conditions
+        .filter(|condition| condition["type"] == "ReplicaFailure" && condition["status"] == "True")
+        .map(|condition| condition["message"].as_str())
+        .next();
+    let event = events
         .iter()
-        .find(|condition| condition.type_ == "ReplicaFailure" && condition.status == "True")?;
-    let message = condition
-        .message
-        .as_deref()
-        .unwrap_or("for no reason given");
+        .rfind(|event| reason(event) == "FailedCreate")
+        .map(|event| event.message.as_deref());
+    let message = condition.or(event)?.unwrap_or("for no reason given");
     let hint = if message.contains("exceeded quota") {
         QUOTA_HINT
     } else if message.contains("PodSecurity") {
         "label the namespace `pod-security.kubernetes.io/enforce=privileged`, or try \
          `driver-opts: rootless=true`"
     } else {
-        "look at the ReplicaSet with `kubectl describe replicaset`"
+        "look at it with `kubectl describe`, and at its ReplicaSet"
     };
     Some(Trouble {
         text: format!("its pod may not be made: {message}"),

@@ -153,14 +153,40 @@ fn a_pod_that_was_ready_can_be_lost_in_several_ways() {
 }
 
 #[test]
-fn a_quota_keeps_the_deployment_from_its_pods() {
-    let deployment: Deployment = serde_json::from_value(json!({ "metadata": {}, "status": {
-        "conditions": [{ "type": "ReplicaFailure", "status": "True",
-            "message": "pods \"x\" is forbidden: exceeded quota: builders" }],
-    }}))
+fn a_quota_keeps_a_workload_from_its_pods() {
+    let message = "pods \"x\" is forbidden: exceeded quota: builders";
+    let deployment = json!({ "conditions": [
+        { "type": "Available", "status": "False" },
+        { "type": "ReplicaFailure", "status": "True", "message": message },
+    ]});
+    // The status of a StatefulSet has no such condition.
+    let event: Event = serde_json::from_value(json!({
+        "metadata": {}, "involvedObject": {}, "reason": "FailedCreate",
+        "message": format!("create Pod x-0 in StatefulSet x failed error: {message}"),
+    }))
     .unwrap();
-    let trouble = no_pods(&deployment).unwrap();
-    assert!(trouble.text.contains("exceeded quota"));
-    assert!(trouble.hint.contains("ResourceQuota"));
-    assert_eq!(no_pods(&Deployment::default()), None);
+    for (status, events) in [
+        (deployment, vec![]),
+        (json!({ "replicas": 0 }), vec![event]),
+    ] {
+        let trouble = no_pods(&status, &events).unwrap();
+        assert!(trouble.text.contains("exceeded quota"));
+        assert!(trouble.hint.contains("ResourceQuota"));
+    }
+    assert_eq!(no_pods(&Value::Null, &[]), None);
+}
+
+#[test]
+fn a_volume_without_a_class_is_told_from_a_node_without_room() {
+    let message = "0/3 nodes are available: pod has unbound immediate PersistentVolumeClaims.";
+    let pod: Pod = serde_json::from_value(json!({ "metadata": {}, "status": { "conditions": [
+        { "type": "PodScheduled", "status": "False", "message": message },
+    ]}}))
+    .unwrap();
+    let trouble = trouble(&pod, &[], 0).unwrap();
+    assert!(
+        trouble.hint.contains("storageclassname"),
+        "{}",
+        trouble.hint
+    );
 }

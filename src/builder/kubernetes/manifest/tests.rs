@@ -1,5 +1,6 @@
-use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
 use secrecy::SecretString;
+use semver::Version;
 
 use super::*;
 use crate::plan::Hidden;
@@ -15,6 +16,7 @@ fn plan(node: Node) -> KubernetesPlan {
         kept: false,
         replace: false,
         nodes: vec![node],
+        buildx: Version::new(0, 37, 1),
         run: Some("https://github.com/octo/app/actions/runs/7".to_owned()),
         kubeconfig: Hidden(SecretString::from("")),
     }
@@ -29,9 +31,21 @@ fn node() -> Node {
     }
 }
 
+fn stateful() -> Node {
+    Node {
+        workload: Workload::StatefulSet,
+        replicas: 2,
+        storage: Some("100Gi".to_owned()),
+        storage_class: Some("gp3".to_owned()),
+        config: Some("debug = true".to_owned()),
+        certificates: Some("PEM".to_owned()),
+        ..node()
+    }
+}
+
 fn made(node: Node) -> Value {
     let plan = plan(node);
-    deployment(&plan, &plan.nodes[0], Some(Timestamp::UNIX_EPOCH))
+    workload(&plan, &plan.nodes[0], Some(Timestamp::UNIX_EPOCH))
 }
 
 /// All that differs from a small node, so that every part of the manifest is there.
@@ -93,6 +107,73 @@ fn every_field_is_one_of_kubernetes() {
 }
 
 #[test]
+fn every_field_of_a_stateful_set_is_one_of_kubernetes() {
+    let mut plan = plan(stateful());
+    plan.kept = true;
+    let wanted = workload(&plan, &plan.nodes[0], None);
+    let typed: StatefulSet = serde_json::from_value(wanted.clone()).unwrap();
+    assert_eq!(serde_json::to_value(typed).unwrap(), wanted);
+}
+
+#[test]
+fn a_stateful_set_is_what_the_driver_looks_for_with_a_claim_for_each_pod() {
+    let mut plan = plan(stateful());
+    plan.kept = true;
+    let node = &plan.nodes[0];
+    let wanted = workload(&plan, node, None);
+    assert_eq!(wanted["kind"], "StatefulSet");
+    let spec = &wanted["spec"];
+    assert_eq!(spec["serviceName"], "buildkitd");
+    assert_eq!(spec["podManagementPolicy"], "Parallel");
+    assert_eq!(spec["strategy"], Value::Null);
+    let claim_of_pods = &spec["volumeClaimTemplates"][0];
+    assert_eq!(claim_of_pods["metadata"]["name"], "buildkitd");
+    assert_eq!(claim_of_pods["spec"]["storageClassName"], "gp3");
+    let pod = &spec["template"]["spec"];
+    let mount = &pod["containers"][0]["volumeMounts"][0];
+    assert_eq!(
+        *mount,
+        json!({ "name": "buildkitd", "mountPath": "/var/lib/buildkit" })
+    );
+    assert_eq!(claim(&plan, node), None);
+    let config = config(node, "u1").unwrap();
+    assert_eq!(
+        config["metadata"]["ownerReferences"][0]["kind"],
+        "StatefulSet"
+    );
+    // Another kind is another builder: no part of it is worth naming.
+    let one = Node {
+        workload: Workload::Deployment,
+        replicas: 1,
+        ..node.clone()
+    };
+    let one = workload(&plan, &one, None);
+    assert_eq!(
+        differences(&wanted, &one).unwrap(),
+        ["`kind` is \"StatefulSet\", not \"Deployment\""]
+    );
+}
+
+#[test]
+fn the_volume_of_a_builder_of_one_run_goes_with_its_pod() {
+    let rootless = Node {
+        rootless: true,
+        storage: Some("9Gi".to_owned()),
+        ..node()
+    };
+    let plan = plan(rootless);
+    let node = &plan.nodes[0];
+    let made = workload(&plan, node, Some(Timestamp::UNIX_EPOCH));
+    let typed: Deployment = serde_json::from_value(made.clone()).unwrap();
+    assert_eq!(serde_json::to_value(typed).unwrap(), made);
+    let pod = &made["spec"]["template"]["spec"];
+    let template = &pod["volumes"][0]["ephemeral"]["volumeClaimTemplate"];
+    assert_eq!(template["spec"]["resources"]["requests"]["storage"], "9Gi");
+    assert_eq!(pod["securityContext"]["fsGroup"], 1000);
+    assert_eq!(claim(&plan, node), None);
+}
+
+#[test]
 fn options_are_put_where_they_belong() {
     let made = made(everything());
     let pod = &made["spec"]["template"]["spec"];
@@ -107,7 +188,10 @@ fn options_are_put_where_they_belong() {
         json!(["--debug", "--oci-worker-no-process-sandbox"])
     );
     assert_eq!(container["securityContext"]["privileged"], Value::Null);
-    assert_eq!(container["volumeMounts"][0]["mountPath"], ROOTLESS_ROOT);
+    assert_eq!(
+        container["volumeMounts"][0]["mountPath"],
+        pod::ROOTLESS_ROOT
+    );
     assert_eq!(pod["volumes"][0]["emptyDir"]["sizeLimit"], "4Gi");
     assert_eq!(pod["serviceAccountName"], "builder");
     assert_eq!(
@@ -117,6 +201,48 @@ fn options_are_put_where_they_belong() {
     let annotations = &made["spec"]["template"]["metadata"]["annotations"];
     assert_eq!(annotations[DO_NOT_DISRUPT], "30m");
     assert_eq!(annotations[HEARTBEAT], Value::Null);
+}
+
+#[test]
+fn certificates_are_trusted_beside_those_of_the_image() {
+    let mut plan = plan(Node {
+        certificates: Some("PEM".to_owned()),
+        env: [("HTTPS_PROXY".to_owned(), "http://p:1".to_owned())].into(),
+        ..node()
+    });
+    let made = workload(&plan, &plan.nodes[0], Some(Timestamp::UNIX_EPOCH));
+    let pod = &made["spec"]["template"]["spec"];
+    let container = &pod["containers"][0];
+    assert_eq!(
+        container["env"],
+        json!([
+            { "name": "HTTPS_PROXY", "value": "http://p:1" },
+            { "name": "SSL_CERT_DIR", "value": "/etc/ssl/certs:/etc/ssl/fast-ecr-push" },
+        ])
+    );
+    assert_eq!(
+        container["volumeMounts"][1]["mountPath"],
+        "/etc/ssl/fast-ecr-push"
+    );
+    assert_eq!(
+        pod["volumes"][1]["configMap"],
+        json!({
+            "name": "fast-ecr-push-x1-config",
+            "items": [{ "key": "certificates.pem", "path": "certificates.pem" }],
+        })
+    );
+    let config = config(&plan.nodes[0], "u1").unwrap();
+    assert_eq!(config["data"], json!({ "certificates.pem": "PEM" }));
+    // Those of a builder that is kept are compared.
+    plan.kept = true;
+    let before = workload(&plan, &plan.nodes[0], None);
+    plan.nodes[0].certificates = Some("RENEWED".to_owned());
+    let after = workload(&plan, &plan.nodes[0], None);
+    let differences = differences(&before, &after).unwrap();
+    assert!(
+        differences[0].contains("fast-ecr-push/certificates"),
+        "{differences:?}"
+    );
 }
 
 #[test]
@@ -138,9 +264,10 @@ fn a_builder_that_is_kept_has_its_volume_and_knows_what_it_was_made_of() {
         storage_class: Some("gp3".to_owned()),
         ..node()
     };
-    let plan = plan(node);
+    let mut plan = plan(node);
+    plan.kept = true;
     let node = &plan.nodes[0];
-    let wanted = deployment(&plan, node, None);
+    let wanted = workload(&plan, node, None);
     assert_eq!(wanted["metadata"]["labels"][LIFETIME.0], "kept");
     assert_eq!(wanted["spec"]["strategy"]["type"], "Recreate");
     let volume = &wanted["spec"]["template"]["spec"]["volumes"][0];
@@ -148,7 +275,7 @@ fn a_builder_that_is_kept_has_its_volume_and_knows_what_it_was_made_of() {
         volume["persistentVolumeClaim"]["claimName"],
         "fast-ecr-push-x1-data"
     );
-    let claim = claim(node, "100Gi");
+    let claim = claim(&plan, node).unwrap();
     assert_eq!(claim["spec"]["storageClassName"], "gp3");
     // The server adds its defaults to the specification; they don't count.
     let mut found = wanted.clone();
@@ -158,7 +285,7 @@ fn a_builder_that_is_kept_has_its_volume_and_knows_what_it_was_made_of() {
         limits: [("cpu", "4".to_owned())].into(),
         ..node.clone()
     };
-    let wanted = deployment(&plan, &other, None);
+    let wanted = workload(&plan, &other, None);
     assert_eq!(
         differences(&found, &wanted).unwrap(),
         ["`template.spec.containers[0].resources.limits.cpu` is null, not \"4\""]

@@ -1,7 +1,7 @@
 //! One connection of buildx to the API server: `CONNECT`, then whatever the two ends say.
 //!
-//! In: the client's end and the one address that may be asked for. Out: bytes counted, and whether
-//! the server ended a stream ([`Seen`]).
+//! In: the client's end and the one address that may be asked for. Out: bytes counted, whether the
+//! server ended a stream, and whether it answers ([`Seen`]).
 
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -12,6 +12,8 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use super::Seen;
+use super::pulse::Pulse;
+use super::way::Way;
 
 /// How long a client may take for its first words.
 const GREETING: Duration = Duration::from_secs(10);
@@ -25,20 +27,15 @@ const LONGEST_RECORD: usize = 5 + (1 << 14) + 256;
 pub(super) const HTTP: &[u8] = b"\x02h2\x08http/1.1";
 
 /// Serves a connection to its end.
-pub(super) async fn serve(
-    mut client: TcpStream,
-    host: &str,
-    port: u16,
-    seen: &Seen,
-) -> io::Result<()> {
+pub(super) async fn serve(mut client: TcpStream, way: &Way, seen: &Seen) -> io::Result<()> {
     client.set_nodelay(true)?;
     let asked = tokio::time::timeout(GREETING, request(&mut client)).await??;
-    let bare = host.trim_matches(['[', ']']);
-    if asked != format!("{host}:{port}") && asked != format!("[{bare}]:{port}") {
+    if !way.leads_to(&asked) {
         client.write_all(b"HTTP/1.1 403 Forbidden\r\n\r\n").await?;
         return Err(io::Error::other(format!("somebody asked for `{asked}`")));
     }
-    let mut server = match TcpStream::connect((bare, port)).await {
+    let connected = tokio::time::timeout(GREETING, way.connect()).await;
+    let mut server = match connected.unwrap_or_else(|late| Err(late.into())) {
         Ok(server) => server,
         Err(error) => {
             client
@@ -55,19 +52,30 @@ pub(super) async fn serve(
     server.write_all(&hello).await?;
     count(&seen.sent, hello.len());
     let _open = is_stream.then(|| Open::new(seen));
+    let pulse = is_stream.then(|| seen.pulses.open());
+    let pulse = pulse.as_deref();
     let (mut from_client, mut to_client) = client.split();
     let (mut from_server, mut to_server) = server.split();
     let client_ended = AtomicBool::new(false);
     let up = async {
-        if copy(&mut from_client, &mut to_server, &seen.sent).await == End::Reader {
+        let sent = |bytes| {
+            count(&seen.sent, bytes);
+            pulse.map(Pulse::sent);
+        };
+        if copy(&mut from_client, &mut to_server, sent).await == End::Reader {
             client_ended.store(true, Ordering::Relaxed);
+            pulse.map(Pulse::heard);
             // What the server still has to say is waited for.
             let _ = to_server.shutdown().await;
             std::future::pending::<()>().await;
         }
     };
     let down = async {
-        if copy(&mut from_server, &mut to_client, &seen.received).await == End::Writer {
+        let received = |bytes| {
+            count(&seen.received, bytes);
+            pulse.map(Pulse::heard);
+        };
+        if copy(&mut from_server, &mut to_client, received).await == End::Writer {
             client_ended.store(true, Ordering::Relaxed);
         }
     };
@@ -165,7 +173,7 @@ enum End {
 async fn copy(
     from: &mut (impl AsyncRead + Unpin),
     to: &mut (impl AsyncWrite + Unpin),
-    counter: &AtomicU64,
+    copied: impl Fn(usize),
 ) -> End {
     let mut buffer = vec![0; 64 * 1024];
     loop {
@@ -177,7 +185,7 @@ async fn copy(
         if to.write_all(bytes).await.is_err() {
             return End::Writer;
         }
-        count(counter, read);
+        copied(read);
     }
 }
 

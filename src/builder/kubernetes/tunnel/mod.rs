@@ -3,9 +3,12 @@
 //! buildx gets a kubeconfig whose `proxy-url` is a listener on loopback that knows one address only,
 //! the API server's; TLS is between the two ends. So we know how many bytes went over the API, and
 //! see when the server ends the stream of an exec, which buildx before 0.36 waits for without end
-//! (<https://github.com/docker/buildx/pull/3966>).
+//! (<https://github.com/docker/buildx/pull/3966>), or does not answer any more, which no buildx minds.
+//! Where a proxy is on the way, it is asked from here.
 
 mod connection;
+mod pulse;
+mod way;
 
 use std::io::{self, Write as _};
 use std::net::Ipv4Addr;
@@ -21,6 +24,8 @@ use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
 
 use crate::timings::Traffic;
+use pulse::Pulses;
+use way::Way;
 
 /// How long buildx may go on without a stream after the server ended the last one: newer ones end
 /// by themselves within half a second, or open another. Its pods are looked at meanwhile.
@@ -40,6 +45,7 @@ struct Seen {
     sent: AtomicU64,
     received: AtomicU64,
     streams: watch::Sender<Streams>,
+    pulses: Pulses,
 }
 
 /// The streams of execs.
@@ -58,19 +64,15 @@ impl Tunnel {
         let mut config = Kubeconfig::read_from(kubeconfig).map_err(io::Error::other)?;
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let here = format!("http://{}", listener.local_addr()?);
-        let mut server = None;
+        let mut way = Err(io::Error::other("no server's address"));
         for named in &mut config.clusters {
             if let Some(cluster) = &mut named.cluster {
-                server = cluster.server.clone();
-                cluster.proxy_url = Some(here.clone());
+                let proxy = cluster.proxy_url.replace(here.clone());
+                let server = cluster.server.as_deref().unwrap_or_default();
+                way = Way::new(server, proxy.as_deref());
             }
         }
-        let server = server.and_then(|url| url.parse::<http::Uri>().ok());
-        let authority = server.and_then(|url| {
-            let host = url.host()?.to_owned();
-            Some((host, url.port_u16().unwrap_or(443)))
-        });
-        let (host, port) = authority.ok_or_else(|| io::Error::other("no server's address"))?;
+        let way = way?;
         let path = kubeconfig.with_extension("buildx");
         let text = serde_json::to_string(&config).map_err(io::Error::other)?;
         // A second builder of this run replaces the first one's.
@@ -85,8 +87,9 @@ impl Tunnel {
             sent: AtomicU64::new(0),
             received: AtomicU64::new(0),
             streams: watch::Sender::default(),
+            pulses: Pulses::default(),
         });
-        let serve = serve(listener, host, port, Arc::clone(&seen));
+        let serve = serve(listener, way, Arc::clone(&seen));
         Ok(Self {
             task: tokio::spawn(serve).abort_handle(),
             seen,
@@ -100,6 +103,11 @@ impl Tunnel {
             sent: self.seen.sent.load(Ordering::Relaxed),
             received: self.seen.received.load(Ordering::Relaxed),
         }
+    }
+
+    /// For how long a stream has waited for an answer of its other end; none where all have theirs.
+    pub(super) fn silence(&self) -> Option<Duration> {
+        self.seen.pulses.silence()
     }
 
     /// Ends when the server ended the streams that were opened from now on, and buildx does not do
@@ -127,7 +135,7 @@ impl Drop for Tunnel {
     }
 }
 
-async fn serve(listener: TcpListener, host: String, port: u16, seen: Arc<Seen>) {
+async fn serve(listener: TcpListener, way: Way, seen: Arc<Seen>) {
     let mut connections = JoinSet::new();
     loop {
         let (client, _) = match listener.accept().await {
@@ -138,9 +146,9 @@ async fn serve(listener: TcpListener, host: String, port: u16, seen: Arc<Seen>) 
                 continue;
             }
         };
-        let (host, seen) = (host.clone(), Arc::clone(&seen));
+        let (way, seen) = (way.clone(), Arc::clone(&seen));
         connections.spawn(async move {
-            if let Err(error) = connection::serve(client, &host, port, &seen).await {
+            if let Err(error) = connection::serve(client, &way, &seen).await {
                 tracing::debug!("the way to the API server: {error}");
             }
         });

@@ -125,6 +125,12 @@ fn a_pod_that_no_node_takes_says_why_and_leaves_nothing() {
     assert!(run.log.contains(words), "{}", run.log);
     let hint = "hint: does a node have the labels of `driver-opts: nodeselector=…`?";
     assert!(run.log.contains(hint), "{}", run.log);
+    // Where the time went is told of a boot that failed, too.
+    let mut rows = run.summary.lines().filter(|line| line.starts_with('|'));
+    let row = rows.find(|line| line.contains("wait for a node"));
+    let row = row.unwrap_or_else(|| panic!("{}", run.summary));
+    let seconds = row.split('|').find(|cell| cell.contains("\u{a0}s"));
+    assert!(seconds.is_some_and(|cell| !cell.contains(" 0")), "{row}");
     assert_eq!(cluster.stop(), [""; 0]);
 }
 
@@ -248,6 +254,110 @@ fn a_named_builder_is_kept_and_changed_only_when_told_to() {
         ]
     );
     objects.delete_builder(name);
+    assert_eq!(cluster.stop(), [""; 0]);
+}
+
+/// Since 0.34 buildx's driver looks for a StatefulSet where there is a volume.
+#[test]
+fn several_pods_that_are_kept_have_a_volume_each() {
+    let cluster = Cluster::any_with_two_buildkits();
+    // The stand-in's second BuildKit has no network for steps.
+    let unique = cluster.tag("several-pods");
+    cluster.dockerfile(&format!("RUN --network=none echo {unique}\n"));
+    let name = "fast-ecr-push-pods";
+    let volumes = "persistent-volume-claim.requests.storage=1Gi\nreplicas=2";
+    let run = |options: &str, replace: &str| {
+        cluster.run(&[
+            ("builder", name),
+            ("driver-opts", options),
+            ("replace", replace),
+            CONFIG,
+        ])
+    };
+    let objects = cluster.objects();
+    let first = run(volumes, "");
+    if !cluster.has_buildx_since((0, 34)) {
+        assert_eq!(first.code, Some(2), "{}", first.log);
+        let words = "input `driver-opts`: `persistent-volume-claim.requests.storage=1Gi` given, expected \
+                     `replicas=1`, or buildx 0.34 or newer (this one is ";
+        assert!(first.log.contains(words), "{}", first.log);
+        assert_eq!(cluster.stop(), [""; 0]);
+        return;
+    }
+    first.succeeded();
+    assert_eq!(first.output("builder"), name);
+    assert!(!first.has_cached("echo"), "{}", first.log);
+    let uid = || objects.stateful_sets()[0]["metadata"]["uid"].clone();
+    let (before, claims) = (uid(), objects.claims());
+    let names: Vec<&str> = claims.iter().map(|(name, _)| name.as_str()).collect();
+    let expected = [0, 1].map(|pod| format!("buildkitd-{name}-{pod}"));
+    assert_eq!(names, expected);
+    assert!(objects.buildkitd_config(name).contains("maxUsedSpace"));
+    // The same context leads to the same pod.
+    let again = run(volumes, "");
+    again.succeeded();
+    assert!(!again.log.contains("differs"), "{}", again.log);
+    assert!(again.has_cached("echo"), "{}", again.log);
+    assert!(again.seconds("builder-seconds") < 2.0, "{}", again.outputs);
+    let limited = format!("{volumes}\nlimits.memory=7Gi");
+    let replaced = run(&limited, "true");
+    replaced.succeeded();
+    let limit = "`template.spec.containers[0].resources.limits.memory` is null, not \"7Gi\"";
+    assert!(replaced.log.contains(limit), "{}", replaced.log);
+    assert_ne!(uid(), before);
+    // New pods of the same names, on the volumes of those before.
+    assert_eq!(objects.claims(), claims);
+    assert!(replaced.has_cached("echo"), "{}", replaced.log);
+    // One pod is another kind of builder; it is used as it is.
+    let one = run("persistent-volume-claim.requests.storage=1Gi", "");
+    one.succeeded();
+    let kind = "`kind` is \"StatefulSet\", not \"Deployment\"";
+    assert!(one.log.contains(kind), "{}", one.log);
+    let random = format!("{limited}\nloadbalance=random");
+    std::thread::scope(|scope| {
+        for number in 0..3 {
+            let (cluster, random) = (&cluster, &random);
+            scope.spawn(move || {
+                let tag = cluster.tag(&format!("at-once-{number}"));
+                let inputs = [
+                    ("builder", name),
+                    ("driver-opts", random),
+                    ("tags", &tag),
+                    CONFIG,
+                ];
+                cluster.run(&inputs).succeeded();
+            });
+        }
+    });
+    let kinds = objects.names();
+    let kinds: Vec<&str> = kinds
+        .iter()
+        .filter_map(|name| name.split('/').next())
+        .collect();
+    assert_eq!(
+        kinds,
+        [
+            "statefulsets",
+            "configmaps",
+            "persistentvolumeclaims",
+            "persistentvolumeclaims",
+            "pods",
+            "pods"
+        ]
+    );
+    objects.delete_builder(name);
+    assert_eq!(cluster.stop(), [""; 0]);
+}
+
+#[test]
+fn the_volume_of_a_builder_of_one_run_goes_with_it() {
+    let cluster = Cluster::any();
+    let volume = "persistent-volume-claim.requests.storage=1Gi";
+    cluster.run_and_kill(&[("driver-opts", volume)]);
+    let objects = cluster.objects();
+    assert_eq!(objects.claims().len(), 1);
+    objects.make_heartbeats_old();
+    cluster.run(&[("driver-opts", volume)]).succeeded();
     assert_eq!(cluster.stop(), [""; 0]);
 }
 

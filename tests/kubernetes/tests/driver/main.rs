@@ -3,8 +3,17 @@
 //! [`any_cluster`] runs on the API stand-in and, by `make test-kubernetes`, on any real cluster.
 //! [`stand_in`] needs what only the stand-in does: troubles by script, refused credentials, records
 //! of every call. On the rig: `rig exec -- cargo test --workspace --test driver`.
-#![expect(clippy::unwrap_used, reason = "a test that can't go on has failed")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test that can't go on has failed"
+)]
 
 mod any_cluster;
+#[path = "../../../action/authority.rs"]
+mod authority;
 mod cluster;
 mod stand_in;
+#[path = "../../../e2e/traffic.rs"]
+#[expect(dead_code, reason = "the end-to-end tests use more of it")]
+mod traffic;

@@ -11,8 +11,8 @@ pub(crate) struct Engine {
 }
 
 impl Engine {
-    /// From the packages that the rig's buildx is one of.
-    pub(crate) fn start(folder: &Path, buildx: &Path) -> Self {
+    /// From the packages that the rig's buildx is one of, with variables of a pod's.
+    pub(crate) fn start(folder: &Path, buildx: &Path, env: &[(String, String)]) -> Self {
         let root = buildx.ancestors().nth(5).unwrap();
         let path = format!(
             "{0}/usr/bin:{0}/usr/sbin:{1}",
@@ -30,6 +30,7 @@ impl Engine {
             .arg(format!("--pidfile={}", folder.join("pid").display()))
             .env("PATH", path)
             .env_remove("DOCKER_HOST")
+            .envs(env.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .spawn()

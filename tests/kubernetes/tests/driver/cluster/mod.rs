@@ -2,7 +2,7 @@
 //!
 //! A real one is what `TEST_KUBECONFIG` names; `TEST_NAMESPACE`, `TEST_REGISTRY` and `TEST_BASE`
 //! (all of `make test-kubernetes`) say where pods may be, where they may push to and what from they
-//! build. The stand-in needs the rig.
+//! build. The stand-in needs the rig. `TEST_BUILDX` names another buildx than the rig's, or that of PATH.
 
 mod engine;
 mod objects;
@@ -17,7 +17,7 @@ use serde_json::Value;
 
 pub(crate) use objects::Objects;
 pub(crate) use run::Run;
-use stand_in::StandIn;
+use stand_in::{Pods, StandIn};
 
 /// How long the pods of a real cluster may take to be gone.
 const GONE_WITHIN: Duration = Duration::from_secs(90);
@@ -29,6 +29,7 @@ pub(crate) struct Cluster {
     registry: String,
     base: String,
     stand_in: Option<StandIn>,
+    buildx: PathBuf,
 }
 
 fn variable(name: &str) -> String {
@@ -54,9 +55,11 @@ impl Cluster {
         let namespace = std::env::var("TEST_NAMESPACE").unwrap_or_else(|_| "buildx".to_owned());
         let registry = variable("TEST_REGISTRY");
         let base = std::env::var("TEST_BASE").unwrap_or_else(|_| "busybox:latest".to_owned());
-        let path = std::env::var_os("RIG_BUILDX").map_or_else(on_path, PathBuf::from);
+        let buildx = std::env::var_os("RIG_BUILDX").map(PathBuf::from);
+        let buildx = other_buildx().or(buildx).unwrap_or_else(on_path);
         Self {
-            folder: folder(&base, &path),
+            folder: folder(&base, &buildx),
+            buildx,
             kubeconfig,
             namespace,
             registry,
@@ -65,23 +68,38 @@ impl Cluster {
         }
     }
 
+    /// The same, where the stand-in's pods are two BuildKits.
+    pub(crate) fn any_with_two_buildkits() -> Self {
+        match std::env::var_os("TEST_KUBECONFIG") {
+            Some(path) => Self::real(PathBuf::from(path)),
+            None => Self::with_two_buildkits(),
+        }
+    }
+
     /// The stand-in.
     pub(crate) fn stand_in() -> Self {
-        Self::on_stand_in(false)
+        Self::on_stand_in(&Pods::One)
     }
 
     /// The stand-in, whose pods are two BuildKits in turn.
     pub(crate) fn with_two_buildkits() -> Self {
-        Self::on_stand_in(true)
+        Self::on_stand_in(&Pods::Two)
     }
 
-    fn on_stand_in(second: bool) -> Self {
+    /// The stand-in, whose pods are a BuildKit with these variables.
+    pub(crate) fn with_variables(env: &[(String, String)]) -> Self {
+        Self::on_stand_in(&Pods::WithVariables(env))
+    }
+
+    fn on_stand_in(pods: &Pods<'_>) -> Self {
         let registry = variable("RIG_REGISTRY");
-        let buildx = PathBuf::from(variable("RIG_BUILDX"));
+        let of_rig = PathBuf::from(variable("RIG_BUILDX"));
+        let buildx = other_buildx().unwrap_or_else(|| of_rig.clone());
         let base = format!("{registry}/rig/busybox:latest");
         let folder = folder(&base, &buildx);
-        let stand_in = StandIn::start(&folder, &buildx, second);
+        let stand_in = StandIn::start(&folder, &of_rig, pods);
         Self {
+            buildx,
             kubeconfig: folder.join("kubeconfig"),
             folder,
             namespace: "buildx".to_owned(),
@@ -93,6 +111,16 @@ impl Cluster {
 
     pub(crate) fn namespace(&self) -> &str {
         &self.namespace
+    }
+
+    /// Whether the buildx of these tests is that old or newer, as major and minor version.
+    pub(crate) fn has_buildx_since(&self, oldest: (u32, u32)) -> bool {
+        let said = Command::new(&self.buildx).arg("version").output().unwrap();
+        let said = String::from_utf8(said.stdout).unwrap();
+        let version = said.split_whitespace().nth(1).unwrap();
+        let mut numbers = version.trim_start_matches('v').split('.').map(str::parse);
+        let mut next = || numbers.next().unwrap().unwrap();
+        (next(), next()) >= oldest
     }
 
     /// What is built from now on, on the base image.
@@ -303,6 +331,11 @@ impl Drop for Cluster {
 
 fn unique() -> u128 {
     SystemTime::UNIX_EPOCH.elapsed().unwrap().as_nanos()
+}
+
+/// Another buildx than the rig's, to try the tests with.
+fn other_buildx() -> Option<PathBuf> {
+    std::env::var_os("TEST_BUILDX").map(PathBuf::from)
 }
 
 /// A folder for one test: context, buildx, what runs leave.

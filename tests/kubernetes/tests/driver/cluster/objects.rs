@@ -83,12 +83,32 @@ impl Objects {
         json.map(Result::unwrap).collect()
     }
 
-    /// The text of the `buildkitd.toml` of a Deployment.
-    pub(crate) fn buildkitd_config(&self, deployment: &str) -> String {
+    /// The StatefulSets as JSON.
+    pub(crate) fn stateful_sets(&self) -> Vec<Value> {
+        let sets = self.list::<StatefulSet>();
+        let json = sets.iter().map(serde_json::to_value);
+        json.map(Result::unwrap).collect()
+    }
+
+    /// The claims by name, with their uids.
+    pub(crate) fn claims(&self) -> Vec<(String, String)> {
+        let claims = self.list::<PersistentVolumeClaim>().into_iter();
+        claims
+            .map(|claim| (claim.metadata.name.unwrap(), claim.metadata.uid.unwrap()))
+            .collect()
+    }
+
+    /// The text of the `buildkitd.toml` of a workload.
+    pub(crate) fn buildkitd_config(&self, workload: &str) -> String {
+        self.config(workload, "buildkitd.toml")
+    }
+
+    /// The text of a file in the ConfigMap of a workload.
+    pub(crate) fn config(&self, workload: &str, file: &str) -> String {
         let api = self.api::<ConfigMap>();
-        let name = format!("{deployment}-config");
+        let name = format!("{workload}-config");
         let map = self.runtime.block_on(api.get(&name)).unwrap();
-        map.data.unwrap()["buildkitd.toml"].clone()
+        map.data.unwrap()[file].clone()
     }
 
     /// Dates the heartbeat of every builder.
@@ -116,16 +136,55 @@ impl Objects {
         }
     }
 
-    /// Deletes a builder that is kept, with its claim.
+    /// Makes a builder of two pods with volumes, as somebody else would.
+    pub(crate) fn create_stateful_set(&self, name: &str) {
+        let set = json!({
+            "apiVersion": "apps/v1", "kind": "StatefulSet",
+            "metadata": { "name": name, "labels": { "app": name } },
+            "spec": {
+                "serviceName": name, "replicas": 2, "podManagementPolicy": "Parallel",
+                "selector": { "matchLabels": { "app": name } },
+                "template": {
+                    "metadata": { "labels": { "app": name } },
+                    "spec": { "containers": [{
+                        "name": "buildkitd", "image": "moby/buildkit:buildx-stable-1",
+                        "startupProbe": { "periodSeconds": 1 },
+                        "volumeMounts": [{ "name": "buildkitd", "mountPath": "/var/lib/buildkit" }],
+                    }]},
+                },
+                "volumeClaimTemplates": [{
+                    "metadata": {
+                        "name": "buildkitd", "labels": { "app.kubernetes.io/managed-by": "fast-ecr-push" },
+                    },
+                    "spec": {
+                        "accessModes": ["ReadWriteOnce"],
+                        "resources": { "requests": { "storage": "1Gi" } },
+                    },
+                }],
+            },
+        });
+        let set = serde_json::from_value(set).unwrap();
+        let api = self.api::<StatefulSet>();
+        let parameters = kube::api::PostParams::default();
+        self.runtime
+            .block_on(api.create(&parameters, &set))
+            .unwrap();
+    }
+
+    /// Deletes a builder that is kept, with its claims.
     pub(crate) fn delete_builder(&self, name: &str) {
         let background = DeleteParams::background();
-        let api = self.api::<Deployment>();
-        let deleted = self.runtime.block_on(api.delete(name, &background));
-        deleted.unwrap();
-        let api = self.api::<PersistentVolumeClaim>();
-        let claim = format!("{name}-data");
-        let deleted = self.runtime.block_on(api.delete(&claim, &background));
-        deleted.unwrap();
+        let (deployments, sets) = (self.api::<Deployment>(), self.api::<StatefulSet>());
+        self.runtime.block_on(async {
+            let deployment = deployments.delete(name, &background).await.is_ok();
+            let set = sets.delete(name, &background).await.is_ok();
+            assert!(deployment || set, "no builder `{name}`");
+        });
+        for (claim, _) in self.claims() {
+            let api = self.api::<PersistentVolumeClaim>();
+            let deleted = self.runtime.block_on(api.delete(&claim, &background));
+            deleted.unwrap();
+        }
     }
 }
 

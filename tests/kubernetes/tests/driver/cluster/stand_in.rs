@@ -10,20 +10,35 @@ use serde_json::Value;
 use super::engine::Engine;
 use super::{program, variable};
 
+/// The BuildKits that pods are.
+pub(crate) enum Pods<'a> {
+    /// The rig's own.
+    One,
+    /// That and another, in turn.
+    Two,
+    /// One with variables of its own.
+    WithVariables(&'a [(String, String)]),
+}
+
 pub(crate) struct StandIn {
     child: Child,
-    /// Beside the rig's own.
+    /// Beside the rig's own, or instead of it.
     _engine: Option<Engine>,
     folder: PathBuf,
 }
 
 impl StandIn {
-    pub(crate) fn start(folder: &Path, buildx: &Path, second: bool) -> Self {
+    pub(crate) fn start(folder: &Path, buildx: &Path, pods: &Pods<'_>) -> Self {
         let socket = variable("DOCKER_HOST").replace("unix://", "");
-        let engine = second.then(|| Engine::start(folder, buildx));
+        let socket = (!matches!(pods, Pods::WithVariables(_))).then_some(socket);
+        let engine = match pods {
+            Pods::One => None,
+            Pods::Two => Some(Engine::start(folder, buildx, &[])),
+            Pods::WithVariables(env) => Some(Engine::start(folder, buildx, env)),
+        };
         let mut child = Command::new(program("kubernetes-stand-in"))
             .arg(folder)
-            .arg(socket)
+            .args(socket)
             .args(engine.iter().map(|engine| &engine.socket))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

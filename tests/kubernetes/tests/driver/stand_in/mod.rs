@@ -1,10 +1,14 @@
 //! What needs the stand-in's tricks: troubles by script, faults of the API, refused credentials,
 //! clocks, two BuildKits, and records of every call.
 
+mod between;
+mod cache;
 mod eks;
 mod left;
 mod long;
+mod network;
 mod nodes;
+mod stateful;
 mod times;
 mod troubles;
 

@@ -50,7 +50,7 @@ fn an_appended_node_builds_its_platform_with_its_own_options() {
     let cluster = Cluster::with_two_buildkits();
     std::fs::write(cluster.context("Dockerfile"), ARCHITECTURES).unwrap();
     let append = "- name: graviton\n  platforms: linux/arm64\n  driver-opts:\n    - requests.cpu=4\n    \
-                  - tolerations=key=arm,operator=Exists,effect=NoSchedule\n  buildkitd-flags: --debug\n";
+                  - '\"tolerations=key=arm,operator=Exists,effect=NoSchedule\"'\n  buildkitd-flags: --debug\n";
     let run = cluster.run(&[BOTH, ("driver-opts", "requests.cpu=2"), ("append", append)]);
     run.succeeded();
     let workloads = cluster.record("workloads");

@@ -1,0 +1,96 @@
+//! The pods of a node: BuildKit's container, its mounts, where it may run. Pure.
+
+use serde_json::{Value, json};
+
+use super::{config, volume};
+use crate::plan::{KubernetesPlan, Node};
+
+const ROOT: &str = "/var/lib/buildkit";
+pub(super) const ROOTLESS_ROOT: &str = "/home/user/.local/share/buildkit";
+/// The user of the rootless image.
+const ROOTLESS_USER: u32 = 1000;
+
+/// What no pod should take to find out that it is up (seconds).
+const SLOWEST_START: u64 = 1800;
+
+/// The pod's specification.
+pub(super) fn pod(plan: &KubernetesPlan, node: &Node) -> Value {
+    let root = if node.rootless { ROOTLESS_ROOT } else { ROOT };
+    let (name, volume) = volume::of(plan, node);
+    let mut volumes: Vec<Value> = volume.into_iter().collect();
+    let mounts = vec![json!({ "name": name, "mountPath": root })];
+    let mut arguments = node.buildkitd_flags.clone();
+    if node.rootless {
+        arguments.push("--oci-worker-no-process-sandbox".to_owned());
+    }
+    let mut container = json!({
+        "name": "buildkitd",
+        "image": node.image,
+        "args": arguments,
+        "securityContext": security(node.rootless),
+        // Ends for good once BuildKit answers: a probe that goes on costs a process a second, and
+        // one that fails on a busy disk would take the builder from its build.
+        "startupProbe": {
+            "exec": { "command": ["buildctl", "debug", "workers"] },
+            "periodSeconds": 1,
+            "timeoutSeconds": 10,
+            "failureThreshold": SLOWEST_START,
+        },
+        "resources": { "requests": node.requests, "limits": node.limits },
+        "volumeMounts": mounts,
+    });
+    if !node.env.is_empty() {
+        let env = node.env.iter();
+        container["env"] = env
+            .map(|(name, value)| json!({ "name": name, "value": value }))
+            .collect();
+    }
+    config::mount(node, &mut volumes, &mut container);
+    let mut pod = json!({
+        "containers": [container],
+        "volumes": volumes,
+        // One variable for each service of the namespace is of no use to build steps.
+        "enableServiceLinks": false,
+        "terminationGracePeriodSeconds": 10,
+    });
+    match &node.service_account {
+        Some(account) => pod["serviceAccountName"] = json!(account),
+        None => pod["automountServiceAccountToken"] = json!(false),
+    }
+    if node.rootless && node.storage.is_some() {
+        // The root of a new volume is root's. All that is in it, only when that is.
+        pod["securityContext"] = json!({
+            "fsGroup": ROOTLESS_USER, "fsGroupChangePolicy": "OnRootMismatch",
+        });
+    }
+    if let Some(scheduler) = &node.scheduler {
+        pod["schedulerName"] = json!(scheduler);
+    }
+    if !node.node_selector.is_empty() {
+        pod["nodeSelector"] = json!(node.node_selector);
+    }
+    if !node.tolerations.is_empty() {
+        pod["tolerations"] = json!(node.tolerations);
+    }
+    if let Some(image) = &node.qemu {
+        pod["initContainers"] = json!([{
+            "name": "qemu",
+            "image": image,
+            "args": ["--install", "all"],
+            "securityContext": { "privileged": true },
+        }]);
+    }
+    pod
+}
+
+fn security(rootless: bool) -> Value {
+    if !rootless {
+        return json!({ "privileged": true });
+    }
+    // https://github.com/moby/buildkit/blob/master/docs/rootless.md
+    json!({
+        "seccompProfile": { "type": "Unconfined" },
+        "runAsUser": ROOTLESS_USER,
+        "runAsGroup": ROOTLESS_USER,
+    })
+}

@@ -1,0 +1,203 @@
+//! The way from here to the API server: straight, or through an HTTP proxy.
+
+use std::io;
+
+use hyper_util::client::proxy::matcher::Matcher;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+/// The longest answer of a proxy before the other end speaks.
+const LONGEST_ANSWER: usize = 8 * 1024;
+
+/// A server, and what stands before it.
+#[derive(Debug, Clone)]
+pub(super) struct Way {
+    host: String,
+    port: u16,
+    proxy: Option<Proxy>,
+}
+
+/// A proxy that is asked to connect
+/// (<https://www.rfc-editor.org/rfc/rfc9110.html#name-connect>).
+#[derive(Clone)]
+struct Proxy {
+    host: String,
+    port: u16,
+    /// What `Proxy-Authorization` says.
+    authorization: Option<Vec<u8>>,
+}
+
+/// Without the password.
+impl std::fmt::Debug for Proxy {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "Proxy({}:{})", self.host, self.port)
+    }
+}
+
+impl Way {
+    /// The way to a server of `https`.
+    ///
+    /// # Errors
+    /// When it is no address, or the proxy is none that is spoken to plainly.
+    pub(super) fn new(server: &str, proxy: Option<&str>) -> io::Result<Self> {
+        let uri: http::Uri = server.parse().map_err(io::Error::other)?;
+        let host = uri.host();
+        let host = host.ok_or_else(|| io::Error::other("no server's address"))?;
+        let proxy = proxy.map(|proxy| {
+            // It knows how names and passwords are written in such addresses.
+            let matcher = Matcher::builder().all(proxy).build();
+            let found = matcher.intercept(&uri);
+            let found = found.filter(|found| found.uri().scheme_str() == Some("http"));
+            let proxy = found.and_then(|found| {
+                let authorization = found.basic_auth().map(|auth| auth.as_bytes().to_vec());
+                Some(Proxy {
+                    host: bare(found.uri().host()?).to_owned(),
+                    port: found.uri().port_u16().unwrap_or(80),
+                    authorization,
+                })
+            });
+            proxy.ok_or_else(|| io::Error::other("a proxy that is spoken to by TLS or SOCKS"))
+        });
+        Ok(Self {
+            host: bare(host).to_owned(),
+            port: uri.port_u16().unwrap_or(443),
+            proxy: proxy.transpose()?,
+        })
+    }
+
+    /// Whether `host:port` is this server.
+    pub(super) fn leads_to(&self, authority: &str) -> bool {
+        authority == format!("{}:{}", self.host, self.port) || authority == self.bracketed()
+    }
+
+    fn bracketed(&self) -> String {
+        format!("[{}]:{}", self.host, self.port)
+    }
+
+    /// Connects to the server.
+    ///
+    /// # Errors
+    /// When it or the proxy can't be reached, or the proxy refuses.
+    pub(super) async fn connect(&self) -> io::Result<TcpStream> {
+        let Some(proxy) = &self.proxy else {
+            return TcpStream::connect((&*self.host, self.port)).await;
+        };
+        let mut stream = TcpStream::connect((&*proxy.host, proxy.port)).await?;
+        let server = if self.host.contains(':') {
+            self.bracketed()
+        } else {
+            format!("{}:{}", self.host, self.port)
+        };
+        let mut request = format!("CONNECT {server} HTTP/1.1\r\nHost: {server}\r\n").into_bytes();
+        if let Some(authorization) = &proxy.authorization {
+            request.extend(b"Proxy-Authorization: ");
+            request.extend(authorization);
+            request.extend(b"\r\n");
+        }
+        request.extend(b"\r\n");
+        stream.write_all(&request).await?;
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"\r\n\r\n") {
+            if answer.len() >= LONGEST_ANSWER {
+                return Err(io::Error::other("an answer of the proxy without an end"));
+            }
+            // Nothing of the server's is to be taken for the proxy's.
+            answer.push(stream.read_u8().await?);
+        }
+        let answer = String::from_utf8_lossy(&answer);
+        let line = answer.lines().next().unwrap_or_default();
+        if line
+            .split(' ')
+            .nth(1)
+            .is_some_and(|code| code.starts_with('2'))
+        {
+            return Ok(stream);
+        }
+        Err(io::Error::other(format!(
+            "the proxy {}:{} says `{line}`",
+            proxy.host, proxy.port
+        )))
+    }
+}
+
+/// An IPv6 address stands in brackets.
+fn bare(host: &str) -> &str {
+    host.trim_matches(['[', ']'])
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    #[test]
+    fn the_server_and_nobody_else_is_led_to() {
+        let way = Way::new("https://k.example", None).unwrap();
+        assert!(way.leads_to("k.example:443"));
+        assert!(!way.leads_to("k.example:80") && !way.leads_to("evil.example:443"));
+        assert!(
+            Way::new("https://[::1]:6443", None)
+                .unwrap()
+                .leads_to("[::1]:6443")
+        );
+        assert!(Way::new("/nowhere", None).is_err());
+        for proxy in ["https://p.example:3128", "socks5://p.example:1080"] {
+            assert!(
+                Way::new("https://k.example", Some(proxy)).is_err(),
+                "{proxy}"
+            );
+        }
+        let secret = Way::new("https://k.example", Some("http://me:hush@p.example:3128")).unwrap();
+        let shown = format!("{secret:?}");
+        assert!(
+            shown.contains("p.example:3128") && !shown.contains("hush"),
+            "{shown}"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_proxy_is_asked_with_its_password_and_told_on_when_it_refuses() {
+        for (answer, taken) in [
+            (
+                "HTTP/1.1 200 Connection established\r\nVia: p\r\n\r\nhello",
+                true,
+            ),
+            ("HTTP/1.1 407 Proxy Authentication Required\r\n\r\n", false),
+        ] {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let address = listener.local_addr().unwrap();
+            let proxy = tokio::spawn(async move {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let mut asked = vec![0; 4096];
+                let count = stream.read(&mut asked).await.unwrap();
+                stream.write_all(answer.as_bytes()).await.unwrap();
+                String::from_utf8(asked[..count].to_vec()).unwrap()
+            });
+            let url = format!("http://me:p%40ss@{address}");
+            let way = Way::new("https://k.example:6443", Some(&url)).unwrap();
+            let connected = way.connect().await;
+            let asked = proxy.await.unwrap();
+            assert!(
+                asked.starts_with("CONNECT k.example:6443 HTTP/1.1\r\nHost: k.example:6443\r\n")
+            );
+            // me:p@ss
+            assert!(
+                asked.contains("Proxy-Authorization: Basic bWU6cEBzcw==\r\n"),
+                "{asked}"
+            );
+            match connected {
+                Ok(mut stream) => {
+                    assert!(taken);
+                    let mut rest = String::new();
+                    stream.read_to_string(&mut rest).await.unwrap();
+                    assert_eq!(rest, "hello");
+                }
+                Err(error) => {
+                    assert!(!taken);
+                    assert!(error.to_string().contains("says `HTTP/1.1 407"), "{error}");
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! One kind of cache after the other: what buildx is told of it.
+
+use super::choose::Choice;
+use super::names::with_tag;
+use super::raw::AS_IMAGE;
+use super::scope::Scopes;
+use super::{CachePlan, Chosen, Remarks};
+use crate::image::ImageRef;
+use crate::image::lifecycle::CACHE_TAGS;
+use crate::inputs::attributes;
+use crate::inputs::{Cache, CacheMode};
+
+/// What the tags of images begin with that are found by their inline cache. They are no
+/// [`CACHE_TAGS`], which a lifecycle policy removes: these name images.
+const INLINE_TAGS: &str = "inlinecache";
+
+/// More tags than this are not asked for an inline cache: each is a request.
+const MOST_IMPORTS: usize = 4;
+
+impl Choice<'_> {
+    /// The registry's cache: read from the branch's tag, its base's and the default branch's,
+    /// written to the branch's.
+    pub(super) fn registry(self, remarks: &mut Remarks) -> Chosen {
+        let Some((repository, Scopes { own, imports })) = self.names(CACHE_TAGS, remarks) else {
+            return Chosen::nothing("no name to keep it under".to_owned());
+        };
+        let mut written = own.map(|tag| with_tag(&repository, &tag));
+        if let Some(name) = &written
+            && self.may_move(name) == Some(false)
+        {
+            written = None;
+        }
+        if !self.pushes() {
+            written = None;
+        }
+        if self.untrusted(remarks) {
+            written = None;
+        }
+        let from = imports
+            .iter()
+            .map(|tag| import(&with_tag(&repository, tag)));
+        let to = written.as_ref().map(|name| self.export(name));
+        Chosen {
+            from: from.collect(),
+            to: to.into_iter().collect(),
+            plan: self.plan(None, written.as_ref()),
+        }
+    }
+
+    /// The image's own cache: read from tags that an earlier image may have had.
+    pub(super) fn inline(self, remarks: &mut Remarks) -> Chosen {
+        let asked = self.situation.inputs.cache == Cache::Inline;
+        let named = self.situation.inputs.cache_ref.is_some();
+        let moving = self.moving_tags();
+        let mut tag = None;
+        let mut imports = Vec::new();
+        let by_its_tags = !named && (!moving.is_empty() || !asked);
+        if by_its_tags {
+            imports = moving.iter().take(MOST_IMPORTS).cloned().collect();
+        } else if let Some((repository, scopes)) = self.names(INLINE_TAGS, remarks) {
+            imports = scopes
+                .imports
+                .iter()
+                .map(|tag| with_tag(&repository, tag))
+                .collect();
+            let own = scopes.own.map(|tag| with_tag(&repository, &tag));
+            tag = own.filter(|name| self.may_be_added(name));
+            if let Some(name) = tag.take_if(|name| self.may_move(name) == Some(false)) {
+                remarks.warnings.push(format!(
+                    "`{name}` is not pushed: the repository's tags are immutable, and the next run would not find its \
+                     cache; exclude `{}*` from the rule",
+                    name.tag.as_deref().unwrap_or_default()
+                ));
+            }
+        }
+        if !asked
+            && !self
+                .situation
+                .references
+                .iter()
+                .any(|name| self.is_worth_asking(name))
+        {
+            imports.clear();
+        }
+        let writes = self.pushes() && !self.untrusted(remarks);
+        Chosen {
+            from: imports.iter().map(import).collect(),
+            to: if writes {
+                vec!["type=inline".to_owned()]
+            } else {
+                Vec::new()
+            },
+            plan: self.plan(tag.filter(|_| writes).as_ref(), None),
+        }
+    }
+
+    /// GitHub's cache service, which keeps branches and forks apart by itself.
+    pub(super) fn gha(self, remarks: &mut Remarks) -> Chosen {
+        let served = self.situation.run.is_some_and(|run| run.cache_service);
+        if !served {
+            remarks.notices.push(
+                "no cache: `cache: gha` needs GitHub's cache service, whose address and token the runner gives to \
+                 actions (ACTIONS_RESULTS_URL, ACTIONS_RUNTIME_TOKEN)"
+                    .to_owned(),
+            );
+            return Chosen::nothing("GitHub's cache service is not there".to_owned());
+        }
+        let references = self.situation.references.iter();
+        let mut scope: Vec<String> = references
+            .take(1)
+            .map(|name| name.repository.clone())
+            .collect();
+        scope.extend(self.parts());
+        // Images of one workflow would overwrite each other's.
+        let scope = (!scope.is_empty()).then(|| format!("scope={}", scope.join("-")));
+        let fields = |more: &[String]| {
+            let all = std::iter::once("type=gha".to_owned()).chain(more.iter().cloned());
+            attributes::join(all.chain(scope.clone()))
+        };
+        Chosen {
+            from: vec![fields(&[])],
+            to: vec![fields(&[self.mode(), "ignore-error=true".to_owned()])],
+            plan: self.plan(None, None),
+        }
+    }
+
+    fn plan(self, tag: Option<&ImageRef>, written: Option<&ImageRef>) -> CachePlan {
+        CachePlan {
+            kind: self.kind,
+            reason: self.reason,
+            tag: tag.map(ToString::to_string),
+            written: written.or(tag).map(ToString::to_string),
+            afterwards: false,
+        }
+    }
+
+    /// Whether nothing may be written, which is said.
+    fn untrusted(&self, remarks: &mut Remarks) -> bool {
+        let reason = self.origin.and_then(|origin| origin.untrusted.as_ref());
+        if let Some(reason) = reason {
+            remarks
+                .notices
+                .push(format!("the cache is read and not written: {reason}"));
+        }
+        reason.is_some()
+    }
+
+    /// The export to a registry, compressed as the image is: else every layer would be compressed
+    /// and uploaded a second time.
+    fn export(&self, name: &ImageRef) -> String {
+        let mut fields = vec![
+            "type=registry".to_owned(),
+            format!("ref={name}"),
+            self.mode(),
+        ];
+        let pushed = self.situation.outputs.iter().find(|output| output.pushes());
+        let of_image = ["compression", "compression-level"].map(|attribute| {
+            let value = pushed?.attribute(attribute)?;
+            Some(format!("{attribute}={value}"))
+        });
+        fields.extend(AS_IMAGE.map(|(name, value)| format!("{name}={value}")));
+        fields.extend(of_image.into_iter().flatten());
+        fields.push("ignore-error=true".to_owned());
+        attributes::join(fields)
+    }
+
+    fn mode(&self) -> String {
+        let mode = match self.situation.inputs.cache_mode {
+            Some(CacheMode::Min) => "min",
+            Some(CacheMode::Max) | None => "max",
+        };
+        format!("mode={mode}")
+    }
+}
+
+fn import(name: &ImageRef) -> String {
+    attributes::join(["type=registry".to_owned(), format!("ref={name}")])
+}
