@@ -1,6 +1,6 @@
 //! How the log looks: a `tracing` layer that speaks the runner's language, or a terminal's.
 //!
-//! In: events. Out: lines on standard output (runner) or standard error (terminal, where standard
+//! In: events. Out: lines on standard output (runner) or standard error (terminal, and where standard
 //! output is for results). Errors, warnings and notices become annotations on the runner; foreign
 //! text (build logs) can't become a command. Messages are milestones, one line each.
 
@@ -30,16 +30,39 @@ enum Style {
     Terminal,
 }
 
-/// Installs the log for the rest of the process. Debug events are kept when the runner or the
-/// user asks for them (`RUNNER_DEBUG=1`).
-pub(crate) fn install(env: &Env) {
-    let style = if env.is_true("GITHUB_ACTIONS") {
-        Style::Runner
+/// Where what is said to the runner goes. It reads both
+/// (<https://github.com/actions/runner/blob/002caa1/src/Runner.Worker/Handlers/ScriptHandler.cs>).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stream {
+    Output,
+    /// Where standard output is for results.
+    Error,
+}
+
+impl Stream {
+    /// Prints a line. A reader that went away must not stop the build or its clean-up.
+    pub(crate) fn print(self, line: &str) {
+        let _ = match self {
+            Self::Output => writeln!(io::stdout().lock(), "{line}"),
+            Self::Error => writeln!(io::stderr().lock(), "{line}"),
+        };
+    }
+}
+
+/// Installs the log for the rest of the process; a terminal always has it on standard error. Debug
+/// events are kept when the runner or the user asks for them (`RUNNER_DEBUG=1`).
+pub(crate) fn install(env: &Env, stream: Stream) {
+    let (style, stream) = if env.is_true("GITHUB_ACTIONS") {
+        (Style::Runner, stream)
     } else {
-        Style::Terminal
+        (Style::Terminal, Stream::Error)
     };
     let debug = env.get("RUNNER_DEBUG") == Some("1");
-    let subscriber = tracing_subscriber::registry().with(Lines { style, debug });
+    let subscriber = tracing_subscriber::registry().with(Lines {
+        style,
+        stream,
+        debug,
+    });
     // Fails only where a subscriber is installed already, which is then as good.
     let _ = tracing::subscriber::set_global_default(subscriber);
 }
@@ -63,6 +86,7 @@ impl Drop for Group {
 
 struct Lines {
     style: Style,
+    stream: Stream,
     debug: bool,
 }
 
@@ -77,11 +101,7 @@ impl<S: Subscriber> Layer<S> for Lines {
         let mut text = Text::default();
         event.record(&mut text);
         let line = line(self.style, *metadata.level(), metadata.target(), &text.0);
-        // A reader that went away must not stop the build or its clean-up.
-        let _ = match self.style {
-            Style::Runner => writeln!(io::stdout().lock(), "{line}"),
-            Style::Terminal => writeln!(io::stderr().lock(), "{line}"),
-        };
+        self.stream.print(&line);
     }
 }
 

@@ -118,12 +118,17 @@ async fn dispatch(arguments: &[String], env: Env, started: Timestamp) -> ExitCod
     }
     if let Command::Compare { files, format } = &command {
         // Standard output is the table's alone.
-        log::install(&Env::default());
+        log::install(&Env::default(), log::Stream::Error);
         return compared(files, *format);
     }
-    log::install(&env);
+    let stream = match command {
+        Command::Plan { .. } => log::Stream::Error,
+        _ => log::Stream::Output,
+    };
+    log::install(&env, stream);
     let run = Run {
         env,
+        stream,
         started,
         cancel: cancelled_by_signals(),
         redactor: Redactor::default(),

@@ -56,7 +56,10 @@ pub(super) fn private(own: Map<String, Value>, ecr_hosts: &[&str], helper: &str)
         config.insert("credsStore".to_owned(), json!(helper));
     }
     for host in ecr_hosts {
-        let helpers = config.entry("credHelpers").or_insert_with(|| json!({}));
+        let helpers = config.entry("credHelpers").or_insert(Value::Null);
+        if helpers.is_null() {
+            *helpers = json!({});
+        }
         if let Value::Object(helpers) = helpers {
             helpers.insert((*host).to_owned(), json!(helper));
         }
@@ -68,17 +71,21 @@ pub(super) fn private(own: Map<String, Value>, ecr_hosts: &[&str], helper: &str)
     Value::Object(config)
 }
 
-/// Gives buildx the same identity in every run on this machine. It is part of the key under which
-/// BuildKit keeps an uploaded context, so that a builder that lives on gets only what changed
+/// Gives buildx the same identity in every run of this runner, or on this machine where there is none.
+/// It is part of the key under which BuildKit keeps an uploaded context, so that a builder that lives
+/// on gets only what changed
 /// (`TryNodeIdentifier`: 16 hexadecimal digits in
 /// <https://github.com/docker/buildx/blob/461836ba0/util/confutil/config.go>).
 pub(super) fn write_node_id(docker: &Path, env: &Env) -> Result<(), CredentialsError> {
     let folder = docker.join("buildx");
     create_private_folder(&folder)?;
     let mut hasher = DefaultHasher::new();
-    for variable in ["GITHUB_REPOSITORY", "GITHUB_WORKSPACE", "HOSTNAME", "HOME"] {
+    for variable in ["GITHUB_REPOSITORY", "GITHUB_WORKSPACE", "HOME"] {
         env.get(variable).hash(&mut hasher);
     }
+    // In a container the host's name is the container's id, another one in each run.
+    let machine = env.get("RUNNER_NAME").or(env.get("HOSTNAME"));
+    machine.hash(&mut hasher);
     let id = format!("{:016x}", hasher.finish());
     write_private(&folder.join(".buildNodeID"), id.as_bytes())
 }
@@ -118,10 +125,33 @@ mod tests {
                 json!({"auths": {}, "credsStore": ""}),
                 json!({"auths": {}, "credsStore": "h", "credHelpers": {ecr: "h"}}),
             ),
+            (
+                "entries of nothing",
+                json!({"auths": null, "credsStore": null, "credHelpers": null}),
+                json!({"auths": null, "credsStore": "h", "credHelpers": {ecr: "h"}}),
+            ),
         ];
         for (name, own, expected) in cases {
             assert_eq!(private(object(own), &[ecr], "h"), expected, "{name}");
         }
+    }
+
+    #[test]
+    fn runs_on_one_runner_have_one_identity_though_each_has_a_container_of_its_own() {
+        let id = |runner: &[(&str, &str)], container: &str| {
+            let folder = tempfile::tempdir().unwrap();
+            create_private_folder(folder.path()).unwrap();
+            let pairs = [("GITHUB_REPOSITORY", "octo/app"), ("HOSTNAME", container)];
+            let pairs = pairs.iter().chain(runner);
+            let pairs = pairs.map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+            write_node_id(folder.path(), &Env::default().with(pairs)).unwrap();
+            fs::read_to_string(folder.path().join("buildx/.buildNodeID")).unwrap()
+        };
+        let one = [("RUNNER_NAME", "one")];
+        assert_eq!(id(&one, "0123456789ab"), id(&one, "ba9876543210"));
+        assert_ne!(id(&one, "host"), id(&[("RUNNER_NAME", "two")], "host"));
+        // Without a runner that names itself, the machine's name is all there is.
+        assert_ne!(id(&[], "one"), id(&[], "two"));
     }
 
     #[test]

@@ -110,7 +110,7 @@ async fn first(inputs: &Inputs, session: &Session, env: &Env) -> Result<Access, 
     let mut terms = Terms {
         context: inputs.kube_context.as_deref(),
         allow_exec: inputs.allow_exec,
-        file: None,
+        may_name_files: false,
         program: &program,
     };
     if let Some(text) = &inputs.kubeconfig {
@@ -119,13 +119,10 @@ async fn first(inputs: &Inputs, session: &Session, env: &Env) -> Result<Access, 
     if let Some(cluster) = &inputs.eks_cluster {
         return Box::pin(describe(cluster, session, &program)).await;
     }
-    if let Some(path) = own_file(env) {
-        let text = std::fs::read_to_string(&path).map_err(|source| ClusterError::Read {
-            path: path.clone(),
-            source,
-        })?;
-        terms.file = Some(&path);
-        return Ok(Access::read(&text, &terms)?);
+    let paths = own_files(env);
+    if !paths.is_empty() {
+        terms.may_name_files = true;
+        return Ok(Access::merge(&read(paths)?, &terms)?);
     }
     let address = env
         .get("KUBERNETES_SERVICE_HOST")
@@ -139,16 +136,33 @@ async fn first(inputs: &Inputs, session: &Session, env: &Env) -> Result<Access, 
     }
 }
 
-/// The first file of `KUBECONFIG`, or kubectl's default where there is one.
-fn own_file(env: &Env) -> Option<PathBuf> {
+/// The files of `KUBECONFIG`, or kubectl's default where there is one.
+fn own_files(env: &Env) -> Vec<PathBuf> {
     if let Some(list) = env.get("KUBECONFIG") {
-        return list
-            .split(':')
-            .find(|path| !path.is_empty())
-            .map(PathBuf::from);
+        let paths = list.split(':').filter(|path| !path.is_empty());
+        return paths.map(PathBuf::from).collect();
     }
-    let path = env.path("HOME")?.join(".kube/config");
-    path.is_file().then_some(path)
+    let path = env.path("HOME").map(|home| home.join(".kube/config"));
+    path.filter(|path| path.is_file()).into_iter().collect()
+}
+
+/// The content of those that are there, as kubectl does; of one at least.
+fn read(paths: Vec<PathBuf>) -> Result<Vec<(PathBuf, String)>, ClusterError> {
+    let mut files = Vec::new();
+    let mut missing = None;
+    for path in paths {
+        match std::fs::read_to_string(&path) {
+            Ok(text) => files.push((path, text)),
+            Err(source) if source.kind() == io::ErrorKind::NotFound => {
+                missing.get_or_insert(ClusterError::Read { path, source });
+            }
+            Err(source) => return Err(ClusterError::Read { path, source }),
+        }
+    }
+    match missing {
+        Some(error) if files.is_empty() => Err(error),
+        _ => Ok(files),
+    }
 }
 
 async fn describe(name: &str, session: &Session, program: &Path) -> Result<Access, ClusterError> {
@@ -329,5 +343,53 @@ mod tests {
             .await
             .unwrap_err();
         assert!(error.to_string().contains("`/nowhere/config`"));
+    }
+
+    /// What is found in these files, each with its folder: `KUBECONFIG` as it is in the test's, with
+    /// `@` for it.
+    async fn found_in(files: &[(&str, &str)], list: &str) -> Result<Access, ClusterError> {
+        let root = tempfile::tempdir().unwrap();
+        for (path, text) in files {
+            let path = root.path().join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        }
+        let list = list.replace('@', &root.path().to_string_lossy());
+        let env = Env::from([("KUBECONFIG", &*list)]);
+        find(&Inputs::default(), &session(), &env).await
+    }
+
+    #[tokio::test]
+    async fn several_kubeconfigs_are_merged_as_kubectl_does() {
+        let clusters = "{current-context: '', clusters: [{name: c, cluster: {server: 'https://k', \
+                        certificate-authority: ca.crt}}]}";
+        let contexts = "{current-context: x, contexts: [{name: x, context: {cluster: c, user: u}}], \
+                        users: [{name: u, user: {tokenFile: token}}]}";
+        let others =
+            "{current-context: y, clusters: [{name: c, cluster: {server: 'https://other'}}]}";
+        let files = [
+            ("one/config", clusters),
+            ("one/ca.crt", "a certificate"),
+            ("two/config", contexts),
+            ("two/token", "a token"),
+            ("three/config", others),
+            ("bad/config", "clusters: {"),
+        ];
+        // A file that is not there is passed over, and the first one to say something is heeded.
+        let list = "@/none/config::@/one/config:@/two/config:@/three/config";
+        let access = found_in(&files, list).await.unwrap();
+        assert_eq!(
+            (access.server.as_str(), access.context.as_str()),
+            ("https://k", "x")
+        );
+        for (list, expected) in [
+            ("@/none/config:@/nothing", "/none/config"),
+            ("@/one/config:@/bad/config", "/bad/config`: "),
+            ("@/two/config", "names the cluster `c`"),
+        ] {
+            let error = found_in(&files, list).await.unwrap_err();
+            assert!(error.to_string().contains(expected), "{list}: {error}");
+            assert!(error.hint().is_some());
+        }
     }
 }

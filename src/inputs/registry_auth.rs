@@ -89,7 +89,8 @@ pub(super) fn to_mask(text: &str) -> Vec<SecretString> {
     for mut entry in entries {
         let user = entry.remove("username").flatten().unwrap_or_default();
         for (key, value) in entry {
-            let value = SecretString::from(value.unwrap_or_default());
+            // As `login` takes it.
+            let value = SecretString::from(value.unwrap_or_default().trim());
             // What stands under a misspelled key may be the password.
             if key == "password" {
                 secrets.push(Login::basic(user.trim(), &value));
@@ -354,6 +355,15 @@ mod tests {
         };
         assert_eq!(
             masked("- {registry: ghcr.io, username: octo, password: hunter2}"),
+            [STANDARD.encode("octo:hunter2"), "hunter2".to_owned()]
+        );
+        // As it is used, which is without the space around it.
+        assert_eq!(
+            masked("- {username: ' octo ', password: ' hunter2 '}"),
+            [STANDARD.encode("octo:hunter2"), "hunter2".to_owned()]
+        );
+        assert_eq!(
+            masked("- username: octo\n  password: |\n    hunter2\n"),
             [STANDARD.encode("octo:hunter2"), "hunter2".to_owned()]
         );
         assert_eq!(masked("- {pasword: hunter2}"), ["hunter2"]);

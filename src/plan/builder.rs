@@ -149,8 +149,8 @@ const KUBERNETES_OPTIONS: &[&str] = &[
 ];
 
 impl BuilderPlan {
-    /// `auto` and `local`, and `kubernetes` where the cluster can't, take the Engine's own BuildKit where its image store lets it push and
-    /// cache by itself, else BuildKit in a container.
+    /// `auto` and `local`, and `kubernetes` where the cluster can't, take the Engine's own BuildKit where
+    /// its image store lets it push and cache by itself, else BuildKit in a container.
     pub(super) fn choose(
         inputs: &Inputs,
         engine: &Engine,
@@ -173,12 +173,19 @@ impl BuilderPlan {
                 }
                 Driver::Docker
             }
-            (inputs::Driver::Auto | inputs::Driver::Local, ImageStore::Containerd)
-                if !by_digest =>
-            {
-                Driver::Docker
+            (inputs::Driver::DockerContainer, _) | (_, ImageStore::Classic) => {
+                Driver::DockerContainer
             }
-            _ => Driver::DockerContainer,
+            (
+                inputs::Driver::Auto | inputs::Driver::Local | inputs::Driver::Kubernetes,
+                ImageStore::Containerd,
+            ) => {
+                if by_digest {
+                    Driver::DockerContainer
+                } else {
+                    Driver::Docker
+                }
+            }
         };
         let own_daemon = driver == Driver::DockerContainer;
         remarks.notices.extend(ignored::here(inputs, driver));

@@ -418,6 +418,27 @@ fn conflicts_are_refused_by_name_and_together() {
 }
 
 #[test]
+fn after_a_cluster_that_can_not_build_the_engines_own_buildkit_does_where_it_can() {
+    for (store, driver) in [
+        (ImageStore::Containerd, Driver::Docker),
+        (ImageStore::Classic, Driver::DockerContainer),
+    ] {
+        let pairs: Pairs<'_> = &[
+            ("tags", "r.example/a:1"),
+            ("driver", "kubernetes"),
+            ("fallback", "local"),
+        ];
+        // The cluster is none of the facts any more.
+        let plan = plan_with(pairs, &facts(store), None).unwrap();
+        assert_eq!(plan.builder.driver, driver);
+        let by_digest = "type=image,name=r.example/a,push-by-digest=true,push=true";
+        let pairs = [pairs, &[("outputs", by_digest)]].concat();
+        let plan = plan_with(&pairs[1..], &facts(store), None).unwrap();
+        assert_eq!(plan.builder.driver, Driver::DockerContainer);
+    }
+}
+
+#[test]
 fn driver_options_may_be_shared_by_a_matrix_and_repeated() {
     let block = "replicas=1\nnamespace=buildx\nrequests.memory=7Gi\nlimits.cpu=2\nrequests.memory=7Gi\nimage=a:1\nimage=b:2\nenv.X=1";
     let plan = plan(&[
@@ -654,7 +675,7 @@ fn in_cluster_with(pairs: Pairs<'_>, buildx: Version) -> Result<Plan, PlanError>
     let terms = Terms {
         context: None,
         allow_exec: false,
-        file: None,
+        may_name_files: false,
         program: Path::new("/fast-ecr-push"),
     };
     let mut facts = facts(ImageStore::Containerd);

@@ -32,6 +32,7 @@ use crate::github::trust;
 use crate::history::{self, History, Leg, Workflow};
 use crate::host;
 use crate::inputs::{Given, Inputs};
+use crate::log::Stream;
 use crate::mounts::{self, Mounts};
 use crate::owner;
 use crate::plan::Place;
@@ -50,6 +51,8 @@ use show::show;
 #[derive(Debug)]
 pub(crate) struct Run {
     pub env: Env,
+    /// Where the runner is told what to hide, and what went wrong.
+    pub stream: Stream,
     pub started: Timestamp,
     pub cancel: CancellationToken,
     pub redactor: Redactor,

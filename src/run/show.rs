@@ -23,10 +23,11 @@ impl Run {
     pub(super) fn masking(&self) -> Mask {
         let redactor = self.redactor.clone();
         let heard = self.env.is_true("GITHUB_ACTIONS");
+        let stream = self.stream;
         Arc::new(move |secret| {
             redactor.hide(secret);
             for line in masks(secret).iter().filter(|_| heard) {
-                crate::print(line);
+                stream.print(line);
             }
         })
     }
@@ -72,7 +73,7 @@ impl Run {
                         .as_ref()
                         .map(|(file, line)| (file.as_str(), *line)),
                 };
-                crate::print(&annotation.line());
+                self.stream.print(&annotation.line());
                 return ExitCode::from(error.exit_code());
             }
         }

@@ -219,6 +219,28 @@ fn a_plan_that_can_not_be_made_says_all_that_is_wrong_on_standard_error() {
 }
 
 #[test]
+fn on_a_runner_standard_output_is_the_plans_alone() {
+    let on_runner = |tags: &str| {
+        plan(&[&FACTS[..], &["--tags", tags, "--driver-opts", "image=a:1"]].concat())
+            .variable("GITHUB_ACTIONS", "true")
+            .input("github-token", "canary-of-the-plan")
+    };
+    let ran = on_runner("registry.test/team/app:1").run().exits(0);
+    let plan: serde_json::Value = serde_json::from_str(&ran.log).expect(&ran.log);
+    assert!(plan["images"][0]["argv"].is_array(), "{plan}");
+    // The runner reads both.
+    assert_eq!(ran.stderr, "::add-mask::canary-of-the-plan\n");
+    let ran = on_runner("registry.test/A:1").run().exits(2);
+    assert_eq!(ran.log, "");
+    assert!(
+        ran.stderr
+            .contains("::error title=fast-ecr-push::input `tags`: "),
+        "{}",
+        ran.stderr
+    );
+}
+
+#[test]
 fn help_lists_every_input_and_an_unknown_flag_is_refused() {
     let help = Runner::bare().arguments(&["--help"]).run().exits(0);
     for (name, _) in crate::inputs::declared_defaults() {

@@ -77,6 +77,7 @@ fn a_session_that_ends_in_mid_build_is_renewed_by_the_helper() {
         "source": {"Role": {
             "name": ROLE, "session_name": "ci", "seconds": 900, "external_id": null,
             "proof": {"GitHub": {"url": url, "token": BEARER, "audience": "sts.amazonaws.com"}},
+            "lacks_token": false,
         }},
     });
     // Less than five minutes are left of the run's session.
@@ -185,6 +186,70 @@ fn a_job_without_the_permission_is_told_to_ask_for_it() {
     ran.says("127.0.0.1 gives no token, it answers 403 Forbidden")
         .says("hint: does the job have `permissions: id-token: write`?");
     assert_eq!(sts.asked(), ["token"]);
+}
+
+/// A machine's metadata service that gives no token for a session: as that of GitHub's own machines,
+/// which is not Amazon's (400), or one that keeps containers out (403).
+fn metadata(status: &'static str) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let request = Request::read(&mut stream);
+            assert!(
+                request.line.starts_with("PUT /latest/api/token "),
+                "{}",
+                request.line
+            );
+            http::send(stream, status, "application/json", "{\"error\": \"no\"}");
+        }
+    });
+    address
+}
+
+#[test]
+fn a_machine_that_is_not_amazons_has_no_credentials_either() {
+    for status in ["400 Bad Request", "403 Forbidden", "404 Not Found"] {
+        let (sts, ecr) = (Sts::answering(&[Answer::Keys(60)]), ecr());
+        let without_permission = || {
+            sts.serve(tagged(ecr.serve(Runner::new())))
+                .without("ACTIONS_ID_TOKEN_REQUEST_URL")
+                .without("ACTIONS_ID_TOKEN_REQUEST_TOKEN")
+                .without("AWS_EC2_METADATA_DISABLED")
+                .variable("AWS_EC2_METADATA_SERVICE_ENDPOINT", metadata(status))
+        };
+        let ran = without_permission().run().exits(3);
+        ran.says("caused by: there are no AWS credentials")
+            .says("hint: the job needs `permissions: id-token: write` for `role-to-assume`");
+        let ran = without_permission()
+            .without("INPUT_ROLE-TO-ASSUME")
+            .run()
+            .exits(3);
+        ran.says("caused by: there are no AWS credentials")
+            .says("hint: give the input `role-to-assume`");
+        assert!(sts.asked().is_empty());
+    }
+}
+
+#[test]
+fn credentials_in_place_of_the_token_that_do_not_do_are_told_about_the_permission() {
+    let denied = Answer::Error(403, "AccessDenied", "User: runner is not authorized");
+    for (chaining, expected) in [("false", true), ("true", false)] {
+        let (sts, ecr) = (Sts::answering(std::slice::from_ref(&denied)), ecr());
+        let ran = sts
+            .serve(tagged(ecr.serve(Runner::new())))
+            .without("ACTIONS_ID_TOKEN_REQUEST_URL")
+            .without("ACTIONS_ID_TOKEN_REQUEST_TOKEN")
+            .variable("AWS_ACCESS_KEY_ID", "AKIDRUNNER")
+            .variable("AWS_SECRET_ACCESS_KEY", "runner")
+            .input("role-chaining", chaining)
+            .run()
+            .exits(3);
+        ran.says("may the credentials call sts:AssumeRole on it");
+        let told = ran.log.contains("`permissions: id-token: write`");
+        assert_eq!(told, expected, "{}", ran.log);
+    }
 }
 
 #[test]

@@ -104,3 +104,36 @@ fn the_docker_driver_pushes_from_the_classic_store_too() {
     assert!(run.log().contains("gzip instead of zstd"), "{}", run.log());
     manifest("builders/dockerd", "1");
 }
+
+/// Bytes of the build context that a run sent to the builder, by BuildKit's own count.
+fn sent(run: &Ended) -> u64 {
+    let timings: serde_json::Value = serde_json::from_str(run.output("timings")).unwrap();
+    let steps = timings["images"][0]["steps"].as_array().unwrap();
+    let context = steps
+        .iter()
+        .find(|step| {
+            step["name"]
+                .as_str()
+                .unwrap()
+                .ends_with("load build context")
+        })
+        .expect("a step that sends the context");
+    context["bytes"].as_u64().unwrap()
+}
+
+#[test]
+fn a_builder_that_lives_on_gets_only_what_changed_of_the_context() {
+    // A repository of its own: builds of one at the same time don't share what was sent.
+    let action = Action::new(&format!("FROM {}\nCOPY . .\n", busybox()))
+        .variable("GITHUB_REPOSITORY", "octo/lives-on")
+        .file("large", vec![b'x'; 8_000_000])
+        .input("driver", "docker")
+        .input("timings-file", "timings.json")
+        .input("tags", &format!("{}/builders/lives-on:1", registry()));
+    let first = action.run().succeeded();
+    assert!(sent(&first) > 8_000_000, "{}", first.log());
+    std::fs::write(action.workspace().join("small"), "new").unwrap();
+    let second = action.run().succeeded();
+    assert!(sent(&second) < 100_000, "{}", second.log());
+    assert_ne!(first.output("digest"), second.output("digest"));
+}

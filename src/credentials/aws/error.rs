@@ -4,6 +4,7 @@
 
 use std::error::Error as StdError;
 
+use aws_config::imds::client::error::ImdsError;
 use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_sts::error::{ProvideErrorMetadata, SdkError};
 use thiserror::Error;
@@ -14,9 +15,16 @@ use super::github::Claims;
 #[derive(Debug, Error)]
 pub(crate) enum SessionError {
     #[error("there are no AWS credentials")]
-    Nothing { on_runner: bool, role: bool },
+    Nothing {
+        on_runner: bool,
+        /// What these credentials were to assume a role for, if they were.
+        role: Option<Instead>,
+    },
     #[error("could not get AWS credentials: {reason}")]
-    Chain { reason: String },
+    Chain {
+        reason: String,
+        role: Option<Instead>,
+    },
     #[error("could not get GitHub's token for OpenID Connect: {}", refusal.reason)]
     GitHub { refusal: Refusal },
     #[error("could not read the token file `{path}`: {reason}")]
@@ -36,6 +44,15 @@ pub(crate) enum SessionError {
     Settings(String),
 }
 
+/// Why a role is assumed with other credentials than a token for OpenID Connect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Instead {
+    /// The inputs want it so.
+    Chosen,
+    /// The job gets no token, which would have been taken.
+    NoToken,
+}
+
 /// AWS did not let a role be assumed.
 #[derive(Debug, Error)]
 #[error("could not assume the role `{role}`: {}", refusal.reason)]
@@ -44,8 +61,8 @@ pub(crate) struct RoleError {
     pub refusal: Refusal,
     /// What the token for OpenID Connect said, where it could be read.
     pub claims: Option<Claims>,
-    /// Whether there was such a token, instead of other credentials.
-    pub by_token: bool,
+    /// What it was assumed with; none for such a token.
+    pub instead: Option<Instead>,
 }
 
 /// One request that was refused or did not get through.
@@ -113,29 +130,73 @@ fn passes<E: ProvideErrorMetadata>(error: &SdkError<E>) -> bool {
     }
 }
 
+/// Whether there is no instance of Amazon's that could give credentials. The SDK takes only a
+/// metadata service that can't be reached for none; but GitHub's own machines have another cloud's at
+/// the same address, which refuses Amazon's requests (400), and some let no container use theirs (403).
+fn is_no_instance(error: &CredentialsError) -> bool {
+    let first: Option<&(dyn StdError + 'static)> = error.source();
+    std::iter::successors(first, |&error| error.source())
+        .filter_map(|error| error.downcast_ref::<ImdsError>())
+        .any(|error| match error {
+            ImdsError::FailedToLoadToken(_) => true,
+            ImdsError::ErrorResponse(answer) => {
+                (400..500).contains(&answer.response().status().as_u16())
+            }
+            _ => false,
+        })
+}
+
+/// Why a job with `role-to-assume` has no token to assume it with.
+const NO_TOKEN: &str = "the job needs `permissions: id-token: write` for `role-to-assume`, so that \
+     GitHub gives it a token for OpenID Connect";
+
 impl SessionError {
     /// What the standard chain or a profile ended with.
-    pub(super) fn of_chain(error: &CredentialsError, on_runner: bool, role: bool) -> Self {
-        match error {
-            CredentialsError::CredentialsNotLoaded(_) => Self::Nothing { on_runner, role },
-            _ => Self::Chain {
-                reason: words(error),
-            },
+    pub(super) fn of_chain(
+        error: &CredentialsError,
+        on_runner: bool,
+        role: Option<Instead>,
+    ) -> Self {
+        let is_nothing = matches!(error, CredentialsError::CredentialsNotLoaded(_));
+        if is_nothing || is_no_instance(error) {
+            tracing::debug!("no AWS credentials: {}", words(error));
+            return Self::Nothing { on_runner, role };
+        }
+        Self::Chain {
+            reason: words(error),
+            role,
         }
     }
 
     pub(crate) fn hint(&self) -> Option<String> {
         let hint = match self {
             Self::Nothing {
-                on_runner: true,
-                role: true,
+                role: Some(Instead::NoToken),
+                ..
             } => {
-                "the job needs `permissions: id-token: write` for `role-to-assume`, so that GitHub gives \
-                 it a token for OpenID Connect; or give `aws-access-key-id` and `aws-secret-access-key`"
+                return Some(format!(
+                    "{NO_TOKEN}; or give `aws-access-key-id` and `aws-secret-access-key`"
+                ));
+            }
+            Self::Chain {
+                role: Some(Instead::NoToken),
+                ..
+            } => {
+                return Some(format!(
+                    "{NO_TOKEN}; without it, credentials were looked for that could assume the role"
+                ));
             }
             Self::Nothing {
                 on_runner: true,
-                role: false,
+                role: Some(Instead::Chosen),
+            } => {
+                "`role-to-assume` is to be assumed with other credentials here: run \
+                 aws-actions/configure-aws-credentials before this step, or leave `role-chaining` and \
+                 `aws-profile` away"
+            }
+            Self::Nothing {
+                on_runner: true,
+                role: None,
             } => {
                 "give the input `role-to-assume`, with `permissions: id-token: write`, or run \
                  aws-actions/configure-aws-credentials before this step"
@@ -165,14 +226,26 @@ impl SessionError {
 }
 
 impl RoleError {
+    /// What to do; first of all, to have the job get a token where it would have had to.
     fn hint(&self) -> Option<String> {
+        let hint = self.hint_on_refusal();
+        match (self.instead, hint) {
+            (Some(Instead::NoToken), Some(hint)) => Some(format!(
+                "{NO_TOKEN}; and for the credentials that are there instead: {hint}"
+            )),
+            (Some(Instead::NoToken), None) => Some(NO_TOKEN.to_owned()),
+            (_, hint) => hint,
+        }
+    }
+
+    fn hint_on_refusal(&self) -> Option<String> {
         let Self {
             role,
             refusal,
             claims,
-            by_token,
+            instead,
         } = self;
-        let by_token = *by_token;
+        let by_token = instead.is_none();
         let said = claims.as_ref().map_or_else(String::new, |claims| {
             format!(
                 "; this run's `sub` is `{}`, its `aud` `{}`",
@@ -255,7 +328,7 @@ mod tests {
                 sub: "repo:octo/app:ref:refs/heads/main".to_owned(),
                 aud: "sts.amazonaws.com".to_owned(),
             }),
-            by_token,
+            instead: (!by_token).then_some(Instead::Chosen),
         }));
         error.hint()
     }

@@ -221,6 +221,7 @@ impl Session {
             },
             plain => (Some(plain), None),
         };
+        let instead = role.and_then(|role| role.instead());
         let mut config = self.configured(plain, region).await;
         let mut account = None;
         let mut own = None;
@@ -232,7 +233,7 @@ impl Session {
             let credentials = provider
                 .provide_credentials()
                 .await
-                .map_err(|error| SessionError::of_chain(&error, *on_runner, role.is_some()))?;
+                .map_err(|error| SessionError::of_chain(&error, *on_runner, instead))?;
             account = credentials.account_id().map(|id| id.as_str().to_owned());
             let keys = Keys::of(&credentials);
             let expires = credentials
@@ -256,7 +257,7 @@ impl Session {
         }
         let (keys, expires) = own.ok_or(SessionError::Nothing {
             on_runner: *on_runner,
-            role: role.is_some(),
+            role: instead,
         })?;
         if !allowed_accounts.is_empty() {
             let account = match account {

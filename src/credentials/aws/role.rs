@@ -119,7 +119,7 @@ async fn once(
             role: arn.to_owned(),
             refusal,
             claims: token.as_ref().and_then(github::claims),
-            by_token: token.is_some(),
+            instead: role.instead(),
         }))
     };
     let (credentials, user) = answer.map_err(refused)?;
@@ -151,7 +151,7 @@ fn passes(error: &SessionError) -> bool {
         // Other credentials that are expired stay so.
         SessionError::Role(error) => {
             let expired = error.refusal.code.as_deref() == Some("ExpiredTokenException");
-            error.refusal.passes && (error.by_token || !expired)
+            error.refusal.passes && (error.instead.is_none() || !expired)
         }
         _ => false,
     }

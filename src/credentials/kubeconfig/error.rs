@@ -13,6 +13,10 @@ pub(crate) enum KubeconfigError {
     Encoding,
     #[error("the kubeconfig can't be read as YAML{}", at(.0))]
     Yaml(Option<(u64, u64)>),
+    #[error("`{}`: {source}", path.display())]
+    Within { path: PathBuf, source: Box<Self> },
+    #[error("the kubeconfig is of another kind or API version than the one before it")]
+    Kind,
     #[error("the kubeconfig has no current context")]
     NoCurrentContext { known: Vec<String> },
     #[error("the kubeconfig has no context `{name}`")]
@@ -55,6 +59,8 @@ impl KubeconfigError {
             ),
         };
         match self {
+            Self::Within { source, .. } => source.hint(),
+            Self::Kind => "leave it out of KUBECONFIG".to_owned(),
             Self::Long | Self::Encoding | Self::Yaml(_) | Self::Missing { .. } => {
                 "store the output of `kubectl config view --raw --flatten --minify` as the secret, \
                  plain or through `base64`"

@@ -9,9 +9,10 @@
 mod error;
 mod exec;
 mod proxy;
+mod read;
 
 use std::collections::HashMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -28,9 +29,6 @@ use exec::Exec;
 
 /// The one cluster, context and user of what we write.
 const NAME: &str = "fast-ecr-push";
-
-/// The longest kubeconfig that is read; one with dozens of clusters has some 100 KiB.
-const LONGEST: usize = 1 << 20;
 
 /// A way into a cluster.
 #[derive(Debug, Clone)]
@@ -54,9 +52,8 @@ pub(crate) struct Terms<'a> {
     pub context: Option<&'a str>,
     /// Whether commands that we don't know may be run.
     pub allow_exec: bool,
-    /// The file it comes from, for those that it names relative to itself. None for the content
-    /// of an input, which must not name files: they lie where it was made.
-    pub file: Option<&'a Path>,
+    /// Whether it may name files. Not the content of an input: they lie where it was made.
+    pub may_name_files: bool,
     /// Our own program.
     pub program: &'a Path,
 }
@@ -67,7 +64,21 @@ impl Access {
     /// # Errors
     /// When it can't be read, has no such context, or needs what isn't there.
     pub(crate) fn read(text: &str, terms: &Terms<'_>) -> Result<Self, KubeconfigError> {
-        let config = parse(text)?;
+        Self::choose(&read::parse(text)?, terms)
+    }
+
+    /// Reads files, each with its name, as one kubeconfig.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub(crate) fn merge(
+        files: &[(PathBuf, String)],
+        terms: &Terms<'_>,
+    ) -> Result<Self, KubeconfigError> {
+        Self::choose(&read::merged(files)?, terms)
+    }
+
+    fn choose(config: &Kubeconfig, terms: &Terms<'_>) -> Result<Self, KubeconfigError> {
         let known = || {
             config
                 .contexts
@@ -132,7 +143,7 @@ impl Access {
             context: None,
             // Ours, which it is not necessary to look at.
             allow_exec: true,
-            file: None,
+            may_name_files: false,
             program,
         };
         Self::assemble(&request.cluster, None, cluster, user, &terms)
@@ -177,7 +188,7 @@ impl Access {
         let terms = Terms {
             context: None,
             allow_exec: false,
-            file: Some(folder),
+            may_name_files: true,
             program,
         };
         let namespace = namespace.map(|name| name.trim().to_owned());
@@ -309,43 +320,7 @@ impl Access {
     }
 }
 
-fn parse(text: &str) -> Result<Kubeconfig, KubeconfigError> {
-    if text.len() > LONGEST {
-        return Err(KubeconfigError::Long);
-    }
-    let decoded;
-    // A colon stands in every kubeconfig and in no base64.
-    let text = if text.contains(':') {
-        text
-    } else {
-        let packed: String = text.split_whitespace().collect();
-        let bytes = STANDARD
-            .decode(packed)
-            .map_err(|_| KubeconfigError::Encoding)?;
-        decoded = String::from_utf8(bytes).map_err(|_| KubeconfigError::Encoding)?;
-        &decoded
-    };
-    let options = serde_saphyr::options! {
-        budget: serde_saphyr::budget! {
-            max_aliases: 100,
-            max_anchors: 100,
-            max_recorded_anchor_events: 10_000,
-            max_recorded_anchor_bytes: LONGEST,
-            max_depth: 32,
-            max_documents: 1,
-            max_nodes: 50_000,
-            max_total_scalar_bytes: 2 * LONGEST,
-        },
-        // An excerpt could show a secret.
-        with_snippet: false,
-    };
-    serde_saphyr::from_str_with_options(text, options).map_err(|error| {
-        let place = error.location();
-        KubeconfigError::Yaml(place.map(|place| (place.line(), place.column())))
-    })
-}
-
-/// A file's name is made absolute, or refused.
+/// A file's name is looked at: whether it may stand there, and whether there is such a file.
 fn file(
     value: &mut Option<String>,
     field: &'static str,
@@ -355,14 +330,16 @@ fn file(
         *value = None;
         return Ok(());
     };
-    let Some(origin) = terms.file else {
+    if !terms.may_name_files {
         return Err(KubeconfigError::File { field });
-    };
-    let path = origin.parent().unwrap_or(Path::new("/")).join(name);
-    if !path.is_file() {
-        return Err(KubeconfigError::NoFile { field, path });
     }
-    *value = Some(path.to_string_lossy().into_owned());
+    let path = Path::new(name);
+    if !path.is_file() {
+        return Err(KubeconfigError::NoFile {
+            field,
+            path: path.to_owned(),
+        });
+    }
     Ok(())
 }
 

@@ -31,7 +31,7 @@ fn terms<'a>() -> Terms<'a> {
     Terms {
         context: None,
         allow_exec: false,
-        file: None,
+        may_name_files: false,
         program: Path::new("/fast-ecr-push"),
     }
 }
@@ -125,7 +125,7 @@ fn every_kubeconfig_that_can_not_be_used_has_its_words_and_a_hint() {
         ),
         (
             "too long",
-            format!("a: {}", "x".repeat(LONGEST)),
+            format!("a: {}", "x".repeat(read::LONGEST)),
             "longer than 1 MiB",
         ),
         (
@@ -219,20 +219,28 @@ fn the_users_own_file_may_name_files_beside_it_and_other_commands_when_allowed()
     let path = folder.path().join("config");
     let text = STATIC.replace("token: hidden-token", "tokenFile: t");
     let mut terms = terms();
-    terms.file = Some(&path);
-    let error = Access::read(&text, &terms).unwrap_err();
+    terms.may_name_files = true;
+    let read = |text: String, terms: &Terms<'_>| Access::merge(&[(path.clone(), text)], terms);
+    let error = read(text.clone(), &terms).unwrap_err();
     assert!(matches!(error, KubeconfigError::NoFile { .. }));
     std::fs::write(folder.path().join("t"), "x").unwrap();
-    let access = Access::read(&text, &terms).unwrap();
+    let access = read(text, &terms).unwrap();
     let expected = folder.path().join("t").to_string_lossy().into_owned();
     assert_eq!(user(&access).token_file, Some(expected));
-    let text = STATIC.replace("token: hidden-token", "exec: {command: plugin}");
     terms.allow_exec = true;
-    let access = Access::read(&text, &terms).unwrap();
-    assert_eq!(
-        user(&access).exec.unwrap().command.as_deref(),
-        Some("plugin")
-    );
+    let beside = folder.path().join("bin/plugin");
+    // One without a slash is looked for in PATH.
+    for (command, expected) in [
+        ("plugin", Path::new("plugin")),
+        ("bin/plugin", beside.as_path()),
+    ] {
+        let text = STATIC.replace(
+            "token: hidden-token",
+            &format!("exec: {{command: {command}}}"),
+        );
+        let exec = user(&read(text, &terms).unwrap()).exec.unwrap();
+        assert_eq!(exec.command.as_deref().map(Path::new), Some(expected));
+    }
 }
 
 #[test]

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::error::Instead;
 use crate::env::Env;
 use crate::image::{Partition, Registry};
 use crate::inputs::aws::RoleName;
@@ -71,6 +72,19 @@ pub(crate) struct Role {
     pub seconds: i32,
     pub external_id: Option<String>,
     pub proof: Proof,
+    /// Whether it would be assumed with GitHub's token, if the job got one.
+    pub lacks_token: bool,
+}
+
+impl Role {
+    /// Why it is assumed with other credentials than a token, if it is.
+    pub(super) fn instead(&self) -> Option<Instead> {
+        match self.proof {
+            Proof::GitHub { .. } | Proof::File(_) => None,
+            Proof::Credentials(_) if self.lacks_token => Some(Instead::NoToken),
+            Proof::Credentials(_) => Some(Instead::Chosen),
+        }
+    }
 }
 
 /// What a role is assumed with.
@@ -231,6 +245,8 @@ fn assumed(
         .get("ACTIONS_ID_TOKEN_REQUEST_URL")
         .zip(env.get("ACTIONS_ID_TOKEN_REQUEST_TOKEN"));
     let chosen = given.chaining || given.access_key_id.is_some() || given.profile.is_some();
+    let lacks_token =
+        env.is_true("GITHUB_ACTIONS") && !chosen && given.token_file.is_none() && request.is_none();
     let proof = match (&given.token_file, request) {
         (Some(path), _) => Proof::File(path.clone()),
         (None, Some((url, token))) if !chosen => Proof::GitHub {
@@ -256,9 +272,11 @@ fn assumed(
             "at most 3600 beside `role-chaining`, as AWS takes it",
         ));
     }
-    let account = match role {
-        RoleName::Arn { account, .. } => Some(account.clone()),
-        RoleName::Name(_) => known_account(inputs),
+    let account = match (role, &proof) {
+        (RoleName::Arn { account, .. }, _) => Some(account.clone()),
+        // Whoever assumes it knows: it is the account of those credentials, whosever the registry is.
+        (RoleName::Name(_), Proof::Credentials(_)) => None,
+        (RoleName::Name(_), _) => known_account(inputs),
     };
     if let Some(account) = &account
         && !given.allowed_accounts.is_empty()
@@ -307,6 +325,7 @@ fn assumed(
             .unwrap_or(SECONDS),
         external_id: given.external_id.clone(),
         proof,
+        lacks_token,
     }
 }
 

@@ -130,6 +130,26 @@ fn credentials_come_from_where_configure_aws_credentials_takes_them() {
             &KEYS,
             "deploy by keys AKIDEXAMPLE".to_owned(),
         ),
+        (
+            "a name in the account of the keys, whatever the registry's",
+            &[
+                ("role-to-assume", "deploy"),
+                ("tags", "123456789012.dkr.ecr.eu-west-1.amazonaws.com/a:1"),
+            ],
+            &KEYS,
+            "deploy by keys AKIDEXAMPLE".to_owned(),
+        ),
+        (
+            "a name in the account of the role before it",
+            &[
+                ("role-to-assume", "deploy"),
+                ("role-chaining", "true"),
+                ("allowed-account-ids", "123456789012"),
+                ("registry", "123456789012.dkr.ecr.eu-west-1.amazonaws.com"),
+            ],
+            &both,
+            "deploy by keys AKIDEXAMPLE".to_owned(),
+        ),
     ];
     for (name, inputs, variables, expected) in cases {
         let settings = choose(inputs, variables).unwrap();
