@@ -73,10 +73,6 @@ const LONGER: &[(&str, &str)] = &[
     ("src/build/progress.rs", "a good part of it are its tests"),
     ("src/inputs/spec.rs", "the one table of inputs"),
     ("src/plan/tests.rs", "tables of cases"),
-    (
-        "tests/action/session.rs",
-        "a case for each way to credentials",
-    ),
 ];
 
 /// Files that are tests as a whole.
