@@ -14,7 +14,7 @@
 //! - [`compare`]: timings files of several runs
 //! - [`history`]: earlier runs and comments, of the stand-in [`github`]
 //! - [`cancel`]: signals, and what a killed run leaves
-//! - [`session`], [`credentials`], [`registries`]: AWS credentials, logins; [`secrets`], [`canaries`]: that nothing secret gets out
+//! - [`session`], [`permission`], [`credentials`], [`registries`]: AWS credentials, logins; [`secrets`], [`canaries`]: that nothing secret gets out
 //! - [`network`], [`authority`]: who goes through a proxy, who is trusted, where the Engine is
 //! - [`plan`]: the command line
 //! - [`workflows`], [`commands`]: what the documents show ([`pages`])
@@ -47,6 +47,7 @@ mod inputs;
 mod marks;
 mod network;
 mod pages;
+mod permission;
 mod plan;
 mod preflight;
 mod proxies;
