@@ -16,7 +16,7 @@
 //! - [`github`], [`log`]: the runner's formats; [`redact`]: what is shown to nobody; [`error`]: how a run fails; [`post`]: the post step;
 //!   [`folder`]: the run's own
 //! - [`host`], [`mounts`], [`owner`]: the machine around: what it is, what is seen of it, whose files are whose; [`proxy`],
-//!   [`certificates`]: how it reaches others
+//!   [`no_proxy`], [`certificates`]: how it reaches others
 //! - [`history`]: earlier runs, asked of GitHub; [`compare`](mod@compare): timings files of several runs, joined
 //! - [`image`]: names, digests, registries; [`tags`]: docker/metadata-action's rules
 //!
@@ -43,6 +43,7 @@ mod image;
 mod inputs;
 mod log;
 mod mounts;
+mod no_proxy;
 #[cfg(test)]
 mod other_actions;
 mod owner;

@@ -6,17 +6,14 @@
 //! (<https://docs.docker.com/build/building/variables/#proxy-arguments>): both are not ours to set.
 //! Pods of a cluster are in another network than this machine: what they need stands in `driver-opts`.
 //!
-//! What `NO_PROXY` means differs: ours are hyper's rules
-//! (<https://docs.rs/hyper-util/0.1.21/hyper_util/client/proxy/matcher/struct.Matcher.html>), buildx's are Go's
-//! (<https://pkg.go.dev/golang.org/x/net/http/httpproxy#Config>). Everybody here is to go Go's way: [`rules`] says it in hyper's words.
-
-use std::net::IpAddr;
+//! What `NO_PROXY` means differs between us and buildx: [`rules`] says Go's in our clients' words ([`crate::no_proxy`]).
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use secrecy::SecretString;
 
 use crate::env::{Env, GIVEN_NO_PROXY};
+use crate::no_proxy::in_hypers_words;
 use crate::plan::{Driver, Plan};
 
 /// Each is known in capitals and in small letters.
@@ -24,11 +21,6 @@ const PROXIES: [(&str, &str); 2] = [("HTTP_PROXY", "http_proxy"), ("HTTPS_PROXY"
 const NO_PROXY: (&str, &str) = ("NO_PROXY", "no_proxy");
 /// Known to hyper, not to Go.
 const ALL: (&str, &str) = ("ALL_PROXY", "all_proxy");
-
-/// Go asks no proxy for this machine.
-const THIS_MACHINE: &str = "localhost,127.0.0.0/8,::1";
-
-const EVERYBODY: &str = "*,0.0.0.0/0,::/0";
 
 fn get<'a>(env: &'a Env, (name, small): (&str, &str)) -> Option<&'a str> {
     env.get(name).or_else(|| env.get(small))
@@ -148,42 +140,6 @@ pub(crate) fn rules(env: &Env) -> Option<(String, String)> {
     Some((in_hypers_words(given), given.to_owned()))
 }
 
-fn in_hypers_words(given: &str) -> String {
-    let entries = given
-        .split(',')
-        .map(str::trim)
-        .filter(|entry| !entry.is_empty());
-    let entries = entries.map(|entry| {
-        if entry == "*" {
-            // hyper means names by it, and no addresses.
-            return EVERYBODY;
-        }
-        let host = without_port(entry);
-        // `*.example.com` would be nobody's name.
-        host.strip_prefix('*')
-            .filter(|rest| rest.starts_with('.'))
-            .unwrap_or(host)
-    });
-    let mut rules: Vec<&str> = entries.collect();
-    rules.push(THIS_MACHINE);
-    rules.join(",")
-}
-
-/// hyper knows no ports, and would take such an entry for a name.
-fn without_port(entry: &str) -> &str {
-    if entry.parse::<IpAddr>().is_ok() {
-        return entry;
-    }
-    match entry.rsplit_once(':') {
-        Some((host, port))
-            if !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit()) =>
-        {
-            host.trim_start_matches('[').trim_end_matches(']')
-        }
-        _ => entry,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use secrecy::ExposeSecret;
@@ -191,6 +147,7 @@ mod tests {
     use super::*;
     use crate::facts::{Facts, ImageStore};
     use crate::inputs::Inputs;
+    use crate::no_proxy::THIS_MACHINE;
     use crate::plan::Place;
 
     fn plan(given: &[(&str, &str)], env: &Env) -> Plan {

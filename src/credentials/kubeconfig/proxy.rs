@@ -5,13 +5,12 @@
 //! (<https://pkg.go.dev/golang.org/x/net/http/httpproxy#Config>), a server that `NO_PROXY` names is
 //! asked directly, and so is one on this machine; a proxy of the kubeconfig has no exceptions.
 
-use std::net::IpAddr;
-
 use http::Uri;
 use hyper_util::client::proxy::matcher::Matcher;
 
 use super::Access;
 use crate::env::Env;
+use crate::no_proxy::in_hypers_words;
 
 impl Access {
     /// The same way in, through the environment's proxy where one is on it.
@@ -44,15 +43,7 @@ fn is_beyond(server: &str, proxy: &str, except: &str) -> bool {
     let Ok(uri) = server.parse::<Uri>() else {
         return false;
     };
-    let host = uri.host().unwrap_or_default();
-    let address = host.trim_matches(['[', ']']).parse::<IpAddr>();
-    if host == "localhost" || address.is_ok_and(|address| address.is_loopback()) {
-        return false;
-    }
-    // The matcher takes this one for names only.
-    if except.split(',').any(|part| part.trim() == "*") {
-        return false;
-    }
+    let except = in_hypers_words(except);
     let matcher = Matcher::builder().https(proxy).no(except).build();
     matcher.intercept(&uri).is_some()
 }

@@ -22,6 +22,7 @@ pub(super) const VOCABULARY: Layer = Layer {
         ("log", &["env", "github"]),
         ("folder", &["env"]),
         ("owner", &[]),
+        ("no_proxy", &[]),
         ("inputs::list", &[]),
         ("redact", &[]),
     ],
@@ -40,7 +41,7 @@ pub(super) const LAYERS: &[Layer] = &[
         title: "What there is",
         modules: &[
             // What gives access: it knows inputs, registries and clusters, not the plan.
-            ("credentials", &["env", "image", "inputs"]),
+            ("credentials", &["env", "image", "inputs", "no_proxy"]),
             // The way into a cluster is a fact, too.
             (
                 "facts",
@@ -74,7 +75,7 @@ pub(super) const LAYERS: &[Layer] = &[
             ("check", &["env", "mounts", "plan"]),
             ("certificates", &["env", "mounts", "plan"]),
             ("host", &["env", "mounts"]),
-            ("proxy", &["env", "plan"]),
+            ("proxy", &["env", "no_proxy", "plan"]),
         ],
     },
     Layer {
