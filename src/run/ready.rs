@@ -33,12 +33,8 @@ impl Run {
         let doors = async {
             let known = settled.authorization.as_ref();
             let log_in = self.log_in(&settled.plan, known, session, credentials);
-            let log_in = timed("logins", Phase::Setup, log_in);
-            let look = timed(
-                "preflight",
-                Phase::Setup,
-                Box::pin(self.look(settled, session)),
-            );
+            let log_in = timed("logins", log_in);
+            let look = timed("preflight", Box::pin(self.look(settled, session)));
             let opened = tokio::try_join!(log_in, look);
             if opened.is_err() {
                 boot.cancel();
@@ -131,15 +127,14 @@ impl Run {
     }
 }
 
-/// A piece of work that goes well, and how long it took.
+/// A piece of our own work that goes well, and how long it took.
 async fn timed<T, E>(
     name: &str,
-    phase: Phase,
     work: impl Future<Output = Result<T, E>>,
 ) -> Result<(T, Stage), E> {
     let begin = Timestamp::now();
     let done = work.await?;
-    Ok((done, stage(name, phase, begin)))
+    Ok((done, stage(name, Phase::Setup, begin)))
 }
 
 /// What the report tells of the registries.
