@@ -26,6 +26,18 @@ fn variables(ran: &Ran) -> Vec<&str> {
     found
 }
 
+/// One warning says that the cache could not be written, and so does the summary.
+fn wrote_no_cache(ran: &Ran) {
+    let [warning] = ran.annotations("warning")[..] else {
+        panic!("{}", ran.log);
+    };
+    assert!(
+        warning.contains("the cache could not be written"),
+        "{warning}"
+    );
+    assert!(ran.summary.contains("not written after"), "{}", ran.summary);
+}
+
 #[test]
 fn without_a_word_a_runner_has_its_cache_in_the_registry() {
     let ran = Runner::new().input("cache", "auto").run().exits(0);
@@ -107,18 +119,7 @@ fn caches_that_can_not_be_read_are_one_notice() {
         panic!("{}", refused.log);
     };
     assert!(notice.contains("no cache was read; "), "{notice}");
-    let [warning] = refused.annotations("warning")[..] else {
-        panic!("{}", refused.log);
-    };
-    assert!(
-        warning.contains("the cache could not be written"),
-        "{warning}"
-    );
-    assert!(
-        refused.summary.contains("not written after"),
-        "{}",
-        refused.summary
-    );
+    wrote_no_cache(&refused);
 }
 
 #[test]
@@ -169,18 +170,7 @@ fn a_builder_of_ours_writes_the_cache_once_the_image_is_pushed() {
     assert!(ran.outputs["cached-steps"] == "0", "{:?}", ran.outputs);
 
     let refused = container().second_stream(&unread("refused")).run().exits(0);
-    let [warning] = refused.annotations("warning")[..] else {
-        panic!("{}", refused.log);
-    };
-    assert!(
-        warning.contains("the cache could not be written"),
-        "{warning}"
-    );
-    assert!(
-        refused.summary.contains("not written after"),
-        "{}",
-        refused.summary
-    );
+    wrote_no_cache(&refused);
 
     let broken = "0.0\tERROR: failed to solve: the connection was lost\n0.0\texit 1\n";
     let lost = container().second_stream(broken).run().exits(0);

@@ -16,15 +16,33 @@ fn ecr() -> Ecr {
     Ecr::answering(&[ecr::Answer::Token("ecr-canary-password-0123456789", 720)])
 }
 
+/// A job that GitHub gives no token.
+fn without_token(runner: Runner) -> Runner {
+    runner
+        .without("ACTIONS_ID_TOKEN_REQUEST_URL")
+        .without("ACTIONS_ID_TOKEN_REQUEST_TOKEN")
+}
+
+fn without_keys(runner: Runner) -> Runner {
+    runner
+        .without("AWS_ACCESS_KEY_ID")
+        .without("AWS_SECRET_ACCESS_KEY")
+}
+
+/// A job for a pull request from a fork: it has neither.
+fn of_a_fork(runner: Runner) -> Runner {
+    let event = r#"{"pull_request":{"head":{"repo":{"full_name":"eve/app"}}}}"#;
+    let runner = without_keys(without_token(runner)).file("temp/event.json", event);
+    let path = runner.path("temp/event.json");
+    runner
+        .variable("GITHUB_EVENT_NAME", "pull_request")
+        .variable("GITHUB_EVENT_PATH", path)
+}
+
 #[test]
 fn a_job_without_the_permission_is_told_to_ask_for_it() {
     let (sts, ecr) = (Sts::answering(&[Answer::Keys(60)]), ecr());
-    let ran = sts
-        .serve(tagged(ecr.serve(Runner::new())))
-        .without("AWS_ACCESS_KEY_ID")
-        .without("AWS_SECRET_ACCESS_KEY")
-        .without("ACTIONS_ID_TOKEN_REQUEST_URL")
-        .without("ACTIONS_ID_TOKEN_REQUEST_TOKEN")
+    let ran = without_keys(without_token(sts.serve(tagged(ecr.serve(Runner::new())))))
         .run()
         .exits(3);
     ran.says("hint: the job needs `permissions: id-token: write` for `role-to-assume`");
@@ -61,9 +79,7 @@ fn a_machine_that_is_not_amazons_has_no_credentials_either() {
     for status in ["400 Bad Request", "403 Forbidden", "404 Not Found"] {
         let (sts, ecr) = (Sts::answering(&[Answer::Keys(60)]), ecr());
         let without_permission = || {
-            sts.serve(tagged(ecr.serve(Runner::new())))
-                .without("ACTIONS_ID_TOKEN_REQUEST_URL")
-                .without("ACTIONS_ID_TOKEN_REQUEST_TOKEN")
+            without_token(sts.serve(tagged(ecr.serve(Runner::new()))))
                 .without("AWS_EC2_METADATA_DISABLED")
                 .variable("AWS_EC2_METADATA_SERVICE_ENDPOINT", metadata(status))
         };
@@ -85,10 +101,7 @@ fn credentials_in_place_of_the_token_that_do_not_do_are_told_about_the_permissio
     let denied = Answer::Error(403, "AccessDenied", "User: runner is not authorized");
     for (chaining, expected) in [("false", true), ("true", false)] {
         let (sts, ecr) = (Sts::answering(std::slice::from_ref(&denied)), ecr());
-        let ran = sts
-            .serve(tagged(ecr.serve(Runner::new())))
-            .without("ACTIONS_ID_TOKEN_REQUEST_URL")
-            .without("ACTIONS_ID_TOKEN_REQUEST_TOKEN")
+        let ran = without_token(sts.serve(tagged(ecr.serve(Runner::new()))))
             .variable("AWS_ACCESS_KEY_ID", "AKIDRUNNER")
             .variable("AWS_SECRET_ACCESS_KEY", "runner")
             .input("role-chaining", chaining)
@@ -103,20 +116,8 @@ fn credentials_in_place_of_the_token_that_do_not_do_are_told_about_the_permissio
 #[test]
 fn a_pull_request_from_a_fork_is_told_why_there_is_no_role() {
     let (sts, ecr) = (Sts::answering(&[Answer::Keys(60)]), ecr());
-    let event = r#"{"pull_request":{"head":{"repo":{"full_name":"eve/app"}}}}"#;
-    let runner = sts
-        .serve(tagged(ecr.serve(Runner::new())))
-        .without("AWS_ACCESS_KEY_ID")
-        .without("AWS_SECRET_ACCESS_KEY")
-        .without("ACTIONS_ID_TOKEN_REQUEST_URL")
-        .without("ACTIONS_ID_TOKEN_REQUEST_TOKEN")
-        .file("temp/event.json", event);
-    let path = runner.path("temp/event.json");
-    let ran = runner
-        .variable("GITHUB_EVENT_NAME", "pull_request")
-        .variable("GITHUB_EVENT_PATH", path)
-        .run()
-        .exits(3);
+    let runner = of_a_fork(sts.serve(tagged(ecr.serve(Runner::new()))));
+    let ran = runner.run().exits(3);
     ran.says("this pull request comes from the fork `eve/app`");
 }
 
@@ -124,20 +125,7 @@ fn a_pull_request_from_a_fork_is_told_why_there_is_no_role() {
 #[test]
 fn a_pull_request_from_a_fork_builds_without_its_role_when_nothing_is_pushed() {
     let sts = Sts::answering(&[Answer::Keys(60)]);
-    let event = r#"{"pull_request":{"head":{"repo":{"full_name":"eve/app"}}}}"#;
-    let runner = sts
-        .serve(tagged(Runner::new()))
-        .without("AWS_ACCESS_KEY_ID")
-        .without("AWS_SECRET_ACCESS_KEY")
-        .without("ACTIONS_ID_TOKEN_REQUEST_URL")
-        .without("ACTIONS_ID_TOKEN_REQUEST_TOKEN")
-        .file("temp/event.json", event);
-    let path = runner.path("temp/event.json");
-    runner
-        .variable("GITHUB_EVENT_NAME", "pull_request")
-        .variable("GITHUB_EVENT_PATH", path)
-        .input("push", "false")
-        .run()
-        .exits(0);
+    let runner = of_a_fork(sts.serve(tagged(Runner::new())));
+    runner.input("push", "false").run().exits(0);
     assert!(sts.asked().is_empty());
 }

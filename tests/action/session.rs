@@ -8,6 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::ecr::{self, Ecr, HOST};
 use crate::http::{self, Request};
+use crate::ran::Ran;
 use crate::runner::Runner;
 use crate::sts::{Answer, BEARER, KEY, ROLE, SIGNATURE, Sts, TOKEN, parameter};
 
@@ -21,17 +22,9 @@ fn ecr() -> Ecr {
     Ecr::answering(&[ecr::Answer::Token(PASSWORD, 720)])
 }
 
-#[test]
-fn a_role_is_assumed_with_githubs_token_once_for_the_whole_run() {
-    let (sts, ecr) = (Sts::answering(&[Answer::Keys(60)]), ecr());
-    let running = sts
-        .serve(ecr.serve(Runner::new()))
-        .input("repository", "team/app")
-        .input("tags", "1")
-        .input("role-session-name", "ci-1")
-        .input("role-duration-seconds", "7200")
-        .input("audience", "sts.amazonaws.com.cn/a b")
-        // A base image in another region: the helper asks for that one, as the same role.
+/// Runs a build with a base image in another region: the helper asks for that one, as the same identity.
+fn with_a_base_image_elsewhere(runner: Runner) -> Ran {
+    let running = runner
         .buildx("login", "210987654321.dkr.ecr.us-east-2.amazonaws.com")
         .start();
     let path = running.runner.path("buildx/login.answer");
@@ -39,6 +32,20 @@ fn a_role_is_assumed_with_githubs_token_once_for_the_whole_run() {
     let ran = running.finish_and(|| said = std::fs::read_to_string(&path).unwrap());
     let ran = ran.exits(0);
     assert!(said.contains(PASSWORD), "{said}");
+    ran
+}
+
+#[test]
+fn a_role_is_assumed_with_githubs_token_once_for_the_whole_run() {
+    let (sts, ecr) = (Sts::answering(&[Answer::Keys(60)]), ecr());
+    let runner = sts
+        .serve(ecr.serve(Runner::new()))
+        .input("repository", "team/app")
+        .input("tags", "1")
+        .input("role-session-name", "ci-1")
+        .input("role-duration-seconds", "7200")
+        .input("audience", "sts.amazonaws.com.cn/a b");
+    let ran = with_a_base_image_elsewhere(runner);
     assert_eq!(sts.asked(), ["token", "AssumeRoleWithWebIdentity"]);
     let requests = sts.requests();
     assert!(
@@ -301,19 +308,13 @@ fn agent() -> (String, Arc<Mutex<Vec<String>>>) {
 fn an_agents_keys_are_found_by_the_helper_though_no_child_gets_the_token_for_them() {
     const AGENTS: &str = "agent-canary-0123456789";
     let (ecr, (address, seen)) = (ecr(), agent());
-    let running = tagged(ecr.serve(Runner::new()))
+    let runner = tagged(ecr.serve(Runner::new()))
         .without("AWS_ACCESS_KEY_ID")
         .without("AWS_SECRET_ACCESS_KEY")
         .variable("AWS_CONTAINER_CREDENTIALS_FULL_URI", &address)
         .variable("AWS_CONTAINER_AUTHORIZATION_TOKEN", AGENTS)
-        .variable("RUNNER_DEBUG", "1")
-        .buildx("login", "210987654321.dkr.ecr.us-east-2.amazonaws.com")
-        .start();
-    let path = running.runner.path("buildx/login.answer");
-    let mut said = String::new();
-    let ran = running.finish_and(|| said = std::fs::read_to_string(&path).unwrap());
-    let ran = ran.exits(0);
-    assert!(said.contains(PASSWORD), "{said}");
+        .variable("RUNNER_DEBUG", "1");
+    let ran = with_a_base_image_elsewhere(runner);
     assert_eq!(*seen.lock().unwrap(), [AGENTS, AGENTS]);
     assert!(!ran.environments.contains(AGENTS));
     assert!(!ran.everything.contains(AGENTS));

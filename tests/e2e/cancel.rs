@@ -116,6 +116,18 @@ impl Work {
             .input("tags", &format!("{registry}/cancel/{driver}:1"))
     }
 
+    /// The post step went well, and nothing is there any more.
+    pub(crate) fn has_left_nothing(&self, name: &str, main: &Ended, post: &Ended) {
+        assert_eq!(post.code, Some(0), "{name}: {}", post.log());
+        assert_eq!(
+            self.left(main),
+            Vec::<String>::new(),
+            "{name}: {}\n{}",
+            main.log(),
+            post.log()
+        );
+    }
+
     /// What there is of the run after its end.
     pub(crate) fn left(&self, main: &Ended) -> Vec<String> {
         let mut left: Vec<String> = self
@@ -190,14 +202,7 @@ fn cancelled_everywhere(driver: &str, points: &[Point]) {
         if main.log.lines.is_empty() {
             work.runner.stop_containers();
         }
-        assert_eq!(
-            work.left(&main),
-            Vec::<String>::new(),
-            "{name}: {}\n{}",
-            main.log(),
-            post.log()
-        );
-        assert_eq!(post.code, Some(0), "{name}: {}", post.log());
+        work.has_left_nothing(name, &main, &post);
         // Too late to cancel anything is no mistake, and before the container starts the CLI ends by itself.
         let by_itself = main.log.lines.is_empty();
         assert!(

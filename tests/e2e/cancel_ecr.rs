@@ -121,14 +121,7 @@ fn a_run_that_waits_for_amazon_can_be_cancelled() {
         assert_eq!(main.code, Some(130), "{name}: {}", main.log());
         let took = main.cancelled.expect("a signal");
         assert!(took < IN_TIME, "{name}: {took:?}");
-        assert_eq!(post.code, Some(0), "{name}: {}", post.log());
-        assert_eq!(
-            work.left(&main),
-            Vec::<String>::new(),
-            "{name}: {}\n{}",
-            main.log(),
-            post.log()
-        );
+        work.has_left_nothing(name, &main, &post);
         assert!(
             !main.log.groups.contains(&"Build".to_owned()),
             "{name}: {}",

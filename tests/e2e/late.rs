@@ -76,14 +76,7 @@ fn what_the_engine_makes_of_a_builder_when_its_run_was_cancelled_is_removed() {
             main.cancelled
         );
         assert!(engine.came(), "{name}: {}", main.log());
-        assert_eq!(post.code, Some(0), "{name}: {}", post.log());
-        assert_eq!(
-            work.left(&main),
-            Vec::<String>::new(),
-            "{name}: {}\n{}",
-            main.log(),
-            post.log()
-        );
+        work.has_left_nothing(name, &main, &post);
     }
 }
 

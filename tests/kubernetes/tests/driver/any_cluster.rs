@@ -239,13 +239,8 @@ fn a_named_builder_is_kept_and_changed_only_when_told_to() {
         }
     });
     assert_eq!(uid(), second);
-    let kinds = objects.names();
-    let kinds: Vec<&str> = kinds
-        .iter()
-        .filter_map(|name| name.split('/').next())
-        .collect();
     assert_eq!(
-        kinds,
+        objects.kinds(),
         [
             "deployments",
             "configmaps",
@@ -329,13 +324,8 @@ fn several_pods_that_are_kept_have_a_volume_each() {
             });
         }
     });
-    let kinds = objects.names();
-    let kinds: Vec<&str> = kinds
-        .iter()
-        .filter_map(|name| name.split('/').next())
-        .collect();
     assert_eq!(
-        kinds,
+        objects.kinds(),
         [
             "statefulsets",
             "configmaps",

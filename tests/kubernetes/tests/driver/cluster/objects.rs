@@ -57,6 +57,13 @@ impl Objects {
         list
     }
 
+    /// The kind of each, as `deployments`.
+    pub(crate) fn kinds(&self) -> Vec<String> {
+        let names = self.names().into_iter();
+        let kinds = names.filter_map(|name| Some(name.split_once('/')?.0.to_owned()));
+        kinds.collect()
+    }
+
     /// Kinds and names, as `deployments/x`.
     pub(crate) fn names(&self) -> Vec<String> {
         fn named<K: Metadata<Ty = ObjectMeta>>(kind: &str, objects: &[K]) -> Vec<String> {

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::POD;
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, Run};
 
 /// Our own plugin, whose tokens say that they are good for two seconds, and a server that takes
 /// none older than five: a day's worth of renewals within one build.
@@ -53,17 +53,22 @@ fn an_evicted_pod_ends_the_build_within_ten_seconds() {
     assert_eq!(cluster.stop(), [""; 0]);
 }
 
-/// buildx 0.29, which the rig has, waits for such a stream without end.
-#[test]
-fn a_cut_stream_ends_the_build_within_ten_seconds() {
-    let cluster = Cluster::stand_in();
+/// A run whose stream is cut, which is said and ends it within ten seconds.
+pub(super) fn is_cut(cluster: &Cluster, run: impl FnOnce() -> Run) {
     cluster.script(r#"{"cut_exec_after_ms":3000}"#);
     let begun = Instant::now();
-    let run = cluster.run(&[("build-args", "SECONDS=60")]);
+    let run = run();
     assert_eq!(run.code, Some(3), "{}", run.log);
     let words = "was lost during the build: its connection through the Kubernetes API was cut";
     assert!(run.log.contains(words), "{}", run.log);
     let took = begun.elapsed();
     assert!(took < POD + Duration::from_secs(3 + 10 + 1), "{took:?}");
+}
+
+/// buildx 0.29, which the rig has, waits for such a stream without end.
+#[test]
+fn a_cut_stream_ends_the_build_within_ten_seconds() {
+    let cluster = Cluster::stand_in();
+    is_cut(&cluster, || cluster.run(&[("build-args", "SECONDS=60")]));
     assert_eq!(cluster.stop(), [""; 0]);
 }
