@@ -23,11 +23,11 @@ COPY tests/aws/Cargo.toml tests/aws/
 COPY tests/rig/Cargo.toml tests/rig/
 COPY tests/kubernetes/Cargo.toml tests/kubernetes/
 # Cargo wants a file for every target that a manifest names. With `--target`, flags are not for build scripts and macros.
-RUN mkdir -p src benches tests/aws/src tests/rig/src tests/kubernetes/src \
-    && awk -F '"' '/^\[/ { folder = /test/ ? "tests/" : /bench/ ? "benches/" : "" } \
-        folder && /^name = / { print folder $2 ".rs" }' Cargo.toml >targets \
+RUN awk -F '"' 'FNR == 1 { base = FILENAME; sub(/Cargo.toml$/, "", base) } \
+        /^\[/ { folder = /test/ ? "tests/" : /bench/ ? "benches/" : "" } \
+        folder && /^name = / { print base folder $2 ".rs" }' Cargo.toml tests/*/Cargo.toml >targets \
     && printf '%s\n' src/main.rs tests/aws/src/lib.rs tests/rig/src/main.rs tests/kubernetes/src/main.rs >>targets \
-    && while read -r target; do echo 'fn main() {}' >"$target"; done <targets \
+    && while read -r target; do mkdir -p "${target%/*}" && echo 'fn main() {}' >"$target"; done <targets \
     && cargo build --locked --profile dist --package fast-ecr-push --target "$(rustc --print host-tuple)"
 
 FROM dependencies AS compile

@@ -36,6 +36,7 @@ mod cancel;
 mod commands;
 mod compare;
 mod credentials;
+mod dockerfile;
 mod ecr;
 mod engine;
 mod examples;
