@@ -88,7 +88,12 @@ fn somebody_who_copies_setup_and_first_workflow_has_pushed() {
         });
     let run = step.input("context", ".").run().succeeded();
     assert_eq!(runner.leftovers(), Vec::<PathBuf>::new());
-    let (status, answer) = account.ecr("DescribeImages", &json!({ "repositoryName": "team/app" }));
+    // By its tag: beside the image stands its cache.
+    let asked = json!({
+        "repositoryName": "team/app",
+        "imageIds": [{ "imageTag": run.output("version") }],
+    });
+    let (status, answer) = account.ecr("DescribeImages", &asked);
     assert_eq!(status, 200, "{answer}");
     assert_eq!(
         answer["imageDetails"][0]["imageDigest"],
