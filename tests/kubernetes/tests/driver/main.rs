@@ -15,5 +15,9 @@ mod authority;
 mod cluster;
 mod stand_in;
 #[path = "../../../e2e/traffic.rs"]
-#[expect(dead_code, reason = "the end-to-end tests use more of it")]
+#[expect(
+    dead_code,
+    clippy::expect_used,
+    reason = "the end-to-end tests use more of it, by their rules"
+)]
 mod traffic;
