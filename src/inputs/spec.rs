@@ -467,7 +467,7 @@ pub(crate) const SPECS: &[Spec] = &[
         "retries",
         Kind::Integer { least: 0, most: 10 },
         "2",
-        "How often a push that a passing fault ended is tried again, as 503, 429 or a cut connection; what is built stays built",
+        "How often a push, or the start of a builder, that a passing fault ended is tried again, as 503, 429 or a cut connection; what is built stays built",
     ),
     spec(
         "provenance",

@@ -62,13 +62,19 @@ const LATE: [(&str, Late); 4] = [
 fn what_the_engine_makes_of_a_builder_when_its_run_was_cancelled_is_removed() {
     let _alone = BUILDERS.lock();
     for (name, late) in LATE {
-        let mut work = Work::new();
-        let engine = Engine::before(&variable("DOCKER_HOST"), late);
-        work.runner = work.runner.engine(&engine.address());
-        let (main, post) = work
-            .step("docker-container")
-            .cancelled_at("starting the builder", 1, Duration::from_secs(2))
-            .main_and_post();
+        // A machine with other work to do takes longer until buildx asks for the container.
+        let tries = [2, 5, 15].into_iter().map(|seconds| {
+            let mut work = Work::new();
+            let engine = Engine::before(&variable("DOCKER_HOST"), late);
+            work.runner = work.runner.engine(&engine.address());
+            let (main, post) = work
+                .step("docker-container")
+                .cancelled_at("starting the builder", 1, Duration::from_secs(seconds))
+                .main_and_post();
+            (work, engine, main, post)
+        });
+        let mut tries = tries.skip_while(|(_, engine, ..)| !engine.was_asked());
+        let (work, engine, main, post) = tries.next().expect("a request for a container");
         assert_eq!(main.code, Some(130), "{name}: {}", main.log());
         assert!(
             main.cancelled.unwrap() < IN_TIME,
@@ -95,6 +101,7 @@ struct State {
 
 #[derive(Default)]
 struct Progress {
+    asked: bool,
     versions: u32,
     came: bool,
 }
@@ -124,6 +131,11 @@ impl Engine {
 
     fn address(&self) -> String {
         format!("unix://{}", self.socket.display())
+    }
+
+    /// Whether somebody asked for a container.
+    fn was_asked(&self) -> bool {
+        self.state.progress.lock().unwrap().asked
     }
 
     fn came(&self) -> bool {
@@ -159,7 +171,8 @@ fn serve(mut client: UnixStream, real: &Path, state: &State, late: Late) -> io::
         let mut body = vec![0; length];
         reader.read_exact(&mut body)?;
         request.extend(body);
-        let came = state.progress.lock().unwrap();
+        let mut came = state.progress.lock().unwrap();
+        came.asked = true;
         let asked = state
             .changed
             .wait_while(came, |progress| progress.versions < late.at);

@@ -34,6 +34,9 @@ mod oidc;
 #[expect(dead_code, reason = "the tests without network use more of it")]
 mod pages;
 mod paths;
+mod proxies;
+#[path = "../action/proxy.rs"]
+mod proxy;
 mod registry;
 mod rig;
 mod runner;

@@ -150,6 +150,14 @@ impl Runner {
         self
     }
 
+    /// A file in the home of the job's steps.
+    pub(crate) fn at_home(self, path: &str, content: &str) -> Self {
+        let path = self.host.home().join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, content).unwrap();
+        self
+    }
+
     /// The workspace on the host, `${{ github.workspace }}`.
     pub(crate) fn workspace(&self) -> PathBuf {
         self.host.workspace()
