@@ -15,9 +15,5 @@ mod authority;
 mod cluster;
 mod stand_in;
 #[path = "../../../e2e/traffic.rs"]
-#[expect(
-    dead_code,
-    clippy::expect_used,
-    reason = "the end-to-end tests use more of it, by their rules"
-)]
+#[expect(dead_code, reason = "the end-to-end tests use more of it")]
 mod traffic;
