@@ -25,7 +25,7 @@ pub(crate) struct Metadata {
     pub image_id: Option<String>,
     /// What became of the caches; not in buildx's files, but told by its progress.
     pub caches: Caches,
-    /// When the push began, told by the progress, too.
+    /// When the first manifest was pushed, which tags name from then on; told by the progress, too.
     pub push_started: Option<Timestamp>,
 }
 

@@ -250,7 +250,8 @@ impl Progress {
     }
 
     fn part(&mut self, part: &VertexStatus, print: &mut impl FnMut(&str)) {
-        if part.id.starts_with("pushing ") {
+        // Layers go first, and no tag names them yet.
+        if part.id.starts_with("pushing manifest") {
             self.push_started = self.push_started.or(part.started);
         }
         let Some((number, step, room)) = self.step(&part.vertex) else {
@@ -547,6 +548,25 @@ mod tests {
             of(vertex(Some(0), Some(900))),
         ]);
         assert!(progress.steps[0].tail.is_empty());
+    }
+
+    #[test]
+    fn tags_name_something_new_from_the_first_manifest_on() {
+        let begun = |id: &str, second: i64| SolveStatus {
+            statuses: vec![VertexStatus {
+                id: id.to_owned(),
+                vertex: "d".to_owned(),
+                started: at(second * 1000),
+                ..VertexStatus::default()
+            }],
+            ..SolveStatus::default()
+        };
+        let (progress, _) = shown(&[
+            begun("pushing layers", 1),
+            begun("pushing manifest for registry/app:1@sha256:ab", 3),
+            begun("pushing manifest for registry/app:2@sha256:ab", 5),
+        ]);
+        assert_eq!(progress.push_started(), at(3000));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The cache in Amazon ECR: as it was refused in 2021, as it is taken today, in an immutable
 //! repository; and a run that changes nothing.
 
-use aws_stand_in::{Account, Command as Tell, Request};
+use aws_stand_in::{Account, Answer, Command as Tell, Request, Resource};
 
 use crate::rig::busybox;
 use crate::runner::{Ended, Runner};
@@ -96,6 +96,8 @@ fn a_run_that_changes_nothing_writes_nothing_and_says_so() {
     // What is read from the registry has other annotations in the cache's manifest, once.
     job.run(&[]).succeeded();
     let before = account.requests().len();
+    // The tag is looked at while the image is built, which takes no time here: less than buildx needs to start.
+    account.registry_fault("GET", Resource::Blob, 1, Answer::Late(2000));
     let second = job.run(&[]).succeeded();
     let requests = account.requests();
     let written = writes(&requests[before..]);

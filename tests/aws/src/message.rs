@@ -1,5 +1,7 @@
 //! The control endpoint's messages, as JSON.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 /// What an account is to do from now on.
@@ -104,6 +106,19 @@ pub enum Answer {
     Close,
     /// Nothing: the connection stays open.
     Hang,
+    /// What else would be answered, so many milliseconds later.
+    Late(u64),
+}
+
+impl Answer {
+    /// How long to wait before anything else is done.
+    #[must_use]
+    pub fn delay(&self) -> Duration {
+        match self {
+            Self::Late(milliseconds) => Duration::from_millis(*milliseconds),
+            Self::Error { .. } | Self::Close | Self::Hang => Duration::ZERO,
+        }
+    }
 }
 
 /// What happened in an account.

@@ -44,6 +44,7 @@ pub(crate) async fn answer(
         .memory()
         .account(account)
         .fault(&On::Api("GetIdToken".to_owned()), None);
+    tokio::time::sleep(fault.as_ref().map(Answer::delay).unwrap_or_default()).await;
     let (response, error) = match fault {
         Some(Answer::Error {
             status,
@@ -52,15 +53,16 @@ pub(crate) async fn answer(
         }) => (json(status, &json!({ "message": message })), Some(code)),
         Some(Answer::Close) => return Err(anyhow!("closed by a test's wish")),
         Some(Answer::Hang) => std::future::pending().await,
-        None if !scheme.eq_ignore_ascii_case("bearer")
-            || bearer != format!("request-token-of-{account}") =>
+        Some(Answer::Late(_)) | None
+            if !scheme.eq_ignore_ascii_case("bearer")
+                || bearer != format!("request-token-of-{account}") =>
         {
             (
                 json(401, &json!({ "message": "Bad credentials" })),
                 Some("Unauthorized".to_owned()),
             )
         }
-        None => {
+        Some(Answer::Late(_)) | None => {
             let token = issue(&state, audience.as_deref().unwrap_or(DEFAULT_AUDIENCE))?;
             (
                 json(200, &json!({ "count": token.len(), "value": token })),

@@ -59,6 +59,7 @@ pub(crate) async fn call(
         .memory()
         .account(&account)
         .fault(&On::Api(asked.operation.clone()), asked.repository());
+    tokio::time::sleep(fault.as_ref().map(Answer::delay).unwrap_or_default()).await;
     let outcome = match fault {
         Some(Answer::Error {
             status,
@@ -74,7 +75,7 @@ pub(crate) async fn call(
             return Err(anyhow!("closed by a test's wish"));
         }
         Some(Answer::Hang) => std::future::pending().await,
-        None => match caller {
+        Some(Answer::Late(_)) | None => match caller {
             Ok(caller) => serve(&state, &caller, &asked, parts, bytes).await,
             Err(refusal) => Err(refusal),
         },

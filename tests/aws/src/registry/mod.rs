@@ -98,6 +98,7 @@ impl Exchange {
         let method = request.method().as_str();
         let on = On::Registry(method.to_owned(), *resource);
         let fault = self.state.memory().account(account).fault(&on, name);
+        tokio::time::sleep(fault.as_ref().map(Answer::delay).unwrap_or_default()).await;
         match fault {
             Some(Answer::Error { status, code, .. }) if code.is_empty() => {
                 return Ok(Err(body::empty(status)));
@@ -109,7 +110,7 @@ impl Exchange {
             }) => return Ok(Err(manners::error(status, &code, &message))),
             Some(Answer::Close) => return Err(anyhow!(CLOSED)),
             Some(Answer::Hang) => std::future::pending().await,
-            None => {}
+            Some(Answer::Late(_)) | None => {}
         }
         if self.host == names::PUBLIC && request.uri().path() == "/token/" {
             return Ok(Err(token(request)));
