@@ -174,4 +174,6 @@ pub struct Call {
     pub error: Option<String>,
     /// What was asked: a JSON body as it came, a form as an object; without tokens.
     pub asked: serde_json::Value,
+    /// From head to end, in milliseconds.
+    pub milliseconds: u64,
 }

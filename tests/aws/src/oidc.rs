@@ -4,6 +4,7 @@
 //! Tokens have the real ones' form, but their signature is noise: STS (api/sts.rs) takes those that it finds in memory.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use anyhow::anyhow;
 use aws_stand_in::{Answer, Call, On};
@@ -17,7 +18,7 @@ use serde_json::json;
 
 use crate::api::random;
 use crate::body::{Body, Error, json};
-use crate::state::{Identity, State};
+use crate::state::{Identity, State, milliseconds_since};
 
 /// `exp - iat` in GitHub's own example.
 const LIFE: SignedDuration = SignedDuration::from_secs(300);
@@ -31,6 +32,7 @@ pub(crate) async fn answer(
     account: &str,
     request: &Request<Incoming>,
 ) -> Result<Response<Body>, Error> {
+    let begun = Instant::now();
     let query = request.uri().query().unwrap_or_default();
     let mut pairs = form_urlencoded::parse(query.as_bytes());
     let audience = pairs.find_map(|(name, value)| (name == "audience").then(|| value.into_owned()));
@@ -78,6 +80,7 @@ pub(crate) async fn answer(
         status: response.status().as_u16(),
         error,
         asked: json!({ "audience": audience }),
+        milliseconds: milliseconds_since(begun),
     });
     Ok(response)
 }

@@ -6,7 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::Write as _;
 use std::path::Path;
+use std::sync::mpsc::{self, Sender};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use anyhow::{Context as _, Result};
 use aws_stand_in::{Answer, Call, Command, Fault, On, Record, Request, names};
@@ -39,8 +41,8 @@ pub(crate) struct Memory {
     pub sessions: BTreeMap<String, Session>,
     /// GitHub's tokens that were given out, and when they expire.
     pub identities: BTreeMap<String, Identity>,
-    requests: File,
-    calls: File,
+    requests: Log,
+    calls: Log,
 }
 
 /// What an account does and did.
@@ -98,10 +100,7 @@ pub(crate) enum BadToken {
 
 impl State {
     pub(crate) fn new(folder: &Path, registry: String, moto: String) -> Result<Self> {
-        let log = |name: &str| {
-            let path = folder.join(name);
-            File::create(&path).with_context(|| format!("creating `{}`", path.display()))
-        };
+        let log = |name: &str| Log::create(&folder.join(name));
         Ok(Self {
             registry,
             moto,
@@ -197,12 +196,12 @@ impl Memory {
     }
 
     pub(crate) fn log_request(&mut self, request: Request) {
-        append(&mut self.requests, &request);
+        self.requests.append(&request);
         self.account(&request.account).record.requests.push(request);
     }
 
     pub(crate) fn log_call(&mut self, call: Call) {
-        append(&mut self.calls, &call);
+        self.calls.append(&call);
         self.account(&call.account).record.calls.push(call);
     }
 }
@@ -231,9 +230,30 @@ impl Account {
     }
 }
 
-/// A full disk is none of the requests' business.
-fn append(file: &mut File, line: &impl Serialize) {
-    if let Ok(line) = serde_json::to_string(line) {
-        let _ = writeln!(file, "{line}");
+/// A file of lines, written by a thread of its own: a disk that is full or busy is none of the requests' business.
+#[derive(Debug)]
+struct Log(Sender<String>);
+
+impl Log {
+    fn create(path: &Path) -> Result<Self> {
+        let file = File::create(path).with_context(|| format!("creating `{}`", path.display()));
+        let (mut file, (lines, written)) = (file?, mpsc::channel::<String>());
+        std::thread::spawn(move || {
+            for line in written {
+                let _ = writeln!(file, "{line}");
+            }
+        });
+        Ok(Self(lines))
     }
+
+    fn append(&self, line: &impl Serialize) {
+        if let Ok(line) = serde_json::to_string(line) {
+            let _ = self.0.send(line);
+        }
+    }
+}
+
+/// How long ago something began.
+pub(crate) fn milliseconds_since(begun: Instant) -> u64 {
+    u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX)
 }

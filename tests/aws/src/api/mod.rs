@@ -17,6 +17,7 @@ mod tokens;
 pub(crate) use tokens::random;
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use anyhow::anyhow;
 use aws_stand_in::{Answer, Call, On, names};
@@ -27,7 +28,7 @@ use serde_json::{Value, json};
 
 use crate::body::{Body, Error, answer, collect, full};
 use crate::registry::BLOB_MOUNTING;
-use crate::state::State;
+use crate::state::{State, milliseconds_since};
 use crate::upstream;
 use asked::Asked;
 use errors::{Protocol, Refusal, denial};
@@ -43,6 +44,7 @@ pub(crate) async fn call(
     state: Arc<State>,
     request: Request<Body>,
 ) -> Result<Response<Body>, Error> {
+    let begun = Instant::now();
     let (parts, body) = request.into_parts();
     let bytes = collect(body, LIMIT).await?;
     let Some(asked) = Asked::read(&parts, &bytes) else {
@@ -71,7 +73,7 @@ pub(crate) async fn call(
             message,
         }),
         Some(Answer::Close) => {
-            log(&state, &account, &asked, 0, None);
+            log(&state, &account, &asked, begun, 0, None);
             return Err(anyhow!("closed by a test's wish"));
         }
         Some(Answer::Hang) => std::future::pending().await,
@@ -84,11 +86,25 @@ pub(crate) async fn call(
         Ok(response) => (response, None),
         Err(refusal) => (refusal.response(asked.protocol), Some(refusal.code)),
     };
-    log(&state, &account, &asked, response.status().as_u16(), error);
+    log(
+        &state,
+        &account,
+        &asked,
+        begun,
+        response.status().as_u16(),
+        error,
+    );
     Ok(response)
 }
 
-fn log(state: &State, account: &str, asked: &Asked, status: u16, error: Option<String>) {
+fn log(
+    state: &State,
+    account: &str,
+    asked: &Asked,
+    begun: Instant,
+    status: u16,
+    error: Option<String>,
+) {
     state.memory().log_call(Call {
         account: account.to_owned(),
         service: asked.service.to_owned(),
@@ -100,6 +116,7 @@ fn log(state: &State, account: &str, asked: &Asked, status: u16, error: Option<S
         status,
         error,
         asked: asked.without_secrets(),
+        milliseconds: milliseconds_since(begun),
     });
 }
 

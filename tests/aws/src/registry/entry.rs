@@ -9,7 +9,7 @@ use hyper::Request;
 use jiff::Timestamp;
 
 use super::route::Place;
-use crate::state::State;
+use crate::state::{State, milliseconds_since};
 
 /// Written when the answer has ended, or when nobody waits for it any longer (with status 0).
 #[derive(Debug)]
@@ -70,7 +70,7 @@ impl Entry {
         line.request_bytes = self.received.load(Ordering::Relaxed);
         line.response_bytes = if line.method == "HEAD" { 0 } else { bytes };
         line.ended = Timestamp::now().as_millisecond();
-        line.milliseconds = u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+        line.milliseconds = milliseconds_since(self.begun);
         self.state.memory().log_request(line);
     }
 }
