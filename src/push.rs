@@ -205,7 +205,11 @@ impl Reader<'_> {
     async fn inspect(&self, args: &[&str]) -> Option<String> {
         let mut all = vec!["imagetools", "inspect", "--builder", self.builder];
         all.extend(args);
-        self.tool.command(&all).output(self.cancel).await.ok()
+        let printed = self.tool.command(&all).output(self.cancel).await;
+        if let Err(error) = &printed {
+            tracing::debug!("{error}");
+        }
+        printed.ok()
     }
 }
 

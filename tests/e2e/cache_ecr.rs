@@ -96,8 +96,9 @@ fn a_run_that_changes_nothing_writes_nothing_and_says_so() {
     // What is read from the registry has other annotations in the cache's manifest, once.
     job.run(&[]).succeeded();
     let before = account.requests().len();
-    // The tag is looked at while the image is built, which takes no time here: less than buildx needs to start.
-    account.registry_fault("GET", Resource::Blob, 1, Answer::Late(2000));
+    // The tag is looked at while the image is built and its layers are looked for, which takes no time here: less than buildx
+    // needs to start.
+    account.registry_fault("HEAD", Resource::Blob, 1, Answer::Late(2000));
     let second = job.run(&[]).succeeded();
     let requests = account.requests();
     let written = writes(&requests[before..]);

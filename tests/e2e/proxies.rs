@@ -48,6 +48,7 @@ impl Company {
                 &format!("http://user:{PASSWORD}@{}", self.proxy.address),
             )
             .variable("NO_PROXY", no_proxy)
+            .variable("RUNNER_DEBUG", "1")
             .step()
             .input("context", ".")
             .input("driver", "docker-container")

@@ -90,7 +90,7 @@ impl Log {
                 self.groups.push(data);
             }
             "endgroup" => self.open -= 1,
-            "debug" => {}
+            "debug" => self.show(&format!("##[debug]{data}")),
             // Old names, and those that hand power to whoever writes to the log.
             _ => self.unexpected.push(line.to_owned()),
         }

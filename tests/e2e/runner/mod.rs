@@ -426,6 +426,6 @@ impl Ended {
         let outputs = &self.values.outputs;
         outputs
             .get(name)
-            .unwrap_or_else(|| panic!("no output `{name}`: {:?}", outputs.keys()))
+            .unwrap_or_else(|| panic!("no output `{name}`: {:?}\n{}", outputs.keys(), self.log()))
     }
 }

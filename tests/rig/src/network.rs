@@ -41,8 +41,11 @@ fn iptables(action: &str, rule: &[String]) -> Result<String> {
 /// Makes the slot's bridge, with addresses translated on the way out.
 pub(crate) fn make(slot: u8) -> Result<()> {
     let bridge = bridge(slot);
+    // A bridge without an address of its own takes the lowest of those of its ports, and loses it when that port goes: all
+    // containers then send to an address that is nobody's until they ask anew, for half a minute.
+    let hardware = format!("02:00:0a:d5:{slot:02x}:01");
     run(&mut command!(
-        "ip", "link", "add", &bridge, "type", "bridge"
+        "ip", "link", "add", &bridge, "address", hardware, "type", "bridge"
     ))?;
     run(&mut command!(
         "ip",
