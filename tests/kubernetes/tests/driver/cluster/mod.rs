@@ -9,6 +9,7 @@ mod objects;
 mod run;
 mod stand_in;
 
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant, SystemTime};
@@ -266,16 +267,16 @@ impl Cluster {
             std::thread::sleep(Duration::from_millis(50));
         }
         let children = format!("/proc/{0}/task/{0}/children", child.id());
-        for pid in std::fs::read_to_string(children)
-            .unwrap()
-            .split_whitespace()
-        {
+        let children = std::fs::read_to_string(children).unwrap();
+        // Before its children: it would notice that buildx is gone, and clean up.
+        child.kill().unwrap();
+        let ended = child.wait().unwrap();
+        assert_eq!(ended.signal(), Some(9), "it ended by itself");
+        for pid in children.split_whitespace() {
             // A word of every shell, but not a program of every machine.
             let kill = format!("kill -9 {pid}");
             Command::new("sh").args(["-c", &kill]).status().unwrap();
         }
-        child.kill().unwrap();
-        child.wait().unwrap();
         let text = std::fs::read_to_string(state).unwrap();
         let lines: Vec<&str> = text.lines().collect();
         lines
