@@ -130,6 +130,15 @@ impl ApiError {
         Some(hint.to_owned())
     }
 
+    /// Whether the same call may succeed a moment later: nobody answered, or the server is in trouble.
+    pub(super) fn may_pass(&self) -> bool {
+        match self {
+            Self::Unreachable { .. } => true,
+            Self::Refused { code, .. } => *code >= 500 || *code == 429,
+            _ => false,
+        }
+    }
+
     pub(super) fn is_forbidden(&self) -> bool {
         matches!(self, Self::Forbidden { .. })
     }

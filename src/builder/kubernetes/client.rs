@@ -49,6 +49,8 @@ pub(super) struct Cluster {
     /// Who can reach the server, when not everybody can.
     pub restriction: Option<String>,
     calls: Arc<AtomicUsize>,
+    /// How long a call may take.
+    timeout: Duration,
 }
 
 impl fmt::Debug for Cluster {
@@ -102,7 +104,16 @@ impl Cluster {
             namespace,
             restriction: None,
             calls: Arc::default(),
+            timeout: TIMEOUT,
         })
+    }
+
+    /// The same with less time for each call, or more.
+    pub(super) fn with_timeout(&self, timeout: Duration) -> Self {
+        Self {
+            timeout,
+            ..self.clone()
+        }
     }
 
     /// How many calls were made so far.
@@ -271,13 +282,13 @@ impl Cluster {
         call: impl Future<Output = kube::Result<T>>,
     ) -> Result<T, ApiError> {
         self.calls.fetch_add(1, Ordering::Relaxed);
-        match tokio::time::timeout(TIMEOUT, call).await {
+        match tokio::time::timeout(self.timeout, call).await {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(error)) => Err(ApiError::new(self, what, &error)),
             Err(_) => Err(ApiError::Unreachable {
                 server: self.server.clone(),
                 restriction: self.restriction.clone(),
-                reason: format!("no answer within {} s", TIMEOUT.as_secs()),
+                reason: format!("no answer within {} s", self.timeout.as_secs()),
             }),
         }
     }

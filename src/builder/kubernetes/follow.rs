@@ -170,14 +170,12 @@ impl<'a> Follower<'a> {
 
     /// A server that is away for a moment is asked again; one that refuses is not.
     fn later(&self, error: ApiError) -> Result<(), KubernetesError> {
-        match error {
-            ApiError::Unreachable { .. } => tracing::debug!("{error}, asking again"),
-            // 410: the list is too old to be watched from.
-            ApiError::Refused { code, .. } if code >= 500 || matches!(code, 410 | 429) => {
-                tracing::debug!("{error}, asking again");
-            }
-            _ => return Err(error.into()),
+        // The list is too old to be watched from.
+        let is_old = matches!(error, ApiError::Refused { code: 410, .. });
+        if !is_old && !error.may_pass() {
+            return Err(error.into());
         }
+        tracing::debug!("{error}, asking again");
         Ok(())
     }
 

@@ -28,6 +28,8 @@ pub(super) struct Made {
     pub replicas: u32,
     /// None when buildx makes it.
     pub uid: Option<String>,
+    /// Whether this run made it.
+    pub is_new: bool,
     /// The API server's clock minus ours.
     pub skew: SignedDuration,
     /// What buildx's own manifest gets as heartbeat.
@@ -48,6 +50,7 @@ impl Made {
             workload: found.workload,
             replicas: found.replicas(),
             uid: found.uid().map(str::to_owned),
+            is_new: before.is_some(),
             // Times of creation are whole seconds.
             skew: if skew.abs() > SignedDuration::from_secs(2) {
                 skew
@@ -129,16 +132,16 @@ async fn create(
             .await?;
     }
     let before = Timestamp::now();
-    let made = match cluster.create(node.workload, wanted).await {
-        Ok(found) => Made::known(&found, Some(before)),
+    match cluster.create(node.workload, wanted).await {
+        Ok(found) => Ok(Made::known(&found, Some(before))),
         // Another job was first, with the same name in mind.
         Err(ApiError::Refused { code: 409, .. }) if plan.kept => {
-            return match cluster.find(node.workload, &node.name).await? {
+            match cluster.find(node.workload, &node.name).await? {
                 Some(found) => taken(plan, node, &found),
                 None => Err(KubernetesError::Gone {
                     name: node.name.clone(),
                 }),
-            };
+            }
         }
         // A cluster with rules or a version that our manifest does not suit.
         Err(ApiError::Refused {
@@ -151,25 +154,32 @@ async fn create(
                 "the cluster refuses our manifest ({code}: {reason}): buildx's own is used{}",
                 without(node)
             );
-            return Ok(Made {
+            Ok(Made {
                 workload: node.workload,
                 replicas: node.replicas,
                 uid: None,
+                is_new: true,
                 skew: SignedDuration::ZERO,
                 heartbeat: None,
-            });
+            })
         }
-        Err(error) => return Err(error.into()),
-    };
-    let config = made.uid.as_deref();
-    let config = config.and_then(|owner| manifest::config(node, owner));
-    if let Some(config) = config {
-        // After its owner, whose pod waits for it: a node is not chosen as fast.
-        cluster
-            .create_beside::<ConfigMap>("create a ConfigMap", config)
-            .await?;
+        Err(error) => Err(error.into()),
     }
-    Ok(made)
+}
+
+/// Makes the ConfigMap of a node that was just made. After its owner, whose pod waits for it: a node is
+/// not chosen as fast.
+pub(super) async fn config(
+    cluster: &Cluster,
+    node: &Node,
+    made: &Made,
+) -> Result<(), KubernetesError> {
+    let owner = made.uid.as_deref().filter(|_| made.is_new);
+    let Some(config) = owner.and_then(|owner| manifest::config(node, owner)) else {
+        return Ok(());
+    };
+    let call = cluster.create_beside::<ConfigMap>("create a ConfigMap", config);
+    Ok(call.await?)
 }
 
 /// What buildx's own manifest has not.

@@ -13,8 +13,10 @@ mod follow;
 mod guard;
 mod make;
 mod manifest;
+mod note;
 mod reap;
 mod register;
+mod removal;
 mod rights;
 mod silence;
 mod stages;
@@ -30,14 +32,16 @@ use tokio_util::sync::CancellationToken;
 
 use super::{BuilderError, Tool};
 use crate::log;
-use crate::plan::{BuilderPlan, KubernetesPlan, Node, Workload};
+use crate::plan::{BuilderPlan, KubernetesPlan, Node};
 use crate::timings::{Recorder, Traffic};
-use api::ApiError;
 use client::Cluster;
 pub(crate) use error::KubernetesError;
 use follow::{Follower, Way};
 use guard::Guard;
 use make::Made;
+use note::Note;
+pub(crate) use note::{is_left, set_aside};
+use removal::{Candidate, Outcome};
 use tunnel::Tunnel;
 
 /// A builder whose pods are ready.
@@ -45,6 +49,8 @@ use tunnel::Tunnel;
 pub(crate) struct Running {
     cluster: Cluster,
     nodes: Vec<RunningNode>,
+    /// What has to be removed at the end; nothing of a builder that outlives the run.
+    note: Note,
     /// buildx's way to the cluster, unless there is a proxy on it that we can't speak to.
     tunnel: Option<Tunnel>,
     /// Whether it outlives the run.
@@ -59,27 +65,32 @@ struct RunningNode {
 }
 
 /// Makes the builder and waits until it is ready. The recorder hears what came of that, also when
-/// nothing does.
+/// nothing does. `stop` ends the boot alone; with the run's own `cancel` there is less time to clean up.
 pub(super) async fn start(
     plan: &BuilderPlan,
     kubernetes: &KubernetesPlan,
     tool: &Tool,
     recorder: &mut Recorder,
+    stop: &CancellationToken,
     cancel: &CancellationToken,
 ) -> Result<Running, BuilderError> {
     let begun = Timestamp::now();
     let kubeconfig = tool.env.get("KUBECONFIG").map(Path::new);
-    let cluster = Cluster::open(kubeconfig.unwrap_or(Path::new(""))).await;
-    let mut cluster = cluster.map_err(KubernetesError::from)?;
-    cluster.restriction.clone_from(&kubernetes.restriction);
-    let granted = rights::review(&cluster, kubernetes).await?;
+    let kubeconfig = kubeconfig.unwrap_or(Path::new(""));
+    let open = async {
+        let mut cluster = Cluster::open(kubeconfig).await?;
+        cluster.restriction.clone_from(&kubernetes.restriction);
+        let granted = rights::review(&cluster, kubernetes).await?;
+        Ok((cluster, granted))
+    };
+    let (cluster, granted) = unless(stop, Box::pin(open)).await?;
     let may_renew = granted.heartbeats;
     let mut kubernetes = kubernetes.clone();
     if !granted.config {
         trust_nobody_else(&mut kubernetes);
     }
     let kubernetes = &kubernetes;
-    let tunnel = open_tunnel(kubeconfig.unwrap_or(Path::new(""))).await;
+    let tunnel = open_tunnel(kubeconfig).await;
     let mut tool = tool.clone();
     if let Some(tunnel) = &tunnel {
         // buildx keeps the path with the nodes that it is told of.
@@ -90,16 +101,18 @@ pub(super) async fn start(
     let mut running = Running {
         cluster,
         nodes: Vec::new(),
+        note: Note::beside(kubeconfig),
         tunnel,
         kept: kubernetes.kept,
     };
     let mut ways = Vec::new();
     let ready = async {
         for node in &kubernetes.nodes {
-            running.make(kubernetes, node, may_renew).await?;
+            let made = running.make(kubernetes, node, may_renew);
+            unless(stop, Box::pin(made)).await?;
         }
         let ready;
-        let all = running.ready(plan, kubernetes, may_renew, tool, cancel);
+        let all = running.ready(plan, kubernetes, may_renew, tool, stop);
         (ways, ready) = Box::pin(all).await;
         ready
     };
@@ -118,9 +131,20 @@ pub(super) async fn start(
             Ok(running)
         }
         Err(error) => {
-            running.stop(&plan.name, tool).await;
+            running.stop(&plan.name, tool, cancel).await;
             Err(error)
         }
+    }
+}
+
+/// Calls to the API, unless they are stopped.
+async fn unless<T>(
+    stop: &CancellationToken,
+    calls: impl Future<Output = Result<T, KubernetesError>>,
+) -> Result<T, KubernetesError> {
+    tokio::select! {
+        done = calls => done,
+        () = stop.cancelled() => Err(KubernetesError::Cancelled),
     }
 }
 
@@ -156,7 +180,19 @@ impl Running {
         node: &Node,
         may_renew: bool,
     ) -> Result<(), KubernetesError> {
-        let made = make::node(&self.cluster, kubernetes, node, may_renew).await?;
+        if !self.kept {
+            self.note.add(&node.name)?;
+        }
+        let made = match make::node(&self.cluster, kubernetes, node, may_renew).await {
+            Ok(made) => made,
+            Err(error) => {
+                // Otherwise it may have been made, though nobody told us.
+                if matches!(&error, KubernetesError::Api(error) if !error.may_pass()) {
+                    self.note.strike(&node.name)?;
+                }
+                return Err(error);
+            }
+        };
         self.nodes.push(RunningNode {
             guard: Guard::start(
                 self.cluster.clone(),
@@ -167,7 +203,10 @@ impl Running {
             name: node.name.clone(),
             made,
         });
-        Ok(())
+        match self.nodes.last() {
+            Some(last) => make::config(&self.cluster, node, &last.made).await,
+            None => Ok(()),
+        }
     }
 
     /// Waits for all nodes at once. Meanwhile buildx is told of them, and what other runs left is
@@ -268,32 +307,38 @@ impl Running {
     }
 
     /// Removes the workload with its pods, and buildx's knowledge of it. Also after a
-    /// cancellation: what we made does not stay behind.
-    pub(super) async fn stop(&self, builder: &str, tool: &Tool) {
-        let forget = tool.command(&["rm", "--force", "--keep-daemon", builder]);
-        let never = CancellationToken::new();
-        let delete = async {
-            for RunningNode { name, made, guard } in &self.nodes {
-                guard.stop();
-                if self.kept {
-                    continue;
-                }
-                if let Err(error) = self
-                    .cluster
-                    .delete(made.workload, name, made.uid.as_deref())
-                    .await
-                {
-                    tracing::warn!("could not remove the builder `{name}`: {error}");
-                }
-                if made.uid.is_none() {
-                    reap::config_of(&self.cluster, name).await;
+    /// cancellation: what we made does not stay behind. What can't be removed stays noted.
+    pub(super) async fn stop(&self, builder: &str, tool: &Tool, cancel: &CancellationToken) {
+        for node in &self.nodes {
+            node.guard.stop();
+        }
+        let names = self.note.names().iter();
+        let candidates: Vec<Candidate<'_>> = names
+            .map(|name| {
+                let mut nodes = self.nodes.iter();
+                let node = nodes.find(|node| node.name == *name);
+                let uid = node.and_then(|node| node.made.uid.as_deref());
+                Candidate { name, uid }
+            })
+            .collect();
+        let outcomes = removal::remove(&self.cluster, &candidates, cancel).await;
+        let mut is_clear = true;
+        for (candidate, outcome) in candidates.iter().zip(outcomes) {
+            match outcome {
+                Outcome::Removed | Outcome::Foreign => {}
+                // It may come yet.
+                Outcome::Absent => is_clear = false,
+                Outcome::Failed(why) => {
+                    is_clear = false;
+                    let namespace = Some(self.cluster.namespace.as_str());
+                    removal::warn(candidate.name, &why, &[candidate.name], namespace);
                 }
             }
-        };
-        let (forgotten, ()) = tokio::join!(forget.output(&never), delete);
-        if let Err(error) = forgotten {
-            tracing::debug!("{error}");
         }
+        if is_clear {
+            self.note.clear();
+        }
+        tool.forget(builder);
         tracing::debug!(
             "{} calls to the Kubernetes API in all",
             self.cluster.calls()
@@ -301,23 +346,36 @@ impl Running {
     }
 }
 
-/// Removes a builder that a killed run left, by the kubeconfig in its folder. StatefulSets belong to
-/// builders that are kept.
-pub(super) async fn remove(name: &str, kubeconfig: &Path) -> Result<(), ApiError> {
-    let cluster = Cluster::open(kubeconfig).await?;
-    let selector = reap::ours();
-    for deployment in cluster.list(&selector).await.unwrap_or_default() {
-        let other = deployment.metadata.name.unwrap_or_default();
-        // Nodes of a builder bear its name and their architecture.
-        if other
-            .strip_prefix(name)
-            .is_some_and(|rest| rest.starts_with('-'))
-        {
-            cluster.delete(Workload::Deployment, &other, None).await?;
-            reap::config_of(&cluster, &other).await;
+/// Removes what a run left in the cluster, by its note beside its kubeconfig. Says what it did.
+pub(super) async fn remove_left(builder: &str, kubeconfig: &Path, cancel: &CancellationToken) {
+    let note = Note::left(kubeconfig, builder);
+    let names = note.names().iter().map(String::as_str);
+    let candidates: Vec<Candidate<'_>> = names
+        .clone()
+        .map(|name| Candidate { name, uid: None })
+        .collect();
+    if candidates.is_empty() {
+        return;
+    }
+    let cluster = match Cluster::open(kubeconfig).await {
+        Ok(cluster) => cluster,
+        Err(error) => {
+            let names: Vec<&str> = names.collect();
+            removal::warn(builder, &error.to_string(), &names, None);
+            return;
+        }
+    };
+    let outcomes = removal::remove(&cluster, &candidates, cancel).await;
+    for (Candidate { name, .. }, outcome) in candidates.iter().zip(outcomes) {
+        match outcome {
+            Outcome::Removed => {
+                tracing::info!("removed the builder `{name}` of the run that was stopped");
+            }
+            Outcome::Absent => tracing::debug!("there is no builder `{name}`"),
+            Outcome::Foreign => tracing::warn!(
+                "the Deployment `{name}` does not have the labels of a builder of this action: it is left as it is"
+            ),
+            Outcome::Failed(why) => removal::warn(name, &why, &[name], Some(&cluster.namespace)),
         }
     }
-    cluster.delete(Workload::Deployment, name, None).await?;
-    reap::config_of(&cluster, name).await;
-    Ok(())
 }

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::api::ApiError;
 use super::client::Cluster;
+use super::manifest::{LIFETIME, MANAGED};
 use crate::plan::Workload;
 
 /// A workload that is there.
@@ -18,6 +19,18 @@ pub(super) struct Found {
 impl Found {
     pub(super) fn uid(&self) -> Option<&str> {
         self.object.metadata.uid.as_deref()
+    }
+
+    /// Whether it was made for a run of ours, by us or by buildx for us.
+    pub(super) fn ends_with_its_run(&self) -> bool {
+        let labels = self.object.metadata.labels.as_ref();
+        let has = |(key, value): (&str, &str)| {
+            labels
+                .and_then(|labels| labels.get(key))
+                .map(String::as_str)
+                == Some(value)
+        };
+        has(MANAGED) && has(LIFETIME)
     }
 
     /// How many pods it is to have; one where it doesn't say.

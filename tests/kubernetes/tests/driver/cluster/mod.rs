@@ -242,8 +242,6 @@ impl Cluster {
 
     /// Runs a long build and kills the action and buildx in the middle. Returns the runner's state.
     pub(crate) fn run_and_kill(&self, inputs: &[(&str, &str)]) -> Vec<(String, String)> {
-        let state = self.folder.join("state");
-        std::fs::write(&state, "").unwrap();
         let log = self.folder.join("killed.log");
         let mut child = self
             .command(&[("build-args", "SECONDS=120")])
@@ -252,7 +250,7 @@ impl Cluster {
                     .iter()
                     .map(|(name, value)| (format!("INPUT_{}", name.to_uppercase()), value)),
             )
-            .env("GITHUB_STATE", &state)
+            .env("GITHUB_STATE", self.new_state())
             .stdout(Stdio::null())
             .stderr(std::fs::File::create(&log).unwrap())
             .spawn()
@@ -277,7 +275,19 @@ impl Cluster {
             let kill = format!("kill -9 {pid}");
             Command::new("sh").args(["-c", &kill]).status().unwrap();
         }
-        let text = std::fs::read_to_string(state).unwrap();
+        self.state()
+    }
+
+    /// The file of a run that has a post step.
+    pub(crate) fn new_state(&self) -> PathBuf {
+        let state = self.folder.join("state");
+        std::fs::write(&state, "").unwrap();
+        state
+    }
+
+    /// What the last such run wrote into it, as the post step gets it.
+    pub(crate) fn state(&self) -> Vec<(String, String)> {
+        let text = std::fs::read_to_string(self.folder.join("state")).unwrap();
         let lines: Vec<&str> = text.lines().collect();
         lines
             .chunks(3)
@@ -286,6 +296,13 @@ impl Cluster {
                 (format!("STATE_{name}"), entry[1].to_owned())
             })
             .collect()
+    }
+
+    /// A run that has a post step, of which this is the state then.
+    pub(crate) fn run_before_post(&self, inputs: &[(&str, &str)]) -> (Run, Vec<(String, String)>) {
+        let state = self.new_state().display().to_string();
+        let run = self.run_with(inputs, &[("GITHUB_STATE", &state)]);
+        (run, self.state())
     }
 
     /// The post step; returns its log.

@@ -8,6 +8,7 @@ mod left;
 mod long;
 mod network;
 mod nodes;
+mod removal;
 mod stateful;
 mod times;
 mod troubles;
