@@ -13,7 +13,6 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Event, Pod};
 use kube::core::WatchEvent;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
-use tokio_util::sync::CancellationToken;
 
 use super::KubernetesError;
 use super::api::ApiError;
@@ -81,12 +80,8 @@ impl<'a> Follower<'a> {
     /// Waits until all pods are ready.
     ///
     /// # Errors
-    /// When they aren't within `timeout`, when waiting can't help, or the run is cancelled.
-    pub(super) async fn ready(
-        &mut self,
-        timeout: Duration,
-        cancel: &CancellationToken,
-    ) -> Result<(), KubernetesError> {
+    /// When they aren't within `timeout`, or when waiting can't help.
+    pub(super) async fn ready(&mut self, timeout: Duration) -> Result<(), KubernetesError> {
         let deadline = Instant::now() + timeout;
         let mut beat = interval(BEAT);
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -109,7 +104,6 @@ impl<'a> Follower<'a> {
                 },
                 _ = beat.tick() => self.beat(changes.is_some()).await?,
                 () = sleep_until(deadline) => return Err(self.failed(Some(timeout)).await),
-                () = cancel.cancelled() => return Err(KubernetesError::Cancelled),
             }
         }
     }

@@ -225,8 +225,8 @@ impl Running {
             .map(|node| Follower::new(&self.cluster, &node.name, &node.made))
             .collect();
         let follow = followers.iter_mut();
-        let follow = try_join_all(follow.map(|follower| follower.ready(timeout, cancel)));
-        let follow = async { Ok(follow.await?) };
+        let follow = try_join_all(follow.map(|follower| follower.ready(timeout)));
+        let follow = async { Ok(unless(cancel, follow).await?) };
         let register = async {
             for (node, running) in kubernetes.nodes.iter().zip(&self.nodes) {
                 register::node(plan, node, &running.made, tool, cancel).await?;
@@ -244,8 +244,9 @@ impl Running {
         let ready = async {
             tokio::try_join!(follow, register, reap)?;
             for running in &self.nodes {
-                let pods = self.cluster.pods(&format!("app={}", running.name)).await;
-                running.guard.watch(pods.map_err(KubernetesError::from)?.0);
+                let selector = format!("app={}", running.name);
+                let pods = async { Ok(self.cluster.pods(&selector).await?) };
+                running.guard.watch(unless(cancel, pods).await?.0);
             }
             Ok(())
         };

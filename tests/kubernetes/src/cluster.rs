@@ -123,11 +123,12 @@ impl Cluster {
         }
         let call = route.call();
         let fault = self.fault(&script, &call);
-        if let Some(code) = fault.and_then(|fault| fault.code) {
-            return Err(Refusal::new(code, "InternalError", "a fault by script"));
-        }
-        let response = self.perform(request, &route, &script).await;
-        if let Some(fault) = fault {
+        let response = match fault.and_then(|fault| fault.code) {
+            Some(code) => Err(Refusal::new(code, "InternalError", "a fault by script")),
+            None => self.perform(request, &route, &script).await,
+        };
+        if let Some(fault) = fault.filter(|fault| fault.late_ms > 0) {
+            self.note("late.jsonl", &json!({ "call": call }).to_string());
             tokio::time::sleep(Duration::from_millis(fault.late_ms)).await;
         }
         response

@@ -52,10 +52,10 @@ pub(crate) struct Fault {
     pub call: String,
     /// How many calls get it.
     pub times: usize,
-    /// The answer, to a call that is not done.
+    /// The answer to a call that is not done.
     #[serde(default)]
     pub code: Option<u16>,
-    /// After how many milliseconds the answer comes, to a call that is done at once.
+    /// How many milliseconds the answer takes; the call is done at once.
     #[serde(default)]
     pub late_ms: u64,
 }
