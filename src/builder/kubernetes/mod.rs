@@ -11,6 +11,7 @@ mod client;
 mod error;
 mod follow;
 mod guard;
+mod login;
 mod make;
 mod manifest;
 mod note;
@@ -41,7 +42,7 @@ use guard::Guard;
 use make::Made;
 use note::Note;
 pub(crate) use note::{is_left, set_aside};
-use removal::{Candidate, Outcome};
+pub(super) use removal::remove_left;
 use tunnel::Tunnel;
 
 /// A builder whose pods are ready.
@@ -305,78 +306,5 @@ impl Running {
     /// What went over the API server so far, where it could be counted.
     pub(super) fn traffic(&self) -> Option<Traffic> {
         self.tunnel.as_ref().map(Tunnel::traffic)
-    }
-
-    /// Removes the workload with its pods, and buildx's knowledge of it. Also after a
-    /// cancellation: what we made does not stay behind. What can't be removed stays noted.
-    pub(super) async fn stop(&self, builder: &str, tool: &Tool, cancel: &CancellationToken) {
-        for node in &self.nodes {
-            node.guard.stop();
-        }
-        let names = self.note.names().iter();
-        let candidates: Vec<Candidate<'_>> = names
-            .map(|name| {
-                let mut nodes = self.nodes.iter();
-                let node = nodes.find(|node| node.name == *name);
-                let uid = node.and_then(|node| node.made.uid.as_deref());
-                Candidate { name, uid }
-            })
-            .collect();
-        let outcomes = removal::remove(&self.cluster, &candidates, cancel).await;
-        let mut is_clear = true;
-        for (candidate, outcome) in candidates.iter().zip(outcomes) {
-            match outcome {
-                Outcome::Removed | Outcome::Foreign => {}
-                // It may come yet.
-                Outcome::Absent => is_clear = false,
-                Outcome::Failed(why) => {
-                    is_clear = false;
-                    let namespace = Some(self.cluster.namespace.as_str());
-                    removal::warn(candidate.name, &why, &[candidate.name], namespace);
-                }
-            }
-        }
-        if is_clear {
-            self.note.clear();
-        }
-        tool.forget(builder);
-        tracing::debug!(
-            "{} calls to the Kubernetes API in all",
-            self.cluster.calls()
-        );
-    }
-}
-
-/// Removes what a run left in the cluster, by its note beside its kubeconfig. Says what it did.
-pub(super) async fn remove_left(builder: &str, kubeconfig: &Path, cancel: &CancellationToken) {
-    let note = Note::left(kubeconfig, builder);
-    let names = note.names().iter().map(String::as_str);
-    let candidates: Vec<Candidate<'_>> = names
-        .clone()
-        .map(|name| Candidate { name, uid: None })
-        .collect();
-    if candidates.is_empty() {
-        return;
-    }
-    let cluster = match Cluster::open(kubeconfig).await {
-        Ok(cluster) => cluster,
-        Err(error) => {
-            let names: Vec<&str> = names.collect();
-            removal::warn(builder, &error.to_string(), &names, None);
-            return;
-        }
-    };
-    let outcomes = removal::remove(&cluster, &candidates, cancel).await;
-    for (Candidate { name, .. }, outcome) in candidates.iter().zip(outcomes) {
-        match outcome {
-            Outcome::Removed => {
-                tracing::info!("removed the builder `{name}` of the run that was stopped");
-            }
-            Outcome::Absent => tracing::debug!("there is no builder `{name}`"),
-            Outcome::Foreign => tracing::warn!(
-                "the Deployment `{name}` does not have the labels of a builder of this action: it is left as it is"
-            ),
-            Outcome::Failed(why) => removal::warn(name, &why, &[name], Some(&cluster.namespace)),
-        }
     }
 }

@@ -4,6 +4,7 @@
 //! a uid is looked for, and removed where its labels say that it ended with a run of ours: it may be
 //! buildx's, or there though nobody told us.
 
+use std::path::Path;
 use std::time::Duration;
 
 use backon::{BackoffBuilder as _, ExponentialBuilder};
@@ -11,11 +12,13 @@ use futures_util::future::join_all;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
+use super::Running;
 use super::api::ApiError;
 use super::client::Cluster;
 use super::manifest::config_name;
+use super::note::Note;
 use super::workload::Found;
-use crate::builder::CANCELLED_PATIENCE;
+use crate::builder::{CANCELLED_PATIENCE, Tool};
 use crate::plan::Workload;
 
 /// How long it may take in all.
@@ -34,14 +37,14 @@ const PAUSE: Duration = Duration::from_millis(200);
 
 /// A node that there may be.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Candidate<'a> {
-    pub name: &'a str,
-    pub uid: Option<&'a str>,
+struct Candidate<'a> {
+    name: &'a str,
+    uid: Option<&'a str>,
 }
 
 /// What became of one.
 #[derive(Debug)]
-pub(super) enum Outcome {
+enum Outcome {
     Removed,
     /// There was none, so far.
     Absent,
@@ -50,8 +53,92 @@ pub(super) enum Outcome {
     Failed(String),
 }
 
+impl Running {
+    /// Removes the workload with its pods, and buildx's knowledge of it. Also after a
+    /// cancellation: what we made does not stay behind. What can't be removed stays noted.
+    pub(in crate::builder) async fn stop(
+        &self,
+        builder: &str,
+        tool: &Tool,
+        cancel: &CancellationToken,
+    ) {
+        for node in &self.nodes {
+            node.guard.stop();
+        }
+        let names = self.note.names().iter();
+        let candidates: Vec<Candidate<'_>> = names
+            .map(|name| {
+                let mut nodes = self.nodes.iter();
+                let node = nodes.find(|node| node.name == *name);
+                let uid = node.and_then(|node| node.made.uid.as_deref());
+                Candidate { name, uid }
+            })
+            .collect();
+        let outcomes = remove(&self.cluster, &candidates, cancel).await;
+        let mut is_clear = true;
+        for (candidate, outcome) in candidates.iter().zip(outcomes) {
+            match outcome {
+                Outcome::Removed | Outcome::Foreign => {}
+                // It may come yet.
+                Outcome::Absent => is_clear = false,
+                Outcome::Failed(why) => {
+                    is_clear = false;
+                    let namespace = Some(self.cluster.namespace.as_str());
+                    warn(candidate.name, &why, &[candidate.name], namespace);
+                }
+            }
+        }
+        if is_clear {
+            self.note.clear();
+        }
+        tool.forget(builder);
+        tracing::debug!(
+            "{} calls to the Kubernetes API in all",
+            self.cluster.calls()
+        );
+    }
+}
+
+/// Removes what a run left in the cluster, by its note beside its kubeconfig. Says what it did.
+pub(in crate::builder) async fn remove_left(
+    builder: &str,
+    kubeconfig: &Path,
+    cancel: &CancellationToken,
+) {
+    let note = Note::left(kubeconfig, builder);
+    let names = note.names().iter().map(String::as_str);
+    let candidates: Vec<Candidate<'_>> = names
+        .clone()
+        .map(|name| Candidate { name, uid: None })
+        .collect();
+    if candidates.is_empty() {
+        return;
+    }
+    let cluster = match Cluster::open(kubeconfig).await {
+        Ok(cluster) => cluster,
+        Err(error) => {
+            let names: Vec<&str> = names.collect();
+            warn(builder, &error.to_string(), &names, None);
+            return;
+        }
+    };
+    let outcomes = remove(&cluster, &candidates, cancel).await;
+    for (Candidate { name, .. }, outcome) in candidates.iter().zip(outcomes) {
+        match outcome {
+            Outcome::Removed => {
+                tracing::info!("removed the builder `{name}` of the run that was stopped");
+            }
+            Outcome::Absent => tracing::debug!("there is no builder `{name}`"),
+            Outcome::Foreign => tracing::warn!(
+                "the Deployment `{name}` does not have the labels of a builder of this action: it is left as it is"
+            ),
+            Outcome::Failed(why) => warn(name, &why, &[name], Some(&cluster.namespace)),
+        }
+    }
+}
+
 /// Removes nodes, all at once. After a cancellation there is less time.
-pub(super) async fn remove(
+async fn remove(
     cluster: &Cluster,
     candidates: &[Candidate<'_>],
     cancel: &CancellationToken,
@@ -157,7 +244,7 @@ async fn found(cluster: &Cluster, name: &str) -> Result<Option<Found>, ApiError>
 }
 
 /// Says that a builder is still there, and what removes it.
-pub(super) fn warn(builder: &str, why: &str, names: &[&str], namespace: Option<&str>) {
+fn warn(builder: &str, why: &str, names: &[&str], namespace: Option<&str>) {
     tracing::warn!(
         "could not remove the builder `{builder}`: {why}\nit may still be there: {}",
         command(names, namespace)

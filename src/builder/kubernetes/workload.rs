@@ -54,7 +54,7 @@ impl Cluster {
             code: 0,
             reason: error.to_string(),
         })?;
-        let (api, parameters) = (self.workloads(workload), PostParams::default());
+        let (api, parameters) = (self.workloads(workload).await?, PostParams::default());
         let object = self.call(&what, api.create(&parameters, &object)).await?;
         Ok(Found { workload, object })
     }
@@ -65,7 +65,7 @@ impl Cluster {
         name: &str,
     ) -> Result<Option<Found>, ApiError> {
         let what = format!("get the {}", workload.kind());
-        let api = self.workloads(workload);
+        let api = self.workloads(workload).await?;
         let found = self.call(&what, api.get_opt(name)).await?;
         Ok(found.map(|object| Found { workload, object }))
     }
@@ -86,7 +86,7 @@ impl Cluster {
             });
         }
         let what = format!("delete the {}", workload.kind());
-        let api = self.workloads(workload);
+        let api = self.workloads(workload).await?;
         match self.call(&what, api.delete(name, &parameters)).await {
             // Gone, or another one by now.
             Err(
@@ -99,11 +99,11 @@ impl Cluster {
         }
     }
 
-    fn workloads(&self, workload: Workload) -> Api<DynamicObject> {
+    async fn workloads(&self, workload: Workload) -> Result<Api<DynamicObject>, ApiError> {
         let resource = match workload {
             Workload::Deployment => ApiResource::erase::<Deployment>(&()),
             Workload::StatefulSet => ApiResource::erase::<StatefulSet>(&()),
         };
-        self.dynamic(&resource)
+        self.dynamic(&resource).await
     }
 }

@@ -174,6 +174,17 @@ impl Cluster {
         std::fs::read_to_string(self.folder.join(file)).unwrap()
     }
 
+    /// The stand-in's kubeconfig with a command of one's own for credentials.
+    pub(crate) fn with_command(&self, script: &str) -> String {
+        let plugin = self.file("plugin");
+        std::fs::write(&plugin, format!("#!/bin/sh\n{script}\n")).unwrap();
+        let executable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        std::fs::set_permissions(&plugin, executable).unwrap();
+        let text = self.kubeconfig("kubeconfig-eks");
+        let (head, _) = text.split_once("      command: aws").unwrap();
+        format!("{head}      command: {}\n", plugin.display())
+    }
+
     pub(crate) fn run(&self, inputs: &[(&str, &str)]) -> Run {
         self.run_with(inputs, &[])
     }

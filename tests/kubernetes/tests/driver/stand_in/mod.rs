@@ -3,6 +3,7 @@
 
 mod between;
 mod cache;
+mod cancel;
 mod eks;
 mod left;
 mod long;
