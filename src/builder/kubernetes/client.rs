@@ -16,7 +16,7 @@ use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::authorization::v1::{
     ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec,
 };
-use k8s_openapi::api::core::v1::{ConfigMap, Event, Pod};
+use k8s_openapi::api::core::v1::{ConfigMap, Event, PersistentVolumeClaim, Pod};
 use kube::api::{
     Api, ApiResource, DeleteParams, DynamicObject, ListParams, LogParams, Patch, PatchParams,
     PostParams, WatchParams,
@@ -120,6 +120,16 @@ impl Cluster {
             Ok(_) | Err(ApiError::Refused { code: 409, .. }) => Ok(()),
             Err(error) => Err(error),
         }
+    }
+
+    /// A claim, if it is there.
+    pub(super) async fn claim(
+        &self,
+        name: &str,
+    ) -> Result<Option<PersistentVolumeClaim>, ApiError> {
+        let api: Api<PersistentVolumeClaim> = self.api().await?;
+        self.call("get a PersistentVolumeClaim", api.get_opt(name))
+            .await
     }
 
     /// Deletes the ConfigMap of a workload, if it is there.

@@ -78,7 +78,8 @@ pub(super) async fn node(
     let heartbeat = (!plan.kept).then_some(heartbeat);
     let wanted = manifest::workload(plan, node, heartbeat);
     if plan.kept
-        && let Some(found) = find(cluster, node).await?
+        && let (found, ()) = tokio::join!(find(cluster, node), look_at_volume(cluster, plan, node))
+        && let Some(found) = found?
     {
         if !is_replaced(plan, node, &found, &wanted) {
             return taken(plan, node, &found);
@@ -223,6 +224,34 @@ fn is_replaced(plan: &KubernetesPlan, node: &Node, found: &Found, wanted: &Value
         differences.join("; ")
     );
     plan.replace
+}
+
+/// Says how the volume that is there differs. It stays in any case: what it holds is what it is kept for.
+async fn look_at_volume(cluster: &Cluster, plan: &KubernetesPlan, node: &Node) {
+    let Some(wanted) = manifest::claim(plan, node) else {
+        return;
+    };
+    let name = wanted["metadata"]["name"].as_str().unwrap_or_default();
+    let found = match cluster.claim(name).await {
+        Ok(Some(found)) => found,
+        Ok(None) => return,
+        Err(error) => {
+            tracing::debug!("{error}");
+            return;
+        }
+    };
+    // What came from the server goes back into JSON.
+    let found = serde_json::to_value(&found).unwrap_or_default();
+    let differences = manifest::claim_differences(&found, &wanted);
+    if !differences.is_empty() {
+        tracing::info!(
+            target: log::NOTICE,
+            "the volume of the builder `{}` differs from what is asked for, and stays as it is: {} \
+             (`kubectl edit pvc {name}` makes it larger, where its class allows that)",
+            node.name,
+            differences.join("; ")
+        );
+    }
 }
 
 /// Removes a builder and waits until its name is free.

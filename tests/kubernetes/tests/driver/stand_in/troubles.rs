@@ -282,3 +282,18 @@ fn a_command_for_credentials_runs_once_and_its_failure_is_named() {
     assert!(run.log.contains(hint), "{}", run.log);
     assert_eq!(cluster.stop(), [""; 0]);
 }
+
+#[test]
+fn a_volume_that_may_not_be_looked_at_is_used() {
+    let cluster = Cluster::stand_in();
+    cluster.script(r#"{"denied":["get persistentvolumeclaims"]}"#);
+    let name = "fast-ecr-push-test";
+    for size in ["1Gi", "2Gi"] {
+        let volume = format!("persistent-volume-claim.requests.storage={size}");
+        let run = cluster.run(&[("builder", name), ("driver-opts", &volume)]);
+        run.succeeded();
+        assert!(!run.log.contains("persistentvolumeclaims"), "{}", run.log);
+    }
+    cluster.objects().delete_builder(name);
+    assert_eq!(cluster.stop(), [""; 0]);
+}
