@@ -69,7 +69,8 @@ impl Login {
         let user = &mut config.auth_info;
         let exec = user.exec.take();
         // Others count before it, as kubectl has it.
-        let is_known = user.token.is_some() || user.token_file.is_some() || user.username.is_some();
+        let has_password = user.username.is_some() && user.password.is_some();
+        let is_known = user.token.is_some() || user.token_file.is_some() || has_password;
         Self {
             exec: exec.filter(|_| !is_known),
             config,

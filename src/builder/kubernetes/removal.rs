@@ -32,7 +32,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(2);
 
 /// How long one is waited for that may come yet: the API server goes on with a creation whose answer
 /// nobody waits for.
-const AFTERMATH: Duration = Duration::from_millis(1000);
+const AFTERMATH: Duration = Duration::from_secs(1);
 const PAUSE: Duration = Duration::from_millis(200);
 
 /// A node that there may be.
@@ -126,7 +126,7 @@ pub(in crate::builder) async fn remove_left(
     for (Candidate { name, .. }, outcome) in candidates.iter().zip(outcomes) {
         match outcome {
             Outcome::Removed => {
-                tracing::info!("removed the builder `{name}` of the run that was stopped");
+                tracing::info!("removed the builder `{name}` that the run had left");
             }
             Outcome::Absent => tracing::debug!("there is no builder `{name}`"),
             Outcome::Foreign => tracing::warn!(
@@ -144,9 +144,7 @@ async fn remove(
     cancel: &CancellationToken,
 ) -> Vec<Outcome> {
     let begun = Instant::now();
-    let late = late(cancel);
     let cluster = &cluster.with_timeout(TIMEOUT);
-    let mut late = std::pin::pin!(late);
     let mut last: Vec<Option<ApiError>> = candidates.iter().map(|_| None).collect();
     let mut outcomes: Vec<Option<Outcome>> = candidates.iter().map(|_| None).collect();
     let work = candidates.iter().zip(&mut last).zip(&mut outcomes);
@@ -156,7 +154,7 @@ async fn remove(
     tokio::select! {
         biased;
         _ = work => {}
-        () = &mut late => {}
+        () = late(cancel) => {}
     }
     let seconds = begun.elapsed().as_secs_f64();
     let ended = outcomes.into_iter().zip(last);

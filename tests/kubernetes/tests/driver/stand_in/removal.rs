@@ -52,7 +52,7 @@ fn what_a_run_could_not_remove_its_post_step_does() {
     assert_eq!(cluster.objects().deployments().len(), 1);
     cluster.script("{}");
     let post = cluster.post(&state);
-    let words = format!("removed the builder `{builder}` of the run that was stopped");
+    let words = format!("removed the builder `{builder}` that the run had left");
     assert!(post.contains(&words), "{post}");
     assert!(!std::path::Path::new(folder(&state)).exists());
     assert_eq!(cluster.stop(), [""; 0]);
