@@ -32,6 +32,9 @@ pub(crate) const INHERITED: &str = "/proc/self/fd/";
 const CARRIER: &str = "fast-ecr-push.invalid";
 /// BuildKit, being a Go program, trusts the files of this folder beside its own certificates.
 const IN_THE_BUILDER: &str = "/etc/buildkit/certs/fast-ecr-push.invalid";
+/// Stands in the file that [`bundle`] makes between the system's certificates and those that were named. Programs pass over it
+/// (<https://www.rfc-editor.org/rfc/rfc7468#section-5.2>).
+const NAMED_BELOW: &str = "# Of NODE_EXTRA_CA_CERTS:\n";
 const BEGIN: &str = "-----BEGIN CERTIFICATE-----";
 const END: &str = "-----END CERTIFICATE-----";
 /// As we write it.
@@ -121,7 +124,8 @@ pub(crate) fn bundle(env: &Env) -> Option<String> {
         None if env.get(FOLDERS).is_some() => String::new(),
         None => {
             let system = openssl_probe::probe().cert_file;
-            system.and_then(|path| read(&path).ok()).unwrap_or_default()
+            let system = system.and_then(|path| read(&path).ok());
+            system.unwrap_or_default() + NAMED_BELOW
         }
     };
     Some(base + &extra)
@@ -169,7 +173,8 @@ pub(crate) fn configuration(file: &Path) -> String {
     format!("\n[registry.\"{CARRIER}\"]\n  ca = [{path}]\n")
 }
 
-/// All certificates that the environment names, as one text. Files that can't be read were told of by [`check`].
+/// All certificates that the environment names, as one text; not the system's, which a builder has of its own. Files that can't
+/// be read were told of by [`check`].
 pub(crate) fn named(env: &Env) -> String {
     let mut files: Vec<PathBuf> = Vec::new();
     files.extend(env.path(FILE).map(Path::to_owned));
@@ -185,7 +190,7 @@ pub(crate) fn named(env: &Env) -> String {
     }
     // Folders hold the same certificate under several names, and again in a file of all.
     let (mut all, mut seen) = (String::new(), HashSet::new());
-    for text in files.iter().filter_map(|file| read(file).ok()) {
+    for text in files.iter().filter_map(|file| read_named(file).ok()) {
         for certificate in text.split_inclusive(END_LINE) {
             if seen.insert(certificate.to_owned()) {
                 all.push_str(certificate);
@@ -198,6 +203,16 @@ pub(crate) fn named(env: &Env) -> String {
 fn folders(env: &Env) -> impl Iterator<Item = &Path> {
     let folders = env.get(FOLDERS).unwrap_or_default().split(':');
     folders.filter(|folder| !folder.is_empty()).map(Path::new)
+}
+
+/// The same of a file that [`bundle`] may have made.
+fn read_named(path: &Path) -> io::Result<String> {
+    let text = fs::read(path)?;
+    let text = String::from_utf8_lossy(&text);
+    let named = path
+        .starts_with(INHERITED)
+        .then(|| text.split_once(NAMED_BELOW));
+    Ok(blocks(named.flatten().map_or(&*text, |(_, named)| named)))
 }
 
 /// The certificates of a file, and nothing else that stands there, a private key for example.
@@ -286,6 +301,27 @@ mod tests {
         for (variables, expected) in cases {
             let expected: String = expected.iter().map(|name| certificate(name)).collect();
             assert_eq!(named(&files.env(variables)), expected, "{variables:?}");
+        }
+    }
+
+    #[test]
+    fn the_systems_are_not_handed_on_with_those_that_are_added_to_them() {
+        let files = Files::new();
+        for (variables, expected) in [
+            (&[(EXTRA, "extra")][..], certificate("extra")),
+            (
+                &[(FILE, "file"), (EXTRA, "extra")],
+                certificate("file") + &certificate("extra"),
+            ),
+        ] {
+            let env = files.env(variables);
+            let name = files.path("bundle");
+            fs::write(&name, bundle(&env).unwrap()).unwrap();
+            // As this program finds it once it was started anew.
+            let file = fs::File::open(&name).unwrap();
+            let inherited = format!("{INHERITED}{}", std::os::fd::AsRawFd::as_raw_fd(&file));
+            let env = env.with([(FILE.to_owned(), inherited)]);
+            assert_eq!(named(&env), expected, "{variables:?}");
         }
     }
 

@@ -58,6 +58,17 @@ pub(crate) fn withheld() -> Vec<OsString> {
         .collect()
 }
 
+/// What is [`withheld`] and a command that the user names and allows may need: access to AWS, and to
+/// GitHub's tokens.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "beside the snapshot the one place that reads the process environment"
+)]
+pub(crate) fn lent() -> impl Iterator<Item = (String, OsString)> {
+    let names = SECRETS.iter().filter(|name| !name.contains("RUNTIME"));
+    names.filter_map(|name| Some(((*name).to_owned(), std::env::var_os(name)?)))
+}
+
 /// What a child gets as it was given to us.
 #[expect(
     clippy::disallowed_methods,

@@ -138,7 +138,7 @@ async fn dispatch(arguments: &[String], env: Env, started: Timestamp) -> ExitCod
         Command::Run(flags) => run.action(&flags).await,
         Command::Plan { flags, facts } => run.plan(&flags, &facts).await,
         Command::Post => {
-            post::run(&run.env).await;
+            post::run(&run.env, &run.cancel).await;
             ExitCode::SUCCESS
         }
         Command::Credential(_) | Command::EksToken(_) | Command::Compare { .. } => {

@@ -8,9 +8,10 @@ use std::io;
 use std::path::Path;
 
 use tempfile::TempDir;
+use tokio_util::sync::CancellationToken;
 
 use crate::builder;
-use crate::credentials::KUBECONFIG_FILE;
+use crate::credentials::{FORMER_KUBECONFIG_FILE, KUBECONFIG_FILE};
 use crate::env::Env;
 use crate::facts::Address;
 use crate::folder;
@@ -46,16 +47,23 @@ pub(crate) fn note(plan: &Plan, place: &Place, env: &Env) -> Result<(), FileComm
     files::append_values(path, state)
 }
 
-/// Removes the run's folder, or leaves it to the post step where buildx still knows the builder: its removal failed, or
-/// something of it may come yet. buildx keeps a file for each (`$BUILDX_CONFIG/instances`). Only what the post step needs
-/// stays, which for a builder in a container is no secret.
+/// Removes the run's folder, or leaves it to the post step where there is something of a builder: its removal failed, or
+/// something of it may come yet. Of one in a cluster our own note tells, of others buildx's (`$BUILDX_CONFIG/instances`). Only
+/// what the post step needs stays, which for a builder in a container is no secret.
 pub(crate) fn leave(folder: TempDir, plan: &Plan, place: &Place, env: &Env) {
     let instances = place.folder.join("docker/buildx/instances");
-    if env.path("GITHUB_STATE").is_none() || !instances.join(&plan.builder.name).exists() {
+    let kubeconfigs = [KUBECONFIG_FILE, FORMER_KUBECONFIG_FILE];
+    let mut kubeconfigs = kubeconfigs.iter().map(|name| place.folder.join(name));
+    let in_cluster = kubeconfigs.any(|path| builder::is_left_in_cluster(&path));
+    let in_engine =
+        plan.builder.kubernetes.is_none() && instances.join(&plan.builder.name).exists();
+    if env.path("GITHUB_STATE").is_none() || !(in_cluster || in_engine) {
         return;
     }
     let path = folder.keep();
-    if plan.builder.kubernetes.is_none() {
+    if in_cluster {
+        tracing::info!("the post step looks once more for what is left in the cluster");
+    } else {
         remove_others(&path, "docker");
         remove_others(&path.join("docker"), "buildx");
     }
@@ -79,7 +87,7 @@ fn remove_others(folder: &Path, stays: &str) {
 }
 
 /// Removes what a killed run left. Says what it did; never fails the job.
-pub(crate) async fn run(env: &Env) {
+pub(crate) async fn run(env: &Env, cancel: &CancellationToken) {
     let Some(path) = env
         .path("STATE_folder")
         .filter(|path| folder::is_ours(path))
@@ -94,9 +102,12 @@ pub(crate) async fn run(env: &Env) {
         .filter(|name| builder::is_ours(name))
     {
         let kubeconfig = path.join(KUBECONFIG_FILE);
-        if kubeconfig.is_file() {
-            builder::remove_from_cluster(name, &kubeconfig).await;
-        } else {
+        for kubeconfig in [&kubeconfig, &path.join(FORMER_KUBECONFIG_FILE)] {
+            if builder::is_left_in_cluster(kubeconfig) {
+                builder::remove_from_cluster(name, kubeconfig, cancel).await;
+            }
+        }
+        if !kubeconfig.is_file() {
             remove_container(name, env).await;
         }
     }
@@ -133,7 +144,8 @@ mod tests {
             fs::create_dir(&folder).unwrap();
             fs::write(folder.join("token"), "x").unwrap();
             let path = folder.to_string_lossy().into_owned();
-            run(&Env::from([("STATE_folder", &*path)])).await;
+            let env = Env::from([("STATE_folder", &*path)]);
+            run(&env, &CancellationToken::new()).await;
             assert_eq!(folder.exists(), stays, "{name}");
         }
     }

@@ -23,8 +23,8 @@ use crate::plan::{BUILDER_PREFIX, BuilderPlan, Driver};
 use crate::process::{Command, ProcessError};
 use crate::timings::{Recorder, Traffic};
 pub(crate) use again::{waits, words};
-pub(crate) use kubernetes::KubernetesError;
 use kubernetes::Running;
+pub(crate) use kubernetes::{KubernetesError, is_left as is_left_in_cluster, set_aside};
 use removal::Creation;
 pub(crate) use removal::RemovalError;
 
@@ -164,8 +164,10 @@ pub(crate) async fn start(
 ) -> Result<Builder, BuilderError> {
     let kind = match (&plan.kubernetes, plan.driver) {
         (Some(kubernetes), _) => {
-            let running =
-                Box::pin(kubernetes::start(plan, kubernetes, &tool, recorder, stop)).await?;
+            let running = Box::pin(kubernetes::start(
+                plan, kubernetes, &tool, recorder, stop, cancel,
+            ))
+            .await?;
             Kind::Cluster(Box::new(running))
         }
         (None, Driver::DockerContainer) => {
@@ -206,12 +208,9 @@ pub(crate) async fn remove_container(name: &str, engine: &Address) -> Result<boo
     removal::remove(name, engine, Creation::Over, PATIENCE).await
 }
 
-/// Removes what a killed run left in the cluster that its kubeconfig names.
-pub(crate) async fn remove_from_cluster(name: &str, kubeconfig: &Path) {
-    match kubernetes::remove(name, kubeconfig).await {
-        Ok(()) => tracing::info!("removed the builder `{name}` of the run that was stopped"),
-        Err(error) => tracing::warn!("could not remove the builder `{name}`: {error}"),
-    }
+/// Removes what a run left in the cluster that its kubeconfig names. Says what it did.
+pub(crate) async fn remove_from_cluster(name: &str, kubeconfig: &Path, cancel: &CancellationToken) {
+    Box::pin(kubernetes::remove_left(name, kubeconfig, cancel)).await;
 }
 
 impl Builder {
@@ -239,7 +238,7 @@ impl Builder {
                     }
                 }
             }
-            Kind::Cluster(running) => running.stop(&self.name, &self.tool).await,
+            Kind::Cluster(running) => running.stop(&self.name, &self.tool, cancel).await,
         }
     }
 

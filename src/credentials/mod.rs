@@ -35,6 +35,8 @@ const HELPER: &str = "fast-ecr-push";
 pub(crate) const HELPER_PROGRAM: &str = "docker-credential-fast-ecr-push";
 /// Name of the kubeconfig in the run's folder.
 pub(crate) const KUBECONFIG_FILE: &str = "kubeconfig";
+/// Its name once another builder has taken over, where something may be left in the cluster.
+pub(crate) const FORMER_KUBECONFIG_FILE: &str = "former-kubeconfig";
 /// Name of the folder for tokens in the run's folder.
 pub(crate) const TOKENS_FOLDER: &str = "tokens";
 /// Names the folder of tokens to the helper.

@@ -42,7 +42,7 @@ pub(crate) use cache::{CachePlan, Kind as CacheKind};
 pub(crate) use context::{Context, NamedContext};
 #[cfg(test)]
 pub(crate) use kubernetes::{Hidden, Toleration};
-pub(crate) use kubernetes::{KubernetesPlan, Node, VOLUME_OPTION, Workload};
+pub(crate) use kubernetes::{KubernetesPlan, Node, VOLUME_OPTION, Workload, amount};
 use names::Names;
 pub(crate) use repositories::EcrRepository;
 pub(crate) use secrets::{PlannedSecret, SecretSource};

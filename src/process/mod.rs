@@ -3,6 +3,7 @@
 //! In: a [`Command`]. Out: its output, or its lines while it runs. A child gets its own process group, so that the terminal's Ctrl-C
 //! reaches us alone and we decide how it ends; when we are cancelled it gets SIGTERM, a grace period, then SIGKILL, its whole group.
 
+mod group;
 mod lines;
 mod replace;
 mod shell;
@@ -14,12 +15,13 @@ use std::io;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, WaitOptions, kill_process_group, waitpgid};
+use rustix::process::Signal;
 use thiserror::Error;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-pub(crate) use crate::env::{restored, withheld};
+pub(crate) use crate::env::{lent, restored, withheld};
+use group::Group;
 use lines::Lines;
 pub(crate) use replace::{in_memory, replace_self};
 pub(crate) use shell::shell_line;
@@ -35,6 +37,8 @@ pub(crate) struct Command {
     pub program: OsString,
     pub args: Vec<OsString>,
     pub env: BTreeMap<String, OsString>,
+    /// Whether the arguments are somebody else's, who may have put secrets among them.
+    pub hides_args: bool,
 }
 
 /// A command could not be run, or ended badly.
@@ -68,6 +72,15 @@ impl Command {
             program: program.into(),
             args: Vec::new(),
             env: BTreeMap::new(),
+            hides_args: false,
+        }
+    }
+
+    /// Appends arguments, of which none is shown.
+    pub(crate) fn secret_args(self, args: Vec<String>) -> Self {
+        Self {
+            hides_args: true,
+            ..self.args(args)
         }
     }
 
@@ -121,7 +134,7 @@ impl Command {
             source,
         };
         let mut child = self.spawn()?;
-        let group = Group::of(&child);
+        let mut group = Group::of(&child);
         let mut stdout = Lines::new(child.stdout.take());
         let mut stderr = Lines::new(child.stderr.take());
         let mut deadline: Option<Instant> = None;
@@ -156,6 +169,7 @@ impl Command {
             group.signal(Signal::KILL);
         }
         group.reap();
+        group.release();
         match status {
             Some(status) if deadline.is_none() => Ok(status),
             _ => Err(ProcessError::Cancelled { program: program() }),
@@ -189,35 +203,6 @@ impl Command {
     }
 }
 
-/// The process group of a child: itself and what it started.
-struct Group(Option<Pid>);
-
-impl Group {
-    fn of(child: &tokio::process::Child) -> Self {
-        Self(
-            child
-                .id()
-                .and_then(|id| i32::try_from(id).ok())
-                .and_then(Pid::from_raw),
-        )
-    }
-
-    fn signal(&self, signal: Signal) {
-        if let Some(group) = self.0 {
-            // Fails only when nobody of the group is left.
-            let _ = kill_process_group(group, signal);
-        }
-    }
-
-    /// Fetches the ends of the group's processes whose parent has ended: as PID 1 of a container we
-    /// have become their parent, and nobody else would.
-    fn reap(&self) {
-        if let Some(group) = self.0 {
-            while let Ok(Some(_)) = waitpgid(group, WaitOptions::NOHANG) {}
-        }
-    }
-}
-
 /// What happens while a child runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Event<'a> {
@@ -235,6 +220,9 @@ impl fmt::Display for Command {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         for name in self.env.keys() {
             write!(formatter, "{name}=… ")?;
+        }
+        if self.hides_args {
+            return write!(formatter, "{} …", self.program.to_string_lossy());
         }
         let words = std::iter::once(&self.program).chain(&self.args);
         formatter.write_str(&shell_line(words.map(|word| word.to_string_lossy())))
@@ -254,10 +242,25 @@ fn last_lines(stderr: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use rustix::process::{Pid, WaitOptions, waitpgid};
+
     use super::*;
 
     fn shell(script: &str) -> Command {
         Command::new("/bin/sh").args(["-c", script])
+    }
+
+    async fn is_gone(pid: i32) {
+        // Gone, or a zombie whose new parent has not fetched it yet; a moment after the signal.
+        let stat = format!("/proc/{pid}/stat");
+        let alive = || std::fs::read_to_string(&stat).is_ok_and(|stat| !stat.contains(") Z "));
+        for _ in 0..200 {
+            if !alive() {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("the child's child is still running");
     }
 
     #[tokio::test]
@@ -323,17 +326,22 @@ mod tests {
             })
             .await;
         assert!(matches!(result, Err(ProcessError::Cancelled { .. })));
-        let sleeper = Pid::from_raw(pids[0]).unwrap();
-        // Gone, or a zombie whose new parent has not fetched it yet; a moment after the signal.
-        let stat = format!("/proc/{}/stat", sleeper.as_raw_nonzero());
-        let alive = || std::fs::read_to_string(&stat).is_ok_and(|stat| !stat.contains(") Z "));
-        for _ in 0..200 {
-            if !alive() {
-                return;
+        is_gone(pids[0]).await;
+    }
+
+    #[tokio::test]
+    async fn nothing_goes_on_that_nobody_waits_for() {
+        let mut pids = Vec::new();
+        let never = CancellationToken::new();
+        let command = shell("sleep 60 & echo $!; wait");
+        let stream = command.stream(&never, |event| {
+            if let Event::Stdout(line) = event {
+                pids.push(String::from_utf8_lossy(line).parse::<i32>().unwrap());
             }
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-        panic!("the child's child is still running");
+        });
+        let waited = tokio::time::timeout(Duration::from_millis(500), stream).await;
+        waited.unwrap_err();
+        is_gone(pids[0]).await;
     }
 
     #[tokio::test]

@@ -2,6 +2,8 @@
 
 use super::settle::Settled;
 use super::{Run, show};
+use crate::builder;
+use crate::credentials::FORMER_KUBECONFIG_FILE;
 use crate::credentials::aws::Session;
 use crate::error::Error;
 use crate::inputs::Inputs;
@@ -52,8 +54,9 @@ impl Run {
         tracing::warn!("{words}");
         settled.facts.cluster = None;
         settled.plan = self.plan_with(inputs, &settled.facts, place)?;
-        // Left in place, it would tell the post step of a builder in the cluster.
-        let _ = std::fs::remove_file(place.kubeconfig_file());
+        // Left in place, it would tell the post step of a builder in the cluster and of no other.
+        let kubeconfig = place.kubeconfig_file();
+        builder::set_aside(&kubeconfig, &place.folder.join(FORMER_KUBECONFIG_FILE));
         self.hide(&settled.plan);
         show(&settled.plan);
         settled.remarks.push(words);

@@ -17,6 +17,12 @@ pub(crate) enum ApiError {
     Setup { server: String, reason: String },
     #[error("could not get credentials for {server}: {reason}")]
     Credentials { server: String, reason: String },
+    #[error("could not get credentials for {server}: the command `{command}` {reason}")]
+    Command {
+        server: String,
+        command: String,
+        reason: String,
+    },
     #[error("could not reach the Kubernetes API at {server}: {reason}")]
     Unreachable {
         server: String,
@@ -44,7 +50,7 @@ impl ApiError {
         match error {
             kube::Error::Auth(cause) => Self::Credentials {
                 server,
-                reason: credentials_reason(cause),
+                reason: chain(cause),
             },
             other => Self::Setup {
                 server,
@@ -73,20 +79,10 @@ impl ApiError {
                     code => Self::Refused { call, code, reason },
                 }
             }
-            kube::Error::Auth(error) => Self::Credentials {
+            other => Self::Unreachable {
+                restriction: cluster.restriction.clone(),
                 server,
-                reason: credentials_reason(error),
-            },
-            other => match credentials_error(other) {
-                Some(error) => Self::Credentials {
-                    server,
-                    reason: credentials_reason(error),
-                },
-                None => Self::Unreachable {
-                    restriction: cluster.restriction.clone(),
-                    server,
-                    reason: chain(other),
-                },
+                reason: chain(other),
             },
         }
     }
@@ -97,6 +93,9 @@ impl ApiError {
             Self::Credentials { .. } => {
                 "are there AWS credentials that may use this cluster? Run \
                  aws-actions/configure-aws-credentials before this step"
+            }
+            Self::Command { .. } => {
+                "the kubeconfig names it: does it work on this machine, without a terminal and without questions?"
             }
             Self::Unreachable {
                 restriction: Some(restriction),
@@ -130,6 +129,15 @@ impl ApiError {
         Some(hint.to_owned())
     }
 
+    /// Whether the same call may succeed a moment later: nobody answered, or the server is in trouble.
+    pub(super) fn may_pass(&self) -> bool {
+        match self {
+            Self::Unreachable { .. } => true,
+            Self::Refused { code, .. } => *code >= 500 || *code == 429,
+            _ => false,
+        }
+    }
+
     pub(super) fn is_forbidden(&self) -> bool {
         matches!(self, Self::Forbidden { .. })
     }
@@ -137,32 +145,6 @@ impl ApiError {
 
 pub(super) const QUOTA_HINT: &str =
     "lower `requests` and `limits` in `driver-opts`, or raise the namespace's ResourceQuota";
-
-/// An error of the exec plugin comes wrapped in one of the transport.
-fn credentials_error(error: &kube::Error) -> Option<&kube::client::AuthError> {
-    let mut source = std::error::Error::source(error);
-    while let Some(cause) = source {
-        if let Some(found) = cause.downcast_ref() {
-            return Some(found);
-        }
-        source = cause.source();
-    }
-    None
-}
-
-/// What the credentials' program said, which is more than that it failed.
-fn credentials_reason(error: &kube::client::AuthError) -> String {
-    match error {
-        kube::client::AuthError::AuthExecRun { out, .. } => {
-            let said = String::from_utf8_lossy(&out.stderr);
-            let last = said.lines().rfind(|line| !line.trim().is_empty());
-            last.unwrap_or("its program failed without a word")
-                .trim_start_matches("fast-ecr-push: ")
-                .to_owned()
-        }
-        other => chain(other),
-    }
-}
 
 /// An error with its causes on one line, each said once.
 fn chain(error: &dyn std::error::Error) -> String {

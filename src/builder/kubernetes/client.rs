@@ -16,22 +16,21 @@ use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::authorization::v1::{
     ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec,
 };
-use k8s_openapi::api::core::v1::{ConfigMap, Event, Pod};
+use k8s_openapi::api::core::v1::{ConfigMap, Event, PersistentVolumeClaim, Pod};
 use kube::api::{
     Api, ApiResource, DeleteParams, DynamicObject, ListParams, LogParams, Patch, PatchParams,
     PostParams, WatchParams,
 };
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::core::WatchEvent;
-use kube::{Client, Config, Resource};
+use kube::{Config, Resource};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::api::ApiError;
+use super::login::Login;
 use super::manifest;
-use crate::credentials::eks;
-use crate::process;
 
 /// How long a call may take. An API server answers within milliseconds.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -43,12 +42,14 @@ const WATCH_SECONDS: u32 = 290;
 /// A cluster's API, in one namespace.
 #[derive(Clone)]
 pub(super) struct Cluster {
-    client: Client,
+    login: Arc<Login>,
     pub server: String,
     pub namespace: String,
     /// Who can reach the server, when not everybody can.
     pub restriction: Option<String>,
     calls: Arc<AtomicUsize>,
+    /// How long a call may take.
+    timeout: Duration,
 }
 
 impl fmt::Debug for Cluster {
@@ -64,23 +65,7 @@ impl Cluster {
     /// Reads the kubeconfig of the run. Nothing is sent yet.
     pub(super) async fn open(kubeconfig: &Path) -> Result<Self, ApiError> {
         let setup = |error| ApiError::Kubeconfig(Box::new(error));
-        let mut kubeconfig = Kubeconfig::read_from(kubeconfig).map_err(setup)?;
-        for exec in kubeconfig
-            .auth_infos
-            .iter_mut()
-            .filter_map(|named| named.auth_info.as_mut()?.exec.as_mut())
-        {
-            let withheld = process::withheld().into_iter();
-            let mut withheld: Vec<String> = withheld
-                .filter_map(|name| name.into_string().ok())
-                .collect();
-            let arguments = exec.args.as_deref().unwrap_or_default();
-            if arguments.first().map(String::as_str) != Some(eks::SUBCOMMAND) {
-                // The user's own command, which they have allowed, may need what is there of AWS and OpenID Connect.
-                withheld.retain(|name| name.starts_with("INPUT_") || name.contains("RUNTIME"));
-            }
-            exec.drop_env = Some(withheld);
-        }
+        let kubeconfig = Kubeconfig::read_from(kubeconfig).map_err(setup)?;
         let clusters = kubeconfig.clusters.iter();
         let mut clusters = clusters.filter_map(|named| named.cluster.as_ref());
         let proxy = clusters.find_map(|cluster| cluster.proxy_url.clone());
@@ -95,14 +80,22 @@ impl Cluster {
         let server = config.cluster_url.to_string();
         let server = server.trim_end_matches('/').to_owned();
         let namespace = config.default_namespace.clone();
-        let client = Client::try_from(config).map_err(|error| ApiError::setup(&server, &error))?;
         Ok(Self {
-            client,
+            login: Arc::new(Login::new(config, &server)),
             server,
             namespace,
             restriction: None,
             calls: Arc::default(),
+            timeout: TIMEOUT,
         })
+    }
+
+    /// The same with less time for each call, or more.
+    pub(super) fn with_timeout(&self, timeout: Duration) -> Self {
+        Self {
+            timeout,
+            ..self.clone()
+        }
     }
 
     /// How many calls were made so far.
@@ -121,7 +114,7 @@ impl Cluster {
             code: 0,
             reason: error.to_string(),
         })?;
-        let api: Api<K> = Api::namespaced(self.client.clone(), &self.namespace);
+        let api: Api<K> = self.api().await?;
         let parameters = PostParams::default();
         match self.call(what, api.create(&parameters, &typed)).await {
             Ok(_) | Err(ApiError::Refused { code: 409, .. }) => Ok(()),
@@ -129,10 +122,20 @@ impl Cluster {
         }
     }
 
+    /// A claim, if it is there.
+    pub(super) async fn claim(
+        &self,
+        name: &str,
+    ) -> Result<Option<PersistentVolumeClaim>, ApiError> {
+        let api: Api<PersistentVolumeClaim> = self.api().await?;
+        self.call("get a PersistentVolumeClaim", api.get_opt(name))
+            .await
+    }
+
     /// Deletes the ConfigMap of a workload, if it is there.
     pub(super) async fn delete_config(&self, workload: &str) -> Result<(), ApiError> {
         let name = &manifest::config_name(workload);
-        let api: Api<ConfigMap> = Api::namespaced(self.client.clone(), &self.namespace);
+        let api: Api<ConfigMap> = self.api().await?;
         let parameters = DeleteParams::default();
         let deleted = self.call("delete a ConfigMap", api.delete(name, &parameters));
         match deleted.await {
@@ -144,7 +147,7 @@ impl Cluster {
     /// Deployments that runs of ours made.
     pub(super) async fn list(&self, selector: &str) -> Result<Vec<Deployment>, ApiError> {
         let parameters = ListParams::default().labels(selector);
-        let deployments = self.deployments();
+        let deployments = self.api::<Deployment>().await?;
         let list = self.call("list Deployments", deployments.list(&parameters));
         Ok(list.await?.items)
     }
@@ -158,7 +161,7 @@ impl Cluster {
     ) -> Result<(), ApiError> {
         let patch = Patch::Merge(json!({ "metadata": { "annotations": { key: value } } }));
         let parameters = PatchParams::default();
-        let deployments = self.deployments();
+        let deployments = self.api::<Deployment>().await?;
         self.call(
             "patch the Deployment",
             deployments.patch(name, &parameters, &patch),
@@ -169,9 +172,8 @@ impl Cluster {
 
     pub(super) async fn pods(&self, selector: &str) -> Result<(Vec<Pod>, String), ApiError> {
         let parameters = ListParams::default().labels(selector);
-        let list = self
-            .call("list pods", self.pod_api().list(&parameters))
-            .await?;
+        let api = self.api::<Pod>().await?;
+        let list = self.call("list pods", api.list(&parameters)).await?;
         let version = list.metadata.resource_version.unwrap_or_default();
         Ok((list.items, version))
     }
@@ -185,7 +187,7 @@ impl Cluster {
         let parameters = WatchParams::default()
             .labels(selector)
             .timeout(WATCH_SECONDS);
-        let api = self.pod_api();
+        let api = self.api::<Pod>().await?;
         let stream = self
             .call("watch pods", api.watch(&parameters, version))
             .await?;
@@ -195,7 +197,7 @@ impl Cluster {
     /// What the cluster said about a pod, oldest first.
     pub(super) async fn events(&self, pod: &str) -> Result<Vec<Event>, ApiError> {
         let parameters = ListParams::default().fields(&format!("involvedObject.name={pod}"));
-        let api: Api<Event> = Api::namespaced(self.client.clone(), &self.namespace);
+        let api: Api<Event> = self.api().await?;
         let list = self.call("list events", api.list(&parameters)).await?;
         let mut events = list.items;
         events.sort_by_key(|event| {
@@ -219,7 +221,7 @@ impl Cluster {
             limit_bytes: Some(64 * 1024),
             ..LogParams::default()
         };
-        let api = self.pod_api();
+        let api = self.api::<Pod>().await?;
         self.call("read the pod's log", api.logs(pod, &parameters))
             .await
     }
@@ -240,7 +242,7 @@ impl Cluster {
             },
             ..SelfSubjectAccessReview::default()
         };
-        let api: Api<SelfSubjectAccessReview> = Api::all(self.client.clone());
+        let api: Api<SelfSubjectAccessReview> = Api::all(self.login.client().await?);
         let parameters = PostParams::default();
         match self
             .call("ask for our rights", api.create(&parameters, &review))
@@ -252,17 +254,21 @@ impl Cluster {
         }
     }
 
-    fn deployments(&self) -> Api<Deployment> {
-        Api::namespaced(self.client.clone(), &self.namespace)
+    async fn api<K>(&self) -> Result<Api<K>, ApiError>
+    where
+        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
+    {
+        let client = self.login.client().await?;
+        Ok(Api::namespaced(client, &self.namespace))
     }
 
     /// Objects of a kind that is known at run time only.
-    pub(super) fn dynamic(&self, resource: &ApiResource) -> Api<DynamicObject> {
-        Api::namespaced_with(self.client.clone(), &self.namespace, resource)
-    }
-
-    fn pod_api(&self) -> Api<Pod> {
-        Api::namespaced(self.client.clone(), &self.namespace)
+    pub(super) async fn dynamic(
+        &self,
+        resource: &ApiResource,
+    ) -> Result<Api<DynamicObject>, ApiError> {
+        let client = self.login.client().await?;
+        Ok(Api::namespaced_with(client, &self.namespace, resource))
     }
 
     pub(super) async fn call<T>(
@@ -271,13 +277,13 @@ impl Cluster {
         call: impl Future<Output = kube::Result<T>>,
     ) -> Result<T, ApiError> {
         self.calls.fetch_add(1, Ordering::Relaxed);
-        match tokio::time::timeout(TIMEOUT, call).await {
+        match tokio::time::timeout(self.timeout, call).await {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(error)) => Err(ApiError::new(self, what, &error)),
             Err(_) => Err(ApiError::Unreachable {
                 server: self.server.clone(),
                 restriction: self.restriction.clone(),
-                reason: format!("no answer within {} s", TIMEOUT.as_secs()),
+                reason: format!("no answer within {} s", self.timeout.as_secs()),
             }),
         }
     }

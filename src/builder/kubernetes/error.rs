@@ -1,5 +1,8 @@
 //! Why there is no builder in the cluster, in words and with what to do.
 
+use std::io;
+use std::path::PathBuf;
+
 use semver::Version;
 use thiserror::Error;
 
@@ -42,6 +45,12 @@ pub(crate) enum KubernetesError {
         name: String,
         why: String,
         hint: String,
+    },
+    #[error("could not write `{}`, by which the builder is removed if this run is killed", path.display())]
+    Note {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
     },
     #[error("the run was cancelled while the builder started")]
     Cancelled,
@@ -105,7 +114,7 @@ impl KubernetesError {
                 "install {}, or set `replace: true`, which makes the builder anew as it is asked for",
                 Workload::needs()
             )),
-            Self::Gone { .. } | Self::Cancelled => None,
+            Self::Gone { .. } | Self::Note { .. } | Self::Cancelled => None,
         }
     }
 }

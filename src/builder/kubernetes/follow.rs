@@ -13,7 +13,6 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Event, Pod};
 use kube::core::WatchEvent;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
-use tokio_util::sync::CancellationToken;
 
 use super::KubernetesError;
 use super::api::ApiError;
@@ -81,12 +80,8 @@ impl<'a> Follower<'a> {
     /// Waits until all pods are ready.
     ///
     /// # Errors
-    /// When they aren't within `timeout`, when waiting can't help, or the run is cancelled.
-    pub(super) async fn ready(
-        &mut self,
-        timeout: Duration,
-        cancel: &CancellationToken,
-    ) -> Result<(), KubernetesError> {
+    /// When they aren't within `timeout`, or when waiting can't help.
+    pub(super) async fn ready(&mut self, timeout: Duration) -> Result<(), KubernetesError> {
         let deadline = Instant::now() + timeout;
         let mut beat = interval(BEAT);
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -109,7 +104,6 @@ impl<'a> Follower<'a> {
                 },
                 _ = beat.tick() => self.beat(changes.is_some()).await?,
                 () = sleep_until(deadline) => return Err(self.failed(Some(timeout)).await),
-                () = cancel.cancelled() => return Err(KubernetesError::Cancelled),
             }
         }
     }
@@ -170,14 +164,12 @@ impl<'a> Follower<'a> {
 
     /// A server that is away for a moment is asked again; one that refuses is not.
     fn later(&self, error: ApiError) -> Result<(), KubernetesError> {
-        match error {
-            ApiError::Unreachable { .. } => tracing::debug!("{error}, asking again"),
-            // 410: the list is too old to be watched from.
-            ApiError::Refused { code, .. } if code >= 500 || matches!(code, 410 | 429) => {
-                tracing::debug!("{error}, asking again");
-            }
-            _ => return Err(error.into()),
+        // The list is too old to be watched from.
+        let is_old = matches!(error, ApiError::Refused { code: 410, .. });
+        if !is_old && !error.may_pass() {
+            return Err(error.into());
         }
+        tracing::debug!("{error}, asking again");
         Ok(())
     }
 

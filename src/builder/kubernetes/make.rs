@@ -28,6 +28,8 @@ pub(super) struct Made {
     pub replicas: u32,
     /// None when buildx makes it.
     pub uid: Option<String>,
+    /// Whether this run made it.
+    pub is_new: bool,
     /// The API server's clock minus ours.
     pub skew: SignedDuration,
     /// What buildx's own manifest gets as heartbeat.
@@ -48,6 +50,7 @@ impl Made {
             workload: found.workload,
             replicas: found.replicas(),
             uid: found.uid().map(str::to_owned),
+            is_new: before.is_some(),
             // Times of creation are whole seconds.
             skew: if skew.abs() > SignedDuration::from_secs(2) {
                 skew
@@ -75,7 +78,8 @@ pub(super) async fn node(
     let heartbeat = (!plan.kept).then_some(heartbeat);
     let wanted = manifest::workload(plan, node, heartbeat);
     if plan.kept
-        && let Some(found) = find(cluster, node).await?
+        && let (found, ()) = tokio::join!(find(cluster, node), look_at_volume(cluster, plan, node))
+        && let Some(found) = found?
     {
         if !is_replaced(plan, node, &found, &wanted) {
             return taken(plan, node, &found);
@@ -129,16 +133,16 @@ async fn create(
             .await?;
     }
     let before = Timestamp::now();
-    let made = match cluster.create(node.workload, wanted).await {
-        Ok(found) => Made::known(&found, Some(before)),
+    match cluster.create(node.workload, wanted).await {
+        Ok(found) => Ok(Made::known(&found, Some(before))),
         // Another job was first, with the same name in mind.
         Err(ApiError::Refused { code: 409, .. }) if plan.kept => {
-            return match cluster.find(node.workload, &node.name).await? {
+            match cluster.find(node.workload, &node.name).await? {
                 Some(found) => taken(plan, node, &found),
                 None => Err(KubernetesError::Gone {
                     name: node.name.clone(),
                 }),
-            };
+            }
         }
         // A cluster with rules or a version that our manifest does not suit.
         Err(ApiError::Refused {
@@ -151,25 +155,32 @@ async fn create(
                 "the cluster refuses our manifest ({code}: {reason}): buildx's own is used{}",
                 without(node)
             );
-            return Ok(Made {
+            Ok(Made {
                 workload: node.workload,
                 replicas: node.replicas,
                 uid: None,
+                is_new: true,
                 skew: SignedDuration::ZERO,
                 heartbeat: None,
-            });
+            })
         }
-        Err(error) => return Err(error.into()),
-    };
-    let config = made.uid.as_deref();
-    let config = config.and_then(|owner| manifest::config(node, owner));
-    if let Some(config) = config {
-        // After its owner, whose pod waits for it: a node is not chosen as fast.
-        cluster
-            .create_beside::<ConfigMap>("create a ConfigMap", config)
-            .await?;
+        Err(error) => Err(error.into()),
     }
-    Ok(made)
+}
+
+/// Makes the ConfigMap of a node that was just made. After its owner, whose pod waits for it: a node is
+/// not chosen as fast.
+pub(super) async fn config(
+    cluster: &Cluster,
+    node: &Node,
+    made: &Made,
+) -> Result<(), KubernetesError> {
+    let owner = made.uid.as_deref().filter(|_| made.is_new);
+    let Some(config) = owner.and_then(|owner| manifest::config(node, owner)) else {
+        return Ok(());
+    };
+    let call = cluster.create_beside::<ConfigMap>("create a ConfigMap", config);
+    Ok(call.await?)
 }
 
 /// What buildx's own manifest has not.
@@ -213,6 +224,34 @@ fn is_replaced(plan: &KubernetesPlan, node: &Node, found: &Found, wanted: &Value
         differences.join("; ")
     );
     plan.replace
+}
+
+/// Says how the volume that is there differs. It stays in any case: what it holds is what it is kept for.
+async fn look_at_volume(cluster: &Cluster, plan: &KubernetesPlan, node: &Node) {
+    let Some(wanted) = manifest::claim(plan, node) else {
+        return;
+    };
+    let name = wanted["metadata"]["name"].as_str().unwrap_or_default();
+    let found = match cluster.claim(name).await {
+        Ok(Some(found)) => found,
+        Ok(None) => return,
+        Err(error) => {
+            tracing::debug!("{error}");
+            return;
+        }
+    };
+    // What came from the server goes back into JSON.
+    let found = serde_json::to_value(&found).unwrap_or_default();
+    let differences = manifest::claim_differences(&found, &wanted);
+    if !differences.is_empty() {
+        tracing::info!(
+            target: log::NOTICE,
+            "the volume of the builder `{}` differs from what is asked for, and stays as it is: {} \
+             (`kubectl edit pvc {name}` makes it larger, where its class allows that)",
+            node.name,
+            differences.join("; ")
+        );
+    }
 }
 
 /// Removes a builder and waits until its name is free.

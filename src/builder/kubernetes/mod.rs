@@ -11,10 +11,13 @@ mod client;
 mod error;
 mod follow;
 mod guard;
+mod login;
 mod make;
 mod manifest;
+mod note;
 mod reap;
 mod register;
+mod removal;
 mod rights;
 mod silence;
 mod stages;
@@ -30,14 +33,16 @@ use tokio_util::sync::CancellationToken;
 
 use super::{BuilderError, Tool};
 use crate::log;
-use crate::plan::{BuilderPlan, KubernetesPlan, Node, Workload};
+use crate::plan::{BuilderPlan, KubernetesPlan, Node};
 use crate::timings::{Recorder, Traffic};
-use api::ApiError;
 use client::Cluster;
 pub(crate) use error::KubernetesError;
 use follow::{Follower, Way};
 use guard::Guard;
 use make::Made;
+use note::Note;
+pub(crate) use note::{is_left, set_aside};
+pub(super) use removal::remove_left;
 use tunnel::Tunnel;
 
 /// A builder whose pods are ready.
@@ -45,6 +50,8 @@ use tunnel::Tunnel;
 pub(crate) struct Running {
     cluster: Cluster,
     nodes: Vec<RunningNode>,
+    /// What has to be removed at the end; nothing of a builder that outlives the run.
+    note: Note,
     /// buildx's way to the cluster, unless there is a proxy on it that we can't speak to.
     tunnel: Option<Tunnel>,
     /// Whether it outlives the run.
@@ -59,27 +66,32 @@ struct RunningNode {
 }
 
 /// Makes the builder and waits until it is ready. The recorder hears what came of that, also when
-/// nothing does.
+/// nothing does. `stop` ends the boot alone; with the run's own `cancel` there is less time to clean up.
 pub(super) async fn start(
     plan: &BuilderPlan,
     kubernetes: &KubernetesPlan,
     tool: &Tool,
     recorder: &mut Recorder,
+    stop: &CancellationToken,
     cancel: &CancellationToken,
 ) -> Result<Running, BuilderError> {
     let begun = Timestamp::now();
     let kubeconfig = tool.env.get("KUBECONFIG").map(Path::new);
-    let cluster = Cluster::open(kubeconfig.unwrap_or(Path::new(""))).await;
-    let mut cluster = cluster.map_err(KubernetesError::from)?;
-    cluster.restriction.clone_from(&kubernetes.restriction);
-    let granted = rights::review(&cluster, kubernetes).await?;
+    let kubeconfig = kubeconfig.unwrap_or(Path::new(""));
+    let open = async {
+        let mut cluster = Cluster::open(kubeconfig).await?;
+        cluster.restriction.clone_from(&kubernetes.restriction);
+        let granted = rights::review(&cluster, kubernetes).await?;
+        Ok((cluster, granted))
+    };
+    let (cluster, granted) = unless(stop, Box::pin(open)).await?;
     let may_renew = granted.heartbeats;
     let mut kubernetes = kubernetes.clone();
     if !granted.config {
         trust_nobody_else(&mut kubernetes);
     }
     let kubernetes = &kubernetes;
-    let tunnel = open_tunnel(kubeconfig.unwrap_or(Path::new(""))).await;
+    let tunnel = open_tunnel(kubeconfig).await;
     let mut tool = tool.clone();
     if let Some(tunnel) = &tunnel {
         // buildx keeps the path with the nodes that it is told of.
@@ -90,16 +102,18 @@ pub(super) async fn start(
     let mut running = Running {
         cluster,
         nodes: Vec::new(),
+        note: Note::beside(kubeconfig),
         tunnel,
         kept: kubernetes.kept,
     };
     let mut ways = Vec::new();
     let ready = async {
         for node in &kubernetes.nodes {
-            running.make(kubernetes, node, may_renew).await?;
+            let made = running.make(kubernetes, node, may_renew);
+            unless(stop, Box::pin(made)).await?;
         }
         let ready;
-        let all = running.ready(plan, kubernetes, may_renew, tool, cancel);
+        let all = running.ready(plan, kubernetes, may_renew, tool, stop);
         (ways, ready) = Box::pin(all).await;
         ready
     };
@@ -118,9 +132,20 @@ pub(super) async fn start(
             Ok(running)
         }
         Err(error) => {
-            running.stop(&plan.name, tool).await;
+            running.stop(&plan.name, tool, cancel).await;
             Err(error)
         }
+    }
+}
+
+/// Calls to the API, unless they are stopped.
+async fn unless<T>(
+    stop: &CancellationToken,
+    calls: impl Future<Output = Result<T, KubernetesError>>,
+) -> Result<T, KubernetesError> {
+    tokio::select! {
+        done = calls => done,
+        () = stop.cancelled() => Err(KubernetesError::Cancelled),
     }
 }
 
@@ -156,7 +181,19 @@ impl Running {
         node: &Node,
         may_renew: bool,
     ) -> Result<(), KubernetesError> {
-        let made = make::node(&self.cluster, kubernetes, node, may_renew).await?;
+        if !self.kept {
+            self.note.add(&node.name)?;
+        }
+        let made = match make::node(&self.cluster, kubernetes, node, may_renew).await {
+            Ok(made) => made,
+            Err(error) => {
+                // Otherwise it may have been made, though nobody told us.
+                if matches!(&error, KubernetesError::Api(error) if !error.may_pass()) {
+                    self.note.strike(&node.name)?;
+                }
+                return Err(error);
+            }
+        };
         self.nodes.push(RunningNode {
             guard: Guard::start(
                 self.cluster.clone(),
@@ -167,7 +204,10 @@ impl Running {
             name: node.name.clone(),
             made,
         });
-        Ok(())
+        match self.nodes.last() {
+            Some(last) => make::config(&self.cluster, node, &last.made).await,
+            None => Ok(()),
+        }
     }
 
     /// Waits for all nodes at once. Meanwhile buildx is told of them, and what other runs left is
@@ -186,8 +226,8 @@ impl Running {
             .map(|node| Follower::new(&self.cluster, &node.name, &node.made))
             .collect();
         let follow = followers.iter_mut();
-        let follow = try_join_all(follow.map(|follower| follower.ready(timeout, cancel)));
-        let follow = async { Ok(follow.await?) };
+        let follow = try_join_all(follow.map(|follower| follower.ready(timeout)));
+        let follow = async { Ok(unless(cancel, follow).await?) };
         let register = async {
             for (node, running) in kubernetes.nodes.iter().zip(&self.nodes) {
                 register::node(plan, node, &running.made, tool, cancel).await?;
@@ -205,8 +245,9 @@ impl Running {
         let ready = async {
             tokio::try_join!(follow, register, reap)?;
             for running in &self.nodes {
-                let pods = self.cluster.pods(&format!("app={}", running.name)).await;
-                running.guard.watch(pods.map_err(KubernetesError::from)?.0);
+                let selector = format!("app={}", running.name);
+                let pods = async { Ok(self.cluster.pods(&selector).await?) };
+                running.guard.watch(unless(cancel, pods).await?.0);
             }
             Ok(())
         };
@@ -266,58 +307,4 @@ impl Running {
     pub(super) fn traffic(&self) -> Option<Traffic> {
         self.tunnel.as_ref().map(Tunnel::traffic)
     }
-
-    /// Removes the workload with its pods, and buildx's knowledge of it. Also after a
-    /// cancellation: what we made does not stay behind.
-    pub(super) async fn stop(&self, builder: &str, tool: &Tool) {
-        let forget = tool.command(&["rm", "--force", "--keep-daemon", builder]);
-        let never = CancellationToken::new();
-        let delete = async {
-            for RunningNode { name, made, guard } in &self.nodes {
-                guard.stop();
-                if self.kept {
-                    continue;
-                }
-                if let Err(error) = self
-                    .cluster
-                    .delete(made.workload, name, made.uid.as_deref())
-                    .await
-                {
-                    tracing::warn!("could not remove the builder `{name}`: {error}");
-                }
-                if made.uid.is_none() {
-                    reap::config_of(&self.cluster, name).await;
-                }
-            }
-        };
-        let (forgotten, ()) = tokio::join!(forget.output(&never), delete);
-        if let Err(error) = forgotten {
-            tracing::debug!("{error}");
-        }
-        tracing::debug!(
-            "{} calls to the Kubernetes API in all",
-            self.cluster.calls()
-        );
-    }
-}
-
-/// Removes a builder that a killed run left, by the kubeconfig in its folder. StatefulSets belong to
-/// builders that are kept.
-pub(super) async fn remove(name: &str, kubeconfig: &Path) -> Result<(), ApiError> {
-    let cluster = Cluster::open(kubeconfig).await?;
-    let selector = reap::ours();
-    for deployment in cluster.list(&selector).await.unwrap_or_default() {
-        let other = deployment.metadata.name.unwrap_or_default();
-        // Nodes of a builder bear its name and their architecture.
-        if other
-            .strip_prefix(name)
-            .is_some_and(|rest| rest.starts_with('-'))
-        {
-            cluster.delete(Workload::Deployment, &other, None).await?;
-            reap::config_of(&cluster, &other).await;
-        }
-    }
-    cluster.delete(Workload::Deployment, name, None).await?;
-    reap::config_of(&cluster, name).await;
-    Ok(())
 }

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::api::ApiError;
 use super::client::Cluster;
+use super::manifest::{LIFETIME, MANAGED};
 use crate::plan::Workload;
 
 /// A workload that is there.
@@ -18,6 +19,18 @@ pub(super) struct Found {
 impl Found {
     pub(super) fn uid(&self) -> Option<&str> {
         self.object.metadata.uid.as_deref()
+    }
+
+    /// Whether it was made for a run of ours, by us or by buildx for us.
+    pub(super) fn ends_with_its_run(&self) -> bool {
+        let labels = self.object.metadata.labels.as_ref();
+        let has = |(key, value): (&str, &str)| {
+            labels
+                .and_then(|labels| labels.get(key))
+                .map(String::as_str)
+                == Some(value)
+        };
+        has(MANAGED) && has(LIFETIME)
     }
 
     /// How many pods it is to have; one where it doesn't say.
@@ -41,7 +54,7 @@ impl Cluster {
             code: 0,
             reason: error.to_string(),
         })?;
-        let (api, parameters) = (self.workloads(workload), PostParams::default());
+        let (api, parameters) = (self.workloads(workload).await?, PostParams::default());
         let object = self.call(&what, api.create(&parameters, &object)).await?;
         Ok(Found { workload, object })
     }
@@ -52,7 +65,7 @@ impl Cluster {
         name: &str,
     ) -> Result<Option<Found>, ApiError> {
         let what = format!("get the {}", workload.kind());
-        let api = self.workloads(workload);
+        let api = self.workloads(workload).await?;
         let found = self.call(&what, api.get_opt(name)).await?;
         Ok(found.map(|object| Found { workload, object }))
     }
@@ -73,7 +86,7 @@ impl Cluster {
             });
         }
         let what = format!("delete the {}", workload.kind());
-        let api = self.workloads(workload);
+        let api = self.workloads(workload).await?;
         match self.call(&what, api.delete(name, &parameters)).await {
             // Gone, or another one by now.
             Err(
@@ -86,11 +99,11 @@ impl Cluster {
         }
     }
 
-    fn workloads(&self, workload: Workload) -> Api<DynamicObject> {
+    async fn workloads(&self, workload: Workload) -> Result<Api<DynamicObject>, ApiError> {
         let resource = match workload {
             Workload::Deployment => ApiResource::erase::<Deployment>(&()),
             Workload::StatefulSet => ApiResource::erase::<StatefulSet>(&()),
         };
-        self.dynamic(&resource)
+        self.dynamic(&resource).await
     }
 }

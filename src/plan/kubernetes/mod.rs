@@ -20,6 +20,7 @@ use super::{Place, Remarks, buildkitd};
 use crate::credentials::kubeconfig::Access;
 use crate::github::workflow::WorkflowRun;
 use crate::inputs::Inputs;
+pub(crate) use quantity::amount;
 pub(crate) use volume::{OPTION as VOLUME_OPTION, Workload};
 
 /// Seconds until a builder has to be ready, when nothing else is said. A node that has to be

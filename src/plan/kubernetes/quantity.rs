@@ -24,7 +24,7 @@ const UNITS: &[(&str, f64)] = &[
 ];
 
 /// The amount that a quantity stands for.
-pub(super) fn amount(text: &str) -> Option<f64> {
+pub(crate) fn amount(text: &str) -> Option<f64> {
     let (number, factor) = UNITS
         .iter()
         .find_map(|(unit, factor)| Some((text.strip_suffix(unit)?, *factor)))

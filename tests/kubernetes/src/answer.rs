@@ -32,7 +32,7 @@ impl hyper::body::Body for ReceiverStream {
 
 /// An answer that is a Status.
 pub(crate) struct Refusal {
-    code: u16,
+    pub code: u16,
     reason: &'static str,
     message: String,
 }

@@ -1,8 +1,7 @@
 //! The API: routes to the store, rights, faults, and a record of every call.
 
 use std::collections::BTreeMap;
-use std::convert::Infallible;
-use std::io::Write as _;
+use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -19,7 +18,7 @@ use tokio::sync::watch;
 
 use crate::answer::{self, Body, Refusal};
 use crate::route::Route;
-use crate::script::Script;
+use crate::script::{Fault, Script};
 use crate::store::{Change, Key, Store, in_seconds};
 use crate::{auth, controller, exec, protobuf, valid};
 
@@ -34,8 +33,8 @@ pub(crate) struct Cluster {
     /// Sockets of Docker Engines, which pods take in turn.
     pub buildkits: Vec<PathBuf>,
     pub next_buildkit: AtomicUsize,
-    /// Calls that were answered with a fault, by call and code.
-    faults: Mutex<BTreeMap<(String, u16), usize>>,
+    /// Calls that a fault happened to, by call and code.
+    faults: Mutex<BTreeMap<(String, Option<u16>), usize>>,
     started: Timestamp,
 }
 
@@ -68,11 +67,11 @@ impl Cluster {
         self.note("strikes", text);
     }
 
-    /// Answers a request.
+    /// Answers a request, or cuts its connection.
     pub(crate) async fn answer(
         self: Arc<Self>,
         request: Request<Incoming>,
-    ) -> Result<Response<Body>, Infallible> {
+    ) -> io::Result<Response<Body>> {
         let seconds = Timestamp::now().duration_since(self.started).as_secs_f64();
         let agent = header(&request, USER_AGENT.as_str());
         let method = request.method().clone();
@@ -94,7 +93,12 @@ impl Cluster {
             }
             Ok(route) => self.serve(request, route).await,
         };
-        let response = response.unwrap_or_else(|refusal| refusal.response());
+        let response = match response {
+            Err(refusal) if refusal.code == Fault::CUT => {
+                return Err(io::Error::other("cut by script"));
+            }
+            response => response.unwrap_or_else(|refusal| refusal.response()),
+        };
         let record = json!({
             "seconds": (seconds * 1000.0).round() / 1000.0, "call": call, "name": name,
             "query": query, "agent": agent, "code": response.status().as_u16(),
@@ -118,14 +122,30 @@ impl Cluster {
             return Err(Refusal::new(401, "Unauthorized", "Unauthorized"));
         }
         let call = route.call();
-        if let Some(code) = self.fault(&script, &call) {
-            return Err(Refusal::new(code, "InternalError", "a fault by script"));
+        let fault = self.fault(&script, &call);
+        let response = match fault.and_then(|fault| fault.code) {
+            Some(code) => Err(Refusal::new(code, "InternalError", "a fault by script")),
+            None => self.perform(request, &route, &script).await,
+        };
+        if let Some(fault) = fault.filter(|fault| fault.late_ms > 0) {
+            self.note("late.jsonl", &json!({ "call": call }).to_string());
+            tokio::time::sleep(Duration::from_millis(fault.late_ms)).await;
         }
+        response
+    }
+
+    async fn perform(
+        self: &Arc<Self>,
+        request: Request<Incoming>,
+        route: &Route,
+        script: &Script,
+    ) -> Result<Response<Body>, Refusal> {
+        let call = route.call();
         if script.denied.contains(&call) {
-            return Err(forbidden(&route));
+            return Err(forbidden(route));
         }
         if call == "create pods/exec" {
-            return self.exec(request, &route, &script);
+            return self.exec(request, route, script);
         }
         let content_type = header(&request, CONTENT_TYPE.as_str());
         let body = Limited::new(request.into_body(), BODY).collect().await;
@@ -133,23 +153,23 @@ impl Cluster {
             .map_err(|error| Refusal::new(413, "TooLarge", &error.to_string()))?
             .to_bytes();
         match route.verb {
-            "list" => Ok(self.list(&route)),
-            "watch" => Ok(self.watch(&route)),
+            "list" => Ok(self.list(route)),
+            "watch" => Ok(self.watch(route)),
             "get" if route.resource == "pods/log" => Ok(answer::text(
                 "time=\"2026-01-02T03:04:05Z\" level=warning msg=\"using host network as the default\"\n\
                  buildkitd: failed to create worker: overlayfs is not supported\n",
             )),
             "get" => self
                 .store
-                .get(&key(&route))
+                .get(&key(route))
                 .map(|object| answer::json(200, &object))
-                .ok_or_else(|| not_found(&route)),
-            "create" => self.create(&route, &content_type, &body, &script),
+                .ok_or_else(|| not_found(route)),
+            "create" => self.create(route, &content_type, &body, script),
             "update" => {
-                let replaced = self.store.update(&key(&route), |_| {});
+                let replaced = self.store.update(&key(route), |_| {});
                 replaced
                     .map(|object| answer::json(200, &object))
-                    .ok_or_else(|| not_found(&route))
+                    .ok_or_else(|| not_found(route))
             }
             "patch" => {
                 if content_type != "application/merge-patch+json" {
@@ -158,14 +178,14 @@ impl Cluster {
                 let patch = self.json(&body)?;
                 let patched = self
                     .store
-                    .update(&key(&route), |object| merge(object, &patch));
+                    .update(&key(route), |object| merge(object, &patch));
                 patched
                     .map(|object| answer::json(200, &object))
-                    .ok_or_else(|| not_found(&route))
+                    .ok_or_else(|| not_found(route))
             }
             _ => {
-                let removed = self.store.remove(&key(&route));
-                let removed = removed.ok_or_else(|| not_found(&route))?;
+                let removed = self.store.remove(&key(route));
+                let removed = removed.ok_or_else(|| not_found(route))?;
                 controller::collect(&self.store, &route.namespace, &removed["metadata"]["uid"]);
                 Ok(answer::json(
                     200,
@@ -175,7 +195,7 @@ impl Cluster {
         }
     }
 
-    fn fault(&self, script: &Script, call: &str) -> Option<u16> {
+    fn fault<'a>(&self, script: &'a Script, call: &str) -> Option<&'a Fault> {
         let mut answered = self.faults.lock().unwrap_or_else(PoisonError::into_inner);
         for fault in script.faults.iter().filter(|fault| fault.call == call) {
             let count = answered
@@ -183,7 +203,7 @@ impl Cluster {
                 .or_default();
             if *count < fault.times {
                 *count += 1;
-                return Some(fault.code);
+                return Some(fault);
             }
         }
         None

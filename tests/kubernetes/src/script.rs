@@ -18,7 +18,7 @@ pub(crate) struct Script {
     /// What the caller may not do, as `watch pods`.
     pub denied: Vec<String>,
     pub namespaces: Vec<String>,
-    /// An answer that the first calls of a kind get.
+    /// What happens to the first calls of a kind.
     pub faults: Vec<Fault>,
     /// How far the server's clock is ahead of the machine's.
     pub seconds_ahead: i64,
@@ -50,9 +50,19 @@ pub(crate) enum Trouble {
 pub(crate) struct Fault {
     /// As `get deployments`.
     pub call: String,
-    pub code: u16,
     /// How many calls get it.
     pub times: usize,
+    /// The answer to a call that is not done.
+    #[serde(default)]
+    pub code: Option<u16>,
+    /// How many milliseconds the answer takes; the call is done at once.
+    #[serde(default)]
+    pub late_ms: u64,
+}
+
+impl Fault {
+    /// The answer that is no answer: the connection is cut.
+    pub(crate) const CUT: u16 = 0;
 }
 
 impl Default for Script {

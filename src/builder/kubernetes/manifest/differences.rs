@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::MADE;
+use crate::plan;
 
 /// What a kept workload was made of differs in, as `path: there, not wanted`. None where it is not
 /// of our making, so that nobody can tell.
@@ -19,6 +20,28 @@ pub(in crate::builder::kubernetes) fn differences(
     }
     compare("", &made, &wanted["spec"], &mut differences);
     Some(differences)
+}
+
+/// What a claim that is there differs in. Without a class the cluster has chosen one.
+pub(in crate::builder::kubernetes) fn claim_differences(
+    found: &Value,
+    wanted: &Value,
+) -> Vec<String> {
+    let (found, wanted) = (&found["spec"], &wanted["spec"]);
+    let mut differences = Vec::new();
+    let size = "resources.requests.storage";
+    let storage = |claim: &'_ Value| claim["resources"]["requests"]["storage"].clone();
+    let (there, asked) = (storage(found), storage(wanted));
+    let bytes = |size: &Value| size.as_str().and_then(plan::amount);
+    // The server may write the same in another unit.
+    if bytes(&there) != bytes(&asked) {
+        compare(size, &there, &asked, &mut differences);
+    }
+    let class = "storageClassName";
+    if !wanted[class].is_null() {
+        compare(class, &found[class], &wanted[class], &mut differences);
+    }
+    differences
 }
 
 fn compare(path: &str, there: &Value, wanted: &Value, into: &mut Vec<String>) {
@@ -41,5 +64,37 @@ fn compare(path: &str, there: &Value, wanted: &Value, into: &mut Vec<String>) {
             "`{}` is {there}, not {wanted}",
             path.trim_start_matches('.')
         )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_claim_differs_in_size_and_class_where_one_is_asked_for() {
+        let claim = |size: &str, class: Option<&str>| {
+            let mut claim = json!({ "spec": { "resources": { "requests": { "storage": size } } } });
+            if let Some(class) = class {
+                claim["spec"]["storageClassName"] = json!(class);
+            }
+            claim
+        };
+        for (there, asked, expected) in [
+            (claim("10Gi", Some("gp3")), claim("10Gi", None), &[][..]),
+            (claim("1Gi", None), claim("1024Mi", None), &[]),
+            (
+                claim("10Gi", Some("gp2")),
+                claim("20Gi", Some("gp3")),
+                &[
+                    "`resources.requests.storage` is \"10Gi\", not \"20Gi\"",
+                    "`storageClassName` is \"gp2\", not \"gp3\"",
+                ],
+            ),
+        ] {
+            assert_eq!(claim_differences(&there, &asked), expected);
+        }
     }
 }

@@ -19,7 +19,7 @@ use serde_json::{Map, Value, json};
 
 use crate::plan::{KubernetesPlan, Node, Workload};
 pub(super) use config::{config, config_name};
-pub(super) use differences::differences;
+pub(super) use differences::{claim_differences, differences};
 pub(super) use volume::claim;
 
 /// Marks what runs of ours made: `app.kubernetes.io/managed-by`

@@ -239,6 +239,14 @@ fn a_named_builder_is_kept_and_changed_only_when_told_to() {
         }
     });
     assert_eq!(uid(), second);
+    // A new builder has the same volume, so none is made for its sake.
+    let larger = run(&more.replace("10Gi", "20Gi"), "true");
+    let volume = format!(
+        "the volume of the builder `{name}` differs from what is asked for, and stays as it is: \
+         `resources.requests.storage` is \"10Gi\", not \"20Gi\""
+    );
+    assert!(larger.log.contains(&volume), "{}", larger.log);
+    assert_eq!(uid(), second);
     assert_eq!(
         objects.kinds(),
         [

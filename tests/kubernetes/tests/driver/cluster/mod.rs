@@ -9,6 +9,7 @@ mod objects;
 mod run;
 mod stand_in;
 
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant, SystemTime};
@@ -173,6 +174,17 @@ impl Cluster {
         std::fs::read_to_string(self.folder.join(file)).unwrap()
     }
 
+    /// The stand-in's kubeconfig with a command of one's own for credentials.
+    pub(crate) fn with_command(&self, script: &str) -> String {
+        let plugin = self.file("plugin");
+        std::fs::write(&plugin, format!("#!/bin/sh\n{script}\n")).unwrap();
+        let executable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        std::fs::set_permissions(&plugin, executable).unwrap();
+        let text = self.kubeconfig("kubeconfig-eks");
+        let (head, _) = text.split_once("      command: aws").unwrap();
+        format!("{head}      command: {}\n", plugin.display())
+    }
+
     pub(crate) fn run(&self, inputs: &[(&str, &str)]) -> Run {
         self.run_with(inputs, &[])
     }
@@ -241,8 +253,6 @@ impl Cluster {
 
     /// Runs a long build and kills the action and buildx in the middle. Returns the runner's state.
     pub(crate) fn run_and_kill(&self, inputs: &[(&str, &str)]) -> Vec<(String, String)> {
-        let state = self.folder.join("state");
-        std::fs::write(&state, "").unwrap();
         let log = self.folder.join("killed.log");
         let mut child = self
             .command(&[("build-args", "SECONDS=120")])
@@ -251,7 +261,7 @@ impl Cluster {
                     .iter()
                     .map(|(name, value)| (format!("INPUT_{}", name.to_uppercase()), value)),
             )
-            .env("GITHUB_STATE", &state)
+            .env("GITHUB_STATE", self.new_state())
             .stdout(Stdio::null())
             .stderr(std::fs::File::create(&log).unwrap())
             .spawn()
@@ -266,17 +276,29 @@ impl Cluster {
             std::thread::sleep(Duration::from_millis(50));
         }
         let children = format!("/proc/{0}/task/{0}/children", child.id());
-        for pid in std::fs::read_to_string(children)
-            .unwrap()
-            .split_whitespace()
-        {
+        let children = std::fs::read_to_string(children).unwrap();
+        // Before its children: it would notice that buildx is gone, and clean up.
+        child.kill().unwrap();
+        let ended = child.wait().unwrap();
+        assert_eq!(ended.signal(), Some(9), "it ended by itself");
+        for pid in children.split_whitespace() {
             // A word of every shell, but not a program of every machine.
             let kill = format!("kill -9 {pid}");
             Command::new("sh").args(["-c", &kill]).status().unwrap();
         }
-        child.kill().unwrap();
-        child.wait().unwrap();
-        let text = std::fs::read_to_string(state).unwrap();
+        self.state()
+    }
+
+    /// The file of a run that has a post step.
+    pub(crate) fn new_state(&self) -> PathBuf {
+        let state = self.folder.join("state");
+        std::fs::write(&state, "").unwrap();
+        state
+    }
+
+    /// What the last such run wrote into it, as the post step gets it.
+    pub(crate) fn state(&self) -> Vec<(String, String)> {
+        let text = std::fs::read_to_string(self.folder.join("state")).unwrap();
         let lines: Vec<&str> = text.lines().collect();
         lines
             .chunks(3)
@@ -285,6 +307,13 @@ impl Cluster {
                 (format!("STATE_{name}"), entry[1].to_owned())
             })
             .collect()
+    }
+
+    /// A run that has a post step, of which this is the state then.
+    pub(crate) fn run_before_post(&self, inputs: &[(&str, &str)]) -> (Run, Vec<(String, String)>) {
+        let state = self.new_state().display().to_string();
+        let run = self.run_with(inputs, &[("GITHUB_STATE", &state)]);
+        (run, self.state())
     }
 
     /// The post step; returns its log.

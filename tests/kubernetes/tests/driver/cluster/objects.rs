@@ -132,6 +132,20 @@ impl Objects {
         }
     }
 
+    /// Takes our labels off every builder, which somebody else may have put in its place.
+    pub(crate) fn disown(&self) {
+        let none = json!({ "metadata": { "labels": {
+            "app.kubernetes.io/managed-by": null, "fast-ecr-push/lifetime": null,
+        }}});
+        let (none, parameters) = (Patch::Merge(&none), PatchParams::default());
+        for deployment in self.list::<Deployment>() {
+            let name = deployment.metadata.name.unwrap();
+            let api = self.api::<Deployment>();
+            let patched = api.patch(&name, &parameters, &none);
+            self.runtime.block_on(patched).unwrap();
+        }
+    }
+
     /// Deletes the pods, as a drained node would.
     pub(crate) fn delete_pods(&self) {
         let parameters = DeleteParams::default();

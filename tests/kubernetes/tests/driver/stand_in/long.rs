@@ -12,21 +12,15 @@ fn a_build_outlives_its_tokens() {
     let cluster = Cluster::stand_in();
     cluster.script(r#"{"token_seconds":5}"#);
     let minted = cluster.file("minted");
-    let plugin = cluster.file("plugin");
     let program = cluster.program();
     let text = format!(
-        "#!/bin/sh\necho x >> '{}'\nsoon=$(date -u -d '+2 seconds' +%Y-%m-%dT%H:%M:%SZ)\n\
+        "echo x >> '{}'\nsoon=$(date -u -d '+2 seconds' +%Y-%m-%dT%H:%M:%SZ)\n\
          '{}' eks-token --cluster builders --region eu-west-1 |\n  \
          sed \"s/\\\"expirationTimestamp\\\":\\\"[^\\\"]*\\\"/\\\"expirationTimestamp\\\":\\\"$soon\\\"/\"\n",
         minted.display(),
         program.display()
     );
-    std::fs::write(&plugin, text).unwrap();
-    let executable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-    std::fs::set_permissions(&plugin, executable).unwrap();
-    let text = cluster.kubeconfig("kubeconfig-eks");
-    let (head, _) = text.split_once("      command: aws").unwrap();
-    let kubeconfig = format!("{head}      command: {}\n", plugin.display());
+    let kubeconfig = cluster.with_command(&text);
     let run = cluster.run(&[
         ("kubeconfig", &kubeconfig),
         ("allow-exec", "true"),

@@ -3,11 +3,13 @@
 
 mod between;
 mod cache;
+mod cancel;
 mod eks;
 mod left;
 mod long;
 mod network;
 mod nodes;
+mod removal;
 mod stateful;
 mod times;
 mod troubles;

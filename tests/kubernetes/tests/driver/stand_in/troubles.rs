@@ -253,3 +253,47 @@ fn with_auto_this_machine_takes_over() {
     assert!(run.log.contains("exceeded quota"));
     assert_eq!(cluster.stop(), [""; 0]);
 }
+
+#[test]
+fn a_command_for_credentials_runs_once_and_its_failure_is_named() {
+    let cluster = Cluster::stand_in();
+    let runs = cluster.file("runs");
+    let credential = r#"{"kind":"ExecCredential","apiVersion":"client.authentication.k8s.io/v1beta1","status":{"token":"stand-in-token"}}"#;
+    let script = format!(
+        "case \"$(cat /proc/$PPID/comm)\" in fast-ecr-push) echo x >> '{}';; esac\n\
+         test -z \"$INPUT_TAGS\" || exit 9\ntest -n \"$AWS_SECRET_ACCESS_KEY\" || exit 8\n\
+         echo 'a word of the command' >&2\necho '{credential}'",
+        runs.display()
+    );
+    let kubeconfig = cluster.with_command(&script);
+    let inputs = [("kubeconfig", kubeconfig.as_str()), ("allow-exec", "true")];
+    let run = cluster.run(&inputs);
+    run.succeeded();
+    assert!(run.log.contains("a word of the command"), "{}", run.log);
+    assert_eq!(std::fs::read_to_string(runs).unwrap(), "x\n");
+    let kubeconfig = cluster.with_command("echo 'the session has ended' >&2\nexit 3");
+    let run = cluster.run(&[("kubeconfig", &kubeconfig), ("allow-exec", "true")]);
+    assert_eq!(run.code, Some(3), "{}", run.log);
+    let command = cluster.file("plugin").display().to_string();
+    let words =
+        format!("the command `{command}` failed with exit status: 3: the session has ended");
+    assert!(run.log.contains(&words), "{}", run.log);
+    let hint = "hint: the kubeconfig names it: does it work on this machine";
+    assert!(run.log.contains(hint), "{}", run.log);
+    assert_eq!(cluster.stop(), [""; 0]);
+}
+
+#[test]
+fn a_volume_that_may_not_be_looked_at_is_used() {
+    let cluster = Cluster::stand_in();
+    cluster.script(r#"{"denied":["get persistentvolumeclaims"]}"#);
+    let name = "fast-ecr-push-test";
+    for size in ["1Gi", "2Gi"] {
+        let volume = format!("persistent-volume-claim.requests.storage={size}");
+        let run = cluster.run(&[("builder", name), ("driver-opts", &volume)]);
+        run.succeeded();
+        assert!(!run.log.contains("persistentvolumeclaims"), "{}", run.log);
+    }
+    cluster.objects().delete_builder(name);
+    assert_eq!(cluster.stop(), [""; 0]);
+}
