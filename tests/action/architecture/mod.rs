@@ -72,7 +72,6 @@ const LONGEST: usize = 400;
 const LONGER: &[(&str, &str)] = &[
     ("src/build/progress.rs", "a good part of it are its tests"),
     ("src/inputs/spec.rs", "the one table of inputs"),
-    ("src/plan/tests.rs", "tables of cases"),
 ];
 
 /// Files that are tests as a whole.
