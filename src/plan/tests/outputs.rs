@@ -70,6 +70,42 @@ fn outputs_follow_push_load_and_compression() {
             ],
         ),
         (
+            "files get the compression asked for, and what they say themselves stays",
+            &[
+                TAG,
+                ("compression", "zstd"),
+                ("compression-level", "3"),
+                (
+                    "outputs",
+                    "type=oci,dest=a.tar\ntype=docker,dest=b.tar\ntype=oci,dest=c,tar=false,compression=gzip\n\
+                     type=oci,dest=d.tar,oci-mediatypes=false\ntype=tar,dest=e.tar",
+                ),
+            ],
+            &[
+                "type=oci,dest=a.tar,compression=zstd,compression-level=3,oci-mediatypes=true",
+                "type=docker,dest=b.tar,compression=zstd,compression-level=3,oci-mediatypes=true",
+                "type=oci,dest=c,tar=false,compression=gzip,compression-level=3",
+                "type=oci,dest=d.tar,oci-mediatypes=false,compression=zstd,compression-level=3",
+                "type=tar,dest=e.tar",
+            ],
+        ),
+        (
+            "without a word they get BuildKit's own",
+            &[TAG, ("outputs", "type=oci,dest=a.tar")],
+            &["type=oci,dest=a.tar"],
+        ),
+        (
+            "so does what is loaded, which is compressed once for both",
+            &[
+                TAG,
+                container,
+                ("load", "true"),
+                ("push", "true"),
+                ("compression", "zstd"),
+            ],
+            &[PUSHED, "type=docker,compression=zstd,oci-mediatypes=true"],
+        ),
+        (
             "BuildKit in a container stores nothing",
             &[TAG, container],
             &[&format!("{PUSHED},store=false")],

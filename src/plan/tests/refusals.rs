@@ -85,6 +85,15 @@ fn conflicts_are_refused_by_name_and_together() {
             &["input `compression-level`: `15` given, expected a level from 0 to 9"],
         ),
         (
+            "a level that the gzip of files does not have, said once",
+            &[
+                ("tags", "r.example/a:1"),
+                ("compression-level", "15"),
+                ("outputs", "type=oci,dest=a.tar\ntype=docker,dest=b.tar"),
+            ],
+            &["input `compression-level`: `15` given, expected a level from 0 to 9"],
+        ),
+        (
             "an unknown driver option",
             &[("tags", "r.example/a:1"), ("driver-opts", "netwrok=host")],
             &[
