@@ -31,9 +31,9 @@ const PAUSE: Duration = Duration::from_millis(250);
 /// How much older than this run's own another container is that is judged (seconds): its run may be about to hold its command.
 const YOUNGEST: i64 = 20;
 
-/// Between two looks at a builder that seems to be nobody's: BuildKit closes connections that say nothing (after 2 minutes),
-/// and its run needs [`PAUSE`] for the next.
-const SECOND_LOOK: Duration = Duration::from_secs(2);
+/// Between two looks at a builder that seems to be nobody's: BuildKit closes connections that say nothing (measured: after 2
+/// minutes), and its run needs [`PAUSE`] and the start of a command for the next.
+const SECOND_LOOK: Duration = Duration::from_secs(5);
 
 /// What buildx calls the only node of a builder: the builder's name and its number.
 const NODE: &str = "0";
@@ -96,9 +96,12 @@ impl Drop for Life {
 }
 
 async fn hold(container: String, address: Address, held: watch::Sender<Option<Held>>) {
-    let docker = match address.client().await {
-        Ok(docker) => docker,
-        Err(error) => return tracing::debug!("{error}"),
+    let docker = loop {
+        match address.client().await {
+            Ok(docker) => break docker.with_timeout(PATIENCE),
+            Err(error) => tracing::debug!("{error}"),
+        }
+        sleep(PAUSE).await;
     };
     loop {
         if let Ok((command, StartExecResults::Attached { mut output, input })) =

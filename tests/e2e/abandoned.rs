@@ -71,7 +71,7 @@ fn the_next_run_removes_the_builder_of_one_that_is_gone_and_none_of_one_that_liv
     let slow = format!("FROM {}\nRUN --network=none sleep {seconds}\n", busybox());
     let living = thread::spawn(move || job(&slow, "living"));
     wait_until("second builder", || containers().lines().count() == 2);
-    let begin = Instant::now();
+    let born = Instant::now();
     let names = containers();
     let other = names.lines().find(|name| **name != container(&lost));
     let other = other.unwrap().to_owned();
@@ -80,7 +80,7 @@ fn the_next_run_removes_the_builder_of_one_that_is_gone_and_none_of_one_that_liv
     assert_eq!(commands(&container(&lost)), 0);
 
     // Too young to be judged is neither now.
-    thread::sleep((JUDGED + Duration::from_secs(1)).saturating_sub(begin.elapsed()));
+    thread::sleep((JUDGED + Duration::from_secs(1)).saturating_sub(born.elapsed()));
     let fast = format!("FROM {}\nRUN --network=none true\n", busybox());
     let next = job(&fast, "next").succeeded();
     let words = format!("removed the builder `{lost}` of a run that is gone");
