@@ -13,12 +13,16 @@ use super::metadata::Metadata;
 use super::progress::{Progress, one_line};
 use super::rawjson::{self, SolveStatus};
 use super::redact;
+use super::room::Room;
 use crate::builder::Tool;
 use crate::log::Group;
 use crate::plan::ImagePlan;
 use crate::process::Event;
 use crate::redact::Redactor;
 use crate::timings::{Phase, Recorder, Stage};
+
+/// Bytes of digests that are kept in mind. An export has one, of some 70.
+const MOST_KEPT: usize = 256 * 1024;
 
 /// Writes the cache, if that is still to be done. The image is there: nothing fails it any more.
 pub(crate) async fn run(
@@ -35,7 +39,7 @@ pub(crate) async fn run(
     let _group = Group::open("Write the cache");
     let started = Timestamp::now();
     let mut progress = Progress::default();
-    let mut exports = HashSet::new();
+    let mut exports = Exports::default();
     let mut said = None;
     let command = super::child(&image.cache_argv, image, tool);
     let ended = command.stream(cancel, |event| {
@@ -44,7 +48,7 @@ pub(crate) async fn run(
         };
         match rawjson::parse(line) {
             rawjson::Line::Status(status) => {
-                let mut status = only(&mut exports, status);
+                let mut status = exports.only(status);
                 redact::status(&mut status, redactor);
                 recorder.record(&status, Timestamp::now());
                 progress.show(&status, |line| tracing::info!("{line}"));
@@ -71,16 +75,97 @@ pub(crate) async fn run(
     super::tell_unwritten(&metadata.caches);
 }
 
-/// What a status tells of exports, whose vertices are kept in mind.
-fn only(exports: &mut HashSet<String>, mut status: SolveStatus) -> SolveStatus {
-    status
-        .vertexes
-        .retain(|vertex| cache::is_export(&vertex.name));
-    exports.extend(status.vertexes.iter().map(|vertex| vertex.digest.clone()));
-    status
-        .statuses
-        .retain(|part| exports.contains(&part.vertex));
-    status.logs.retain(|log| exports.contains(&log.vertex));
-    status.warnings.clear();
-    status
+/// The vertices that are exports, by digest.
+#[derive(Debug)]
+struct Exports {
+    digests: HashSet<String>,
+    room: Room,
+}
+
+impl Default for Exports {
+    fn default() -> Self {
+        Self {
+            digests: HashSet::new(),
+            room: Room::of(MOST_KEPT),
+        }
+    }
+}
+
+impl Exports {
+    /// What a status tells of exports. Of those that there is no room for nothing more is told.
+    fn only(&mut self, mut status: SolveStatus) -> SolveStatus {
+        status
+            .vertexes
+            .retain(|vertex| cache::is_export(&vertex.name) && self.knows(&vertex.digest));
+        status
+            .statuses
+            .retain(|part| self.digests.contains(&part.vertex));
+        status.logs.retain(|log| self.digests.contains(&log.vertex));
+        status.warnings.clear();
+        status
+    }
+
+    /// Whether the vertex is one of them, and from now on if there is room.
+    fn knows(&mut self, digest: &str) -> bool {
+        if self.digests.contains(digest) {
+            return true;
+        }
+        let has_room = self.room.take(digest.len());
+        if has_room {
+            self.digests.insert(digest.to_owned());
+        }
+        has_room
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::build::rawjson::{Vertex, VertexLog};
+
+    fn vertex(digest: &str, name: &str) -> Vertex {
+        Vertex {
+            digest: digest.to_owned(),
+            name: name.to_owned(),
+            ..Vertex::default()
+        }
+    }
+
+    fn log(digest: &str) -> VertexLog {
+        VertexLog {
+            vertex: digest.to_owned(),
+            ..VertexLog::default()
+        }
+    }
+
+    #[test]
+    fn exports_alone_are_shown_with_what_belongs_to_them() {
+        let mut exports = Exports::default();
+        let status = exports.only(SolveStatus {
+            vertexes: vec![
+                vertex("a", "[2/2] RUN make"),
+                vertex("b", "exporting cache to registry"),
+            ],
+            logs: vec![log("a"), log("b")],
+            ..SolveStatus::default()
+        });
+        assert_eq!(status.vertexes.len(), 1);
+        assert_eq!(status.logs.len(), 1);
+        assert_eq!(status.logs[0].vertex, "b");
+    }
+
+    #[test]
+    fn exports_without_end_take_bounded_memory() {
+        let mut exports = Exports::default();
+        let long = "x".repeat(1024);
+        for number in 0..MOST_KEPT {
+            let digest = format!("{number}{long}");
+            exports.only(SolveStatus {
+                vertexes: vec![vertex(&digest, "exporting cache to registry")],
+                ..SolveStatus::default()
+            });
+        }
+        let kept: usize = exports.digests.iter().map(String::len).sum();
+        assert!(kept > MOST_KEPT / 2 && kept <= MOST_KEPT, "{kept}");
+    }
 }

@@ -6,6 +6,7 @@
 
 mod again;
 pub(crate) mod kubernetes;
+mod life;
 mod local;
 mod removal;
 
@@ -25,6 +26,7 @@ use crate::timings::{Recorder, Traffic};
 pub(crate) use again::{waits, words};
 use kubernetes::Running;
 pub(crate) use kubernetes::{KubernetesError, is_left as is_left_in_cluster, set_aside};
+use life::Life;
 use removal::Creation;
 pub(crate) use removal::RemovalError;
 
@@ -49,7 +51,7 @@ enum Kind {
     /// The Engine's own BuildKit.
     Engine,
     /// A container beside the Engine of this address.
-    Container(Address),
+    Container(Address, Life),
     /// Pods in a cluster.
     Cluster(Box<Running>),
 }
@@ -171,7 +173,9 @@ pub(crate) async fn start(
             Kind::Cluster(Box::new(running))
         }
         (None, Driver::DockerContainer) => {
-            Kind::Container(engine.cloned().unwrap_or_else(Address::usual))
+            let engine = engine.cloned().unwrap_or_else(Address::usual);
+            let life = Life::hold(&plan.name, &engine);
+            Kind::Container(engine, life)
         }
         (None, _) => Kind::Engine,
     };
@@ -181,7 +185,7 @@ pub(crate) async fn start(
         tool,
     };
     let ready = async {
-        if matches!(builder.kind, Kind::Container(_)) {
+        if matches!(builder.kind, Kind::Container(..)) {
             local::boot(plan, &builder.tool, recorder, stop).await?;
         }
         local::check_platforms(plan, platforms, &builder.tool, stop).await
@@ -221,6 +225,12 @@ impl Builder {
     }
 
     async fn remove(&self, creation: Creation, cancel: &CancellationToken) {
+        if let Kind::Container(_, life) = &self.kind {
+            tokio::select! {
+                () = life.has_looked() => {}
+                () = cancel.cancelled() => {}
+            }
+        }
         let patience = if cancel.is_cancelled() {
             CANCELLED_PATIENCE
         } else {
@@ -228,7 +238,7 @@ impl Builder {
         };
         match &self.kind {
             Kind::Engine => {}
-            Kind::Container(engine) => {
+            Kind::Container(engine, _) => {
                 match removal::remove(&self.name, engine, creation, patience).await {
                     // After a creation that was cut off the post step looks once more.
                     Ok(_) if creation == Creation::Over => self.tool.forget(&self.name),
@@ -246,7 +256,7 @@ impl Builder {
     pub(crate) async fn lost(&self) -> BuilderError {
         match &self.kind {
             Kind::Cluster(running) => running.lost(&self.name).await.into(),
-            Kind::Engine | Kind::Container(_) => std::future::pending().await,
+            Kind::Engine | Kind::Container(..) => std::future::pending().await,
         }
     }
 
@@ -254,7 +264,7 @@ impl Builder {
     pub(crate) async fn after_disconnection(&self) -> Option<BuilderError> {
         match &self.kind {
             Kind::Cluster(running) => Some(running.after_disconnection(&self.name).await.into()),
-            Kind::Engine | Kind::Container(_) => None,
+            Kind::Engine | Kind::Container(..) => None,
         }
     }
 
@@ -262,7 +272,7 @@ impl Builder {
     pub(crate) fn traffic(&self) -> Option<Traffic> {
         match &self.kind {
             Kind::Cluster(running) => running.traffic(),
-            Kind::Engine | Kind::Container(_) => None,
+            Kind::Engine | Kind::Container(..) => None,
         }
     }
 }

@@ -21,7 +21,7 @@ use crate::facts::Address;
 
 /// What buildx puts before a builder's name for its containers and volumes (`BuilderName` in
 /// <https://github.com/docker/buildx/blob/461836ba0/driver/manager.go>).
-const PREFIX: &str = "buildx_buildkit_";
+pub(super) const PREFIX: &str = "buildx_buildkit_";
 
 /// How long a creation that was cut off is waited for: the Engine goes on with it for a moment, and may have made the volume
 /// by then.
@@ -69,7 +69,11 @@ pub(super) async fn remove(
     in_time.unwrap_or(Err(RemovalError::Late(patience)))
 }
 
-async fn remove_all(docker: &Docker, name: &str, creation: Creation) -> Result<bool, RemovalError> {
+pub(super) async fn remove_all(
+    docker: &Docker,
+    name: &str,
+    creation: Creation,
+) -> Result<bool, RemovalError> {
     let name = format!("{PREFIX}{name}");
     let begin = Instant::now();
     let mut found = false;

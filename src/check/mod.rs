@@ -113,11 +113,9 @@ fn is_json(path: &Path) -> bool {
     serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(&text).is_ok()
 }
 
-/// Whether the Dockerfile is there; buildx takes a `dockerfile` for a `Dockerfile`, too
-/// (<https://github.com/docker/buildx/blob/461836ba0/build/opt.go>, `handleLowercaseDockerfile`).
+/// Whether the Dockerfile is there, perhaps in lower case.
 fn is_dockerfile(path: &Path) -> bool {
-    let small = || path.ends_with("Dockerfile") && path.with_file_name("dockerfile").is_file();
-    path.is_file() || small()
+    path.is_file() || plan::lower_case(path).is_some_and(|path| path.is_file())
 }
 
 struct Search<'a> {

@@ -72,6 +72,11 @@ impl OutputSpec {
         matches!(self.exporter.as_str(), "image" | "registry")
     }
 
+    /// Whether the result is an image in a file, or on its way into the Engine.
+    pub(crate) fn is_archive(&self) -> bool {
+        matches!(self.exporter.as_str(), "oci" | "docker")
+    }
+
     /// Whether this output pushes.
     pub(crate) fn pushes(&self) -> bool {
         self.exporter == "registry" || (self.exporter == "image" && self.is_true("push"))

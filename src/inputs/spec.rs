@@ -455,7 +455,7 @@ pub(crate) const SPECS: &[Spec] = &[
         "compression",
         Kind::Choice(COMPRESSIONS),
         "auto",
-        "Compression of new layers: `auto` (zstd where it can be), `gzip`, `zstd`, `estargz` or `uncompressed`",
+        "Compression of new layers: `auto` (zstd where it can be; gzip in `outputs` of yours), `gzip`, `zstd`, `estargz` or `uncompressed`",
     ),
     spec(
         "compression-level",

@@ -101,6 +101,14 @@ impl Context {
     }
 }
 
+/// What buildx takes where there is no such Dockerfile: one in lower case
+/// (<https://github.com/docker/buildx/blob/461836ba0/build/opt.go>, `handleLowercaseDockerfile`).
+pub(crate) fn lower_case(dockerfile: &Path) -> Option<PathBuf> {
+    dockerfile
+        .ends_with("Dockerfile")
+        .then(|| dockerfile.with_file_name("dockerfile"))
+}
+
 /// A further context under a name.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct NamedContext {

@@ -9,7 +9,7 @@ use super::{BuilderPlan, Driver, Remarks};
 use crate::facts::{Engine, ImageStore};
 use crate::inputs::attest::Attest;
 use crate::inputs::output_spec::OutputSpec;
-use crate::inputs::{Call, Compression, Inputs};
+use crate::inputs::{Call, Compression, InputError, Inputs};
 
 /// A call makes nothing that could be put anywhere.
 pub(super) fn nothing(inputs: &Inputs, call: &Call, remarks: &mut Remarks) -> Vec<OutputSpec> {
@@ -61,16 +61,13 @@ pub(super) fn choose(
             }
             output.set("push", "true");
         }
-        if inputs.compression != Compression::Auto && output.attribute("compression").is_none() {
-            for (name, value) in &layers {
-                output.set(name, value);
-            }
-        }
-        set_level(inputs, output, classic, remarks);
+    }
+    for output in outputs.iter_mut() {
+        compress(inputs, &layers, output, classic, remarks);
     }
     if push && !outputs.iter().any(OutputSpec::pushes) {
         let mut attributes = vec![("push".to_owned(), "true".to_owned())];
-        attributes.extend(layers);
+        attributes.extend(layers.clone());
         // BuildKit over containerd's image store would fetch all layers and unpack an image that is
         // only to be pushed: 18 to 32 s on a layer of 2.6 GB. `unpack=false` does not stop it,
         // `store=false` does. The Engine's is one of these, and whatever `driver-opts: image` names
@@ -85,10 +82,12 @@ pub(super) fn choose(
     }
     // The Engine's own BuildKit keeps what it pushes, unless told not to.
     if inputs.load && !(engine_stores && push) {
-        outputs.push(OutputSpec {
+        let mut output = OutputSpec {
             exporter: "docker".to_owned(),
             attributes: Vec::new(),
-        });
+        };
+        compress(inputs, &layers, &mut output, classic, remarks);
+        outputs.push(output);
     }
     check_lists(inputs, engine, remarks);
     outputs
@@ -186,9 +185,26 @@ fn layers(
     attributes
 }
 
-/// Gives an output of the user's the level, judged by the compression that it names itself, which
-/// is gzip where it names none (<https://docs.docker.com/build/exporters/image-registry/>).
-fn set_level(inputs: &Inputs, output: &mut OutputSpec, classic: bool, remarks: &mut Remarks) {
+/// Gives an image that is not pushed by our own output what `compression` and `compression-level` ask for, as far as it says
+/// nothing itself; the exporters of files take the same attributes as that of images
+/// (<https://docs.docker.com/build/exporters/oci-docker/>). `auto` leaves it BuildKit's gzip, which everything reads.
+fn compress(
+    inputs: &Inputs,
+    layers: &[(String, String)],
+    output: &mut OutputSpec,
+    classic: bool,
+    remarks: &mut Remarks,
+) {
+    if !output.is_image() && !output.is_archive() {
+        return;
+    }
+    if inputs.compression != Compression::Auto && output.attribute("compression").is_none() {
+        for (name, value) in layers {
+            if output.attribute(name).is_none() {
+                output.set(name, value);
+            }
+        }
+    }
     let Some(level) = inputs.compression_level else {
         return;
     };
@@ -214,5 +230,9 @@ fn check_level(level: Option<i64>, compression: Compression, classic: bool, rema
         Compression::Uncompressed => "nothing: `compression` is `uncompressed`",
         _ => return,
     };
-    remarks.wrong("compression-level", level.to_string(), expected);
+    let wrong = InputError::new("compression-level", level.to_string(), expected);
+    // It may be judged for several outputs.
+    if !remarks.errors.contains(&wrong) {
+        remarks.errors.push(wrong);
+    }
 }

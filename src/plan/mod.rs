@@ -39,7 +39,7 @@ pub(crate) use builder::{
     BuilderPlan, Driver, PREFIX as BUILDER_PREFIX, check_cluster, driver_opt,
 };
 pub(crate) use cache::{CachePlan, Kind as CacheKind};
-pub(crate) use context::{Context, NamedContext};
+pub(crate) use context::{Context, NamedContext, lower_case};
 #[cfg(test)]
 pub(crate) use kubernetes::{Hidden, Toleration};
 pub(crate) use kubernetes::{KubernetesPlan, Node, VOLUME_OPTION, Workload, amount};

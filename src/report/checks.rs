@@ -12,7 +12,7 @@ use super::Outcome;
 use crate::build::checks::{self, Finding};
 use crate::env::Env;
 use crate::github::command::{Annotation, Level};
-use crate::plan::{Context, ImagePlan};
+use crate::plan::{self, Context, ImagePlan};
 
 /// The runner keeps at most so many annotations of a kind from a step
 /// (<https://docs.github.com/rest/checks/runs> has the platform's own limits).
@@ -94,7 +94,12 @@ fn lines(findings: &[Finding], dockerfile: &Path) -> Vec<String> {
 fn dockerfile(image: &ImagePlan, workspace: Option<&Path>) -> Option<PathBuf> {
     match &image.context {
         Context::Folder { dockerfile, .. } => {
-            let file = std::fs::canonicalize(dockerfile).ok()?;
+            let found = std::fs::canonicalize(dockerfile);
+            let file = found.or_else(|error| {
+                let small = plan::lower_case(dockerfile).ok_or(error)?;
+                std::fs::canonicalize(small)
+            });
+            let file = file.ok()?;
             let workspace = std::fs::canonicalize(workspace?).ok()?;
             file.strip_prefix(workspace).ok().map(Path::to_path_buf)
         }
@@ -179,6 +184,26 @@ mod tests {
             None
         );
         assert_eq!(place(workspace.join("app/Dockerfile"), None), None);
+    }
+
+    #[test]
+    fn a_dockerfile_in_lower_case_has_its_place_too() {
+        let root = tempfile::tempdir().unwrap();
+        std::fs::write(root.path().join("dockerfile"), "FROM scratch").unwrap();
+        let workspace = root.path().to_string_lossy().into_owned();
+        let env = Env::from([("GITHUB_WORKSPACE", &*workspace)]);
+        let place = |asked: &str| {
+            let image = ImagePlan::example(Context::Folder {
+                path: root.path().to_owned(),
+                dockerfile: root.path().join(asked),
+            });
+            // As buildx names it to BuildKit.
+            in_repository("dockerfile", &image, &env)
+        };
+        assert_eq!(place("Dockerfile"), Some(PathBuf::from("dockerfile")));
+        assert_eq!(place("DOCKERFILE"), None);
+        std::fs::write(root.path().join("Dockerfile"), "FROM scratch").unwrap();
+        assert_eq!(place("Dockerfile"), None);
     }
 
     #[test]

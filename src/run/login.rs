@@ -14,14 +14,14 @@ use crate::plan::Plan;
 
 impl Run {
     /// Fetches tokens for the plan's ECR registries, all at once, and leaves them to the credential
-    /// helper.
+    /// helper. Whether there were any.
     pub(super) async fn log_in(
         &self,
         plan: &Plan,
         authorization: Option<&ecr::Authorization>,
         session: &Session,
         credentials: &Credentials,
-    ) -> Result<(), Error> {
+    ) -> Result<bool, Error> {
         let registries = plan.logins();
         let tokens = registries.iter().map(|registry| async move {
             let host = registry.host();
@@ -45,13 +45,15 @@ impl Run {
             }
         });
         let tokens = try_join_all(tokens).await?;
+        let mut any = false;
         for (registry, token) in registries.iter().zip(tokens) {
             if let Some(token) = token {
+                any = true;
                 self.mask(token.password.expose_secret());
                 credentials.keep(registry, &token)?;
             }
         }
-        Ok(())
+        Ok(any)
     }
 
     /// The secret variables that the plan hands on to buildx, with their values.

@@ -55,9 +55,14 @@ impl Run {
         let (opened, (builder, booted)) = tokio::join!(doors, start);
         recorder.add(booted);
         match opened {
-            Ok((((), logins), (found, preflight))) => {
-                recorder.add(logins);
-                recorder.add(preflight);
+            Ok(((logged_in, logins), (found, preflight))) => {
+                // What there was nothing to do for is no stage.
+                if logged_in {
+                    recorder.add(logins);
+                }
+                if settled.found.is_none() && !settled.plan.ecr_repositories().is_empty() {
+                    recorder.add(preflight);
+                }
                 Ok((builder, found))
             }
             Err(error) => Err(match builder {

@@ -379,3 +379,21 @@ fn a_repository_without_a_lifecycle_policy_is_a_fact_for_the_report() {
     let text = preflight.to_string();
     assert!(text.contains("\"preflight\""), "{text}");
 }
+
+/// A stage of no time would look like one that was looked at and found fast.
+#[test]
+fn what_was_not_done_is_no_stage() {
+    let stages = |ran: &Ran| {
+        let timings = serde_json::from_str::<Value>(&ran.outputs["timings"]).unwrap();
+        let text = timings.to_string();
+        ["\"logins\"", "\"preflight\""].map(|name| text.contains(name))
+    };
+    let elsewhere = Runner::new().input("tags", "registry.test/team/app:1");
+    assert_eq!(stages(&elsewhere.run().exits(0)), [false, false]);
+    let base = ecr();
+    let reads = base.serve(Runner::new());
+    let reads = reads.input("tags", "registry.test/team/app:1");
+    let reads = reads.input("registries", HOST);
+    assert_eq!(stages(&reads.run().exits(0)), [true, false]);
+    assert_eq!(stages(&runner(&ecr()).run().exits(0)), [true, true]);
+}

@@ -1,6 +1,7 @@
 //! Every input of docker/build-push-action, really built with: the Dockerfile itself looks whether
 //! the input arrived, or the registry and the log show it.
 
+use std::path::Path;
 use std::process::Command;
 
 use crate::registry::{get, manifest};
@@ -180,16 +181,34 @@ fn annotations_and_attestations_are_in_the_registry() {
     assert_eq!(image["annotations"]["a.b"], "c, d");
 }
 
+/// A JSON file in a tar file.
+fn in_archive(archive: &Path, name: &str) -> serde_json::Value {
+    let mut tar = Command::new("tar");
+    let read = tar.arg("-xOf").arg(archive).arg(name).output().unwrap();
+    assert!(read.status.success(), "{read:?}");
+    serde_json::from_slice(&read.stdout).unwrap()
+}
+
 #[test]
 fn several_outputs_are_all_written() {
-    let run = action("RUN touch /made", "several").input(
-        "outputs",
-        "type=local,dest=out\ntype=image,push=true\ntype=oci,dest=image.tar",
-    );
+    let run = action("RUN touch /made", "several")
+        .input(
+            "outputs",
+            "type=local,dest=out\ntype=image,push=true\ntype=oci,dest=image.tar",
+        )
+        .input("compression", "zstd");
     let ended = run.run().succeeded();
     assert!(run.workspace().join("out/made").exists());
-    assert!(run.workspace().join("image.tar").exists());
-    manifest("inputs/several", "1");
+    // `compression` counts for the file, too.
+    let index = in_archive(&run.workspace().join("image.tar"), "index.json");
+    let digest = index["manifests"][0]["digest"].as_str().unwrap();
+    let blob = format!("blobs/{}", digest.replace(':', "/"));
+    let written = in_archive(&run.workspace().join("image.tar"), &blob);
+    for image in [written, manifest("inputs/several", "1")] {
+        let layers = image["layers"].as_array().unwrap();
+        let new = &layers.last().unwrap()["mediaType"];
+        assert_eq!(new, "application/vnd.oci.image.layer.v1.tar+zstd");
+    }
     assert!(
         ended.values.outputs.contains_key("digest"),
         "{:?}",
@@ -349,6 +368,7 @@ fn what_buildkit_refuses_has_a_hint() {
 /// One test for what makes builders, as in [`crate::builders`].
 #[test]
 fn a_builder_of_its_own_pushes_by_digest_and_has_its_settings() {
+    let _alone = crate::rig::BUILDERS.lock();
     let settings = "[worker.oci]\n  max-parallelism = 2\n";
     let run = in_a_container(Action::new(&format!("FROM {}\nCOPY . .\n", busybox())))
         .input("registry", &registry())

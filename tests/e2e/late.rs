@@ -16,8 +16,8 @@ use crate::rig::{BUILDERS, variable};
 struct Late {
     /// The volume alone, as when the Engine was stopped half-way.
     half: bool,
-    /// At which question for the Engine's version: the first is the run's at its start, the second begins the run's
-    /// cleaning up, the third that of the post step.
+    /// At which question for the Engine's version: the first is the run's at its start, the second comes before it makes a
+    /// builder, the third begins the run's cleaning up, the fourth that of the post step.
     at: u32,
     /// Later than that.
     after: Duration,
@@ -28,7 +28,7 @@ const LATE: [(&str, Late); 4] = [
         "the volume, while the run cleans up",
         Late {
             half: true,
-            at: 2,
+            at: 3,
             after: Duration::from_millis(200),
         },
     ),
@@ -36,7 +36,7 @@ const LATE: [(&str, Late); 4] = [
         "the container, while the run cleans up",
         Late {
             half: false,
-            at: 2,
+            at: 3,
             after: Duration::from_millis(200),
         },
     ),
@@ -44,7 +44,7 @@ const LATE: [(&str, Late); 4] = [
         "the volume, after the run's end",
         Late {
             half: true,
-            at: 3,
+            at: 4,
             after: Duration::ZERO,
         },
     ),
@@ -52,7 +52,7 @@ const LATE: [(&str, Late); 4] = [
         "the container, after the run's end",
         Late {
             half: false,
-            at: 3,
+            at: 4,
             after: Duration::ZERO,
         },
     ),

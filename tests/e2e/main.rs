@@ -11,6 +11,7 @@
     reason = "a test starts processes and reads the rig's variables; a panic is its failure; what it measures is printed"
 )]
 
+mod abandoned;
 mod action;
 #[path = "../action/authority.rs"]
 mod authority;

@@ -23,7 +23,8 @@ pub(crate) fn busybox() -> String {
     format!("{}/rig/busybox:latest", registry())
 }
 
-/// Held by tests that make builders on the Engine, so that none counts another's.
+/// Held by tests that make builders on the Engine, so that none counts another's, or removes what another test has left for a
+/// run of its own.
 pub(crate) static BUILDERS: Mutex<()> = Mutex::new(());
 
 /// A step that builds a Dockerfile in a workspace of its own, started by the runner's stand-in.

@@ -300,6 +300,20 @@ impl Step<'_> {
 
     /// Runs main, and post whatever became of it.
     pub(crate) fn main_and_post(self) -> (Ended, Ended) {
+        let (manifest, mut environment, main) = self.main();
+        for (name, value) in &main.values.state {
+            environment.insert(format!("STATE_{name}"), value.clone());
+        }
+        let post = self.stage(&manifest.runs.post_entrypoint, &environment, None);
+        (main, post)
+    }
+
+    /// Runs main alone, on a machine that goes away before post.
+    pub(crate) fn main_alone(self) -> Ended {
+        self.main().2
+    }
+
+    fn main(&self) -> (Manifest, BTreeMap<String, String>, Ended) {
         let manifest = Manifest::read();
         assert_eq!(
             (manifest.runs.using.as_str(), manifest.runs.image.as_str()),
@@ -320,11 +334,7 @@ impl Step<'_> {
                 "undeclared output `{name}`"
             );
         }
-        for (name, value) in &main.values.state {
-            environment.insert(format!("STATE_{name}"), value.clone());
-        }
-        let post = self.stage(&manifest.runs.post_entrypoint, &environment, None);
-        (main, post)
+        (manifest, environment, main)
     }
 
     fn stage(
