@@ -1,33 +1,9 @@
 //! Inputs that contradict each other, and what the plan makes of those that build-push-action's
 //! table does not show.
 
+use super::tests::{Pairs, facts, plan, plan_with};
 use super::*;
 use crate::facts::ImageStore;
-use crate::inputs::Given;
-
-type Pairs<'a> = &'a [(&'static str, &'a str)];
-
-fn plan_with(
-    pairs: Pairs<'_>,
-    store: ImageStore,
-    run: Option<&WorkflowRun>,
-) -> Result<Plan, PlanError> {
-    let mut given = Given::default();
-    for (name, text) in pairs {
-        given.set(name, (*text).to_owned());
-    }
-    let inputs = Inputs::parse(&given).unwrap();
-    Plan::new(
-        &inputs,
-        run,
-        &Facts::example(store),
-        &Place::at(Path::new("/run")),
-    )
-}
-
-fn plan(pairs: Pairs<'_>) -> Plan {
-    plan_with(pairs, ImageStore::Containerd, None).unwrap()
-}
 
 #[test]
 fn contradictions_are_refused_by_name() {
@@ -164,7 +140,8 @@ fn contradictions_are_refused_by_name() {
         ),
     ];
     for (name, pairs, expected) in cases {
-        let Err(PlanError::Inputs(errors)) = plan_with(pairs, ImageStore::Containerd, None) else {
+        let Err(PlanError::Inputs(errors)) = plan_with(pairs, &facts(ImageStore::Containerd), None)
+        else {
             panic!("{name}");
         };
         let texts: Vec<String> = errors.iter().map(ToString::to_string).collect();
@@ -182,7 +159,7 @@ fn several_platforms_are_loaded_where_the_engine_can_hold_them() {
         ("load", "true"),
         ("platforms", "linux/amd64,linux/arm64"),
     ];
-    assert!(plan_with(&pairs, ImageStore::Containerd, None).is_ok());
+    assert!(plan_with(&pairs, &facts(ImageStore::Containerd), None).is_ok());
 }
 
 #[test]
@@ -211,7 +188,7 @@ fn the_classic_image_store_loads_one_manifest() {
         (("provenance", "true"), "no attestation only"),
     ] {
         let pairs = [load.as_slice(), &[more]].concat();
-        let text = plan_with(&pairs, ImageStore::Classic, None)
+        let text = plan_with(&pairs, &facts(ImageStore::Classic), None)
             .unwrap_err()
             .to_string();
         assert!(
@@ -219,7 +196,7 @@ fn the_classic_image_store_loads_one_manifest() {
             "{text}"
         );
     }
-    assert!(plan_with(&load, ImageStore::Classic, None).is_ok());
+    assert!(plan_with(&load, &facts(ImageStore::Classic), None).is_ok());
 }
 
 #[test]
@@ -342,7 +319,7 @@ fn a_plan_holds_no_secret() {
         ("secrets", "A=hidden"),
         ("github-token", "hidden"),
     ];
-    let plan = plan_with(pairs, ImageStore::Containerd, Some(&run)).unwrap();
+    let plan = plan_with(pairs, &facts(ImageStore::Containerd), Some(&run)).unwrap();
     let json = serde_json::to_string(&plan).unwrap();
     assert!(json.contains("/run/secret-0") && json.contains("GIT_AUTH_TOKEN.github.com"));
     assert!(!format!("{json} {plan} {plan:?}").contains("hidden"));

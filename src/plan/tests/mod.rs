@@ -16,13 +16,13 @@ use crate::credentials::kubeconfig::{Access, Terms};
 use crate::facts::ImageStore;
 use crate::inputs::Given;
 
-type Pairs<'a> = &'a [(&'static str, &'a str)];
+pub(super) type Pairs<'a> = &'a [(&'static str, &'a str)];
 
-fn facts(store: ImageStore) -> Facts {
+pub(super) fn facts(store: ImageStore) -> Facts {
     Facts::example(store)
 }
 
-fn plan_with(
+pub(super) fn plan_with(
     pairs: Pairs<'_>,
     facts: &Facts,
     run: Option<&WorkflowRun>,
@@ -39,7 +39,7 @@ fn plan_with(
     Plan::new(&inputs, run, facts, &place)
 }
 
-fn plan(pairs: Pairs<'_>) -> Plan {
+pub(super) fn plan(pairs: Pairs<'_>) -> Plan {
     plan_with(pairs, &facts(ImageStore::Containerd), None).unwrap()
 }
 

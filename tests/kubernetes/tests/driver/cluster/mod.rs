@@ -11,7 +11,7 @@ mod stand_in;
 
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::Value;
@@ -251,11 +251,9 @@ impl Cluster {
         command
     }
 
-    /// Runs a long build and kills the action and buildx in the middle. Returns the runner's state.
-    pub(crate) fn run_and_kill(&self, inputs: &[(&str, &str)]) -> Vec<(String, String)> {
-        let log = self.folder.join("killed.log");
-        let mut child = self
-            .command(&[("build-args", "SECONDS=120")])
+    /// Starts a long build, whose log goes into a file.
+    pub(crate) fn start_long_build(&self, inputs: &[(&str, &str)], log: &Path) -> Child {
+        self.command(&[("build-args", "SECONDS=120")])
             .envs(
                 inputs
                     .iter()
@@ -263,9 +261,15 @@ impl Cluster {
             )
             .env("GITHUB_STATE", self.new_state())
             .stdout(Stdio::null())
-            .stderr(std::fs::File::create(&log).unwrap())
+            .stderr(std::fs::File::create(log).unwrap())
             .spawn()
-            .unwrap();
+            .unwrap()
+    }
+
+    /// Runs a long build and kills the action and buildx in the middle. Returns the runner's state.
+    pub(crate) fn run_and_kill(&self, inputs: &[(&str, &str)]) -> Vec<(String, String)> {
+        let log = self.folder.join("killed.log");
+        let mut child = self.start_long_build(inputs, &log);
         let begun = Instant::now();
         while !std::fs::read_to_string(&log).unwrap().contains("RUN echo") {
             assert!(

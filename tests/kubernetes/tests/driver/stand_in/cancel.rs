@@ -1,6 +1,6 @@
 //! A cancelled run has seven seconds, whatever it waits for.
 
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use super::removal::names_the_command;
@@ -15,18 +15,7 @@ fn cancelled_once(
 ) -> (String, Vec<(String, String)>) {
     let log = cluster.file("cancelled.log");
     let read = || std::fs::read_to_string(&log).unwrap();
-    let mut child = cluster
-        .command(&[("build-args", "SECONDS=120")])
-        .envs(
-            inputs
-                .iter()
-                .map(|(name, value)| (format!("INPUT_{}", name.to_uppercase()), value)),
-        )
-        .env("GITHUB_STATE", cluster.new_state())
-        .stdout(Stdio::null())
-        .stderr(std::fs::File::create(&log).unwrap())
-        .spawn()
-        .unwrap();
+    let mut child = cluster.start_long_build(inputs, &log);
     let begun = Instant::now();
     while !has_begun(&read()) {
         assert!(begun.elapsed() < Duration::from_secs(60), "{}", read());
