@@ -19,6 +19,7 @@ WORKDIR /source
 # (https://sourceware.org/legacy-ml/libc-announce/2021/msg00002.html).
 ENV RUSTFLAGS="-C target-feature=+crt-static"
 COPY Cargo.toml Cargo.lock ./
+COPY crates/image/Cargo.toml crates/image/
 COPY tests/aws/Cargo.toml tests/aws/
 COPY tests/rig/Cargo.toml tests/rig/
 COPY tests/kubernetes/Cargo.toml tests/kubernetes/
@@ -26,17 +27,18 @@ COPY tests/kubernetes/Cargo.toml tests/kubernetes/
 RUN awk -F '"' 'FNR == 1 { base = FILENAME; sub(/Cargo.toml$/, "", base) } \
         /^\[/ { folder = /test/ ? "tests/" : /bench/ ? "benches/" : "" } \
         folder && /^name = / { print base folder $2 ".rs" }' Cargo.toml tests/*/Cargo.toml >targets \
-    && printf '%s\n' src/main.rs tests/aws/src/lib.rs tests/rig/src/main.rs tests/kubernetes/src/main.rs >>targets \
+    && printf '%s\n' src/main.rs crates/image/src/lib.rs tests/aws/src/lib.rs tests/rig/src/main.rs tests/kubernetes/src/main.rs >>targets \
     && while read -r target; do mkdir -p "${target%/*}" && echo 'fn main() {}' >"$target"; done <targets \
     && cargo build --locked --profile dist --package fast-ecr-push --target "$(rustc --print host-tuple)"
 
 FROM dependencies AS compile
+COPY crates crates
 COPY src src
 # A page that is also the header of a module, and the Role that an error names.
 COPY docs/tags.md docs/
 COPY examples/eks/role.yaml examples/eks/
 # Newer than the placeholder, whatever the clock of the checkout said.
-RUN touch src/main.rs \
+RUN touch src/main.rs crates/*/src/lib.rs \
     && cargo build --locked --profile dist --package fast-ecr-push --target "$(rustc --print host-tuple)" \
     && mv target/*/dist/fast-ecr-push /fast-ecr-push
 

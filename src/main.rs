@@ -18,7 +18,7 @@
 //! - [`host`], [`mounts`], [`owner`]: the machine around: what it is, what is seen of it, whose files are whose; [`proxy`],
 //!   [`no_proxy`], [`certificates`]: how it reaches others
 //! - [`history`]: earlier runs, asked of GitHub; [`compare`](mod@compare): timings files of several runs, joined
-//! - [`image`]: names, digests, registries; [`tags`]: docker/metadata-action's rules
+//! - [`registry`]: repositories; [`image`]: names, digests, registries; [`tags`]: docker/metadata-action's rules
 //!
 //! BuildKit's words: a *vertex* is a step of the build graph, a *status* a piece of work inside of
 //! it, a *builder* a named BuildKit that buildx knows, a *driver* the way to it.
@@ -39,7 +39,6 @@ mod folder;
 mod github;
 mod history;
 mod host;
-mod image;
 mod inputs;
 mod log;
 mod mounts;
@@ -54,6 +53,7 @@ mod process;
 mod proxy;
 mod push;
 mod redact;
+mod registry;
 mod report;
 mod run;
 mod tags;

@@ -7,13 +7,13 @@
 
 use std::collections::BTreeSet;
 
+use image::{Digest, ImageRef, is_loopback};
 use jiff::Timestamp;
 use oci_spec::image::{Descriptor, ImageConfiguration, ImageIndex, ImageManifest};
 use tokio_util::sync::CancellationToken;
 
 use crate::build::metadata::Metadata;
 use crate::builder::{Builder, Tool};
-use crate::image::{Digest, ImageRef, is_loopback};
 use crate::plan::{CacheKind, ImagePlan};
 use crate::redact::Redactor;
 

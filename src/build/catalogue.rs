@@ -4,7 +4,7 @@
 //! and the threads that the entries name. The first entry that fits counts, so that the special ones
 //! stand before the general ones.
 
-use crate::image::Registry;
+use image::Registry;
 
 /// One thing that goes wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -6,9 +6,10 @@
 
 use std::fmt;
 
+use image::Registry;
+
 use super::progress::{Progress, Step};
 use super::{cache, catalogue};
-use crate::image::Registry;
 use crate::redact::Redactor;
 
 /// A failed build.

@@ -6,12 +6,12 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use image::Digest;
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 use thiserror::Error;
 
 use super::cache::Caches;
-use crate::image::Digest;
 use crate::plan::Place;
 
 /// The result of a build.

@@ -6,6 +6,7 @@
 use aws_sdk_ecr::error::{ProvideErrorMetadata, SdkError};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use image::{EcrRegistry, Registry};
 use jiff::Timestamp;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
@@ -13,7 +14,6 @@ use thiserror::Error;
 
 use super::aws::error::words;
 use super::aws::{Session, SessionError};
-use crate::image::{EcrRegistry, Registry};
 
 /// The user name of every ECR login.
 pub(crate) const USER: &str = "AWS";

@@ -21,6 +21,7 @@ use aws_sigv4::http_request::{
 use aws_sigv4::sign::v4;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use image::Partition;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use thiserror::Error;
@@ -28,7 +29,6 @@ use thiserror::Error;
 use super::aws::error::words;
 use super::aws::{Session, SessionError};
 use crate::env::Env;
-use crate::image::Partition;
 
 /// Name of our subcommand that makes tokens.
 pub(crate) const SUBCOMMAND: &str = "eks-token";

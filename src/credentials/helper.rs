@@ -11,6 +11,7 @@ use std::io::{self, Read as _, Write as _};
 use std::path::Path;
 use std::process::ExitCode;
 
+use image::Registry;
 use jiff::{SignedDuration, Timestamp};
 use secrecy::ExposeSecret as _;
 
@@ -19,7 +20,6 @@ use super::aws::error::words;
 use super::ecr::{self, EcrError, Token, USER};
 use super::{TOKENS_VARIABLE, logins, write_private};
 use crate::env::Env;
-use crate::image::Registry;
 
 /// Docker compares the answer for an unknown host with exactly this sentence
 /// (`errCredentialsNotFoundMessage` in docker-credential-helpers).

@@ -22,11 +22,11 @@ use std::io;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
+use image::Registry;
 use secrecy::SecretString;
 use thiserror::Error;
 
 use crate::env::{CONTAINER_TOKEN, CONTAINER_TOKEN_FILE, Env};
-use crate::image::Registry;
 use crate::inputs::registry_auth::Login;
 
 /// Name of the helper as `config.json` has it; Docker puts `docker-credential-` before it.
@@ -234,7 +234,7 @@ pub(crate) fn write_private(path: &Path, content: &[u8]) -> Result<(), Credentia
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::image::EcrRegistry;
+    use image::EcrRegistry;
     use std::os::unix::fs::PermissionsExt as _;
 
     #[test]

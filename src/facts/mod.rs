@@ -12,6 +12,7 @@ mod engine;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 
+use image::Mutability;
 use jiff::Timestamp;
 use semver::Version;
 use thiserror::Error;
@@ -19,7 +20,6 @@ use tokio_util::sync::CancellationToken;
 
 use crate::credentials::kubeconfig::Access;
 use crate::env::Env;
-use crate::image::Mutability;
 use crate::process::ProcessError;
 
 pub(crate) use address::Address;

@@ -3,8 +3,9 @@
 //! In: environment, inputs, plan. Out: a [`Leg`]. Nothing in it changes from one commit to the next, as tags do, nor from run to run, as the
 //! driver does where a cluster can't build.
 
+use image::ImageRef;
+
 use crate::env::Env;
-use crate::image::ImageRef;
 use crate::inputs::{Driver, Inputs};
 use crate::plan::Plan;
 

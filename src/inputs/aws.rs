@@ -6,12 +6,12 @@
 
 use std::path::PathBuf;
 
+use image::Registry;
 use secrecy::SecretString;
 
 use super::Given;
 use super::grammar::Rule;
 use super::reader::Reader;
-use crate::image::Registry;
 
 /// What the inputs say about AWS credentials; nothing of it has to be given.
 #[derive(Debug, Clone, Default)]

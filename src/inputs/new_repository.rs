@@ -8,11 +8,11 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use image::Mutability;
 use serde::{Serialize, Serializer};
 
 use super::reader::{Reader, boolean};
 use super::{Given, attributes};
-use crate::image::Mutability;
 
 /// Most exclusion filters that ECR takes.
 const MOST_FILTERS: usize = 5;
@@ -42,7 +42,7 @@ pub(crate) struct Encryption {
 /// When its images expire.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) enum LifecyclePolicy {
-    /// The one of [`crate::image::lifecycle`].
+    /// The one of [`crate::registry::lifecycle`].
     #[default]
     Ours,
     /// Never.

@@ -4,6 +4,8 @@
 
 use std::fmt;
 
+use image::ImageRef;
+
 use super::append::{self, AppendedNode};
 use super::attest::Attest;
 use super::attributes::{self, pair};
@@ -13,7 +15,6 @@ use super::registry_auth::{self, Login};
 use super::secret::{self, Secret};
 use super::spec::{self, Kind};
 use super::{Call, Given, InputError, Inputs, grammar, list, platform};
-use crate::image::ImageRef;
 use crate::tags::Tags;
 use crate::tags::flavor::Flavor;
 use crate::tags::labels::Labels;

@@ -8,10 +8,10 @@ use std::collections::BTreeMap;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use image::{self, Registry};
 use secrecy::{ExposeSecret as _, SecretString};
 
 use super::InputError;
-use crate::image::{self, Registry};
 
 const INPUT: &str = "registry-auth";
 

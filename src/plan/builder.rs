@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use image::ImageRef;
 use semver::Version;
 use serde::Serialize;
 
@@ -10,7 +11,6 @@ use super::{Place, PlanError, Remarks, buildkitd, ignored};
 use crate::credentials::kubeconfig::Access;
 use crate::facts::{Engine, ImageStore};
 use crate::github::workflow::WorkflowRun;
-use crate::image::ImageRef;
 use crate::inputs::{self, Inputs, attributes};
 
 /// The driver that builds, under buildx's name for it.

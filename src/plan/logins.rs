@@ -3,9 +3,10 @@
 //! In: the inputs `registries` and `registry-auth`, and the region. Out: hosts. Other registries' logins
 //! need nothing to be settled: user and password are given.
 
+use image::{EcrRegistry, ImageRef, Registry};
+
 use super::{Plan, Remarks};
 use crate::facts::Facts;
-use crate::image::{EcrRegistry, ImageRef, Registry};
 use crate::inputs::Inputs;
 
 /// The hosts, each once, in the order of the inputs.

@@ -23,13 +23,13 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use image::{ImageRef, Registry};
 use serde::Serialize;
 use thiserror::Error;
 
 use crate::credentials::{KUBECONFIG_FILE, TOKENS_FOLDER};
 use crate::facts::{Engine, Facts, OLDEST_BUILDX};
 use crate::github::workflow::WorkflowRun;
-use crate::image::{ImageRef, Registry};
 pub(crate) use crate::inputs::LARGEST_SECRET;
 pub(crate) use crate::inputs::new_repository::{LifecyclePolicy, NewRepository};
 use crate::inputs::output_spec::OutputSpec;
@@ -38,7 +38,7 @@ use crate::inputs::{Call, InputError, Inputs};
 pub(crate) use builder::{
     BuilderPlan, Driver, PREFIX as BUILDER_PREFIX, check_cluster, driver_opt,
 };
-pub(crate) use cache::{CachePlan, Kind as CacheKind};
+pub(crate) use cache::{CACHE_TAGS, CachePlan, Kind as CacheKind};
 pub(crate) use context::{Context, NamedContext, lower_case};
 #[cfg(test)]
 pub(crate) use kubernetes::{Hidden, Toleration};

@@ -1,9 +1,10 @@
 //! Image names and labels: `repository` with tags and rules, or full references.
 
+use image::{ImageRef, Registry};
+
 use super::Remarks;
 use crate::facts::Facts;
 use crate::github::workflow::WorkflowRun;
-use crate::image::{ImageRef, Registry};
 use crate::inputs::grammar::ANNOTATION;
 use crate::inputs::output_spec::OutputSpec;
 use crate::inputs::{InputError, Inputs};

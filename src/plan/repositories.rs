@@ -1,7 +1,8 @@
 //! The Amazon ECR repositories that a plan writes to: images and caches.
 
+use image::{EcrRegistry, ImageRef, Registry};
+
 use super::{CacheKind, ImagePlan, Plan};
-use crate::image::{EcrRegistry, ImageRef, Registry};
 use crate::inputs::attributes;
 use crate::inputs::output_spec::OutputSpec;
 

@@ -11,8 +11,8 @@ use aws_sdk_ecr::types::{
     ImageTagMutability, ImageTagMutabilityExclusionFilter, ImageTagMutabilityExclusionFilterType,
     RctAppliedFor, Repository, Tag,
 };
+use image::{EcrRegistry, Mutability};
 
-use crate::image::{EcrRegistry, Mutability};
 use crate::plan::NewRepository;
 
 /// Most images that `BatchGetImage` takes

@@ -5,9 +5,9 @@ use std::fs;
 use super::api::Trouble;
 use super::problem::Kind;
 use super::{FoundRepository, Look};
-use crate::image::lifecycle;
 use crate::log;
 use crate::plan::{LifecyclePolicy, NewRepository};
+use crate::registry::lifecycle;
 
 /// The template for every name.
 const ROOT: &str = "ROOT";

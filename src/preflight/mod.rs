@@ -12,9 +12,9 @@ mod problem;
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use image::Mutability;
 
 use crate::credentials::aws::Session;
-use crate::image::Mutability;
 use crate::log;
 use crate::plan::{EcrRepository, NewRepository};
 use api::{Api, Described, Trouble};

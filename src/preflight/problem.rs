@@ -2,10 +2,10 @@
 
 use std::fmt;
 
+use image::Mutability;
 use serde_json::json;
 use thiserror::Error;
 
-use crate::image::Mutability;
 use crate::plan::EcrRepository;
 
 /// The image could not be pushed, however well it is built.
@@ -200,7 +200,7 @@ fn policy(actions: &[&str], repository: &EcrRepository) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::image::EcrRegistry;
+    use image::EcrRegistry;
 
     fn problem(name: &str, kind: Kind) -> Problem {
         Problem {

@@ -26,8 +26,9 @@ mod readme;
 #[cfg(test)]
 mod recorded;
 
+use image::{ImageRef, ImageRefError, is_tag};
+
 use self::rule::{Rule, RuleError};
-use crate::image::{ImageRef, ImageRefError, is_tag};
 use crate::inputs::list::{self, Grammar, ListError, trim};
 
 /// The rules that docker/metadata-action follows where none are given.

@@ -1,7 +1,7 @@
 //! Makes a tag of any text: what a tag may not hold becomes `-`.
 //!
 //! <https://github.com/docker/metadata-action#image-name-and-tag-sanitization>; the grammar is
-//! [`crate::image::is_tag`]'s, which docker/metadata-action leaves to the registry.
+//! [`image::is_tag`]'s, which docker/metadata-action leaves to the registry.
 
 use std::fmt;
 
@@ -79,7 +79,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::image::is_tag;
+    use image::is_tag;
 
     #[test]
     fn replaces_what_a_tag_may_not_hold() {

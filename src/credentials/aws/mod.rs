@@ -21,13 +21,13 @@ use aws_config::timeout::TimeoutConfig;
 use aws_config::{Region, SdkConfig};
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::{ProvideCredentials as _, SharedCredentialsProvider};
+use image::EcrRegistry;
 use jiff::{SignedDuration, Timestamp};
 use secrecy::{ExposeSecret as _, SecretString};
 use tokio::sync::Mutex;
 
 use super::{CredentialsError, TOKENS_VARIABLE, create_private_folder, write_private};
 use crate::env::Env;
-use crate::image::EcrRegistry;
 pub(crate) use error::SessionError;
 use role::Assumed;
 pub(crate) use settings::Settings;

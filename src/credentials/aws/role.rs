@@ -10,13 +10,13 @@ use aws_config::retry::RetryConfig;
 use aws_sdk_sts::Client;
 use aws_sdk_sts::types::{AssumedRoleUser, Credentials};
 use backon::{ExponentialBuilder, Retryable as _};
+use image::Partition;
 use jiff::Timestamp;
 use secrecy::{ExposeSecret as _, SecretString};
 
 use super::error::{Refusal, RoleError, SessionError};
 use super::settings::{Keys, Proof, Role};
 use super::{Mask, github};
-use crate::image::Partition;
 
 /// Waits of 0.3 to 0.6 s, then twice that each time: seven requests within about 20 s.
 const FIRST_WAIT: Duration = Duration::from_millis(300);

@@ -1,8 +1,8 @@
 //! Which kind of cache, and what stands in its way.
 
+use super::names::CACHE_TAGS;
 use super::{Kind, Remarks, Situation, disk_lasts, exports};
 use crate::github::origin::Origin;
-use crate::image::lifecycle::CACHE_TAGS;
 use crate::inputs::Cache;
 
 /// A decision in the making.

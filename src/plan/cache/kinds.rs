@@ -1,12 +1,13 @@
 //! One kind of cache after the other: what buildx is told of it.
 
+use image::ImageRef;
+
 use super::choose::Choice;
+use super::names::CACHE_TAGS;
 use super::names::with_tag;
 use super::raw::AS_IMAGE;
 use super::scope::Scopes;
 use super::{CachePlan, Chosen, Remarks};
-use crate::image::ImageRef;
-use crate::image::lifecycle::CACHE_TAGS;
 use crate::inputs::attributes;
 use crate::inputs::{Cache, CacheMode};
 

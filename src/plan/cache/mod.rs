@@ -14,18 +14,19 @@ mod scope;
 #[cfg(test)]
 mod tests;
 
+use image::ImageRef;
 use serde::Serialize;
 
 use super::{BuilderPlan, Driver, Remarks};
 use crate::facts::{Engine, Facts, ImageStore};
 use crate::github::origin::Origin;
 use crate::github::workflow::WorkflowRun;
-use crate::image::ImageRef;
 use crate::inputs::attributes;
 use crate::inputs::output_spec::OutputSpec;
 use crate::inputs::{Cache, Inputs};
 
 use choose::Choice;
+pub(crate) use names::CACHE_TAGS;
 
 /// Where a cache is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]

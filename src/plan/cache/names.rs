@@ -1,12 +1,15 @@
 //! What a cache of this build is called, and which tags of the image may move.
 
+use image::ImageRef;
+
 use super::Remarks;
 use super::choose::Choice;
 use super::scope::{Scopes, scopes};
-use crate::image::ImageRef;
-use crate::image::lifecycle::CACHE_TAGS;
 use crate::inputs::Cache;
 use crate::inputs::output_spec::OutputSpec;
+
+/// What the tags of caches begin with. No image has such a tag.
+pub(crate) const CACHE_TAGS: &str = "buildcache";
 
 /// Digits of a commit that tags have at least (docker/metadata-action's `type=sha`).
 const SHORT_COMMIT: usize = 7;

@@ -1,6 +1,7 @@
 //! `cache-from` and `cache-to` as they were typed: passed through, with what Amazon ECR needs.
 
-use crate::image::{ImageRef, Registry};
+use image::{ImageRef, Registry};
+
 use crate::inputs::output_spec::OutputSpec;
 use crate::plan::Remarks;
 

@@ -113,7 +113,7 @@ fn hash(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::image::is_tag;
+    use image::is_tag;
     use proptest::prelude::*;
 
     const PREFIX: &str = "buildcache";

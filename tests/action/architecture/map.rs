@@ -11,13 +11,12 @@ pub(super) struct Layer {
 pub(super) const VOCABULARY: Layer = Layer {
     title: "Vocabulary",
     modules: &[
-        ("image", &[]),
         ("env", &[]),
         // Which variables a child is not to have.
         ("process", &["env"]),
         ("build::rawjson", &[]),
         // What words mean that registries and BuildKit use.
-        ("build::catalogue", &["image"]),
+        ("build::catalogue", &[]),
         ("github", &["env"]),
         ("log", &["env", "github"]),
         ("folder", &["env"]),
@@ -32,21 +31,15 @@ pub(super) const VOCABULARY: Layer = Layer {
 pub(super) const LAYERS: &[Layer] = &[
     Layer {
         title: "What was typed",
-        modules: &[
-            ("tags", &["image", "inputs::list"]),
-            ("inputs", &["env", "image", "tags"]),
-        ],
+        modules: &[("tags", &["inputs::list"]), ("inputs", &["env", "tags"])],
     },
     Layer {
         title: "What there is",
         modules: &[
             // What gives access: it knows inputs, registries and clusters, not the plan.
-            ("credentials", &["env", "image", "inputs", "no_proxy"]),
+            ("credentials", &["env", "inputs", "no_proxy"]),
             // The way into a cluster is a fact, too.
-            (
-                "facts",
-                &["credentials", "env", "image", "inputs", "process"],
-            ),
+            ("facts", &["credentials", "env", "inputs", "process"]),
         ],
     },
     Layer {
@@ -60,7 +53,6 @@ pub(super) const LAYERS: &[Layer] = &[
                     "env",
                     "facts",
                     "github",
-                    "image",
                     "inputs",
                     "process",
                     "tags",
@@ -81,7 +73,8 @@ pub(super) const LAYERS: &[Layer] = &[
     Layer {
         title: "The work",
         modules: &[
-            ("preflight", &["credentials", "image", "log", "plan"]),
+            ("registry", &["plan"]),
+            ("preflight", &["credentials", "log", "plan", "registry"]),
             ("timings", &["build::rawjson"]),
             (
                 "builder",
@@ -99,11 +92,9 @@ pub(super) const LAYERS: &[Layer] = &[
             // `build` and `push` call buildx as the builder's `Tool`.
             (
                 "build",
-                &[
-                    "builder", "image", "log", "plan", "process", "redact", "timings",
-                ],
+                &["builder", "log", "plan", "process", "redact", "timings"],
             ),
-            ("push", &["build", "builder", "image", "plan", "redact"]),
+            ("push", &["build", "builder", "plan", "redact"]),
         ],
     },
     Layer {
@@ -146,7 +137,7 @@ pub(super) const LAYERS: &[Layer] = &[
             // Earlier runs, as GitHub keeps them.
             (
                 "history",
-                &["compare", "env", "github", "image", "inputs", "log", "plan"],
+                &["compare", "env", "github", "inputs", "log", "plan"],
             ),
             ("cli", &["compare", "credentials", "inputs"]),
             (

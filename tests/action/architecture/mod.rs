@@ -55,7 +55,6 @@ const IMPURE: &[&str] = &[
 const PURE: &[&str] = &[
     "plan/",
     "timings/",
-    "image/",
     "build/rawjson.rs",
     "github/command.rs",
     "github/workflow.rs",

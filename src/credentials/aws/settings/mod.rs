@@ -6,12 +6,12 @@
 
 use std::path::PathBuf;
 
+use image::{Partition, Registry};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::error::Instead;
 use crate::env::Env;
-use crate::image::{Partition, Registry};
 use crate::inputs::aws::RoleName;
 use crate::inputs::{InputError, Inputs};
 

@@ -1,7 +1,8 @@
 //! Where the cache that was meant can't be written.
 
+use image::Mutability;
+
 use super::*;
-use crate::image::Mutability;
 
 #[test]
 fn where_no_other_cache_can_be_written_it_is_the_images_own() {

@@ -22,7 +22,7 @@ const TAG_MAX: usize = 128;
 
 /// An image's name: `host/repository[:tag][@digest]`. Printing gives the full form, with host and `library/`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct ImageRef {
+pub struct ImageRef {
     /// Registry host, with the port if one was given.
     pub host: String,
     /// Path of the repository inside the registry.
@@ -33,12 +33,12 @@ pub(crate) struct ImageRef {
 
 impl ImageRef {
     /// The registry that holds this image.
-    pub(crate) fn registry(&self) -> Registry {
+    pub fn registry(&self) -> Registry {
         Registry::from_host(&self.host)
     }
 
     /// `host/repository`, without tag and digest.
-    pub(crate) fn name(&self) -> String {
+    pub fn name(&self) -> String {
         format!("{}/{}", self.host, self.repository)
     }
 }
@@ -118,7 +118,7 @@ impl FromStr for ImageRef {
 }
 
 /// Whether a text may be an image's tag: `[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}`.
-pub(crate) fn is_tag(text: &str) -> bool {
+pub fn is_tag(text: &str) -> bool {
     let mut bytes = text.bytes();
     let word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
     text.len() <= TAG_MAX
@@ -142,7 +142,7 @@ fn split_host(reference: &str) -> (&str, &str) {
     }
 }
 
-pub(crate) fn is_host(text: &str) -> bool {
+pub fn is_host(text: &str) -> bool {
     let (name, port) = if let Some(rest) = text.strip_prefix('[') {
         let Some((address, port)) = rest.split_once(']') else {
             return false;
@@ -205,7 +205,7 @@ fn is_path_component(text: &str) -> bool {
 /// Why a text is no image reference.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{given}` is not an image reference: {kind}")]
-pub(crate) struct ImageRefError {
+pub struct ImageRefError {
     given: String,
     kind: Fault,
 }

@@ -5,7 +5,7 @@
 
 /// A repository's setting.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Mutability {
+pub enum Mutability {
     Mutable,
     Immutable,
     /// Immutable but for tags that a filter fits.
@@ -16,7 +16,7 @@ pub(crate) enum Mutability {
 
 impl Mutability {
     /// Whether a tag that exists can be given to another image.
-    pub(crate) fn may_move(&self, tag: &str) -> bool {
+    pub fn may_move(&self, tag: &str) -> bool {
         let fits = |filters: &[String]| filters.iter().any(|filter| fits(filter, tag));
         match self {
             Self::Mutable => true,
@@ -29,7 +29,7 @@ impl Mutability {
 
 impl Mutability {
     /// The setting as the API names it.
-    pub(crate) fn name(&self) -> &'static str {
+    pub fn name(&self) -> &'static str {
         match self {
             Self::Mutable => "MUTABLE",
             Self::Immutable => "IMMUTABLE",
@@ -39,7 +39,7 @@ impl Mutability {
     }
 
     /// The filters of tags that are excluded from the rule.
-    pub(crate) fn filters(&self) -> &[String] {
+    pub fn filters(&self) -> &[String] {
         match self {
             Self::Mutable | Self::Immutable => &[],
             Self::ImmutableExcept(filters) | Self::MutableExcept(filters) => filters,

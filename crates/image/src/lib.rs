@@ -3,18 +3,17 @@
 //! Uses nothing else of this crate, and every stage may use it.
 
 mod digest;
-pub(crate) mod lifecycle;
 mod mutability;
 mod reference;
 mod registry;
 
-pub(crate) use digest::Digest;
-pub(crate) use mutability::Mutability;
-pub(crate) use reference::{ImageRef, ImageRefError, is_host, is_tag};
-pub(crate) use registry::{EcrRegistry, Partition, Registry};
+pub use digest::Digest;
+pub use mutability::Mutability;
+pub use reference::{ImageRef, ImageRefError, is_host, is_tag};
+pub use registry::{EcrRegistry, Partition, Registry};
 
 /// Whether a registry's host is a machine's own loopback: in a container another one than the Engine's.
-pub(crate) fn is_loopback(host: &str) -> bool {
+pub fn is_loopback(host: &str) -> bool {
     let name = match host.strip_prefix('[') {
         Some(address) => address.split(']').next().unwrap_or_default(),
         None => host.split(':').next().unwrap_or_default(),

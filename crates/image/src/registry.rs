@@ -9,7 +9,7 @@ const ECR_PUBLIC: [&str; 2] = ["public.ecr.aws", "ecr-public.aws.com"];
 
 /// What kind of registry a host is.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(crate) enum Registry {
+pub enum Registry {
     Ecr(EcrRegistry),
     /// The gallery at `public.ecr.aws`; its API is in us-east-1 only.
     EcrPublic {
@@ -22,7 +22,7 @@ pub(crate) enum Registry {
 
 impl Registry {
     /// Recognises a host as it stands in an image reference; letter case is of no account, as in DNS.
-    pub(crate) fn from_host(host: &str) -> Self {
+    pub fn from_host(host: &str) -> Self {
         if let Some(ecr) = EcrRegistry::from_host(host) {
             Self::Ecr(ecr)
         } else if ECR_PUBLIC.contains(&host.to_ascii_lowercase().as_str()) {
@@ -37,7 +37,7 @@ impl Registry {
     }
 
     /// The host, as it was given.
-    pub(crate) fn host(&self) -> &str {
+    pub fn host(&self) -> &str {
         match self {
             Self::Ecr(ecr) => &ecr.host,
             Self::EcrPublic { host } | Self::Other { host } => host,
@@ -47,7 +47,7 @@ impl Registry {
 
 /// The private registry of one account in one region.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(crate) struct EcrRegistry {
+pub struct EcrRegistry {
     /// The account's id, 12 digits.
     pub account: String,
     /// The region's code, `eu-west-1`.
@@ -63,7 +63,7 @@ pub(crate) struct EcrRegistry {
 
 impl EcrRegistry {
     /// `<account>.dkr.ecr[-fips].<region>.<suffix>`, or `dkr-ecr` with a dual-stack suffix.
-    pub(crate) fn from_host(given: &str) -> Option<Self> {
+    pub fn from_host(given: &str) -> Option<Self> {
         let host = given.to_ascii_lowercase();
         let (account, rest) = host.split_once('.')?;
         if account.len() != 12 || !account.bytes().all(|byte| byte.is_ascii_digit()) {
@@ -106,7 +106,7 @@ impl EcrRegistry {
     }
 
     /// The registry of an account in a region, by its ordinary IPv4 host.
-    pub(crate) fn new(account: &str, region: &str) -> Option<Self> {
+    pub fn new(account: &str, region: &str) -> Option<Self> {
         let partition = Partition::of_region(region);
         Self::from_host(&format!(
             "{account}.dkr.ecr.{region}.{}",
@@ -117,7 +117,7 @@ impl EcrRegistry {
 
 /// A group of AWS regions with its own accounts and DNS suffix.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) enum Partition {
+pub enum Partition {
     Aws,
     China,
     GovCloud,
@@ -141,7 +141,7 @@ impl Partition {
     ];
 
     /// The name it has in an ARN.
-    pub(crate) fn name(self) -> &'static str {
+    pub fn name(self) -> &'static str {
         match self {
             Self::Aws => "aws",
             Self::China => "aws-cn",
@@ -155,7 +155,7 @@ impl Partition {
     }
 
     /// The partition of a region; a region not known yet is taken for one of the commercial partition.
-    pub(crate) fn of_region(region: &str) -> Self {
+    pub fn of_region(region: &str) -> Self {
         Self::ALL
             .into_iter()
             .find(|partition| partition.holds(region))
@@ -181,7 +181,7 @@ impl Partition {
     }
 
     /// What the names of its AWS hosts end with.
-    pub(crate) fn dns_suffix(self) -> &'static str {
+    pub fn dns_suffix(self) -> &'static str {
         match self {
             Self::Aws | Self::GovCloud => "amazonaws.com",
             Self::China => "amazonaws.com.cn",

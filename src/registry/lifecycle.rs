@@ -7,8 +7,7 @@
 
 use serde_json::{Value, json};
 
-/// What the tags of caches begin with. No image has such a tag.
-pub(crate) const CACHE_TAGS: &str = "buildcache";
+use crate::plan::CACHE_TAGS;
 
 /// Days after which a cache that no run has written anew goes away.
 const CACHE_DAYS: u32 = 30;

@@ -6,12 +6,12 @@ use std::str::FromStr;
 /// A content digest, `sha256:` and 64 lower-case hexadecimal digits (or sha384, sha512).
 /// <https://github.com/opencontainers/image-spec/blob/main/descriptor.md#digests>
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct Digest(String);
+pub struct Digest(String);
 
 impl Digest {
     /// `sha256:…`, as registries print it.
     #[cfg(test)]
-    pub(crate) fn as_str(&self) -> &str {
+    pub fn as_str(&self) -> &str {
         &self.0
     }
 }
@@ -46,12 +46,12 @@ impl FromStr for Digest {
 /// A text that is no digest.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("digest `{given}`, expected `sha256:` and 64 lower-case hexadecimal digits")]
-pub(crate) struct DigestError {
+pub struct DigestError {
     given: String,
 }
 
 /// One digit of a digest or an image's id.
-pub(super) fn is_lower_hex(byte: u8) -> bool {
+pub(crate) fn is_lower_hex(byte: u8) -> bool {
     byte.is_ascii_digit() || matches!(byte, b'a'..=b'f')
 }
 

@@ -1,0 +1,3 @@
+//! Repositories of Amazon ECR.
+
+pub(crate) mod lifecycle;
