@@ -12,24 +12,34 @@ FROM rust:1.95.0-bookworm@sha256:6258907abe69656e41cd992e0b705cdcfabcbbe3db374f9
 
 FROM scratch AS base
 
-# What comes from crates.io, compiled before our own code is there, so that it stays in the cache when that changes.
+# What Cargo wants to see before it compiles a dependency: the manifests, and a file for every target. With anything else gone,
+# the stage below stays in the cache when only our own code changes.
+FROM toolchain AS manifests
+WORKDIR /source
+COPY Cargo.toml Cargo.lock ./
+COPY crates crates
+COPY testkit testkit
+COPY tools tools
+RUN find . -type f -not -name 'Cargo.*' -not -path './crates/*/src/lib.rs' -not -path './crates/*/src/main.rs' -delete \
+    && find . -type d -empty -delete \
+    && for folder in . testkit/* tools/*; do mkdir -p "$folder/src" && touch "$folder/src/main.rs"; done \
+    && touch testkit/aws/src/lib.rs \
+    && awk -F '"' 'FNR == 1 { base = FILENAME; sub(/Cargo.toml$/, "", base) } \
+        /^\[/ { folder = /test/ ? "tests/" : /bench/ ? "benches/" : "" } \
+        folder && /^name = / { print base folder $2 ".rs" }' Cargo.toml ./*/*/Cargo.toml >targets \
+    && while read -r target; do mkdir -p "${target%/*}" && touch "$target"; done <targets \
+    && rm targets \
+    && echo 'fn main() {}' >src/main.rs \
+    && for file in crates/*/src/*.rs; do cp src/main.rs "$file"; done
+
+# What comes from crates.io, compiled before our own code is there.
 FROM toolchain AS dependencies
 WORKDIR /source
 # Static, as the final image has no C library. glibc has looked up names without loading plugins since 2.34
-# (https://sourceware.org/legacy-ml/libc-announce/2021/msg00002.html).
+# (https://sourceware.org/legacy-ml/libc-announce/2021/msg00002.html). With `--target`, flags are not for build scripts and macros.
 ENV RUSTFLAGS="-C target-feature=+crt-static"
-COPY Cargo.toml Cargo.lock ./
-COPY crates/image/Cargo.toml crates/image/
-COPY tests/aws/Cargo.toml tests/aws/
-COPY tests/rig/Cargo.toml tests/rig/
-COPY tests/kubernetes/Cargo.toml tests/kubernetes/
-# Cargo wants a file for every target that a manifest names. With `--target`, flags are not for build scripts and macros.
-RUN awk -F '"' 'FNR == 1 { base = FILENAME; sub(/Cargo.toml$/, "", base) } \
-        /^\[/ { folder = /test/ ? "tests/" : /bench/ ? "benches/" : "" } \
-        folder && /^name = / { print base folder $2 ".rs" }' Cargo.toml tests/*/Cargo.toml >targets \
-    && printf '%s\n' src/main.rs crates/image/src/lib.rs tests/aws/src/lib.rs tests/rig/src/main.rs tests/kubernetes/src/main.rs >>targets \
-    && while read -r target; do mkdir -p "${target%/*}" && echo 'fn main() {}' >"$target"; done <targets \
-    && cargo build --locked --profile dist --package fast-ecr-push --target "$(rustc --print host-tuple)"
+COPY --from=manifests /source ./
+RUN cargo build --locked --profile dist --package fast-ecr-push --target "$(rustc --print host-tuple)"
 
 FROM dependencies AS compile
 COPY crates crates
@@ -38,7 +48,7 @@ COPY src src
 COPY docs/tags.md docs/
 COPY examples/eks/role.yaml examples/eks/
 # Newer than the placeholder, whatever the clock of the checkout said.
-RUN touch src/main.rs crates/*/src/lib.rs \
+RUN find crates src -name '*.rs' -exec touch {} + \
     && cargo build --locked --profile dist --package fast-ecr-push --target "$(rustc --print host-tuple)" \
     && mv target/*/dist/fast-ecr-push /fast-ecr-push
 

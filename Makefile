@@ -1,5 +1,5 @@
 # The project's commands. They set up what they need themselves: on Debian as root, Rust and git are enough.
-# The rig (tests/rig) brings a Docker Engine where there is none, buildx, a registry and base images.
+# The rig (tools/rig) brings a Docker Engine where there is none, buildx, a registry and base images.
 
 CARGO ?= cargo
 RIG := target/debug/rig
@@ -24,11 +24,11 @@ unit:
 	$(CARGO) test --locked --package aws-stand-in --lib --bins
 
 lint:
-	tests/lint/run
+	tools/lint/run
 
 # The job summary before GitHub's Markdown renderer and Mermaid's parser.
 report:
-	tests/report/run
+	tools/report/run
 
 # The whole way on real BuildKit and a real registry. Compiled before the rig starts.
 e2e: build
@@ -56,19 +56,19 @@ image: build
 
 # A real image of more than 300 MB, built and pushed twice: the second run shows the cache.
 demo: build
-	$(RIG) exec -- tests/demo
+	$(RIG) exec -- tools/demo
 
 # Plain buildx and the action, in turn, nothing cached.
 side-by-side: build
-	$(RIG) exec -- tests/side-by-side
+	$(RIG) exec -- tools/side-by-side
 
 # Two drivers on two Engines, and `compare` over their timings files.
 compare: build
-	$(RIG) exec --classic -- tests/compare
+	$(RIG) exec --classic -- tools/compare
 
 # The summary of a real run, drawn for the README: docs/summary.png.
 picture: build
-	$(RIG) exec -- tests/report/picture
+	$(RIG) exec -- tools/report/picture
 
 # What the action costs beside buildx and the network, what each cache spares, and how long builders take to boot.
 bench:

@@ -138,7 +138,7 @@ impl Ran {
     }
 }
 
-/// Leaves the timings of a test's last run where `tests/report/run` puts them before their schema.
+/// Leaves the timings of a test's last run where `tools/report/run` puts them before their schema.
 fn leave(timings: &str) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/report/runs");
     fs::create_dir_all(&folder).unwrap();

@@ -1,6 +1,6 @@
 //! Every workflow and step that the documents show is one that runs: inputs that exist, and a plan.
 //!
-//! A block of YAML with `jobs:` is a workflow, which also goes through actionlint (tests/lint/run), one that begins with `- ` a
+//! A block of YAML with `jobs:` is a workflow, which also goes through actionlint (tools/lint/run), one that begins with `- ` a
 //! list of steps, any other a step's inputs, with `with:` or without.
 
 use std::collections::{BTreeMap, BTreeSet};

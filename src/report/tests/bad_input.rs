@@ -1,6 +1,6 @@
 //! Bad input, through the parser of the stream to a whole summary: always a valid one, and words.
 //!
-//! Each is left for the renderers, too: `tests/report/run` puts it before a Markdown renderer and Mermaid's parser.
+//! Each is left for the renderers, too: `tools/report/run` puts it before a Markdown renderer and Mermaid's parser.
 
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::ExitStatus;

@@ -1,6 +1,6 @@
 //! Whole summaries: of recorded builds, of hostile ones, and within any limit.
 //!
-//! Each summary is also left in `target/report`, where `tests/report/run` puts it before a Markdown renderer and Mermaid.
+//! Each summary is also left in `target/report`, where `tools/report/run` puts it before a Markdown renderer and Mermaid.
 
 mod bad_input;
 

@@ -110,8 +110,10 @@ fn sources() -> Vec<Source> {
     let prefix = format!("{}/", root.display());
     let sources: Vec<Source> = files(&root)
         .into_iter()
+        .map(|(path, text)| (path.strip_prefix(&prefix).unwrap().to_owned(), text))
         .filter(|(path, _)| {
-            !path.contains("/tests/") && !TESTS.iter().any(|test| path.ends_with(test))
+            let test = |test: &&str| format!("src/{path}").ends_with(*test);
+            !path.contains("/tests/") && !TESTS.iter().any(test)
         })
         .map(|(path, text)| {
             let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap();
@@ -120,7 +122,7 @@ fn sources() -> Vec<Source> {
                 .filter(|line| !line.trim_start().starts_with("//"))
                 .collect();
             Source {
-                path: path.strip_prefix(&prefix).unwrap().to_owned(),
+                path,
                 code: code.join("\n"),
             }
         })

@@ -10,10 +10,10 @@
 )]
 
 mod any_cluster;
-#[path = "../../../action/authority.rs"]
+#[path = "../../../../tests/action/authority.rs"]
 mod authority;
 mod cluster;
 mod stand_in;
-#[path = "../../../e2e/traffic.rs"]
+#[path = "../../../../tests/e2e/traffic.rs"]
 #[expect(dead_code, reason = "the end-to-end tests use more of it")]
 mod traffic;

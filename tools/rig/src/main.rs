@@ -11,7 +11,7 @@
 //! - `RIG_REGISTRY`: `127.0.0.1:PORT` of a registry that holds the base images of images.rs; `RIG_REGISTRY_LOG`: its
 //!   access log, a line for each request;
 //! - with `--aws` (aws.rs), which always starts an Engine of its own: `RIG_AWS`, the address of the stand-in for Amazon's
-//!   API (tests/aws, whose library tests speak to it with), `AWS_ENDPOINT_URL`, the same; `RIG_AWS_CA`, the authority of
+//!   API (testkit/aws, whose library tests speak to it with), `AWS_ENDPOINT_URL`, the same; `RIG_AWS_CA`, the authority of
 //!   its certificates; `RIG_AWS_LOG`, the directory of `requests.jsonl` and `calls.jsonl`; `RIG_AWS_HOSTS`, the hosts file
 //!   with ECR's names, which COMMAND has in the place of `/etc/hosts`; `ACTIONS_ID_TOKEN_REQUEST_URL` and `…_TOKEN`, the
 //!   issuer of tokens of account 123456789012, whose access key is `AKIA0000123456789012`.

@@ -1,4 +1,4 @@
-# What tests/report/run and tests/report/picture share; sourced by them from the repository's root.
+# What tools/report/run and tools/report/picture share; sourced by them from the repository's root.
 # shellcheck shell=bash
 
 readonly tools=$PWD/target/report/tools
@@ -17,10 +17,10 @@ install_debian() {
 install_node_modules() {
     install_debian npm nodejs npm
     mkdir -p "$tools"
-    if ! cmp --quiet tests/report/package-lock.json "$tools/installed"; then
-        cp tests/report/package.json tests/report/package-lock.json "$tools"
+    if ! cmp --quiet tools/report/package-lock.json "$tools/installed"; then
+        cp tools/report/package.json tools/report/package-lock.json "$tools"
         npm ci --prefix "$tools" --silent --no-audit --no-fund --ignore-scripts
-        cp tests/report/package-lock.json "$tools/installed"
+        cp tools/report/package-lock.json "$tools/installed"
     fi
-    cp tests/report/*.mjs "$tools"
+    cp tools/report/*.mjs "$tools"
 }

@@ -1,4 +1,4 @@
-//! Amazon's side: the stand-in (tests/aws) on the slot's bridge, the real registry and moto behind it.
+//! Amazon's side: the stand-in (testkit/aws) on the slot's bridge, the real registry and moto behind it.
 //!
 //! ECR's host names are real ones, so who is to find the stand-in under them needs a hosts file that says so: the keeper
 //! and the command each have a mount namespace of their own with that file in the place of `/etc/hosts`, and nobody else
@@ -18,10 +18,10 @@ use crate::process::{Daemon, answers, command, free_port, run, timed};
 
 const REQUIREMENTS: &str = include_str!("../moto.txt");
 
-/// As in tests/aws: of the API, the OIDC issuer, the control endpoint.
+/// As in testkit/aws: of the API, the OIDC issuer, the control endpoint.
 const PORT: u16 = 4566;
 
-/// The account of who has none of its own, as in tests/aws.
+/// The account of who has none of its own, as in testkit/aws.
 const ACCOUNT: &str = "123456789012";
 
 /// A stand-in that answers, and moto.
