@@ -8,8 +8,8 @@ use std::path::PathBuf;
 use clap::builder::PossibleValuesParser;
 use clap::{Arg, ArgAction, ArgMatches};
 
+use crate::aws::eks::{self, TokenRequest};
 use crate::compare::Format;
-use crate::credentials::eks::{self, TokenRequest};
 use crate::inputs::Given;
 use crate::inputs::spec::{Kind, SPECS, Spec};
 
@@ -193,8 +193,8 @@ fn all(matches: &ArgMatches, name: &str) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::env::Env;
     use crate::inputs::Inputs;
+    use crate::runner::env::Env;
 
     fn parsed(arguments: &[&str]) -> Command {
         let all: Vec<String> = std::iter::once("fast-ecr-push")

@@ -9,54 +9,37 @@
 //!                  facts
 //! ```
 //!
-//! - [`env`](mod@env), [`cli`]: what was typed; [`inputs`]: the same, checked field by field
-//! - [`facts`]: what this machine has; [`plan`]: what will be done, pure; [`check`]: files it names
-//! - [`credentials`], [`preflight`], [`builder`], [`build`], [`push`]: the work, each through [`process`]
+//! - [`cli`], [`inputs`]: what was typed, checked field by field; [`metadata`]: docker/metadata-action's rules
+//! - [`facts`]: what this machine has; [`plan`]: what will be done, pure
+//! - [`aws`], [`credentials`], [`registry`], [`builder`], [`build`]: the work, each through [`process`]
 //! - [`timings`]: where the time went, pure; [`report`]: outputs, summary, timings file
-//! - [`github`], [`log`]: the runner's formats; [`redact`]: what is shown to nobody; [`error`]: how a run fails; [`post`]: the post step;
-//!   [`folder`]: the run's own
-//! - [`host`], [`mounts`], [`owner`]: the machine around: what it is, what is seen of it, whose files are whose; [`proxy`],
-//!   [`no_proxy`], [`certificates`]: how it reaches others
 //! - [`history`]: earlier runs, asked of GitHub; [`compare`](mod@compare): timings files of several runs, joined
-//! - [`registry`]: repositories; [`image`]: names, digests, registries; [`tags`]: docker/metadata-action's rules
+//! - [`runner`]: the machine around, and GitHub's formats; [`network`]: proxies and certificates
 //!
 //! BuildKit's words: a *vertex* is a step of the build graph, a *status* a piece of work inside of
 //! it, a *builder* a named BuildKit that buildx knows, a *driver* the way to it.
 
+mod aws;
 mod build;
 mod builder;
-mod certificates;
-mod check;
 mod cli;
 mod compare;
 mod credentials;
 #[cfg(test)]
 mod documents;
-mod env;
-mod error;
 mod facts;
-mod folder;
-mod github;
 mod history;
-mod host;
 mod inputs;
-mod log;
-mod mounts;
-mod no_proxy;
+mod metadata;
+mod network;
 #[cfg(test)]
 mod other_actions;
-mod owner;
 mod plan;
-mod post;
-mod preflight;
 mod process;
-mod proxy;
-mod push;
-mod redact;
 mod registry;
 mod report;
 mod run;
-mod tags;
+mod runner;
 mod timings;
 
 use std::io::{self, Write as _};
@@ -67,12 +50,15 @@ use jiff::Timestamp;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
+use aws::eks;
 use cli::Command;
 use compare::Format;
-use credentials::{HELPER_PROGRAM, eks, helper};
-use env::Env;
-use redact::Redactor;
-use run::Run;
+use credentials::{HELPER_PROGRAM, helper};
+use network::{certificates, proxy};
+use run::{Run, post};
+use runner::env::Env;
+use runner::redact::Redactor;
+use runner::{log, mounts};
 
 fn main() -> ExitCode {
     let started = Timestamp::now();
@@ -175,7 +161,7 @@ fn restart(env: &Env) -> io::Result<()> {
     }
     if let Some((ours, given)) = proxy::rules(env) {
         variables.push(("NO_PROXY", ours.into()));
-        variables.push((env::GIVEN_NO_PROXY, given.into()));
+        variables.push((runner::env::GIVEN_NO_PROXY, given.into()));
     }
     if variables.is_empty() {
         return Ok(());

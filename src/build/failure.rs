@@ -10,7 +10,7 @@ use image::Registry;
 
 use super::progress::{Progress, Step};
 use super::{cache, catalogue};
-use crate::redact::Redactor;
+use crate::runner::redact::Redactor;
 
 /// A failed build.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -25,10 +25,10 @@ use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 
 use crate::builder::Tool;
-use crate::log::NOTICE;
 use crate::plan::{ImagePlan, Place};
 use crate::process::{Command, Event, ProcessError};
-use crate::redact::Redactor;
+use crate::runner::log::NOTICE;
+use crate::runner::redact::Redactor;
 use crate::timings::Recorder;
 use cache::Caches;
 use closing::Closing;

@@ -1,7 +1,7 @@
 //! Progress without secrets and values of build arguments, before anybody looks at it.
 
 use super::rawjson::{SolveStatus, Vertex};
-use crate::redact::Redactor;
+use crate::runner::redact::Redactor;
 
 /// Takes them out of names and errors. Output of steps stays: nobody can tell which part of it is secret, and the log shows it as it is.
 pub(super) fn status(status: &mut SolveStatus, redactor: &Redactor) {

@@ -15,10 +15,10 @@ use super::rawjson::{self, SolveStatus};
 use super::redact;
 use super::room::Room;
 use crate::builder::Tool;
-use crate::log::Group;
 use crate::plan::ImagePlan;
 use crate::process::Event;
-use crate::redact::Redactor;
+use crate::runner::log::Group;
+use crate::runner::redact::Redactor;
 use crate::timings::{Phase, Recorder, Stage};
 
 /// Bytes of digests that are kept in mind. An export has one, of some 70.

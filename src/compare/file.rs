@@ -12,9 +12,8 @@ use serde::Deserialize;
 use serde_json::Value;
 use thiserror::Error;
 
-use crate::report::Runner;
-use crate::report::schema::{Ended, SCHEMA};
 use crate::timings::Phase;
+use crate::timings::schema::{Ended, Runner, SCHEMA};
 
 /// Larger files are none of ours: 100,000 steps take some 30 MB (bytes).
 const LARGEST: u64 = 64 * 1024 * 1024;
@@ -150,7 +149,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::report::schema::{Image as Written, TimingsFile};
+    use crate::timings::schema::{Image as Written, TimingsFile};
     use crate::timings::tests::recording::Recording;
 
     fn written() -> (String, u64) {
@@ -166,10 +165,10 @@ mod tests {
             driver: "docker",
             builder: "default",
             result: Ended::Failure,
-            layers: &[],
+            layers: Vec::new(),
             bytes: None,
             timings: &timings,
-            warnings: &[],
+            warnings: Vec::new(),
         };
         let text = serde_json::to_string(&TimingsFile::new(&runner, [image])).unwrap();
         (text, u64::try_from(timings.total.as_millis()).unwrap())

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-use crate::report::schema::Ended;
+use crate::timings::schema::Ended;
 use file::FileError;
 use table::Table;
 

@@ -7,8 +7,8 @@ use serde_json::json;
 
 use super::table::Table;
 use super::{CompareError, Format};
-use crate::report::schema::SCHEMA;
-use crate::report::{duration, phase_title, plain};
+use crate::report::{duration, plain};
+use crate::timings::schema::SCHEMA;
 
 /// Prints the table.
 pub(super) fn render(table: &Table, format: Format) -> Result<String, CompareError> {
@@ -34,7 +34,7 @@ fn markdown(table: &Table) -> String {
     let mut text = format!("| Runner | Driver |{title} Total | Of slowest |");
     let mut line = format!("| :-- | :-- |{edge} --: | --: |");
     for phase in &phases {
-        let _ = write!(text, " {} |", phase_title(*phase));
+        let _ = write!(text, " {} |", phase.title());
         line.push_str(" --: |");
     }
     let _ = writeln!(text, "\n{line}");
@@ -121,8 +121,8 @@ fn milliseconds(number: u64) -> Duration {
 mod tests {
     use super::*;
     use crate::compare::file::Sample;
-    use crate::report::schema::Ended;
     use crate::timings::Phase;
+    use crate::timings::schema::Ended;
 
     fn table() -> Table {
         let sample = |runner: &str, driver: &str, build, push| {

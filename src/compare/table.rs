@@ -80,10 +80,7 @@ impl Table {
                 .filter_map(|row| row.phases_ms.get(phase.name()));
             times.any(|time| *time > 0)
         };
-        crate::report::PHASE_ORDER
-            .into_iter()
-            .filter(took)
-            .collect()
+        Phase::ORDER.into_iter().filter(took).collect()
     }
 }
 
@@ -134,7 +131,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::report::schema::Ended;
+    use crate::timings::schema::Ended;
 
     fn sample(runner: &str, driver: &str, total_ms: u64) -> Sample {
         let mut phases_ms = vec![0; Phase::ALL.len()];

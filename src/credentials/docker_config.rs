@@ -12,8 +12,9 @@ use std::path::Path;
 
 use serde_json::{Map, Value, json};
 
-use super::{CredentialsError, create_private_folder, write_private};
-use crate::env::Env;
+use super::CredentialsError;
+use crate::runner::env::Env;
+use crate::runner::private::{create_private_folder, write_private};
 
 /// The user's own configuration, if there is one.
 pub(super) fn users_own(env: &Env) -> Result<Map<String, Value>, CredentialsError> {
@@ -87,7 +88,7 @@ pub(super) fn write_node_id(docker: &Path, env: &Env) -> Result<(), CredentialsE
     let machine = env.get("RUNNER_NAME").or(env.get("HOSTNAME"));
     machine.hash(&mut hasher);
     let id = format!("{:016x}", hasher.finish());
-    write_private(&folder.join(".buildNodeID"), id.as_bytes())
+    Ok(write_private(&folder.join(".buildNodeID"), id.as_bytes())?)
 }
 
 #[cfg(test)]

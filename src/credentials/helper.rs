@@ -15,11 +15,12 @@ use image::Registry;
 use jiff::{SignedDuration, Timestamp};
 use secrecy::ExposeSecret as _;
 
-use super::aws::Session;
-use super::aws::error::words;
-use super::ecr::{self, EcrError, Token, USER};
-use super::{TOKENS_VARIABLE, logins, write_private};
-use crate::env::Env;
+use super::logins;
+use crate::aws::ecr::{self, EcrError, Token, USER};
+use crate::aws::error::words;
+use crate::aws::{Session, TOKENS_VARIABLE};
+use crate::runner::env::Env;
+use crate::runner::private::write_private;
 
 /// Docker compares the answer for an unknown host with exactly this sentence
 /// (`errCredentialsNotFoundMessage` in docker-credential-helpers).

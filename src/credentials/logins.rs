@@ -11,8 +11,9 @@ use std::path::Path;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::json;
 
-use super::{CredentialsError, create_private_folder, write_private};
+use super::CredentialsError;
 use crate::inputs::registry_auth::Login;
+use crate::runner::private::{create_private_folder, write_private};
 
 const FILE: &str = "logins.json";
 
@@ -68,7 +69,7 @@ pub(super) fn write(
     }
     // Text in maps always serializes.
     let text = serde_json::to_string(&file).unwrap_or_default();
-    write_private(&tokens.join(FILE), text.as_bytes())
+    Ok(write_private(&tokens.join(FILE), text.as_bytes())?)
 }
 
 /// The login for a host, if the run has one.

@@ -7,17 +7,13 @@
 //! so that a token can be renewed in mid-build. Nothing secret stands in an argument or in
 //! `config.json`; the first ECR tokens are handed to the helper through files of mode 0600.
 
-pub(crate) mod aws;
 mod docker_config;
-pub(crate) mod ecr;
-pub(crate) mod eks;
 pub(crate) mod helper;
 pub(crate) mod kubeconfig;
 mod logins;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::fs;
 use std::io;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
@@ -26,8 +22,10 @@ use image::Registry;
 use secrecy::SecretString;
 use thiserror::Error;
 
-use crate::env::{CONTAINER_TOKEN, CONTAINER_TOKEN_FILE, Env};
+use crate::aws::{self, TOKENS_VARIABLE, ecr};
 use crate::inputs::registry_auth::Login;
+use crate::runner::env::{CONTAINER_TOKEN, CONTAINER_TOKEN_FILE, Env};
+use crate::runner::private::{PrivateError, create_private_folder, write_private};
 
 /// Name of the helper as `config.json` has it; Docker puts `docker-credential-` before it.
 const HELPER: &str = "fast-ecr-push";
@@ -39,8 +37,6 @@ pub(crate) const KUBECONFIG_FILE: &str = "kubeconfig";
 pub(crate) const FORMER_KUBECONFIG_FILE: &str = "former-kubeconfig";
 /// Name of the folder for tokens in the run's folder.
 pub(crate) const TOKENS_FOLDER: &str = "tokens";
-/// Names the folder of tokens to the helper.
-pub(crate) const TOKENS_VARIABLE: &str = "FAST_ECR_PUSH_TOKENS";
 
 /// The private Docker configuration of a run.
 #[derive(Debug, Clone)]
@@ -55,8 +51,10 @@ pub(crate) struct Credentials {
 /// Credentials could not be had or kept.
 #[derive(Debug, Error)]
 pub(crate) enum CredentialsError {
-    #[error("could not write the private Docker configuration `{}`", path.display())]
-    Write {
+    #[error(transparent)]
+    Private(#[from] PrivateError),
+    #[error("could not link the credential helper as `{}`", path.display())]
+    Link {
         path: PathBuf,
         #[source]
         source: io::Error,
@@ -85,7 +83,7 @@ impl CredentialsError {
             Self::Ecr(error) => error.hint(),
             Self::Aws(error) => error.hint(),
             Self::Parse { .. } => Some("is it JSON? `docker login` writes it anew".to_owned()),
-            Self::Write { .. } | Self::Read { .. } => None,
+            Self::Private(_) | Self::Link { .. } | Self::Read { .. } => None,
         }
     }
 }
@@ -127,7 +125,7 @@ impl Credentials {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
                 other => other,
             })
-            .map_err(|source| CredentialsError::Write {
+            .map_err(|source| CredentialsError::Link {
                 path: program,
                 source,
             })?;
@@ -195,40 +193,9 @@ impl Credentials {
         registry: &Registry,
         token: &ecr::Token,
     ) -> Result<(), CredentialsError> {
-        write_private(
-            &self.tokens.join(helper::token_file(registry.host())),
-            token.to_file().as_bytes(),
-        )
+        let path = self.tokens.join(helper::token_file(registry.host()));
+        Ok(write_private(&path, token.to_file().as_bytes())?)
     }
-}
-
-fn create_private_folder(path: &Path) -> Result<(), CredentialsError> {
-    use std::os::unix::fs::DirBuilderExt as _;
-    fs::DirBuilder::new()
-        .mode(0o700)
-        .recursive(true)
-        .create(path)
-        .map_err(|source| CredentialsError::Write {
-            path: path.to_owned(),
-            source,
-        })
-}
-
-/// Writes a file that nobody else may read.
-pub(crate) fn write_private(path: &Path, content: &[u8]) -> Result<(), CredentialsError> {
-    use std::io::Write as _;
-    use std::os::unix::fs::OpenOptionsExt as _;
-    fs::OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(path)
-        .and_then(|mut file| file.write_all(content))
-        .map_err(|source| CredentialsError::Write {
-            path: path.to_owned(),
-            source,
-        })
 }
 
 #[cfg(test)]
@@ -239,7 +206,7 @@ mod tests {
 
     #[test]
     fn nothing_it_writes_can_be_read_by_others() {
-        let folder = crate::folder::create(&Env::default()).unwrap();
+        let folder = crate::runner::folder::create(&Env::default()).unwrap();
         let registry = Registry::Ecr(EcrRegistry::new("123456789012", "eu-west-1").unwrap());
         let credentials = Credentials::prepare(
             folder.path(),
@@ -254,10 +221,10 @@ mod tests {
         let mut pending = vec![folder.path().to_owned()];
         let mut files = 0;
         while let Some(path) = pending.pop() {
-            let metadata = fs::symlink_metadata(&path).unwrap();
+            let metadata = std::fs::symlink_metadata(&path).unwrap();
             if metadata.is_dir() {
                 pending.extend(
-                    fs::read_dir(&path)
+                    std::fs::read_dir(&path)
                         .unwrap()
                         .map(|entry| entry.unwrap().path()),
                 );

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use crate::env::Env;
+use crate::runner::env::Env;
 
 /// Where the Engine listens when nothing else is said.
 const DEFAULT_HOST: &str = "unix:///var/run/docker.sock";

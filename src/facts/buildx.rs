@@ -10,8 +10,8 @@ use semver::Version;
 use tokio_util::sync::CancellationToken;
 
 use super::FactsError;
-use crate::env::{Env, is_executable};
 use crate::process::Command;
+use crate::runner::env::{Env, is_executable};
 
 /// The system's plugin folders, in the order in which docker/cli looks through them.
 const PLUGIN_FOLDERS: &[&str] = &[

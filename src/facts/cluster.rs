@@ -13,11 +13,11 @@ use aws_sdk_eks::types::{Cluster, ClusterStatus};
 use secrecy::ExposeSecret as _;
 use thiserror::Error;
 
-use crate::credentials::aws::{Session, SessionError};
-use crate::credentials::eks::TokenRequest;
+use crate::aws::eks::TokenRequest;
+use crate::aws::{Session, SessionError};
 use crate::credentials::kubeconfig::{Access, KubeconfigError, Terms};
-use crate::env::Env;
 use crate::inputs::Inputs;
+use crate::runner::env::Env;
 
 /// Where a pod finds its service account.
 const SERVICE_ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
@@ -256,7 +256,7 @@ mod tests {
     use aws_sdk_eks::types::{Certificate, VpcConfigResponse};
 
     use super::*;
-    use crate::credentials::aws::Settings;
+    use crate::aws::Settings;
 
     fn cluster(status: ClusterStatus, network: VpcConfigResponse) -> Cluster {
         Cluster::builder()

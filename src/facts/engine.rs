@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 use bollard::{API_DEFAULT_VERSION, Docker};
 
 use super::address::Address;
-use crate::env::Env;
+use crate::runner::env::Env;
 
 /// How long to wait for an answer (seconds). A healthy Engine takes milliseconds.
 const TIMEOUT: u64 = 20;

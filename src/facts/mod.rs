@@ -19,8 +19,8 @@ use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 
 use crate::credentials::kubeconfig::Access;
-use crate::env::Env;
 use crate::process::ProcessError;
+use crate::runner::env::Env;
 
 pub(crate) use address::Address;
 pub(crate) use buildx::Buildx;

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::github::{GitHub, Method, Question};
 use super::leg::Leg;
 use super::{HistoryError, Workflow, notice};
-use crate::github::workflow::WorkflowRun;
+use crate::runner::workflow::WorkflowRun;
 
 /// GitHub's limit is 65,536 characters; the marker needs some.
 pub(crate) const LONGEST_COMMENT: usize = 65_000;

@@ -5,9 +5,9 @@
 
 use image::ImageRef;
 
-use crate::env::Env;
 use crate::inputs::{Driver, Inputs};
 use crate::plan::Plan;
+use crate::runner::env::Env;
 
 /// One leg.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -1,6 +1,6 @@
 //! Earlier runs: how long they took, asked of GitHub while the build runs; and the comment on a pull request.
 //!
-//! In: the environment, the token, and the inputs `compare-with` and `comment`. Out: a [`Before`] for the headline. Nothing here can fail a
+//! In: the environment, the token, and the inputs `compare-with` and `comment`. Out: a [`Earlier`] for the headline. Nothing here can fail a
 //! run: what GitHub refuses is a notice, and what comes too late is left out.
 //!
 //! API: <https://docs.github.com/rest/actions/workflow-runs>, `.../artifacts`, `.../workflow-jobs`,
@@ -20,9 +20,10 @@ use secrecy::SecretString;
 use thiserror::Error;
 use tokio::task::JoinHandle;
 
-use crate::env::Env;
-use crate::github::workflow::WorkflowRun;
-use crate::log;
+use crate::runner::env::Env;
+use crate::runner::log;
+use crate::runner::workflow::WorkflowRun;
+use crate::timings::Earlier;
 use github::GitHub;
 
 pub(crate) use comment::{LONGEST_COMMENT, comment};
@@ -39,14 +40,6 @@ const PATIENCE: Duration = Duration::from_secs(3);
 
 /// How long GitHub is asked at all.
 const LONGEST: Duration = Duration::from_secs(60);
-
-/// How long earlier runs took.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Before {
-    /// Of the last runs, five at most.
-    pub median: Duration,
-    pub runs: usize,
-}
 
 /// GitHub could not be asked, or did not answer as hoped.
 #[derive(Debug, Error)]
@@ -128,7 +121,7 @@ impl Workflow {
 
 /// The question, asked while the build runs.
 #[derive(Debug)]
-pub(crate) struct History(Option<JoinHandle<Option<Before>>>);
+pub(crate) struct History(Option<JoinHandle<Option<Earlier>>>);
 
 impl History {
     /// Asks for earlier runs of the same leg. Unless `compare_with` was given, a refusal is not worth a notice.
@@ -154,7 +147,7 @@ impl History {
     }
 
     /// The answer, if it has come or comes soon.
-    pub(crate) async fn answer(self) -> Option<Before> {
+    pub(crate) async fn answer(self) -> Option<Earlier> {
         let mut asked = self.0?;
         match tokio::time::timeout(PATIENCE, &mut asked).await {
             Ok(answer) => answer.ok().flatten(),

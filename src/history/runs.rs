@@ -9,8 +9,9 @@ use serde::Deserialize;
 
 use super::github::{GitHub, Question};
 use super::leg::Leg;
-use super::{Before, HistoryError, Workflow, artifact};
+use super::{HistoryError, Workflow, artifact};
 use crate::compare::median;
+use crate::timings::Earlier;
 
 /// Runs that the median is of.
 const RUNS: usize = 5;
@@ -81,7 +82,7 @@ pub(super) async fn before(
     workflow: &Workflow,
     artifact: &str,
     leg: &Leg,
-) -> Result<Option<Before>, HistoryError> {
+) -> Result<Option<Earlier>, HistoryError> {
     let Some(run_id) = workflow.run.run_id.as_deref() else {
         return Ok(None);
     };
@@ -127,7 +128,7 @@ pub(super) async fn before(
         totals.extend(total);
     }
     let milliseconds = |total: &Duration| u64::try_from(total.as_millis()).unwrap_or(u64::MAX);
-    Ok((!totals.is_empty()).then(|| Before {
+    Ok((!totals.is_empty()).then(|| Earlier {
         median: Duration::from_millis(median(totals.iter().map(milliseconds).collect())),
         runs: totals.len(),
     }))

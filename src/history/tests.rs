@@ -10,7 +10,7 @@ use super::artifact::tests::{archive, timings};
 use super::leg::Leg;
 use super::runs::before;
 use super::{HistoryError, Workflow};
-use crate::env::Env;
+use crate::runner::env::Env;
 use stand_in::{
     Answer, GitHub, artifact, comments, example, job, jobs, no_artifacts, repository, runs, store,
     this_run,

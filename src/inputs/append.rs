@@ -3,10 +3,11 @@
 //! In: YAML, a list of nodes. Out: [`AppendedNode`]s, each field read as the input of its name is.
 //! <https://docs.docker.com/build/ci/github-actions/configure-builder/#append-additional-nodes>
 
+use lists::attributes;
+use lists::list::{self, Grammar};
 use serde::Deserialize;
 
-use super::list::{self, Grammar};
-use super::{attributes, platform};
+use super::platform;
 
 /// What is expected, in words.
 const EXPECTED: &str = "a list of nodes in YAML, each with any of `name`, `endpoint`, `driver-opts`, \

@@ -6,7 +6,7 @@
 
 use std::fmt;
 
-use super::attributes;
+use lists::attributes;
 
 /// An attestation that is asked for, or switched off.
 #[derive(Debug, Clone, PartialEq, Eq)]

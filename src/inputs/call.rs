@@ -3,7 +3,7 @@
 //! `<method>[,format=<name>][,ignorestatus=<boolean>]`, as buildx reads `--call`
 //! (<https://github.com/docker/buildx/blob/461836ba0/util/buildflags/callfunc.go>).
 
-use super::attributes;
+use lists::attributes;
 
 /// What is asked.
 #[derive(Debug, Clone, PartialEq, Eq)]

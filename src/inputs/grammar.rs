@@ -6,7 +6,7 @@
 
 use std::net::IpAddr;
 
-use super::attributes;
+use lists::attributes;
 
 /// A rule for the items of one input.
 #[derive(Debug, Clone, Copy)]

@@ -6,12 +6,10 @@
 
 mod append;
 pub(crate) mod attest;
-pub(crate) mod attributes;
 pub(crate) mod aws;
 mod call;
 mod choices;
 pub(crate) mod grammar;
-pub(crate) mod list;
 pub(crate) mod new_repository;
 pub(crate) mod output_spec;
 mod platform;
@@ -26,15 +24,16 @@ use std::fmt;
 
 use secrecy::SecretString;
 
-use crate::env::Env;
-use crate::tags::Tags;
-use crate::tags::flavor::Flavor;
-use crate::tags::labels::Labels;
+use crate::metadata::Tags;
+use crate::metadata::flavor::Flavor;
+use crate::metadata::labels::Labels;
+use crate::runner::env::Env;
 pub(crate) use append::AppendedNode;
 use attest::Attest;
 use aws::Aws;
 pub(crate) use call::Call;
 pub(crate) use choices::{Cache, CacheMode, Compression, Driver, Fallback};
+use lists::list;
 use new_repository::NewRepository;
 use output_spec::OutputSpec;
 use reader::Reader;

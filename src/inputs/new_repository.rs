@@ -9,10 +9,11 @@ use std::fmt;
 use std::path::PathBuf;
 
 use image::Mutability;
+use lists::attributes;
 use serde::{Serialize, Serializer};
 
+use super::Given;
 use super::reader::{Reader, boolean};
-use super::{Given, attributes};
 
 /// Most exclusion filters that ECR takes.
 const MOST_FILTERS: usize = 5;
@@ -42,7 +43,7 @@ pub(crate) struct Encryption {
 /// When its images expire.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) enum LifecyclePolicy {
-    /// The one of [`crate::registry::lifecycle`].
+    /// Ours, which removes old caches and untagged images.
     #[default]
     Ours,
     /// Never.

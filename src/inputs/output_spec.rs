@@ -4,9 +4,8 @@
 
 use std::fmt;
 
+use lists::attributes;
 use serde::{Serialize, Serializer};
-
-use super::attributes;
 
 /// Where and how BuildKit exports the result.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -5,19 +5,20 @@
 use std::fmt;
 
 use image::ImageRef;
+use lists::attributes::{self, pair};
+use lists::list;
 
 use super::append::{self, AppendedNode};
 use super::attest::Attest;
-use super::attributes::{self, pair};
 use super::grammar::{NAMESPACE, Rule, is_dns_label};
 use super::output_spec::OutputSpec;
 use super::registry_auth::{self, Login};
 use super::secret::{self, Secret};
 use super::spec::{self, Kind};
-use super::{Call, Given, InputError, Inputs, grammar, list, platform};
-use crate::tags::Tags;
-use crate::tags::flavor::Flavor;
-use crate::tags::labels::Labels;
+use super::{Call, Given, InputError, Inputs, grammar, platform};
+use crate::metadata::Tags;
+use crate::metadata::flavor::Flavor;
+use crate::metadata::labels::Labels;
 
 /// The inputs and what is wrong with them.
 pub(super) struct Reader<'a> {

@@ -1,5 +1,6 @@
-use super::*;
 use secrecy::ExposeSecret as _;
+
+use super::*;
 
 fn parse<const N: usize>(pairs: [(&'static str, &str); N]) -> Result<Inputs, Vec<InputError>> {
     let mut given = Given::default();

@@ -5,9 +5,9 @@
 
 use super::{BuilderPlan, Context, ImagePlan, Place, SecretSource};
 use crate::facts::Facts;
-use crate::github::workflow::WorkflowRun;
 use crate::inputs::Inputs;
 use crate::inputs::attest::Attest;
+use crate::runner::workflow::WorkflowRun;
 
 /// The command line, program first.
 pub(super) fn build(

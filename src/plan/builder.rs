@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use image::ImageRef;
+use lists::attributes;
 use semver::Version;
 use serde::Serialize;
 
@@ -10,8 +11,8 @@ use super::kubernetes::{self, KubernetesPlan};
 use super::{Place, PlanError, Remarks, buildkitd, ignored};
 use crate::credentials::kubeconfig::Access;
 use crate::facts::{Engine, ImageStore};
-use crate::github::workflow::WorkflowRun;
-use crate::inputs::{self, Inputs, attributes};
+use crate::inputs::{self, Inputs};
+use crate::runner::workflow::WorkflowRun;
 
 /// The driver that builds, under buildx's name for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use super::Remarks;
-use crate::github::workflow::WorkflowRun;
 use crate::inputs::Inputs;
+use crate::runner::workflow::WorkflowRun;
 
 /// Where the build's files come from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

@@ -7,10 +7,12 @@
 
 use std::collections::BTreeSet;
 
+use lists::attributes;
+
 use super::{ImagePlan, SecretSource};
 use crate::credentials::kubeconfig::Access;
-use crate::env::{CONTAINER_TOKEN, SECRETS};
-use crate::inputs::{Inputs, attributes};
+use crate::inputs::Inputs;
+use crate::runner::env::{CONTAINER_TOKEN, SECRETS};
 
 /// The names to hand on.
 pub(super) fn choose(

@@ -29,11 +29,11 @@ use thiserror::Error;
 
 use crate::credentials::{KUBECONFIG_FILE, TOKENS_FOLDER};
 use crate::facts::{Engine, Facts, OLDEST_BUILDX};
-use crate::github::workflow::WorkflowRun;
 pub(crate) use crate::inputs::LARGEST_SECRET;
 pub(crate) use crate::inputs::new_repository::{LifecyclePolicy, NewRepository};
 use crate::inputs::output_spec::OutputSpec;
 use crate::inputs::{Call, InputError, Inputs};
+use crate::runner::workflow::WorkflowRun;
 
 pub(crate) use builder::{
     BuilderPlan, Driver, PREFIX as BUILDER_PREFIX, check_cluster, driver_opt,

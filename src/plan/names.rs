@@ -4,13 +4,13 @@ use image::{ImageRef, Registry};
 
 use super::Remarks;
 use crate::facts::Facts;
-use crate::github::workflow::WorkflowRun;
 use crate::inputs::grammar::ANNOTATION;
 use crate::inputs::output_spec::OutputSpec;
 use crate::inputs::{InputError, Inputs};
-use crate::tags::event::{GithubValues, Settings, WorkflowRun as Event};
-use crate::tags::generate::Generated;
-use crate::tags::labels::{self, Labels};
+use crate::metadata::event::{GithubValues, Settings, WorkflowRun as Event};
+use crate::metadata::generate::Generated;
+use crate::metadata::labels::{self, Labels};
+use crate::runner::workflow::WorkflowRun;
 
 /// What an image is called, and how it is labelled.
 #[derive(Debug, Default)]

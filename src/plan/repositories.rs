@@ -1,9 +1,9 @@
 //! The Amazon ECR repositories that a plan writes to: images and caches.
 
 use image::{EcrRegistry, ImageRef, Registry};
+use lists::attributes;
 
 use super::{CacheKind, ImagePlan, Plan};
-use crate::inputs::attributes;
 use crate::inputs::output_spec::OutputSpec;
 
 /// A repository in Amazon ECR, and what is written there.

@@ -5,11 +5,12 @@
 
 use std::path::PathBuf;
 
+use lists::attributes;
 use serde::Serialize;
 
 use super::{Context, Place, Remarks};
-use crate::github::workflow::WorkflowRun;
-use crate::inputs::{Inputs, attributes};
+use crate::inputs::Inputs;
+use crate::runner::workflow::WorkflowRun;
 
 /// A secret of the build.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

@@ -20,7 +20,7 @@ use thiserror::Error;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-pub(crate) use crate::env::{lent, restored, withheld};
+pub(crate) use crate::runner::env::{lent, restored, withheld};
 use group::Group;
 use lines::Lines;
 pub(crate) use replace::{in_memory, replace_self};

@@ -7,11 +7,12 @@ use std::fs;
 use std::path::Path;
 
 use super::advice::LARGE_CONTEXT;
-use super::runner::Runner;
-use crate::env::Env;
-use crate::history::Before;
+use super::runner;
 use crate::plan::{Context, Plan};
+use crate::runner::env::Env;
 use crate::timings::BuildTimings;
+use crate::timings::Earlier;
+use crate::timings::schema::Runner;
 
 /// Files and folders that are looked at, at most.
 const MOST_ENTRIES: usize = 200_000;
@@ -23,7 +24,7 @@ pub(crate) struct Around {
     /// Entries of the context's folder, the largest first; empty unless the context is large.
     pub context: Vec<Entry>,
     /// How long earlier runs took.
-    pub before: Option<Before>,
+    pub before: Option<Earlier>,
     /// What a look at the registries found.
     pub registries: Registries,
 }
@@ -53,7 +54,7 @@ impl Around {
     /// What takes no time to know.
     pub(crate) fn at_hand(env: &Env) -> Self {
         Self {
-            runner: Runner::look(env),
+            runner: runner::look(env),
             ..Self::default()
         }
     }
@@ -62,7 +63,7 @@ impl Around {
     pub(crate) fn look(
         plan: &Plan,
         timings: &BuildTimings,
-        before: Option<Before>,
+        before: Option<Earlier>,
         env: &Env,
     ) -> Self {
         let context = match plan.images.first().map(|image| &image.context) {
@@ -72,7 +73,7 @@ impl Around {
             _ => Vec::new(),
         };
         Self {
-            runner: Runner::look(env),
+            runner: runner::look(env),
             context,
             before,
             registries: Registries::default(),

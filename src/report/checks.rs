@@ -10,9 +10,9 @@ use std::path::{Path, PathBuf};
 
 use super::Outcome;
 use crate::build::checks::{self, Finding};
-use crate::env::Env;
-use crate::github::command::{Annotation, Level};
 use crate::plan::{self, Context, ImagePlan};
+use crate::runner::command::{Annotation, Level};
+use crate::runner::env::Env;
 
 /// The runner keeps at most so many annotations of a kind from a step
 /// (<https://docs.github.com/rest/checks/runs> has the platform's own limits).

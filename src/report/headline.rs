@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use super::markdown::{block, code, plain};
 use super::part::Part;
-use super::phases::{largest, percent, title};
+use super::phases::{largest, percent};
 use super::{Outcome, units, warnings};
 use crate::build::{BuildError, checks};
-use crate::error::Error;
-use crate::history::Before;
-use crate::redact::Redactor;
+use crate::run::error::Error;
+use crate::runner::redact::Redactor;
+use crate::timings::Earlier;
 use crate::timings::Phase;
 
 /// Tags that are named below the headline.
@@ -57,7 +57,7 @@ pub(super) fn headline(outcome: &Outcome) -> Part {
     if let Some(time) = largest(timings).filter(|time| time.phase != Phase::Waiting) {
         facts.push(format!(
             "**{} {} ({} %)**",
-            title(time.phase),
+            time.phase.title(),
             units::duration(time.partition),
             percent(time.partition, timings.total)
         ));
@@ -103,7 +103,7 @@ pub(super) fn headline(outcome: &Outcome) -> Part {
 }
 
 /// `18 % faster than the median of the last 5 runs (36.0 s)`.
-fn change(total: Duration, before: &Before) -> String {
+fn change(total: Duration, before: &Earlier) -> String {
     let difference = total.abs_diff(before.median);
     let share = percent(difference, before.median);
     let change = match total.cmp(&before.median) {
@@ -185,7 +185,7 @@ mod tests {
             ),
         ];
         for (total, median, runs, expected) in cases {
-            let before = Before {
+            let before = Earlier {
                 median: Duration::from_millis(median),
                 runs,
             };

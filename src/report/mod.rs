@@ -15,7 +15,6 @@ mod part;
 mod phases;
 mod redact;
 mod runner;
-pub(crate) mod schema;
 mod settings;
 mod summary;
 mod tables;
@@ -31,20 +30,18 @@ use std::path::PathBuf;
 use thiserror::Error;
 
 use crate::build::metadata::Metadata;
-use crate::env::Env;
-use crate::error::Error;
-use crate::github::files::{self, FileCommandError, LARGEST_SUMMARY};
-use crate::owner;
 use crate::plan::Plan;
-use crate::push::PushedImage;
-use crate::redact::Redactor;
+use crate::registry::pushed::{Layer, PushedImage};
+use crate::run::error::Error;
+use crate::runner::env::Env;
+use crate::runner::files::{self, FileCommandError, LARGEST_SUMMARY};
+use crate::runner::owner;
+use crate::runner::redact::Redactor;
 use crate::timings::BuildTimings;
-use schema::{Ended, TimingsFile};
+use crate::timings::schema::{self, Ended, LayerBytes, TimingsFile, WarningText};
 
 pub(crate) use around::{Around, Registries};
 pub(crate) use markdown::plain;
-pub(crate) use phases::{ORDER as PHASE_ORDER, title as phase_title};
-pub(crate) use runner::Runner;
 pub(crate) use units::duration;
 
 /// All that is known at the end.
@@ -160,6 +157,11 @@ fn write_timings(outcome: &Outcome) -> Result<(), ReportError> {
     owner::give_back(path).map_err(error)
 }
 
+fn layer_bytes(layer: &Layer) -> LayerBytes {
+    let (created_by, platform) = (layer.created_by.as_deref(), layer.platform.as_deref());
+    LayerBytes::new(&layer.digest, layer.size, created_by, platform)
+}
+
 /// The timings of all images of the run.
 fn timings_file(outcome: &Outcome) -> TimingsFile {
     let built = outcome.result.as_ref().ok();
@@ -173,10 +175,15 @@ fn timings_file(outcome: &Outcome) -> TimingsFile {
             Err(error) if error.is_cancelled() => Ended::Cancelled,
             Err(_) => Ended::Failure,
         },
-        layers: image.map_or(&[], |image| &image.layers),
+        layers: image.map_or_else(Vec::new, |image| {
+            image.layers.iter().map(layer_bytes).collect()
+        }),
         bytes: image.and_then(|image| image.bytes),
         timings: &outcome.timings,
-        warnings: &warnings::warnings(outcome),
+        warnings: warnings::warnings(outcome)
+            .iter()
+            .map(|warning| WarningText::new(&warning.text, warning.place.as_deref()))
+            .collect(),
     };
     let mut file = TimingsFile::new(&outcome.around.runner, [image]);
     file.redact(&outcome.redactor);

@@ -2,8 +2,8 @@
 
 use serde_json::Value;
 
-use super::phases::ORDER;
 use super::{Outcome, timings_file};
+use crate::timings::Phase;
 
 /// Largest value of the output `timings` (bytes). The runner allows 1 MiB for all outputs of a job
 /// (<https://docs.github.com/actions/reference/workflows-and-actions/workflow-syntax#jobsjob_idoutputs>).
@@ -77,7 +77,7 @@ pub(super) fn outputs(outcome: &Outcome) -> Vec<(&'static str, String)> {
         if let Some(phase) = name.strip_suffix("-seconds") {
             return match phase {
                 "total" => Some(seconds(timings.total)),
-                _ => ORDER
+                _ => Phase::ORDER
                     .iter()
                     .find(|candidate| candidate.name() == phase)
                     .map(|phase| seconds(timings.phase(*phase).partition)),

@@ -12,42 +12,10 @@ use crate::timings::{BuildTimings, Phase, PhaseTime};
 /// Width of a full bar, in characters.
 const BAR: u128 = 24;
 
-/// In the order in which they usually come.
-pub(crate) const ORDER: [Phase; 11] = [
-    Phase::Setup,
-    Phase::Builder,
-    Phase::Context,
-    Phase::CacheImport,
-    Phase::Pull,
-    Phase::Build,
-    Phase::Export,
-    Phase::Push,
-    Phase::CacheExport,
-    Phase::Other,
-    Phase::Waiting,
-];
-
-/// The name for people.
-pub(crate) fn title(phase: Phase) -> &'static str {
-    match phase {
-        Phase::Setup => "Set-up",
-        Phase::Builder => "Builder",
-        Phase::Context => "Context",
-        Phase::CacheImport => "Cache import",
-        Phase::Pull => "Pull",
-        Phase::Build => "Build",
-        Phase::Export => "Export",
-        Phase::Push => "Push",
-        Phase::CacheExport => "Cache export",
-        Phase::Other => "Unclassified",
-        Phase::Waiting => "Waiting",
-    }
-}
-
 /// The table; its rows add up to the total.
 pub(super) fn table(timings: &BuildTimings) -> String {
     let mut text = "| Phase | Time | | Share |\n| :-- | --: | :-- | --: |\n".to_owned();
-    for phase in ORDER {
+    for phase in Phase::ORDER {
         let time = timings.phase(phase);
         if time.partition.is_zero() {
             continue;
@@ -60,7 +28,7 @@ pub(super) fn table(timings: &BuildTimings) -> String {
         let _ = writeln!(
             text,
             "| {} | {} | {}{beside} | {} % |",
-            title(phase),
+            phase.title(),
             units::duration(time.partition),
             bar(time.partition, timings.total),
             percent(time.partition, timings.total),
@@ -71,7 +39,7 @@ pub(super) fn table(timings: &BuildTimings) -> String {
         "| **Total** | **{}** | | |",
         units::duration(timings.total)
     );
-    let beside = ORDER
+    let beside = Phase::ORDER
         .map(|phase| timings.phase(phase))
         .iter()
         .any(differs_with_row);
@@ -127,7 +95,7 @@ mod tests {
 
     #[test]
     fn every_phase_has_its_place() {
-        let mut sorted = ORDER;
+        let mut sorted = Phase::ORDER;
         sorted.sort_unstable();
         assert_eq!(sorted, Phase::ALL);
     }
@@ -158,7 +126,7 @@ mod tests {
     fn shares_of_recorded_builds_add_up() {
         for (name, recording) in recording::all() {
             let timings = recording.timings();
-            let sum: u128 = ORDER
+            let sum: u128 = Phase::ORDER
                 .map(|phase| percent(timings.phase(phase).partition, timings.total))
                 .iter()
                 .sum();

@@ -1,8 +1,8 @@
 //! The timings file without secrets: it becomes an artifact, which nobody masks.
 
-use super::schema::{ImageTimings, TimingsFile};
-use crate::redact::Redactor;
+use crate::runner::redact::Redactor;
 use crate::timings::Phase;
+use crate::timings::schema::{ImageTimings, TimingsFile};
 
 impl TimingsFile {
     /// Takes secrets out of all that others wrote. Names and errors of a build's steps come without.

@@ -5,36 +5,17 @@
 
 use std::fs;
 
-use serde::{Deserialize, Serialize};
+use crate::runner::env::Env;
+use crate::timings::schema::Runner;
 
-use crate::env::Env;
-
-/// What is known of the machine.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Runner {
-    /// Cores that this process may use.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub cores: Option<usize>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub memory_bytes: Option<u64>,
-    /// As Rust and Linux name it: `x86_64`, `aarch64`.
-    #[serde(default)]
-    pub architecture: String,
-    /// `github-hosted` or `self-hosted`; none outside of GitHub Actions.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub environment: Option<String>,
-}
-
-impl Runner {
-    /// Looks at this machine.
-    pub(crate) fn look(env: &Env) -> Self {
-        let memory = fs::read_to_string("/proc/meminfo").ok();
-        Self {
-            cores: std::thread::available_parallelism().ok().map(usize::from),
-            memory_bytes: memory.as_deref().and_then(total_memory),
-            architecture: std::env::consts::ARCH.to_owned(),
-            environment: env.get("RUNNER_ENVIRONMENT").map(str::to_owned),
-        }
+/// Looks at this machine.
+pub(super) fn look(env: &Env) -> Runner {
+    let memory = fs::read_to_string("/proc/meminfo").ok();
+    Runner {
+        cores: std::thread::available_parallelism().ok().map(usize::from),
+        memory_bytes: memory.as_deref().and_then(total_memory),
+        architecture: std::env::consts::ARCH.to_owned(),
+        environment: env.get("RUNNER_ENVIRONMENT").map(str::to_owned),
     }
 }
 
@@ -67,9 +48,9 @@ mod tests {
 
     #[test]
     fn this_machine_has_cores_and_says_who_hosts_it() {
-        let runner = Runner::look(&Env::from([("RUNNER_ENVIRONMENT", "self-hosted")]));
+        let runner = look(&Env::from([("RUNNER_ENVIRONMENT", "self-hosted")]));
         assert!(runner.cores.is_some_and(|cores| cores > 0));
         assert_eq!(runner.environment.as_deref(), Some("self-hosted"));
-        assert_eq!(Runner::look(&Env::default()).environment, None);
+        assert_eq!(look(&Env::default()).environment, None);
     }
 }

@@ -5,10 +5,10 @@
 
 use super::markdown::cell;
 use super::part::Part;
-use super::runner::Runner;
 use super::{traffic, units};
 use crate::plan::{Context, Plan};
 use crate::timings::Traffic;
+use crate::timings::schema::Runner;
 
 /// Attributes of caches and outputs that can't hold a secret
 /// (<https://docs.docker.com/build/cache/backends/>, <https://docs.docker.com/build/exporters/>).

@@ -6,7 +6,7 @@ use super::markdown::cell_within;
 use super::part::Part;
 use super::phases::percent;
 use super::units;
-use crate::push::Layer;
+use crate::registry::pushed::Layer;
 use crate::timings::{BuildTimings, Phase, Step};
 
 /// Rows of the tables that stand open.

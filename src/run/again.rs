@@ -8,11 +8,11 @@ use crate::build::metadata::Metadata;
 use crate::build::{self, BuildError};
 use crate::builder::{self, Tool};
 use crate::credentials::helper;
-use crate::error::Error;
-use crate::log::Group;
 use crate::plan::{ImagePlan, Place};
-use crate::preflight::Found;
-use crate::redact::Redactor;
+use crate::registry::preflight::Found;
+use crate::run::error::Error;
+use crate::runner::log::Group;
+use crate::runner::redact::Redactor;
 use crate::timings::{Recorder, Retry};
 
 /// Builds, and builds again.

@@ -2,14 +2,14 @@
 
 use super::settle::Settled;
 use super::{Run, show};
+use crate::aws::Session;
 use crate::builder;
 use crate::credentials::FORMER_KUBECONFIG_FILE;
-use crate::credentials::aws::Session;
-use crate::error::Error;
 use crate::inputs::Inputs;
 use crate::plan::{Place, Plan};
-use crate::post;
 use crate::report::{self, Built};
+use crate::run::error::Error;
+use crate::run::post;
 use crate::timings::Recorder;
 
 impl Run {

@@ -2,11 +2,11 @@
 
 use secrecy::ExposeSecret as _;
 
-use crate::certificates;
-use crate::credentials::{CredentialsError, write_private};
-use crate::env::Env;
 use crate::inputs::Inputs;
+use crate::network::certificates;
 use crate::plan::{Place, Plan, SecretSource};
+use crate::runner::env::Env;
+use crate::runner::private::{PrivateError, write_private};
 
 /// Writes secrets, and the configuration of BuildKit's daemon with the certificates it trusts.
 ///
@@ -17,7 +17,7 @@ pub(super) fn fill(
     plan: &Plan,
     inputs: &Inputs,
     env: &Env,
-) -> Result<(), CredentialsError> {
+) -> Result<(), PrivateError> {
     for (index, secret) in inputs.secrets.iter().enumerate() {
         let value = secret.value.expose_secret();
         write_private(&place.secret_file(index), value.as_bytes())?;
@@ -45,8 +45,8 @@ mod tests {
 
     use super::*;
     use crate::facts::{Facts, ImageStore};
-    use crate::folder;
     use crate::inputs::Given;
+    use crate::runner::folder;
 
     #[test]
     fn secrets_are_written_where_nobody_else_reads_them() {

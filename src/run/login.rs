@@ -7,10 +7,11 @@ use futures_util::future::try_join_all;
 use secrecy::{ExposeSecret as _, SecretString};
 
 use super::Run;
-use crate::credentials::aws::{Session, Settings};
-use crate::credentials::{Credentials, CredentialsError, ecr};
-use crate::error::Error;
+use crate::aws::ecr;
+use crate::aws::{Session, Settings};
+use crate::credentials::{Credentials, CredentialsError};
 use crate::plan::Plan;
+use crate::run::error::Error;
 
 impl Run {
     /// Fetches tokens for the plan's ECR registries, all at once, and leaves them to the credential

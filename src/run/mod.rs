@@ -4,9 +4,12 @@
 //! is written whether or not it built, and cleaning up never hides how the build ended.
 
 mod again;
+pub(crate) mod check;
+pub(crate) mod error;
 mod fall_back;
 mod fill;
 mod login;
+pub(crate) mod post;
 mod ready;
 mod settle;
 mod show;
@@ -17,31 +20,30 @@ use jiff::Timestamp;
 use secrecy::ExposeSecret as _;
 use tokio_util::sync::CancellationToken;
 
+use crate::aws::{Session, Settings};
 use crate::build::{BuildError, write_cache};
 use crate::builder::{Builder, Tool};
-use crate::certificates;
-use crate::check;
 use crate::cli::Flags;
-use crate::credentials::aws::{Session, Settings};
-use crate::credentials::{Credentials, write_private};
-use crate::env::Env;
-use crate::error::Error;
+use crate::credentials::Credentials;
 use crate::facts::GivenFacts;
-use crate::folder;
-use crate::github::trust;
 use crate::history::{self, History, Leg, Workflow};
-use crate::host;
 use crate::inputs::{Given, Inputs};
-use crate::log::Stream;
-use crate::mounts::{self, Mounts};
-use crate::owner;
+use crate::network::certificates;
+use crate::network::proxy;
 use crate::plan::Place;
-use crate::post;
-use crate::proxy;
-use crate::push;
-use crate::redact::Redactor;
+use crate::registry::pushed;
 use crate::report::{self, Around, Built, Outcome};
+use crate::runner::env::Env;
+use crate::runner::folder;
+use crate::runner::host;
+use crate::runner::log::Stream;
+use crate::runner::mounts::Mounts;
+use crate::runner::owner;
+use crate::runner::private::write_private;
+use crate::runner::redact::Redactor;
+use crate::runner::trust;
 use crate::timings::{Phase, Recorder, Stage};
+use error::Error;
 use fill::fill;
 use ready::registries;
 use settle::Settled;
@@ -106,7 +108,7 @@ impl Run {
         let mut settled = settled.map_err(|error| self.explained(error))?;
         self.hide(&settled.plan);
         show(&settled.plan);
-        mounts::check(&settled.plan, &self.env)?;
+        check::mounted(&settled.plan, &self.env)?;
         check::files(&settled.plan, &self.env)?;
         if inputs.dry_run {
             return Ok(());
@@ -125,7 +127,7 @@ impl Run {
         let mut plan = settled.plan;
         plan.warnings.extend(settled.remarks);
         let result = result.map_err(|error| report::placed(error, &plan, &self.env));
-        for (_, path) in mounts::written(&plan) {
+        for (_, path) in check::written(&plan) {
             if let Err(error) = owner::give_back(&path) {
                 tracing::warn!(
                     "could not give `{}` to the owner of its folder: {error}",
@@ -250,7 +252,7 @@ impl Run {
                 &self.redactor,
                 &cancel,
             );
-            let before = push::before(image, &builder, &tool, isolated, &cancel);
+            let before = pushed::before(image, &builder, &tool, isolated, &cancel);
             let (built, before) = beside(built, before).await;
             let mut metadata = built?;
             write_cache::run(
@@ -272,7 +274,7 @@ impl Run {
         let result = match built {
             Ok((metadata, before)) => {
                 let (redactor, cancel) = (&self.redactor, &self.cancel);
-                let pushed = push::confirm(
+                let pushed = pushed::confirm(
                     image, &metadata, &builder, &tool, isolated, redactor, cancel,
                 );
                 let mut image = pushed.await;

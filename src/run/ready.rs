@@ -4,15 +4,15 @@ use jiff::Timestamp;
 
 use super::settle::Settled;
 use super::{Run, stage};
+use crate::aws::Session;
 use crate::builder::{self, Builder, BuilderError, Tool};
 use crate::credentials::Credentials;
-use crate::credentials::aws::Session;
-use crate::error::Error;
 use crate::inputs::Inputs;
-use crate::log;
 use crate::plan::{ImagePlan, Place};
-use crate::preflight::{self, Found, FoundRepository};
+use crate::registry::preflight::{self, Found, FoundRepository};
 use crate::report::Registries;
+use crate::run::error::Error;
+use crate::runner::log;
 use crate::timings::{Phase, Recorder, Stage};
 
 impl Run {

@@ -3,18 +3,18 @@
 use secrecy::ExposeSecret as _;
 
 use super::{Run, fall_back};
-use crate::certificates;
-use crate::credentials::aws::Session;
-use crate::credentials::ecr;
+use crate::aws::Session;
+use crate::aws::ecr;
 use crate::credentials::kubeconfig::Access;
-use crate::error::Error;
 use crate::facts::{self, Facts, GivenFacts, cluster};
-use crate::github::workflow::WorkflowRun;
 use crate::inputs::Inputs;
 use crate::inputs::aws::is_account;
+use crate::network::certificates;
+use crate::network::proxy;
 use crate::plan::{self, Place, Plan};
-use crate::preflight::Found;
-use crate::proxy;
+use crate::registry::preflight::Found;
+use crate::run::error::Error;
+use crate::runner::workflow::WorkflowRun;
 
 /// The plan, and what it was made from.
 #[derive(Debug)]

@@ -4,13 +4,13 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use super::Run;
-use crate::credentials::aws::Mask;
-use crate::env::SECRETS;
-use crate::error::Error;
-use crate::github::command::{Annotation, Level, masks};
-use crate::log::{self, Group};
+use crate::aws::Mask;
 use crate::plan::{Plan, SecretSource};
 use crate::report;
+use crate::run::error::Error;
+use crate::runner::command::{Annotation, Level, masks};
+use crate::runner::env::SECRETS;
+use crate::runner::log::{self, Group};
 use crate::timings::Traffic;
 
 impl Run {

@@ -18,6 +18,7 @@ mod clock;
 mod label;
 mod partition;
 mod recorder;
+pub(crate) mod schema;
 #[cfg(test)]
 pub(crate) mod tests;
 mod vertex;
@@ -28,6 +29,14 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
 pub(crate) use recorder::Recorder;
+
+/// How long earlier runs took.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Earlier {
+    /// Of the last runs, five at most.
+    pub median: Duration,
+    pub runs: usize,
+}
 
 /// What a moment of the build was spent on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -58,6 +67,38 @@ pub(crate) enum Phase {
 }
 
 impl Phase {
+    /// In the order in which they usually come.
+    pub(crate) const ORDER: [Self; 11] = [
+        Self::Setup,
+        Self::Builder,
+        Self::Context,
+        Self::CacheImport,
+        Self::Pull,
+        Self::Build,
+        Self::Export,
+        Self::Push,
+        Self::CacheExport,
+        Self::Other,
+        Self::Waiting,
+    ];
+
+    /// The name for people.
+    pub(crate) fn title(self) -> &'static str {
+        match self {
+            Self::Setup => "Set-up",
+            Self::Builder => "Builder",
+            Self::Context => "Context",
+            Self::CacheImport => "Cache import",
+            Self::Pull => "Pull",
+            Self::Build => "Build",
+            Self::Export => "Export",
+            Self::Push => "Push",
+            Self::CacheExport => "Cache export",
+            Self::Other => "Unclassified",
+            Self::Waiting => "Waiting",
+        }
+    }
+
     /// All phases; in the partition an instant belongs to the first of these that runs:
     /// build > pull > context > cache import > export > push > cache export > other > builder > setup > waiting.
     pub(crate) const ALL: [Self; 11] = [

@@ -19,7 +19,7 @@ use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use super::api::ApiError;
-use crate::credentials::eks;
+use crate::aws::eks;
 use crate::process::{self, Command, Event, ProcessError};
 
 /// How long a command may take.

@@ -14,8 +14,8 @@ use super::api::ApiError;
 use super::client::Cluster;
 use super::workload::Found;
 use super::{KubernetesError, manifest, reap};
-use crate::log;
 use crate::plan::{KubernetesPlan, Node, Workload};
+use crate::runner::log;
 
 /// How long a workload may take to be gone: pods get 10 s to end.
 const GONE_WITHIN: Duration = Duration::from_secs(30);

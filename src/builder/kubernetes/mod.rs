@@ -32,8 +32,8 @@ use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
 use super::{BuilderError, Tool};
-use crate::log;
 use crate::plan::{BuilderPlan, KubernetesPlan, Node};
+use crate::runner::log;
 use crate::timings::{Recorder, Traffic};
 use client::Cluster;
 pub(crate) use error::KubernetesError;

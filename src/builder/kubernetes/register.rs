@@ -9,8 +9,8 @@ use super::client::Cluster;
 use super::make::Made;
 use super::manifest;
 use crate::builder::{BuilderError, Tool, again};
-use crate::log;
 use crate::plan::{BuilderPlan, Node, VOLUME_OPTION, Workload, driver_opt};
+use crate::runner::log;
 
 /// Tells buildx of the builder. With our workload there it only looks whether it runs.
 pub(super) async fn node(

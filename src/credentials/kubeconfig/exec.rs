@@ -7,7 +7,7 @@
 
 use kube::config::ExecConfig;
 
-use crate::credentials::eks::TokenRequest;
+use crate::aws::eks::TokenRequest;
 
 /// What an exec entry amounts to.
 #[derive(Debug, PartialEq, Eq)]

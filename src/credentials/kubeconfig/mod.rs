@@ -22,8 +22,8 @@ use kube::config::{
 };
 use secrecy::{ExposeSecret as _, SecretString};
 
-use super::TOKENS_VARIABLE;
-use super::eks::{self, TokenRequest};
+use crate::aws::TOKENS_VARIABLE;
+use crate::aws::eks::{self, TokenRequest};
 pub(crate) use error::KubeconfigError;
 use exec::Exec;
 

@@ -9,8 +9,8 @@ use http::Uri;
 use hyper_util::client::proxy::matcher::Matcher;
 
 use super::Access;
-use crate::env::Env;
-use crate::no_proxy::in_hypers_words;
+use crate::network::no_proxy::in_hypers_words;
+use crate::runner::env::Env;
 
 impl Access {
     /// The same way in, through the environment's proxy where one is on it.

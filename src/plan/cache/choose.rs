@@ -2,8 +2,8 @@
 
 use super::names::CACHE_TAGS;
 use super::{Kind, Remarks, Situation, disk_lasts, exports};
-use crate::github::origin::Origin;
 use crate::inputs::Cache;
+use crate::runner::origin::Origin;
 
 /// A decision in the making.
 pub(super) struct Choice<'a> {

@@ -1,6 +1,7 @@
 //! One kind of cache after the other: what buildx is told of it.
 
 use image::ImageRef;
+use lists::attributes;
 
 use super::choose::Choice;
 use super::names::CACHE_TAGS;
@@ -8,7 +9,6 @@ use super::names::with_tag;
 use super::raw::AS_IMAGE;
 use super::scope::Scopes;
 use super::{CachePlan, Chosen, Remarks};
-use crate::inputs::attributes;
 use crate::inputs::{Cache, CacheMode};
 
 /// What the tags of images begin with that are found by their inline cache. They are no

@@ -15,16 +15,15 @@ mod scope;
 mod tests;
 
 use image::ImageRef;
+use lists::attributes;
 use serde::Serialize;
 
 use super::{BuilderPlan, Driver, Remarks};
 use crate::facts::{Engine, Facts, ImageStore};
-use crate::github::origin::Origin;
-use crate::github::workflow::WorkflowRun;
-use crate::inputs::attributes;
 use crate::inputs::output_spec::OutputSpec;
 use crate::inputs::{Cache, Inputs};
-
+use crate::runner::origin::Origin;
+use crate::runner::workflow::WorkflowRun;
 use choose::Choice;
 pub(crate) use names::CACHE_TAGS;
 

@@ -7,7 +7,7 @@
 
 use sha2::{Digest as _, Sha256};
 
-use crate::github::origin::{Line, Origin};
+use crate::runner::origin::{Line, Origin};
 
 /// Longest tag, in bytes.
 const LONGEST: usize = 128;

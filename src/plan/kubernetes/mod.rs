@@ -18,8 +18,8 @@ use serde::Serialize;
 
 use super::{Place, Remarks, buildkitd};
 use crate::credentials::kubeconfig::Access;
-use crate::github::workflow::WorkflowRun;
 use crate::inputs::Inputs;
+use crate::runner::workflow::WorkflowRun;
 pub(crate) use quantity::amount;
 pub(crate) use volume::{OPTION as VOLUME_OPTION, Workload};
 

@@ -19,7 +19,7 @@ use std::time::Duration;
 use super::Outcome;
 use super::around::Entry;
 use super::part::Part;
-use crate::push::Layer;
+use crate::registry::pushed::Layer;
 use crate::timings::BuildTimings;
 
 /// Pieces of advice that are shown at most: more would not be read.

@@ -1,10 +1,10 @@
 //! Each rule with a recorded build that fires it and one that does not.
 
-use super::{Facts, RULES, Rule, advise};
-use super::{cache, cluster, context, export, layers as layer, order, pull, registry};
 use std::time::Duration;
 
-use crate::push::Layer;
+use super::{Facts, RULES, Rule, advise};
+use super::{cache, cluster, context, export, layers as layer, order, pull, registry};
+use crate::registry::pushed::Layer;
 use crate::report::around::Entry;
 use crate::timings::tests::recording::Recording;
 use crate::timings::{BootStage, BuildTimings, Phase, Traffic};

@@ -12,8 +12,8 @@ use super::{LIMIT, layers, left, outcome};
 use crate::build::BuildError;
 use crate::build::failure::Failure;
 use crate::build::rawjson::{self, Line};
-use crate::error::Error;
 use crate::report::{Outcome, outputs, summary, timings_file};
+use crate::run::error::Error;
 use crate::timings::tests::recording::{Recording, skewed};
 use crate::timings::{BuildTimings, Recorder};
 

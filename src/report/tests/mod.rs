@@ -13,12 +13,12 @@ use proptest::prelude::*;
 use super::{Around, Built, Outcome, outputs, summary, timings_file};
 use crate::build::BuildError;
 use crate::build::metadata::Metadata;
-use crate::error::Error;
 use crate::facts::{Facts, ImageStore};
 use crate::inputs::{Given, Inputs};
 use crate::plan::{Place, Plan};
-use crate::push::{Layer, PushedImage};
-use crate::redact::Redactor;
+use crate::registry::pushed::{Layer, PushedImage};
+use crate::run::error::Error;
+use crate::runner::redact::Redactor;
 use crate::timings::tests::recording::{self, Recording, skewed};
 use crate::timings::{BuildTimings, Phase, RetryTime, Step};
 

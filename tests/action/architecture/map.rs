@@ -7,39 +7,32 @@ pub(super) struct Layer {
     pub(super) modules: &'static [(&'static str, &'static [&'static str])],
 }
 
-/// Nothing of ours, or next to nothing: what everybody uses. The picture leaves its arrows out.
+/// What everybody uses. The picture leaves its arrows out.
 pub(super) const VOCABULARY: Layer = Layer {
     title: "Vocabulary",
     modules: &[
-        ("env", &[]),
+        ("runner", &[]),
         // Which variables a child is not to have.
-        ("process", &["env"]),
-        ("build::rawjson", &[]),
-        // What words mean that registries and BuildKit use.
-        ("build::catalogue", &[]),
-        ("github", &["env"]),
-        ("log", &["env", "github"]),
-        ("folder", &["env"]),
-        ("owner", &[]),
-        ("no_proxy", &[]),
-        ("inputs::list", &[]),
-        ("redact", &[]),
+        ("process", &["runner"]),
     ],
 };
 
-/// What uses it, from what was typed to what is told.
+/// What uses it, from what was typed to what is reported.
 pub(super) const LAYERS: &[Layer] = &[
     Layer {
         title: "What was typed",
-        modules: &[("tags", &["inputs::list"]), ("inputs", &["env", "tags"])],
+        modules: &[("metadata", &[]), ("inputs", &["metadata", "runner"])],
     },
     Layer {
         title: "What there is",
         modules: &[
-            // What gives access: it knows inputs, registries and clusters, not the plan.
-            ("credentials", &["env", "inputs", "no_proxy"]),
-            // The way into a cluster is a fact, too.
-            ("facts", &["credentials", "env", "inputs", "process"]),
+            ("network", &["plan", "runner"]),
+            ("aws", &["inputs", "runner"]),
+            ("credentials", &["aws", "inputs", "network", "runner"]),
+            (
+                "facts",
+                &["aws", "credentials", "inputs", "process", "runner"],
+            ),
         ],
     },
     Layer {
@@ -50,108 +43,47 @@ pub(super) const LAYERS: &[Layer] = &[
                 "plan",
                 &[
                     "credentials",
-                    "env",
                     "facts",
-                    "github",
                     "inputs",
+                    "metadata",
                     "process",
-                    "tags",
+                    "runner",
                 ],
             ),
-        ],
-    },
-    Layer {
-        title: "The machine around",
-        modules: &[
-            ("mounts", &["env", "inputs", "plan"]),
-            ("check", &["env", "mounts", "plan"]),
-            ("certificates", &["env", "mounts", "plan"]),
-            ("host", &["env", "mounts"]),
-            ("proxy", &["env", "no_proxy", "plan"]),
         ],
     },
     Layer {
         title: "The work",
         modules: &[
-            ("registry", &["plan"]),
-            ("preflight", &["credentials", "log", "plan", "registry"]),
-            ("timings", &["build::rawjson"]),
+            ("timings", &["build"]),
             (
                 "builder",
                 &[
-                    "build::catalogue",
-                    "build::rawjson",
-                    "credentials",
-                    "facts",
-                    "log",
-                    "plan",
-                    "process",
-                    "timings",
+                    "aws", "build", "facts", "plan", "process", "runner", "timings",
                 ],
             ),
-            // `build` and `push` call buildx as the builder's `Tool`.
             (
                 "build",
-                &["builder", "log", "plan", "process", "redact", "timings"],
+                &["builder", "plan", "process", "runner", "timings"],
             ),
-            ("push", &["build", "builder", "plan", "redact"]),
+            ("registry", &["aws", "build", "builder", "plan", "runner"]),
         ],
     },
     Layer {
         title: "The end",
         modules: &[
             (
-                "error",
-                &[
-                    "build",
-                    "builder",
-                    "certificates",
-                    "check",
-                    "credentials",
-                    "facts",
-                    "inputs",
-                    "mounts",
-                    "plan",
-                    "preflight",
-                    "report",
-                ],
-            ),
-            (
                 "report",
-                &[
-                    "build",
-                    "build::rawjson",
-                    "env",
-                    "error",
-                    "github",
-                    "history",
-                    "owner",
-                    "plan",
-                    "push",
-                    "redact",
-                    "timings",
-                ],
+                &["build", "plan", "registry", "run", "runner", "timings"],
             ),
             // Timings files of several runs.
             ("compare", &["report", "timings"]),
             // Earlier runs, as GitHub keeps them.
             (
                 "history",
-                &["compare", "env", "github", "inputs", "log", "plan"],
+                &["compare", "inputs", "plan", "runner", "timings"],
             ),
-            ("cli", &["compare", "credentials", "inputs"]),
-            (
-                "post",
-                &[
-                    "builder",
-                    "credentials",
-                    "env",
-                    "facts",
-                    "folder",
-                    "github",
-                    "plan",
-                ],
-            ),
+            ("cli", &["aws", "compare", "inputs"]),
         ],
     },
 ];
@@ -167,14 +99,8 @@ pub(super) const MAY_USE_ALL: &[&str] = &["run", "main"];
 
 /// Two modules that use each other, with the reason.
 pub(super) const CYCLES: &[(&str, &str, &str)] = &[
-    (
-        "error",
-        "report",
-        "a report shows the error, and that it could not be written is one",
-    ),
-    (
-        "report",
-        "history",
-        "the headline tells of earlier runs, whose timings files are as the report writes them",
-    ),
+    ("network", "plan", "a plan gets the proxy's options"),
+    ("timings", "build", "BuildKit's progress"),
+    ("builder", "build", "how buildx is called"),
+    ("report", "run", "a report shows the error"),
 ];

@@ -19,14 +19,14 @@ const EFFECTS: &[(&str, &[&str])] = &[
         "process::Command::new",
         &["process/mod.rs", "process/replace.rs"],
     ),
-    ("std::env::var", &["env.rs"]),
+    ("std::env::var", &["runner/env.rs"]),
     (
         "std::env::",
         &[
-            "env.rs",
+            "runner/env.rs",
             "main.rs",            // the arguments
-            "host.rs",            // the machine's architecture, a constant
-            "folder.rs",          // the system's folder for temporary files
+            "runner/host.rs",     // the machine's architecture, a constant
+            "runner/folder.rs",   // the system's folder for temporary files
             "credentials/mod.rs", // our own program, to link the helper to
             "facts/cluster.rs",   // our own program, to name it in a kubeconfig
             "report/runner.rs",   // the machine's architecture, a constant
@@ -56,8 +56,8 @@ const PURE: &[&str] = &[
     "plan/",
     "timings/",
     "build/rawjson.rs",
-    "github/command.rs",
-    "github/workflow.rs",
+    "runner/command.rs",
+    "runner/workflow.rs",
     "report/outputs.rs",
     "report/summary.rs",
     "report/markdown.rs",
@@ -77,8 +77,8 @@ const TESTS: &[&str] = &[
     "src/other_actions.rs",
     "src/plan/build_push_action.rs",
     "src/plan/contradictions.rs",
-    "src/tags/readme.rs",
-    "src/tags/recorded.rs",
+    "src/metadata/readme.rs",
+    "src/metadata/recorded.rs",
 ];
 
 /// A source file: its path below `src`, and its text without comments and tests.

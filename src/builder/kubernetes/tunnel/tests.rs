@@ -1,8 +1,8 @@
-use super::*;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use super::connection::HTTP;
+use super::*;
 
 /// A tunnel to a server that says `hello` and ends each connection after `seconds`.
 async fn tunnel(folder: &Path, milliseconds: u64) -> (Tunnel, String) {

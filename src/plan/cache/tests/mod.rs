@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use serde_json::{Value, json};
 
 use crate::facts::{Facts, ImageStore};
-use crate::github::workflow::WorkflowRun;
 use crate::inputs::{Given, Inputs};
 use crate::plan::{ImagePlan, Place, Plan, PlanError};
+use crate::runner::workflow::WorkflowRun;
 
 mod afterwards;
 mod names;

@@ -1,0 +1,266 @@
+//! ECR authorization tokens.
+//!
+//! In: a session at AWS, and a registry or a region. Out: a token, which is a password for the user
+//! `AWS`, good for 12 hours (<https://docs.aws.amazon.com/AmazonECR/latest/userguide/registry_auth.html>).
+
+use aws_sdk_ecr::error::{ProvideErrorMetadata, SdkError};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use image::{EcrRegistry, Registry};
+use jiff::Timestamp;
+use secrecy::{ExposeSecret as _, SecretString};
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use super::error::words;
+use super::{Session, SessionError};
+
+/// The user name of every ECR login.
+pub(crate) const USER: &str = "AWS";
+
+/// Where ECR Public's API is, wherever one pushes from
+/// (<https://docs.aws.amazon.com/AmazonECR/latest/public/public-registry-auth.html>).
+const PUBLIC_REGION: &str = "us-east-1";
+
+/// A password for a registry, and until when it is good.
+#[derive(Debug, Clone)]
+pub(crate) struct Token {
+    pub password: SecretString,
+    pub expires: Timestamp,
+}
+
+/// A token and the registry that answered for it.
+#[derive(Debug, Clone)]
+pub(crate) struct Authorization {
+    pub token: Token,
+    /// The account's registry in the region asked.
+    pub host: String,
+}
+
+/// No ECR token could be had.
+#[derive(Debug, Error)]
+pub(crate) enum EcrError {
+    #[error("could not get an ECR token for {subject}: {reason}")]
+    Denied {
+        subject: String,
+        reason: String,
+        code: Option<String>,
+        /// Whether it was ECR Public that was asked.
+        public: bool,
+    },
+    #[error("could not get an ECR token for {subject}: the answer holds no usable token")]
+    Answer { subject: String },
+    #[error("could not get an ECR token: no AWS region is known")]
+    NoRegion,
+    #[error("could not get an ECR token for {subject}")]
+    Session {
+        subject: String,
+        #[source]
+        source: SessionError,
+    },
+}
+
+impl EcrError {
+    pub(crate) fn hint(&self) -> Option<String> {
+        let hint = match self {
+            Self::Session { source, .. } => return source.hint(),
+            Self::NoRegion => "set the input `aws-region`, or AWS_REGION",
+            Self::Denied { code, public, .. } => match code.as_deref() {
+                Some("AccessDeniedException") if *public => {
+                    "the role needs `ecr-public:GetAuthorizationToken` and \
+                     `sts:GetServiceBearerToken` on `*`"
+                }
+                Some("AccessDeniedException") => {
+                    "the role needs `ecr:GetAuthorizationToken` on `*`"
+                }
+                Some(code)
+                    if code.contains("ExpiredToken")
+                        || code.contains("UnrecognizedClient")
+                        || code.contains("InvalidSignature") =>
+                {
+                    "the AWS credentials are expired or wrong: give the input `role-to-assume`, or run \
+                     aws-actions/configure-aws-credentials right before this step"
+                }
+                Some(_) => return None,
+                None => {
+                    "can this machine reach AWS in that region, through its proxy (HTTPS_PROXY) where \
+                     it has one?"
+                }
+            },
+            Self::Answer { .. } => return None,
+        };
+        Some(hint.to_owned())
+    }
+
+    fn denied<E>(subject: &str, public: bool, error: &SdkError<E>) -> Self
+    where
+        E: ProvideErrorMetadata + std::error::Error + 'static,
+    {
+        let reason = match (error.code(), error.message()) {
+            (Some(code), Some(message)) => format!("{code}: {message}"),
+            _ => words(error),
+        };
+        Self::Denied {
+            subject: subject.to_owned(),
+            reason,
+            code: error.code().map(str::to_owned),
+            public,
+        }
+    }
+}
+
+/// Gets a token for a registry; none for one that is not Amazon's.
+pub(crate) async fn token(
+    registry: &Registry,
+    session: &Session,
+) -> Result<Option<Token>, EcrError> {
+    match registry {
+        Registry::Ecr(registry) => private(registry, session).await.map(Some),
+        Registry::EcrPublic { host } => public(host, session).await.map(Some),
+        Registry::Other { .. } => Ok(None),
+    }
+}
+
+async fn private(registry: &EcrRegistry, session: &Session) -> Result<Token, EcrError> {
+    let subject = format!("`{}`", registry.host);
+    let config = session
+        .config_for(registry)
+        .await
+        .map_err(failed(&subject))?;
+    Ok(authorize(&config, subject).await?.token)
+}
+
+async fn public(host: &str, session: &Session) -> Result<Token, EcrError> {
+    let subject = format!("`{host}`");
+    let config = session.config(Some(PUBLIC_REGION)).await;
+    let config = config.map_err(failed(&subject))?;
+    let answer = aws_sdk_ecrpublic::Client::new(&config)
+        .get_authorization_token()
+        .send()
+        .await
+        .map_err(|error| EcrError::denied(&subject, true, &error))?;
+    let data = answer.authorization_data;
+    let token = data.and_then(|data| read(data.authorization_token()?, data.expires_at()?.secs()));
+    token.ok_or(EcrError::Answer { subject })
+}
+
+/// Gets a token for the registry of the account that the AWS credentials belong to.
+pub(crate) async fn own_registry(
+    region: Option<&str>,
+    session: &Session,
+) -> Result<Authorization, EcrError> {
+    let subject = "the account's own registry".to_owned();
+    let config = session.config(region).await.map_err(failed(&subject))?;
+    if config.region().is_none() {
+        return Err(EcrError::NoRegion);
+    }
+    authorize(&config, subject).await
+}
+
+fn failed(subject: &str) -> impl FnOnce(SessionError) -> EcrError {
+    let subject = subject.to_owned();
+    move |source| EcrError::Session { subject, source }
+}
+
+async fn authorize(
+    config: &aws_config::SdkConfig,
+    subject: String,
+) -> Result<Authorization, EcrError> {
+    let answer = aws_sdk_ecr::Client::new(config)
+        .get_authorization_token()
+        .send()
+        .await
+        .map_err(|error| EcrError::denied(&subject, false, &error))?;
+    let first = answer.authorization_data().first();
+    let read = first.and_then(|data| {
+        Some(Authorization {
+            token: read(data.authorization_token()?, data.expires_at()?.secs())?,
+            host: data
+                .proxy_endpoint()?
+                .trim_start_matches("https://")
+                .trim_end_matches('/')
+                .to_owned(),
+        })
+    });
+    read.ok_or(EcrError::Answer { subject })
+}
+
+/// Reads an answer's token; it ends at so many seconds after 1970.
+fn read(encoded: &str, expires: i64) -> Option<Token> {
+    Some(Token {
+        password: password(encoded)?,
+        expires: Timestamp::from_second(expires).unwrap_or(Timestamp::MIN),
+    })
+}
+
+/// The password in a token: base64 of `AWS:<password>`.
+fn password(encoded: &str) -> Option<SecretString> {
+    let decoded = STANDARD.decode(encoded).ok()?;
+    let text = String::from_utf8(decoded).ok()?;
+    let (user, password) = text.split_once(':')?;
+    (user == USER && !password.is_empty()).then(|| SecretString::from(password))
+}
+
+/// How a token is kept in a file for the helper.
+#[derive(Serialize, Deserialize)]
+struct TokenFile {
+    password: String,
+    expires: Timestamp,
+}
+
+impl Token {
+    #[cfg(test)]
+    pub(crate) fn new(password: &str, expires: Timestamp) -> Self {
+        Self {
+            password: SecretString::from(password),
+            expires,
+        }
+    }
+
+    /// The token as the helper reads it from its file. Holds the secret.
+    pub(crate) fn to_file(&self) -> String {
+        let file = TokenFile {
+            password: self.password.expose_secret().to_owned(),
+            expires: self.expires,
+        };
+        // Two plain fields always serialize.
+        serde_json::to_string(&file).unwrap_or_default()
+    }
+
+    /// Reads what [`Self::to_file`] wrote.
+    pub(crate) fn from_file(text: &str) -> Option<Self> {
+        let file: TokenFile = serde_json::from_str(text).ok()?;
+        Some(Self {
+            password: SecretString::from(file.password),
+            expires: file.expires,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_the_password_of_a_token_and_nothing_else() {
+        let read =
+            |encoded: &str| password(encoded).map(|secret| secret.expose_secret().to_owned());
+        // base64 of `AWS:secret:with:colons`, `other:x`, `AWS:`
+        assert_eq!(
+            read("QVdTOnNlY3JldDp3aXRoOmNvbG9ucw==").as_deref(),
+            Some("secret:with:colons")
+        );
+        assert_eq!(read("b3RoZXI6eA=="), None);
+        assert_eq!(read("QVdTOg=="), None);
+        assert_eq!(read("%%%"), None);
+    }
+
+    #[test]
+    fn a_token_does_not_show_its_password() {
+        let token = Token::new("hidden", Timestamp::UNIX_EPOCH);
+        assert!(!format!("{token:?}").contains("hidden"));
+        let read = Token::from_file(&token.to_file()).unwrap();
+        assert_eq!(read.password.expose_secret(), "hidden");
+        assert_eq!(read.expires, Timestamp::UNIX_EPOCH);
+    }
+}

@@ -1,0 +1,335 @@
+//! Follows the rules in one run: [`Tags`], a [`Flavor`], a [`WorkflowRun`] and image names in, [`Generated`] out.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::Tags;
+use super::event::WorkflowRun;
+use super::expression::Clocks;
+use super::fire::{FireError, Reason, fire};
+use super::flavor::{Affix, Flavor, Latest};
+use super::name::{self, Repair};
+use super::rule::Rule;
+use super::template::Template;
+
+/// What the rules make of a run.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Generated {
+    /// The first tag, without `latest` and without image; empty where there is none.
+    pub version: String,
+    /// The tags alone.
+    pub names: Vec<String>,
+    /// Every tag with every image's name, then the full references.
+    pub tags: Vec<String>,
+    /// Rules that gave no tag.
+    pub unfired: Vec<Unfired>,
+    pub warnings: Vec<Warning>,
+}
+
+/// A rule that gave no tag, and why.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("tag rule `{rule}` gives no tag: {reason}")]
+pub(crate) struct Unfired {
+    pub rule: String,
+    pub reason: Reason,
+}
+
+/// What the user should look at, though tags could be made.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Warning {
+    #[error(transparent)]
+    Unfired(#[from] Unfired),
+    #[error(
+        "tag rule `{rule}`: `{pattern}` does not match `{value}`, all of it is taken for the version"
+    )]
+    PartNotFound {
+        rule: String,
+        pattern: String,
+        value: String,
+    },
+    #[error("tag rule `{rule}`: `{attribute}=` means nothing to a rule of this type")]
+    UnusedAttribute { rule: String, attribute: String },
+    #[error("tag rule `{rule}`: {repair}")]
+    Repaired { rule: String, repair: Repair },
+}
+
+/// Everything made for a run, as one JSON object.
+#[derive(Debug, Serialize)]
+pub(crate) struct Json<'a> {
+    tags: &'a [String],
+    #[serde(rename = "tag-names")]
+    names: &'a [String],
+    labels: BTreeMap<&'a str, &'a str>,
+    annotations: &'a [String],
+}
+
+impl Tags {
+    /// Makes the tags of a run, for each of the images (names without tag; lower-cased).
+    pub(crate) fn generate(
+        &self,
+        flavor: &Flavor,
+        run: &WorkflowRun,
+        now: Timestamp,
+        images: &[String],
+    ) -> Result<Generated, FireError> {
+        let clocks = Clocks {
+            now,
+            commit: run.commit_date.unwrap_or(now),
+        };
+        let print = |template: &Template| template.render(clocks, |name| run.value(name));
+        let affix = |own: &Option<Template>, all: &Affix| {
+            let template = own.as_ref().or(all.text.as_ref());
+            template.map(print).unwrap_or_default()
+        };
+        let mut generated = Generated::default();
+        let mut auto_latest = None;
+        for rule in &self.rules {
+            let unused = rule
+                .unused
+                .iter()
+                .map(|attribute| Warning::UnusedAttribute {
+                    rule: rule.source.clone(),
+                    attribute: attribute.clone(),
+                });
+            generated.warnings.extend(unused);
+            match fire(rule, run, &print, clocks, &mut generated.warnings)? {
+                Ok(fired) => {
+                    let prefix = affix(&rule.prefix, &flavor.prefix);
+                    let suffix = affix(&rule.suffix, &flavor.suffix);
+                    let whole = format!("{prefix}{}{suffix}", fired.value);
+                    if whole.is_empty() {
+                        generated.miss(rule, Reason::Empty);
+                        continue;
+                    }
+                    auto_latest.get_or_insert(fired.is_latest);
+                    generated.add(rule, &whole);
+                }
+                Err(reason) => generated.miss(rule, reason),
+            }
+        }
+        generated.version = generated.names.first().cloned().unwrap_or_default();
+        let is_latest = match flavor.latest {
+            Latest::Auto => auto_latest.unwrap_or(false),
+            Latest::Always => true,
+            Latest::Never => false,
+        };
+        if is_latest && !generated.names.is_empty() {
+            let on_latest = |affix: &Affix| {
+                let template = affix.text.as_ref().filter(|_| affix.on_latest);
+                template.map(print).unwrap_or_default()
+            };
+            let (prefix, suffix) = (on_latest(&flavor.prefix), on_latest(&flavor.suffix));
+            if let Some((latest, _)) = name::valid(&format!("{prefix}latest{suffix}")) {
+                generated.push(latest);
+            }
+        }
+        if images.is_empty() {
+            generated.tags.clone_from(&generated.names);
+        }
+        for image in images {
+            let image = image.to_lowercase();
+            let tags = generated.names.iter().map(|name| format!("{image}:{name}"));
+            generated.tags.extend(tags);
+        }
+        for reference in &self.references {
+            let text = reference.to_string();
+            if !generated.tags.contains(&text) {
+                generated.tags.push(text);
+            }
+            if generated.version.is_empty() {
+                generated.version = reference.tag.clone().unwrap_or_default();
+            }
+        }
+        Ok(generated)
+    }
+}
+
+impl Generated {
+    /// The `json` output of docker/metadata-action; annotations with their levels.
+    pub(crate) fn json<'a>(&'a self, labels: &'a [String], annotations: &'a [String]) -> Json<'a> {
+        Json {
+            tags: &self.tags,
+            names: &self.names,
+            labels: labels
+                .iter()
+                .map(|label| label.split_once('=').unwrap_or((label, "")))
+                .collect(),
+            annotations,
+        }
+    }
+
+    fn add(&mut self, rule: &Rule, whole: &str) {
+        let Some((tag, repair)) = name::valid(whole) else {
+            self.miss(rule, Reason::NothingLeft(whole.to_owned()));
+            return;
+        };
+        if let Some(repair) = repair {
+            self.warnings.push(Warning::Repaired {
+                rule: rule.source.clone(),
+                repair,
+            });
+        }
+        self.push(tag);
+    }
+
+    fn push(&mut self, tag: String) {
+        if !self.names.contains(&tag) {
+            self.names.push(tag);
+        }
+    }
+
+    fn miss(&mut self, rule: &Rule, reason: Reason) {
+        let is_warning = reason.is_warning();
+        let unfired = Unfired {
+            rule: rule.source.clone(),
+            reason,
+        };
+        if is_warning {
+            self.warnings.push(unfired.clone().into());
+        }
+        self.unfired.push(unfired);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+    use crate::metadata::event::{GithubValues, Settings};
+
+    fn generate(tags: &str, reference: &str, images: &[&str]) -> Result<Generated, FireError> {
+        let github = GithubValues {
+            event_name: "push",
+            reference,
+            sha: "860c1904a1ce19322e91ac35af1ab07466440c37",
+            ..GithubValues::default()
+        };
+        let run = WorkflowRun::new(github, &Value::Null, Settings::default());
+        let images: Vec<String> = images.iter().map(|image| (*image).to_owned()).collect();
+        let now = "2020-01-10T00:30:00Z".parse().unwrap();
+        Tags::parse(tags)
+            .unwrap()
+            .generate(&Flavor::default(), &run, now, &images)
+    }
+
+    #[test]
+    fn mixes_rules_plain_tags_and_references() {
+        let made = generate(
+            "stable, 1.2\ntype=sha\nghcr.io/o/r:x,o/r\ntype=semver,pattern={{version}}",
+            "refs/tags/v1.2.3",
+            &["123456789012.dkr.ecr.eu-west-1.amazonaws.com/App"],
+        )
+        .unwrap();
+        let image = "123456789012.dkr.ecr.eu-west-1.amazonaws.com/app";
+        assert_eq!(made.version, "1.2.3");
+        assert_eq!(
+            made.names,
+            ["1.2.3", "stable", "1.2", "sha-860c190", "latest"]
+        );
+        let mut tags: Vec<String> = made
+            .names
+            .iter()
+            .map(|name| format!("{image}:{name}"))
+            .collect();
+        tags.extend(["ghcr.io/o/r:x".to_owned(), "docker.io/o/r".to_owned()]);
+        assert_eq!(made.tags, tags);
+    }
+
+    #[test]
+    fn names_the_version_after_a_reference_where_no_rule_fires() {
+        let made = generate(
+            "type=ref,event=pr\nghcr.io/o/r:x",
+            "refs/heads/main",
+            &["o/r"],
+        )
+        .unwrap();
+        assert_eq!(
+            (made.version.as_str(), made.tags),
+            ("x", vec!["ghcr.io/o/r:x".to_owned()])
+        );
+    }
+
+    #[test]
+    fn says_of_every_rule_why_it_gave_no_tag() {
+        let rules = "type=schedule\ntype=ref,event=tag\ntype=ref,event=pr\ntype=edge,branch=dev\ntype=edge\n\
+            type=raw,value={{tag}}\ntype=raw,value=a,enable=false\ntype=semver,pattern={{major}},value=x\n\
+            type=pep440,pattern={{major}},value=x\ntype=match,pattern=v,value=x\ntype=match,pattern=(v)?,group=1,value=x\n\
+            type=raw,value=/";
+        let made = generate(rules, "refs/heads/main", &["o/r"]).unwrap();
+        assert_eq!(made.tags, [""; 0]);
+        let unfired = made.unfired.iter();
+        let reasons: String = unfired.map(|unfired| format!("\n  {unfired}")).collect();
+        assert_eq!(
+            reasons,
+            "\n  tag rule `type=schedule` gives no tag: the event is `push`, not a schedule\
+            \n  tag rule `type=semver,pattern={{major}},value=x` gives no tag: `x` is not a semantic version (https://semver.org)\
+            \n  tag rule `type=pep440,pattern={{major}},value=x` gives no tag: `x` is not a version as PEP 440 has them (https://peps.python.org/pep-0440)\
+            \n  tag rule `type=match,pattern=v,value=x` gives no tag: `v` does not match `x`\
+            \n  tag rule `type=match,pattern=(v)?,group=1,value=x` gives no tag: `(v)?` matches `x`, but its group 1 caught nothing\
+            \n  tag rule `type=edge,branch=dev` gives no tag: the branch is `main`, not `dev`\
+            \n  tag rule `type=edge` gives no tag: the event does not tell the default branch; name it with `branch=`\
+            \n  tag rule `type=ref,event=tag` gives no tag: `refs/heads/main` is no git tag, and no `value=` stands in its place\
+            \n  tag rule `type=ref,event=pr` gives no tag: `refs/heads/main` is no pull request\
+            \n  tag rule `type=raw,value={{tag}}` gives no tag: it is empty\
+            \n  tag rule `type=raw,value=a,enable=false` gives no tag: `enable` is false\
+            \n  tag rule `type=raw,value=/` gives no tag: `/` holds no character that a tag may begin with"
+        );
+        let warned: Vec<String> = made.warnings.iter().map(ToString::to_string).collect();
+        assert_eq!(warned.len(), 6, "{warned:#?}");
+    }
+
+    #[test]
+    fn warns_of_what_may_be_a_mistake() {
+        for (rule, why) in [
+            (
+                "type=sha,branch=x",
+                "`branch=` means nothing to a rule of this type",
+            ),
+            (
+                "type=semver,pattern={{major}},value=1.2.3,match=x(.)",
+                "`x(.)` does not match `1.2.3`",
+            ),
+            (
+                "type=raw,value=.x",
+                "`.x` begins with `.` or `-`, the tag is `x`",
+            ),
+        ] {
+            let made = generate(rule, "refs/heads/main", &[]).unwrap();
+            let warnings: Vec<String> = made.warnings.iter().map(ToString::to_string).collect();
+            assert!(
+                warnings.len() == 1 && warnings.concat().contains(why),
+                "{warnings:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn refuses_to_guess_whether_a_rule_is_enabled() {
+        let error = generate("type=raw,value=a,enable=maybe", "refs/heads/main", &[]).unwrap_err();
+        assert!(
+            error
+                .to_string()
+                .contains("enable is `maybe`, expected true or false")
+        );
+        let error = generate("type=semver,pattern={{major}},value=1,match=1", "", &[]).unwrap_err();
+        assert!(
+            error
+                .to_string()
+                .contains("has no group that caught the version")
+        );
+    }
+
+    #[test]
+    fn writes_everything_as_json() {
+        let made = generate("type=raw,value=a", "refs/heads/main", &["o/r"]).unwrap();
+        let (labels, annotations) = (["b=c=d".to_owned()], ["index:b=c".to_owned()]);
+        let json = made.json(&labels, &annotations);
+        assert_eq!(
+            serde_json::to_string(&json).unwrap(),
+            r#"{"tags":["o/r:a"],"tag-names":["a"],"labels":{"b":"c=d"},"annotations":["index:b=c"]}"#
+        );
+    }
+}

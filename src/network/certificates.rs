@@ -1,0 +1,390 @@
+//! Certificates of private authorities: of a company's proxy that opens TLS, of registries and servers of its own.
+//!
+//! In: the variables that name them. Out: trust in everything here that speaks TLS. `SSL_CERT_FILE` and `SSL_CERT_DIR` are read by
+//! our HTTP clients (<https://docs.rs/rustls-native-certs>) and by buildx (<https://pkg.go.dev/crypto/x509#SystemCertPool>)
+//! themselves. `NODE_EXTRA_CA_CERTS`, set for JavaScript actions, is read by neither: [`bundle`] makes one file of it that is.
+//! A builder in a container of its own, or in pods, gets what is named ([`hand_on`]); the Engine's BuildKit trusts what the Engine's
+//! machine trusts, which is not ours to set (<https://docs.docker.com/engine/security/certificates/>).
+
+use std::collections::HashSet;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use thiserror::Error;
+
+use crate::plan::{Driver, Place, Plan};
+use crate::runner::env::Env;
+use crate::runner::mounts;
+
+/// Replaces the system's certificates.
+pub(crate) const FILE: &str = "SSL_CERT_FILE";
+const FOLDERS: &str = "SSL_CERT_DIR";
+/// Adds to them (<https://nodejs.org/api/cli.html#node_extra_ca_certsfile>).
+const EXTRA: &str = "NODE_EXTRA_CA_CERTS";
+
+/// Where programs find a file that they inherit open.
+pub(crate) const INHERITED: &str = "/proc/self/fd/";
+
+/// Name of a registry that can't be (RFC 2606). buildx copies the certificates that a configuration names for a registry into
+/// the container, below `certs` and the registry's name
+/// (<https://github.com/docker/buildx/blob/461836ba0/util/confutil/container.go>), and no others.
+const CARRIER: &str = "fast-ecr-push.invalid";
+/// BuildKit, being a Go program, trusts the files of this folder beside its own certificates.
+const IN_THE_BUILDER: &str = "/etc/buildkit/certs/fast-ecr-push.invalid";
+/// Stands in the file that [`bundle`] makes between the system's certificates and those that were named. Programs pass over it
+/// (<https://www.rfc-editor.org/rfc/rfc7468#section-5.2>).
+const NAMED_BELOW: &str = "# Of NODE_EXTRA_CA_CERTS:\n";
+const BEGIN: &str = "-----BEGIN CERTIFICATE-----";
+const END: &str = "-----END CERTIFICATE-----";
+/// As we write it.
+const END_LINE: &str = "-----END CERTIFICATE-----\n";
+/// buildx cuts a longer file (bytes).
+const LARGEST: usize = 1024 * 1024;
+/// What a pod gets is in a ConfigMap, which holds 1 MiB with all that is in it
+/// (<https://kubernetes.io/docs/concepts/configuration/configmap/#motivation>).
+const LARGEST_OF_PODS: usize = 900 * 1024;
+
+/// A variable names certificates that can't be had. With them gone no client here would trust anybody.
+#[derive(Debug, Error)]
+#[error(
+    "variable `{variable}`: `{}` given, expected {expected}{}",
+    path.display(),
+    mounts::below(roots)
+)]
+pub(crate) struct CertificatesError {
+    variable: &'static str,
+    path: PathBuf,
+    expected: &'static str,
+    roots: Vec<PathBuf>,
+}
+
+impl CertificatesError {
+    pub(crate) fn hint(&self) -> Option<String> {
+        let hint = "the action runs in a container of its own, where the runner's certificates are not mounted: copy them below \
+                    `${{ runner.temp }}`";
+        (!self.roots.is_empty()).then(|| hint.to_owned())
+    }
+}
+
+/// Looks for the certificates that the environment names.
+///
+/// # Errors
+/// At the first that are not there.
+pub(crate) fn check(env: &Env) -> Result<(), CertificatesError> {
+    let error = |variable, path: &Path, expected| CertificatesError {
+        variable,
+        path: path.to_owned(),
+        expected,
+        roots: mounts::roots(env),
+    };
+    if let Some(path) = env.path(FILE)
+        && !read(path).is_ok_and(|text| !text.is_empty())
+    {
+        return Err(error(FILE, path, "a file with certificates in PEM form"));
+    }
+    let missing = folders(env).find(|folder| !folder.is_dir());
+    match missing {
+        Some(folder) => Err(error(FOLDERS, folder, "a folder with certificates")),
+        None => Ok(()),
+    }
+}
+
+/// What is worth a warning: Node ignores certificates that are not there, and so do we.
+pub(crate) fn warning(env: &Env) -> Option<String> {
+    let path = env.path(EXTRA)?;
+    let reason = match read(path) {
+        Ok(text) if !text.is_empty() => return None,
+        Ok(_) => "it holds no certificate in PEM form".to_owned(),
+        Err(error) => error.to_string(),
+    };
+    let given = path.display();
+    let below = mounts::below(&mounts::roots(env));
+    Some(format!(
+        "variable `{EXTRA}`: `{given}` is not used ({reason}), expected a file with certificates{below}"
+    ))
+}
+
+/// The certificates of [`EXTRA`] and those that they are added to, for a file that [`FILE`] names; `None` where the
+/// variable is not set, names nothing usable, or has been heeded.
+pub(crate) fn bundle(env: &Env) -> Option<String> {
+    if env
+        .get(FILE)
+        .is_some_and(|path| path.starts_with(INHERITED))
+    {
+        return None;
+    }
+    let extra = read(env.path(EXTRA)?)
+        .ok()
+        .filter(|text| !text.is_empty())?;
+    let base = match env.path(FILE) {
+        // What can't be read is refused by `check`.
+        Some(path) => read(path).ok()?,
+        // Certificates of folders stay where they are.
+        None if env.get(FOLDERS).is_some() => String::new(),
+        None => {
+            let system = openssl_probe::probe().cert_file;
+            let system = system.and_then(|path| read(&path).ok());
+            system.unwrap_or_default() + NAMED_BELOW
+        }
+    };
+    Some(base + &extra)
+}
+
+/// Plans to give the certificates to a builder in a container of its own, or in pods.
+pub(crate) fn hand_on(plan: &mut Plan, place: &Place, env: &Env) {
+    let builder = &mut plan.builder;
+    let largest = match builder.driver {
+        Driver::Docker => return,
+        Driver::DockerContainer => LARGEST,
+        Driver::Kubernetes => LARGEST_OF_PODS,
+    };
+    let text = named(env);
+    if text.is_empty() {
+        return;
+    }
+    if text.len() > largest {
+        plan.warnings.push(format!(
+            "the builder does not get the certificates that `{FILE}`, `{FOLDERS}` or `{EXTRA}` name: they are {} bytes, \
+             and it takes {largest}",
+            text.len()
+        ));
+        return;
+    }
+    let option = format!("env.{FOLDERS}");
+    if let Some(kubernetes) = &mut builder.kubernetes {
+        for node in &mut kubernetes.nodes {
+            // Who names a folder in the pod knows better.
+            if !node.env.contains_key(FOLDERS) {
+                node.certificates = Some(text.clone());
+            }
+        }
+    } else if !builder.options.iter().any(|(name, _)| *name == option) {
+        builder.options.push((option, IN_THE_BUILDER.to_owned()));
+        builder.certificates = Some(place.certificates_file());
+        builder.buildkitd_config = Some(place.buildkitd_config_file());
+    }
+}
+
+/// The lines of BuildKit's configuration that make buildx carry a file of certificates into the container.
+pub(crate) fn configuration(file: &Path) -> String {
+    // A JSON string is a TOML string.
+    let path = serde_json::Value::from(file.to_string_lossy());
+    format!("\n[registry.\"{CARRIER}\"]\n  ca = [{path}]\n")
+}
+
+/// All certificates that the environment names, as one text; not the system's, which a builder has of its own. Files that can't
+/// be read were told of by [`check`].
+pub(crate) fn named(env: &Env) -> String {
+    let mut files: Vec<PathBuf> = Vec::new();
+    files.extend(env.path(FILE).map(Path::to_owned));
+    for folder in folders(env) {
+        let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+        let mut inside: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
+        inside.sort();
+        files.extend(inside);
+    }
+    // Else they are in the file already.
+    if bundle(env).is_some() {
+        files.extend(env.path(EXTRA).map(Path::to_owned));
+    }
+    // Folders hold the same certificate under several names, and again in a file of all.
+    let (mut all, mut seen) = (String::new(), HashSet::new());
+    for text in files.iter().filter_map(|file| read_named(file).ok()) {
+        for certificate in text.split_inclusive(END_LINE) {
+            if seen.insert(certificate.to_owned()) {
+                all.push_str(certificate);
+            }
+        }
+    }
+    all
+}
+
+fn folders(env: &Env) -> impl Iterator<Item = &Path> {
+    let folders = env.get(FOLDERS).unwrap_or_default().split(':');
+    folders.filter(|folder| !folder.is_empty()).map(Path::new)
+}
+
+/// The same of a file that [`bundle`] may have made.
+fn read_named(path: &Path) -> io::Result<String> {
+    let text = fs::read(path)?;
+    let text = String::from_utf8_lossy(&text);
+    let named = path
+        .starts_with(INHERITED)
+        .then(|| text.split_once(NAMED_BELOW));
+    Ok(blocks(named.flatten().map_or(&*text, |(_, named)| named)))
+}
+
+/// The certificates of a file, and nothing else that stands there, a private key for example.
+fn read(path: &Path) -> io::Result<String> {
+    let text = fs::read(path)?;
+    Ok(blocks(&String::from_utf8_lossy(&text)))
+}
+
+/// Form: <https://www.rfc-editor.org/rfc/rfc7468#section-5>.
+fn blocks(text: &str) -> String {
+    let (mut certificates, mut block) = (String::new(), None);
+    for line in text.lines().map(str::trim_end) {
+        if line == BEGIN {
+            block = Some(String::new());
+        }
+        let Some(open) = &mut block else { continue };
+        open.push_str(line);
+        open.push('\n');
+        if line == END {
+            certificates.extend(block.take());
+        }
+    }
+    certificates
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::facts::{Facts, ImageStore};
+    use crate::inputs::Inputs;
+
+    fn certificate(text: &str) -> String {
+        format!("-----BEGIN CERTIFICATE-----\n{text}\n-----END CERTIFICATE-----\n")
+    }
+
+    #[test]
+    fn only_whole_certificates_are_taken_from_a_file() {
+        let text = format!(
+            "# a company's\n{}-----BEGIN PRIVATE KEY-----\nhush\n-----END PRIVATE KEY-----\n{}-----BEGIN CERTIFICATE-----\ncut",
+            certificate("YQ=="),
+            certificate("Yg==").replace('\n', "\r\n"),
+        );
+        assert_eq!(blocks(&text), certificate("YQ==") + &certificate("Yg=="));
+        assert_eq!(blocks(""), "");
+    }
+
+    /// Names, and the files that they name.
+    type Variables<'a> = &'a [(&'a str, &'a str)];
+
+    struct Files(tempfile::TempDir);
+
+    impl Files {
+        fn new() -> Self {
+            let files = Self(tempfile::tempdir().unwrap());
+            fs::create_dir(files.0.path().join("folder")).unwrap();
+            for name in ["file", "folder/a", "folder/b", "extra"] {
+                fs::write(files.path(name), certificate(name)).unwrap();
+            }
+            fs::create_dir(files.path("again")).unwrap();
+            fs::write(files.path("again/0"), certificate("file")).unwrap();
+            fs::write(files.path("empty"), "no certificate").unwrap();
+            files
+        }
+
+        fn path(&self, name: &str) -> String {
+            self.0.path().join(name).to_string_lossy().into_owned()
+        }
+
+        fn env(&self, variables: Variables<'_>) -> Env {
+            let named = |(name, file): &(&str, &str)| ((*name).to_owned(), self.path(file));
+            Env::default().with(variables.iter().map(named))
+        }
+    }
+
+    #[test]
+    fn what_the_variables_name_is_put_together() {
+        let files = Files::new();
+        let cases: [(Variables<'_>, &[&str]); 6] = [
+            (&[], &[]),
+            (&[(FILE, "file")], &["file"]),
+            (&[(FOLDERS, "folder")], &["folder/a", "folder/b"]),
+            (&[(EXTRA, "extra")], &["extra"]),
+            (&[(FILE, "file"), (FOLDERS, "again")], &["file"]),
+            (&[(FILE, "file"), (EXTRA, "extra")], &["file", "extra"]),
+        ];
+        for (variables, expected) in cases {
+            let expected: String = expected.iter().map(|name| certificate(name)).collect();
+            assert_eq!(named(&files.env(variables)), expected, "{variables:?}");
+        }
+    }
+
+    #[test]
+    fn the_systems_are_not_handed_on_with_those_that_are_added_to_them() {
+        let files = Files::new();
+        for (variables, expected) in [
+            (&[(EXTRA, "extra")][..], certificate("extra")),
+            (
+                &[(FILE, "file"), (EXTRA, "extra")],
+                certificate("file") + &certificate("extra"),
+            ),
+        ] {
+            let env = files.env(variables);
+            let name = files.path("bundle");
+            fs::write(&name, bundle(&env).unwrap()).unwrap();
+            // As this program finds it once it was started anew.
+            let file = fs::File::open(&name).unwrap();
+            let inherited = format!("{INHERITED}{}", std::os::fd::AsRawFd::as_raw_fd(&file));
+            let env = env.with([(FILE.to_owned(), inherited)]);
+            assert_eq!(named(&env), expected, "{variables:?}");
+        }
+    }
+
+    #[test]
+    fn nodes_certificates_are_added_to_those_that_count_otherwise() {
+        let files = Files::new();
+        let both = files.env(&[(FILE, "file"), (EXTRA, "extra")]);
+        assert_eq!(
+            bundle(&both),
+            Some(certificate("file") + &certificate("extra"))
+        );
+        let beside_a_folder = files.env(&[(FOLDERS, "folder"), (EXTRA, "extra")]);
+        assert_eq!(bundle(&beside_a_folder), Some(certificate("extra")));
+        let alone = bundle(&files.env(&[(EXTRA, "extra")])).unwrap();
+        assert!(alone.ends_with(&certificate("extra")), "{alone}");
+        let heeded = both.with([(FILE.to_owned(), format!("{INHERITED}3"))]);
+        assert_eq!(bundle(&heeded), None);
+        let refused = files.env(&[(FILE, "missing"), (EXTRA, "extra")]);
+        assert_eq!(bundle(&refused), None);
+        for useless in ["empty", "missing"] {
+            let env = files.env(&[(EXTRA, useless)]);
+            assert_eq!(bundle(&env), None);
+            let words = warning(&env).unwrap();
+            assert!(words.contains("is not used"), "{words}");
+        }
+    }
+
+    #[test]
+    fn what_can_not_be_read_is_refused() {
+        let files = Files::new();
+        check(&files.env(&[(FILE, "file"), (FOLDERS, "folder")])).unwrap();
+        for (variable, file) in [(FILE, "missing"), (FILE, "empty"), (FOLDERS, "missing")] {
+            let error = check(&files.env(&[(variable, file)])).unwrap_err();
+            let text = error.to_string();
+            assert!(
+                text.starts_with(&format!("variable `{variable}`: ")),
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_builder_in_a_container_gets_them_unless_it_is_told_otherwise() {
+        let files = Files::new();
+        let env = files.env(&[(FILE, "file")]);
+        let place = Place::at(Path::new("/run"));
+        for (store, option, expected) in [
+            (ImageStore::Classic, None, true),
+            (ImageStore::Classic, Some("env.SSL_CERT_DIR"), false),
+            (ImageStore::Containerd, None, false),
+        ] {
+            let inputs = Inputs {
+                push: Some(false),
+                driver_opts: option
+                    .map(|name| (name.to_owned(), "/certificates".to_owned()))
+                    .into_iter()
+                    .collect(),
+                ..Inputs::default()
+            };
+            let mut plan = Plan::new(&inputs, None, &Facts::example(store), &place).unwrap();
+            hand_on(&mut plan, &place, &env);
+            assert_eq!(plan.builder.certificates.is_some(), expected, "{option:?}");
+            assert!(!expected || plan.builder.buildkitd_config.is_some());
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! The folder of a run: nobody else may read it, and it goes when the run ends.
+//!
+//! It lies where the runner keeps temporary files, so that the post step sees it after a kill.
+
+use std::fs::Permissions;
+use std::io;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+use tempfile::TempDir;
+
+use crate::runner::env::Env;
+
+/// Beginning of the name of every run's folder.
+const PREFIX: &str = "fast-ecr-push-";
+
+/// Makes the folder.
+///
+/// # Errors
+/// When there is no place for it.
+pub(crate) fn create(env: &Env) -> io::Result<TempDir> {
+    tempfile::Builder::new()
+        .prefix(PREFIX)
+        .permissions(Permissions::from_mode(0o700))
+        .tempdir_in(parent(env))
+}
+
+/// A name for the folder of a run that is planned only.
+pub(crate) fn example(env: &Env) -> PathBuf {
+    parent(env).join(format!("{PREFIX}ID"))
+}
+
+/// Whether the path is a folder that a run makes for itself, so that it may be removed.
+pub(crate) fn is_ours(path: &Path) -> bool {
+    let name = path.file_name().and_then(|name| name.to_str());
+    path.is_absolute()
+        && !path.components().any(|part| part.as_os_str() == "..")
+        && name.is_some_and(|name| name.starts_with(PREFIX))
+}
+
+fn parent(env: &Env) -> PathBuf {
+    env.path("RUNNER_TEMP")
+        .filter(|path| path.is_dir())
+        .map_or_else(std::env::temp_dir, Path::to_path_buf)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_is_private_and_gone_at_the_end() {
+        let runner = tempfile::tempdir().unwrap();
+        let path = runner.path().to_string_lossy().into_owned();
+        let folder = create(&Env::from([("RUNNER_TEMP", &*path)])).unwrap();
+        let path = folder.path().to_owned();
+        assert!(path.starts_with(runner.path()) && is_ours(&path));
+        let mode = std::fs::metadata(&path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o700);
+        drop(folder);
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_path_that_climbs_is_not_ours() {
+        assert!(is_ours(Path::new("/tmp/fast-ecr-push-a")));
+        assert!(!is_ours(Path::new("/tmp/../etc/fast-ecr-push-a")));
+        assert!(!is_ours(Path::new("fast-ecr-push-a")));
+        assert!(!is_ours(Path::new("/")));
+    }
+}

@@ -1,0 +1,399 @@
+//! The timings JSON, schema version 1, as `docs/timings.schema.json` describes it.
+//!
+//! Out: [`TimingsFile`] as JSON. Every duration and offset is an integer number of milliseconds and says so in its name (`_ms`); points in time are
+//! RFC 3339 in UTC. Fields may be added within a version; renaming or removing one makes a new version.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::{BootStage, BuildTimings, Phase, PhaseTime, RetryTime, Step, Stretch, Traffic};
+
+/// Version of the format, in the field `schema`.
+pub(crate) const SCHEMA: u32 = 1;
+
+/// Longer texts are cut (characters).
+const LONGEST_TEXT: usize = 512;
+
+/// Warnings that are kept.
+const MOST_WARNINGS: usize = 100;
+
+/// The whole file: one entry for each image of the run.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(crate) struct TimingsFile {
+    pub schema: u32,
+    /// The machine that ran the action.
+    pub runner: Runner,
+    pub images: Vec<ImageTimings>,
+}
+
+/// The machine that ran the action. What is not known is left out.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Runner {
+    /// Cores that this process may use.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cores: Option<usize>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_bytes: Option<u64>,
+    /// As Rust and Linux name it: `x86_64`, `aarch64`.
+    #[serde(default)]
+    pub architecture: String,
+    /// `github-hosted` or `self-hosted`; none outside of GitHub Actions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub environment: Option<String>,
+}
+
+/// How a build ended, in GitHub's words
+/// (<https://docs.github.com/actions/reference/workflows-and-actions/contexts#job-context>, `job.status`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Ended {
+    /// Files that don't say so are of versions that did not, and not known to be of anything else.
+    #[default]
+    Success,
+    Failure,
+    Cancelled,
+}
+
+/// One image; `image` is its reference, if it has one.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(crate) struct ImageTimings {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
+    /// The driver that built.
+    pub driver: String,
+    pub builder: String,
+    pub result: Ended,
+    pub started: Timestamp,
+    pub total_ms: u64,
+    /// What was added to the builder's timestamps.
+    pub clock_offset_ms: i64,
+    pub cached_steps: usize,
+    pub total_steps: usize,
+    pub phases: BTreeMap<&'static str, PhaseMilliseconds>,
+    pub timeline: Vec<StretchMilliseconds>,
+    pub steps: Vec<StepMilliseconds>,
+    /// What the builder's boot consisted of; may overlap.
+    pub boot: Vec<BootMilliseconds>,
+    /// Bytes that went over the cluster's API server; only where they were counted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kubernetes_api_bytes: Option<Traffic>,
+    /// Layers of the pushed image in its order, platform by platform; empty where the manifest could not be read.
+    pub layers: Vec<LayerBytes>,
+    /// What was done again, in time's order.
+    pub retries: Vec<RetryMilliseconds>,
+    /// In words, a hundred at most.
+    pub warnings: Vec<WarningText>,
+    /// Compressed size of all layers and configs, each counted once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub image_bytes: Option<u64>,
+}
+
+/// A part of the builder's boot.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct BootMilliseconds {
+    pub name: String,
+    pub started_ms: u64,
+    pub duration_ms: u64,
+}
+
+/// Something that failed and was done again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct RetryMilliseconds {
+    pub what: String,
+    pub why: String,
+    pub failed_ms: u64,
+    pub wait_ms: u64,
+}
+
+/// A warning; `place` is `FILE:LINE`, where it is about one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct WarningText {
+    pub text: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub place: Option<String>,
+}
+
+/// A layer of the pushed image.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct LayerBytes {
+    pub digest: String,
+    /// Compressed.
+    pub bytes: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub created_by: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub platform: Option<String>,
+}
+
+/// Both views of one phase; `partition_ms` adds up to `total_ms` over all phases.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct PhaseMilliseconds {
+    pub union_ms: u64,
+    pub partition_ms: u64,
+}
+
+/// A piece of the partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct StretchMilliseconds {
+    pub phase: Phase,
+    pub start_ms: u64,
+    pub end_ms: u64,
+}
+
+/// One step.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct StepMilliseconds {
+    pub name: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stage: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub platform: Option<String>,
+    pub phase: Phase,
+    pub started_ms: u64,
+    pub duration_ms: u64,
+    pub cached: bool,
+    pub completed: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    pub bytes: u64,
+}
+
+/// What the file says of one image beside its times.
+#[derive(Clone, Debug)]
+pub(crate) struct Image<'a> {
+    pub reference: Option<&'a str>,
+    pub driver: &'a str,
+    pub builder: &'a str,
+    pub result: Ended,
+    pub layers: Vec<LayerBytes>,
+    pub bytes: Option<u64>,
+    pub timings: &'a BuildTimings,
+    pub warnings: Vec<WarningText>,
+}
+
+impl TimingsFile {
+    /// The file for these builds on this machine.
+    pub(crate) fn new<'a>(runner: &Runner, images: impl IntoIterator<Item = Image<'a>>) -> Self {
+        Self {
+            schema: SCHEMA,
+            runner: runner.clone(),
+            images: images.into_iter().map(ImageTimings::new).collect(),
+        }
+    }
+}
+
+impl ImageTimings {
+    fn new(image: Image<'_>) -> Self {
+        let build = image.timings;
+        let phase = |time: &PhaseTime| {
+            let both = PhaseMilliseconds {
+                union_ms: milliseconds(time.union),
+                partition_ms: milliseconds(time.partition),
+            };
+            (time.phase.name(), both)
+        };
+        Self {
+            image: image.reference.map(str::to_owned),
+            driver: image.driver.to_owned(),
+            builder: image.builder.to_owned(),
+            result: image.result,
+            started: build.started,
+            total_ms: milliseconds(build.total),
+            clock_offset_ms: i64::try_from(build.clock_offset.as_millis()).unwrap_or_default(),
+            cached_steps: build.cached_steps,
+            total_steps: build.total_steps,
+            phases: build.phases.iter().map(phase).collect(),
+            timeline: build
+                .timeline
+                .iter()
+                .map(StretchMilliseconds::new)
+                .collect(),
+            steps: build.steps.iter().map(StepMilliseconds::new).collect(),
+            boot: build.boot.iter().map(BootMilliseconds::new).collect(),
+            kubernetes_api_bytes: build.api_traffic,
+            layers: image.layers,
+            retries: build.retries.iter().map(RetryMilliseconds::new).collect(),
+            warnings: image.warnings.into_iter().take(MOST_WARNINGS).collect(),
+            image_bytes: image.bytes,
+        }
+    }
+}
+
+impl BootMilliseconds {
+    fn new(stage: &BootStage) -> Self {
+        Self {
+            name: stage.name.clone(),
+            started_ms: milliseconds(stage.started),
+            duration_ms: milliseconds(stage.duration),
+        }
+    }
+}
+
+impl RetryMilliseconds {
+    fn new(retry: &RetryTime) -> Self {
+        Self {
+            what: retry.what.clone(),
+            why: retry.why.clone(),
+            failed_ms: milliseconds(retry.failed),
+            wait_ms: milliseconds(retry.wait),
+        }
+    }
+}
+
+impl WarningText {
+    /// Cuts what is too long.
+    pub(crate) fn new(text: &str, place: Option<&str>) -> Self {
+        Self {
+            text: cut(text),
+            place: place.map(cut),
+        }
+    }
+}
+
+impl LayerBytes {
+    /// Cuts what is too long.
+    pub(crate) fn new(
+        digest: &str,
+        bytes: u64,
+        created_by: Option<&str>,
+        platform: Option<&str>,
+    ) -> Self {
+        Self {
+            digest: digest.to_owned(),
+            bytes,
+            created_by: created_by.filter(|text| !text.is_empty()).map(cut),
+            platform: platform.map(str::to_owned),
+        }
+    }
+}
+
+impl StretchMilliseconds {
+    fn new(stretch: &Stretch) -> Self {
+        Self {
+            phase: stretch.phase,
+            start_ms: milliseconds(stretch.interval.start),
+            end_ms: milliseconds(stretch.interval.end),
+        }
+    }
+}
+
+impl StepMilliseconds {
+    fn new(step: &Step) -> Self {
+        Self {
+            name: step.name.clone(),
+            stage: step.stage.clone(),
+            platform: step.platform.clone(),
+            phase: step.phase,
+            started_ms: milliseconds(step.started),
+            duration_ms: milliseconds(step.duration),
+            cached: step.cached,
+            completed: step.completed,
+            error: step.error.clone(),
+            bytes: step.bytes,
+        }
+    }
+}
+
+fn cut(text: &str) -> String {
+    text.chars().take(LONGEST_TEXT).collect()
+}
+
+fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::timings::{Recorder, Retry, Stage};
+
+    #[test]
+    fn names_the_unit_in_every_duration() {
+        let at = |milliseconds| Timestamp::from_millisecond(milliseconds).unwrap();
+        let mut recorder = Recorder::new(at(0));
+        recorder.add(Stage {
+            name: "credentials".to_owned(),
+            phase: Phase::Setup,
+            started: at(0),
+            ended: at(300),
+        });
+        recorder.retried(Retry {
+            what: "the push".to_owned(),
+            why: "503 Service Unavailable".to_owned(),
+            failed: at(400),
+            wait: Duration::from_micros(200_900),
+        });
+        let build = recorder.finish(at(1_000));
+        let runner = Runner {
+            cores: Some(4),
+            memory_bytes: Some(16_000_000_000),
+            architecture: "x86_64".to_owned(),
+            environment: Some("self-hosted".to_owned()),
+        };
+        let layer = LayerBytes::new("sha256:a", 7, Some("RUN make"), None);
+        let warning = WarningText::new(&"x".repeat(600), Some("Dockerfile:3"));
+        let image = Image {
+            reference: Some("registry/app:1"),
+            driver: "docker",
+            builder: "default",
+            result: Ended::Cancelled,
+            layers: vec![layer],
+            bytes: Some(9),
+            timings: &build,
+            warnings: vec![warning],
+        };
+        let file = TimingsFile::new(&runner, [image]);
+        let mut json = serde_json::to_value(file).unwrap();
+        let phases = json["images"][0]["phases"].take();
+        assert_eq!(
+            phases["setup"],
+            json!({ "union_ms": 300, "partition_ms": 300 })
+        );
+        assert_eq!(phases.as_object().unwrap().len(), Phase::ALL.len());
+        let expected = json!({
+            "schema": 1,
+            "runner": {
+                "cores": 4,
+                "memory_bytes": 16_000_000_000_u64,
+                "architecture": "x86_64",
+                "environment": "self-hosted",
+            },
+            "images": [{
+                "image": "registry/app:1",
+                "driver": "docker",
+                "builder": "default",
+                "result": "cancelled",
+                "started": "1970-01-01T00:00:00Z",
+                "total_ms": 1_000,
+                "clock_offset_ms": 0,
+                "cached_steps": 0,
+                "total_steps": 0,
+                "phases": null,
+                "timeline": [
+                    { "phase": "setup", "start_ms": 0, "end_ms": 300 },
+                    { "phase": "waiting", "start_ms": 300, "end_ms": 1_000 },
+                ],
+                "steps": [{
+                    "name": "credentials",
+                    "phase": "setup",
+                    "started_ms": 0,
+                    "duration_ms": 300,
+                    "cached": false,
+                    "completed": true,
+                    "bytes": 0,
+                }],
+                "boot": [],
+                "layers": [{ "digest": "sha256:a", "bytes": 7, "created_by": "RUN make" }],
+                "retries": [{ "what": "the push", "why": "503 Service Unavailable", "failed_ms": 400, "wait_ms": 200 }],
+                "warnings": [{ "text": "x".repeat(512), "place": "Dockerfile:3" }],
+                "image_bytes": 9,
+            }],
+        });
+        assert_eq!(json, expected);
+    }
+}
