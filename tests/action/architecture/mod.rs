@@ -1,19 +1,19 @@
-//! The map of modules ([`map`], drawn by [`picture`]), held against the sources: who may use whom, where effects are, how long files get.
-//!
-//! Read from the sources as text: every `crate::module` outside of comments and tests. Paths that
-//! begin with `super` are a folder's own business.
+//! The map of modules ([`map`], drawn by [`picture`]), held against the sources ([`modules`]): who may use whom, and where
+//! effects are.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
-use std::path::Path;
+use std::collections::BTreeSet;
 
 use super::marks;
-use map::{CYCLES, MAY_USE_ALL, rows};
+use graph::cycles;
+use map::{AGAINST, CYCLES, LAYERS};
+use modules::{Crate, Name};
 
+mod graph;
 mod map;
+mod modules;
 mod picture;
 
-/// Effects: text that stands only in these files.
+/// Effects: what only these files name.
 const EFFECTS: &[(&str, &[&str])] = &[
     (
         "process::Command::new",
@@ -21,7 +21,7 @@ const EFFECTS: &[(&str, &[&str])] = &[
     ),
     ("std::env::var", &["runner/env.rs"]),
     (
-        "std::env::",
+        "std::env",
         &[
             "runner/env.rs",
             "main.rs",            // the arguments
@@ -32,7 +32,7 @@ const EFFECTS: &[(&str, &[&str])] = &[
             "report/runner.rs",   // the machine's architecture, a constant
         ],
     ),
-    ("std::process::exit", &[]),
+    ("process::exit", &[]),
 ];
 
 /// What pure modules do without: files, processes, network, clock.
@@ -48,7 +48,7 @@ const IMPURE: &[&str] = &[
     "Instant::now",
     "SystemTime",
     "Timestamp::now",
-    "tracing::",
+    "tracing",
 ];
 
 /// Modules and files without any effect.
@@ -64,214 +64,97 @@ const PURE: &[&str] = &[
     "report/units.rs",
 ];
 
-/// A file beyond this many lines hides where one is.
-const LONGEST: usize = 400;
-
-/// Longer files, with the reason.
-const LONGER: &[(&str, &str)] = &[("src/inputs/spec.rs", "the one table of inputs")];
-
-/// Files that are tests as a whole.
-const TESTS: &[&str] = &[
-    "/tests.rs",
-    "src/documents.rs",
-    "src/other_actions.rs",
-    "src/plan/build_push_action.rs",
-    "src/plan/contradictions.rs",
-    "src/metadata/readme.rs",
-    "src/metadata/recorded.rs",
-];
-
-/// A source file: its path below `src`, and its text without comments and tests.
-struct Source {
-    path: String,
-    code: String,
-}
-
-fn files(folder: &Path) -> Vec<(String, String)> {
-    let mut found = Vec::new();
-    let mut pending = vec![folder.to_owned()];
-    while let Some(folder) = pending.pop() {
-        for entry in fs::read_dir(&folder).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                pending.push(path);
-            } else if path.extension().is_some_and(|extension| extension == "rs") {
-                let text = fs::read_to_string(&path).unwrap();
-                found.push((path.to_string_lossy().into_owned(), text));
-            }
-        }
-    }
-    found.sort();
-    found
-}
-
-fn sources() -> Vec<Source> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    let prefix = format!("{}/", root.display());
-    let sources: Vec<Source> = files(&root)
-        .into_iter()
-        .map(|(path, text)| (path.strip_prefix(&prefix).unwrap().to_owned(), text))
-        .filter(|(path, _)| {
-            let test = |test: &&str| format!("src/{path}").ends_with(*test);
-            !path.contains("/tests/") && !TESTS.iter().any(test)
-        })
-        .map(|(path, text)| {
-            let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap();
-            let code: Vec<&str> = code
-                .lines()
-                .filter(|line| !line.trim_start().starts_with("//"))
-                .collect();
-            Source {
-                path,
-                code: code.join("\n"),
-            }
-        })
-        .collect();
-    assert!(sources.len() > 20);
-    sources
-}
-
-/// The row of the table that a path of names belongs to.
-fn row(path: &str) -> &str {
-    let folder = path.split("::").next().unwrap();
-    let parts = rows().map(|(name, _)| name);
-    let mut parts = parts.filter(|name| name.contains("::"));
-    let part = parts.find(|name| format!("{path}::").starts_with(&format!("{name}::")));
-    part.unwrap_or(folder)
-}
-
-/// `build/rawjson.rs` is `build::rawjson`, `build/mod.rs` is `build`.
-fn module(path: &str) -> String {
-    let name = path.trim_end_matches(".rs").trim_end_matches("/mod");
-    name.replace('/', "::")
-}
-
-/// What a source uses of ours, by row of the table.
-fn uses(source: &Source) -> BTreeSet<String> {
-    let is_name = |character: char| character.is_ascii_alphanumeric() || character == '_';
-    let mut uses = BTreeSet::new();
-    for (position, _) in source.code.match_indices("crate::") {
-        let before = source.code.get(..position).unwrap();
-        if before.ends_with(|character| is_name(character) || character == '$') {
-            continue;
-        }
-        let path: String = source
-            .code
-            .get(position + "crate::".len()..)
-            .unwrap()
-            .chars()
-            .take_while(|character| is_name(*character) || *character == ':')
-            .collect();
-        assert!(
-            !path.is_empty(),
-            "{}: name the module right behind `crate::`",
-            source.path
-        );
-        uses.insert(row(&path).to_owned());
-    }
-    uses
-}
-
 #[test]
-fn each_module_uses_only_what_the_map_allows() {
-    let table: BTreeMap<&str, BTreeSet<&str>> = rows()
-        .map(|(name, others)| (name, others.iter().copied().collect()))
+fn a_module_uses_only_what_comes_before_it() {
+    let order: Vec<&str> = LAYERS
+        .iter()
+        .flat_map(|layer| layer.modules)
+        .copied()
         .collect();
-    let mut seen: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-    for source in sources() {
-        let path = module(&source.path);
-        let name = row(&path);
-        if MAY_USE_ALL.contains(&name) {
-            continue;
-        }
-        let Some(allowed) = table.get(name) else {
-            panic!("`{name}` is not on the map: add it here and in src/main.rs");
-        };
-        for used in uses(&source) {
-            // A part may use the rest of its folder, and the other way round.
-            let own = used == name || used.split("::").next() == name.split("::").next();
-            assert!(
-                own || allowed.contains(used.as_str()),
-                "{} uses `{used}`, which the map does not allow for `{name}`",
-                source.path
-            );
-            seen.entry(name.to_owned()).or_default().insert(used);
+    let place = |name: &str| order.iter().position(|other| *other == name);
+    let ours = Crate::read();
+    let uses = ours.siblings(&Name::new());
+    let mut against = BTreeSet::new();
+    for (name, others) in &uses {
+        assert!(place(name).is_some(), "`{name}` is not on the map");
+        let later = |other: &&&str| place(other) >= place(name);
+        against.extend(others.iter().filter(later).map(|other| (*name, *other)));
+    }
+    for name in ours.modules.keys().filter(|name| !name.is_empty()) {
+        if ours.uses(name).contains(&Name::new()) {
+            against.insert((name.first().unwrap(), "main"));
         }
     }
-    for (name, allowed) in &table {
-        for other in allowed {
-            assert!(
-                seen.get(*name).is_some_and(|used| used.contains(*other)),
-                "`{name}` does not use `{other}`: take that out of the map"
-            );
-        }
+    let known: BTreeSet<_> = AGAINST.iter().copied().collect();
+    assert_eq!(against, known, "the first are there, the second are known");
+    for name in &order {
+        assert!(uses.contains_key(name), "there is no module `{name}`");
     }
 }
 
 #[test]
-fn the_map_goes_one_way() {
-    let place = |name: &str| rows().position(|(other, _)| other == name);
-    for (name, others) in rows() {
-        for other in others {
-            let told = CYCLES
-                .iter()
-                .any(|(one, two, _)| (*one, two) == (name, other));
-            assert!(
-                told || place(other) < place(name),
-                "`{name}` uses `{other}`, which comes later"
-            );
-        }
-    }
+fn no_siblings_use_each_other() {
+    let ours = Crate::read();
+    let found: BTreeSet<String> = ours
+        .modules
+        .keys()
+        .flat_map(|folder| {
+            let groups = cycles(&ours.siblings(folder));
+            let place = if folder.is_empty() {
+                "crate".to_owned()
+            } else {
+                folder.join("::")
+            };
+            groups
+                .into_iter()
+                .map(move |group| format!("{place}: {group}"))
+        })
+        .collect();
+    let known: BTreeSet<String> = CYCLES.iter().map(|group| (*group).to_owned()).collect();
+    assert_eq!(found, known, "the first are there, the second are known");
 }
 
 #[test]
 fn the_header_of_main_names_every_module() {
     let main = include_str!("../../../src/main.rs");
     let (header, _) = main.split_once("\n\n").unwrap();
-    for line in main.replace("#[cfg(test)]\nmod ", "").lines() {
-        let declared = line
-            .strip_prefix("mod ")
-            .map(|rest| rest.trim_end_matches(';'));
-        if let Some(name) = declared {
-            let linked = [format!("[`{name}`]"), format!("(mod@{name})")];
-            assert!(linked.iter().any(|link| header.contains(link)), "{name}");
-        }
+    let ours = Crate::read();
+    for name in ours.siblings(&Name::new()).keys() {
+        let linked = [format!("[`{name}`]"), format!("(mod@{name})")];
+        assert!(linked.iter().any(|link| header.contains(link)), "{name}");
     }
+}
+
+/// Whether a path has names in a row, as `std::fs`.
+fn has(path: &Name, text: &str) -> bool {
+    let wanted: Vec<&str> = text.split("::").collect();
+    path.windows(wanted.len()).any(|names| names == wanted)
 }
 
 #[test]
 fn effects_stay_where_they_belong() {
-    for source in sources() {
+    let ours = Crate::read();
+    let effects = |module: &modules::Module, texts: &[&str]| {
+        let paths = module.paths.iter();
+        let found = paths.filter(|path| texts.iter().any(|text| has(path, text)));
+        found.map(|path| path.join("::")).collect::<Vec<_>>()
+    };
+    for module in ours.modules.values() {
+        let file = module.file.as_str();
         for (text, places) in EFFECTS {
+            let found = effects(module, &[text]);
             assert!(
-                places.contains(&source.path.as_str()) || !source.code.contains(text),
-                "{} has `{text}`",
-                source.path
+                places.contains(&file) || found.is_empty(),
+                "{file}: {found:?}"
             );
         }
-        if PURE.iter().any(|pure| source.path.starts_with(pure)) {
-            for text in IMPURE {
-                assert!(!source.code.contains(text), "{} has `{text}`", source.path);
-            }
+        if PURE.iter().any(|pure| file.starts_with(pure)) {
+            let found = effects(module, IMPURE);
+            assert!(found.is_empty(), "{file}: {found:?}");
         }
     }
-}
-
-#[test]
-fn no_file_is_longer_than_a_reader_can_hold() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let prefix = format!("{}/", root.display());
-    let mut all = files(&root.join("src"));
-    all.extend(files(&root.join("tests/action")));
-    let mut longer = Vec::new();
-    for (path, text) in &all {
-        if text.lines().count() > LONGEST {
-            longer.push(path.strip_prefix(&prefix).unwrap());
-        }
+    for pure in PURE {
+        let mut files = ours.modules.values().map(|module| &module.file);
+        assert!(files.any(|file| file.starts_with(pure)), "no `{pure}`");
     }
-    let known: Vec<&str> = LONGER.iter().map(|(path, _)| *path).collect();
-    assert_eq!(
-        longer, known,
-        "the first list is what there is, the second what is known"
-    );
 }

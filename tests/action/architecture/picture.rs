@@ -1,50 +1,24 @@
 //! The map as a picture for contributors, written by `make tables`.
 
-use std::collections::{BTreeMap, BTreeSet};
-
-use super::map::{CYCLES, LAYERS, VOCABULARY};
+use super::graph::{Uses, reach};
+use super::map::{AGAINST, LAYERS};
 use super::marks;
+use super::modules::{Crate, Name};
 
-/// Module → the modules whose values reach it, without the vocabulary and without cycles.
-fn sources() -> BTreeMap<&'static str, BTreeSet<&'static str>> {
-    let known: BTreeSet<&str> = VOCABULARY.modules.iter().map(|(name, _)| *name).collect();
-    let rows = LAYERS.iter().flat_map(|layer| layer.modules);
-    rows.map(|(name, others)| {
-        let others = others.iter().copied().filter(|other| {
-            let cycle = CYCLES
-                .iter()
-                .any(|(one, two, _)| (one, two) == (name, other));
-            !known.contains(other) && !cycle
-        });
-        (*name, others.collect())
-    })
-    .collect()
-}
-
-fn reaches(sources: &BTreeMap<&str, BTreeSet<&str>>, from: &str, to: &str) -> bool {
-    sources[to]
-        .iter()
-        .any(|source| *source == from || reaches(sources, from, source))
-}
-
-/// Mermaid's text: an arrow for each use that no longer way says already.
-fn picture() -> String {
-    let sources = sources();
+/// Mermaid's text: an arrow from a module to one that uses it, unless a longer way says so already.
+fn picture(uses: &Uses) -> String {
     let mut picture = "flowchart TD\n".to_owned();
-    for (number, layer) in LAYERS.iter().enumerate() {
-        let names: Vec<&str> = layer.modules.iter().map(|(name, _)| *name).collect();
+    for (number, layer) in LAYERS.iter().skip(1).enumerate() {
         picture += &format!(
             "    subgraph layer{number} [\"{}\"]\n        {}\n    end\n",
             layer.title,
-            names.join("\n        "),
+            layer.modules.join("\n        "),
         );
     }
-    for (module, direct) in &sources {
+    for (module, direct) in uses {
         for source in direct {
-            let longer = direct
-                .iter()
-                .any(|other| other != source && reaches(&sources, source, other));
-            if !longer {
+            let mut others = direct.iter().filter(|other| *other != source);
+            if !others.any(|other| reach(uses, other).contains(source)) {
                 picture += &format!("    {source} --> {module}\n");
             }
         }
@@ -54,19 +28,22 @@ fn picture() -> String {
 
 #[test]
 fn contributors_find_the_map_as_a_picture() {
-    let words = VOCABULARY
-        .modules
-        .iter()
-        .map(|(name, _)| format!("`{name}`"));
-    let words: Vec<String> = words.collect();
+    let ours = Crate::read();
+    let vocabulary = LAYERS[0].modules;
+    let mut uses = ours.siblings(&Name::new());
+    uses.retain(|name, _| !vocabulary.contains(name));
+    for (name, others) in &mut uses {
+        others.retain(|other| !vocabulary.contains(other) && !AGAINST.contains(&(name, other)));
+    }
+    let undrawn: Vec<String> = vocabulary.iter().map(|name| format!("`{name}`")).collect();
     marks::holds(
         "CONTRIBUTING.md",
         "<!-- picture -->\n",
         "<!-- /picture -->",
         &format!(
-            "\n```mermaid\n{}```\n\nThe vocabulary beneath is not drawn: {}.\n",
-            picture(),
-            words.join(", ")
+            "\n```mermaid\n{}```\n\nEverything uses {}; those arrows are not drawn.\n",
+            picture(&uses),
+            undrawn.join(", ")
         ),
     );
 }
