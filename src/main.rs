@@ -26,6 +26,7 @@ mod cli;
 mod compare;
 mod credentials;
 #[cfg(test)]
+#[path = "../tests/tables/documents.rs"]
 mod documents;
 mod facts;
 mod history;
@@ -33,6 +34,7 @@ mod inputs;
 mod metadata;
 mod network;
 #[cfg(test)]
+#[path = "../tests/tables/other_actions.rs"]
 mod other_actions;
 mod plan;
 mod process;

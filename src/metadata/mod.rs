@@ -22,8 +22,10 @@ mod template;
 mod version;
 
 #[cfg(test)]
+#[path = "../../tests/tables/metadata_readme.rs"]
 mod readme;
 #[cfg(test)]
+#[path = "../../tests/tables/metadata_recorded.rs"]
 mod recorded;
 
 use image::{ImageRef, ImageRefError, is_tag};

@@ -384,8 +384,10 @@ fn retries(inputs: &Inputs) -> usize {
 }
 
 #[cfg(test)]
+#[path = "../../tests/tables/build_push_action.rs"]
 mod build_push_action;
 #[cfg(test)]
+#[path = "../../tests/tables/contradictions.rs"]
 mod contradictions;
 #[cfg(test)]
 mod tests;

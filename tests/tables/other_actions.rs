@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 use crate::inputs::spec;
 use crate::report::outputs::OUTPUTS;
 
-const PAGE: &str = include_str!("../docs/inputs-of-other-actions.md");
-const ACTIONS: &str = include_str!("../tests/fixtures/inputs/actions.json");
+const PAGE: &str = include_str!("../../docs/inputs-of-other-actions.md");
+const ACTIONS: &str = include_str!("../fixtures/inputs/actions.json");
 
 #[derive(serde::Deserialize)]
 struct Action {

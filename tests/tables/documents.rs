@@ -8,7 +8,7 @@ use crate::inputs::spec::SPECS;
 use crate::report::outputs::OUTPUTS;
 use marks::holds;
 
-#[path = "../tests/action/marks.rs"]
+#[path = "../action/marks.rs"]
 mod marks;
 
 /// A single-quoted YAML scalar, which doubles its quotes.
@@ -84,7 +84,7 @@ fn header(path: &Path) -> Option<String> {
 
 #[test]
 fn the_page_on_how_it_works_has_the_picture_of_main() {
-    let main = include_str!("main.rs");
+    let main = include_str!("../../src/main.rs");
     let (_, rest) = main.split_once("//! ```text\n").unwrap();
     let (picture, _) = rest.split_once("//! ```\n").unwrap();
     let lines = picture.lines().map(|line| line.trim_start_matches("//! "));
@@ -146,7 +146,7 @@ fn dependencies(manifest: &str, section: &str) -> Vec<(String, String)> {
 
 #[test]
 fn every_dependency_has_its_reason_which_contributors_find() {
-    let manifest = include_str!("../Cargo.toml");
+    let manifest = include_str!("../../Cargo.toml");
     let mut expected = String::new();
     for (section, title) in [
         ("dependencies", "In the binary"),

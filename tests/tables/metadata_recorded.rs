@@ -13,8 +13,8 @@ use super::generate::{Generated, Warning};
 use super::labels::{self, Labels};
 use super::{DEFAULT_RULES, Tags, name};
 
-const RECORDED: &str = include_str!("../../tests/fixtures/tags/recorded.json");
-const EVENTS: &str = include_str!("../../tests/fixtures/tags/events.json");
+const RECORDED: &str = include_str!("../fixtures/tags/recorded.json");
+const EVENTS: &str = include_str!("../fixtures/tags/events.json");
 const NOW: &str = "2020-01-10T00:30:00.000Z";
 
 #[derive(Deserialize)]
