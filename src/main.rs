@@ -11,7 +11,7 @@
 //!
 //! - [`cli`], [`inputs`]: what was typed, checked field by field; [`metadata`]: docker/metadata-action's rules
 //! - [`facts`]: what this machine has; [`plan`]: what will be done, pure
-//! - [`aws`], [`credentials`], [`registry`], [`builder`], [`build`]: the work, each through [`process`]
+//! - [`aws`], [`credentials`], [`registry`], [`builder`], [`buildx`]: the work, each through [`process`]
 //! - [`timings`]: where the time went, pure; [`report`]: outputs, summary, timings file
 //! - [`history`]: earlier runs, asked of GitHub; [`compare`](mod@compare): timings files of several runs, joined
 //! - [`runner`]: the machine around, and GitHub's formats; [`network`]: proxies and certificates
@@ -20,8 +20,8 @@
 //! it, a *builder* a named BuildKit that buildx knows, a *driver* the way to it.
 
 mod aws;
-mod build;
 mod builder;
+mod buildx;
 mod cli;
 mod compare;
 mod credentials;

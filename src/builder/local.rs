@@ -1,101 +1,43 @@
 //! Builders on this machine: the docker-container driver's boot, and platforms.
 
 use jiff::Timestamp;
-use secrecy::ExposeSecret as _;
-use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-use super::{BuilderError, Tool, again};
-use crate::build::rawjson::{self, Line};
-use crate::plan::{BuilderPlan, driver_opt};
+use super::create::create;
+use super::{BuilderError, Start};
+use crate::buildx::create::{self, Bootstrap, bootstrap, container, inspect};
+use crate::buildx::rawjson::{self, Line};
+use crate::buildx::{add_options, remove_instance};
 use crate::process::{Command, Event, ProcessError};
 use crate::timings::Recorder;
 
 /// Creates the builder and waits until its BuildKit answers.
-pub(super) async fn boot(
-    plan: &BuilderPlan,
-    tool: &Tool,
-    recorder: &mut Recorder,
-    cancel: &CancellationToken,
-) -> Result<(), BuilderError> {
+pub(super) async fn boot(start: &Start<'_>, recorder: &mut Recorder) -> Result<(), BuilderError> {
+    let Start {
+        plan, tool, stop, ..
+    } = start;
     tracing::info!("starting the builder `{}`", plan.name);
-    let options: Vec<String> = plan.options.iter().map(driver_opt).collect();
-    let mut args = vec![
-        "create",
-        "--name",
-        &plan.name,
-        "--driver",
-        plan.driver.name(),
-    ];
-    for option in &options {
-        args.extend(["--driver-opt", option]);
-    }
-    if let Some(flags) = &plan.buildkitd_flags {
-        args.extend(["--buildkitd-flags", flags]);
-    }
-    let config = plan
-        .buildkitd_config
-        .as_ref()
-        .map(|path| path.to_string_lossy());
-    if let Some(config) = &config {
-        // `--buildkitd-config` in newer ones, which take this name too.
-        args.extend(["--config", config]);
-    }
-    // With secret options buildx boots it only when they have been added.
-    let mut commands = vec![args];
-    if tool.secret_options.is_empty() {
-        commands[0].push("--bootstrap");
-    } else {
-        commands.push(vec!["inspect", "--bootstrap", &plan.name]);
-    }
-    let commands = commands.iter().map(|args| {
-        let mut command = tool.command(args);
-        command
-            .env
-            .insert("BUILDKIT_PROGRESS".to_owned(), "rawjson".into());
-        command
-    });
-    let commands: Vec<Command> = commands.collect();
     let mut retries = Vec::new();
-    let created = again::create(&plan.name, tool, &mut retries, cancel, async || {
-        // buildx refuses to make one that it knows; its container, if there is one, it takes over.
-        tool.forget(&plan.name);
-        for (index, command) in commands.iter().enumerate() {
-            if index > 0 {
-                add_secret_options(&plan.name, tool)?;
-            }
-            run(command, recorder, cancel).await?;
+    let create = create(&plan.name, start.retries, &mut retries, stop, async || {
+        // buildx refuses to create a builder that it knows. A container of that name it takes over.
+        remove_instance(tool, &plan.name);
+        if start.secret_options.is_empty() {
+            return run(&container(plan, Bootstrap::Now, tool), recorder, stop).await;
         }
-        Ok(())
+        run(&container(plan, Bootstrap::Later, tool), recorder, stop).await?;
+        add_options(tool, &plan.name, start.secret_options).map_err(|source| {
+            ProcessError::Read {
+                program: tool.program.to_string_lossy().into_owned(),
+                source,
+            }
+        })?;
+        run(&bootstrap(&plan.name, tool), recorder, stop).await
     });
-    let created = created.await;
+    let created = create.await;
     for retry in retries {
         recorder.retried(retry);
     }
     created
-}
-
-/// Adds options to buildx's note of a builder, where its command line would show them to everybody: `Node` in
-/// <https://github.com/docker/buildx/blob/461836ba0/store/nodegroup.go>.
-fn add_secret_options(name: &str, tool: &Tool) -> Result<(), ProcessError> {
-    let failed = |source| ProcessError::Read {
-        program: tool.program.to_string_lossy().into_owned(),
-        source,
-    };
-    let path = tool.note(name);
-    let text = std::fs::read(&path).map_err(failed)?;
-    let mut note: Value = serde_json::from_slice(&text).map_err(|error| failed(error.into()))?;
-    let nodes = note.get_mut("Nodes").and_then(Value::as_array_mut);
-    for node in nodes.into_iter().flatten().filter_map(Value::as_object_mut) {
-        let options = node.entry("DriverOpts").or_insert(Value::Null);
-        if options.is_null() {
-            *options = json!({});
-        }
-        for (name, value) in &tool.secret_options {
-            options[name] = value.expose_secret().into();
-        }
-    }
-    std::fs::write(&path, note.to_string()).map_err(failed)
 }
 
 async fn run(
@@ -127,29 +69,28 @@ async fn run(
     })
 }
 
-/// Compares the platforms asked for with what the builder offers. Its own platform needs no
-/// question, which is the usual case and saves a call.
-pub(super) async fn check_platforms(
-    plan: &BuilderPlan,
-    wanted: &[String],
-    tool: &Tool,
-    cancel: &CancellationToken,
-) -> Result<(), BuilderError> {
-    if wanted.iter().all(|platform| *platform == plan.platform) {
+/// Compares the platforms asked for with those that the builder offers. Its own platform, the usual case, needs no call.
+pub(super) async fn check_platforms(start: &Start<'_>) -> Result<(), BuilderError> {
+    let Start {
+        plan,
+        tool,
+        platforms,
+        ..
+    } = start;
+    if platforms.iter().all(|platform| *platform == plan.platform) {
         return Ok(());
     }
-    let printed = tool
-        .command(&["inspect", &plan.name])
-        .output(cancel)
+    let printed = inspect(&plan.name, tool)
+        .output(start.stop)
         .await
         .map_err(|source| BuilderError::Inspect {
             name: plan.name.clone(),
             source,
         })?;
-    let offered = platforms(&printed);
-    let missing: Vec<String> = wanted
+    let offered = create::platforms(&printed);
+    let missing: Vec<String> = platforms
         .iter()
-        .filter(|platform| !offered.is_empty() && !offered.iter().any(|other| other == *platform))
+        .filter(|platform| !offered.is_empty() && !offered.contains(platform))
         .cloned()
         .collect();
     if missing.is_empty() {
@@ -159,17 +100,6 @@ pub(super) async fn check_platforms(
         missing,
         offered: offered.join(", "),
     })
-}
-
-/// The `Platforms:` lines of `buildx inspect`; a star marks those that were asked for at creation.
-fn platforms(printed: &str) -> Vec<String> {
-    printed
-        .lines()
-        .filter_map(|line| line.trim().strip_prefix("Platforms:"))
-        .flat_map(|list| list.split(','))
-        .map(|platform| platform.trim().trim_end_matches('*').to_owned())
-        .filter(|platform| !platform.is_empty())
-        .collect()
 }
 
 /// What to do about a builder that does not boot, from BuildKit's or the Engine's words.
@@ -188,17 +118,6 @@ pub(super) fn boot_hint(text: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn reads_the_platforms_that_inspect_prints() {
-        let printed = "Name:   default\nDriver: docker\n\nNodes:\nName:      default\n\
-                       Platforms: linux/amd64*, linux/amd64/v2, linux/386\n";
-        assert_eq!(
-            platforms(printed),
-            ["linux/amd64", "linux/amd64/v2", "linux/386"]
-        );
-        assert!(platforms("Name: x").is_empty());
-    }
 
     #[test]
     fn a_boot_that_failed_for_a_known_reason_has_a_hint() {

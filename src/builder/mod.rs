@@ -4,26 +4,24 @@
 //! docker-container builder is created and booted here, so that its time and its failure are its
 //! own and not the build's; so is one in a cluster.
 
-mod again;
+mod create;
 pub(crate) mod kubernetes;
 mod life;
 mod local;
 mod removal;
 
-use std::collections::BTreeMap;
-use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use secrecy::SecretString;
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 
+use crate::buildx::{Tool, remove_instance};
 use crate::facts::Address;
 use crate::plan::{BUILDER_PREFIX, BuilderPlan, Driver};
-use crate::process::{Command, ProcessError};
+use crate::process::ProcessError;
 use crate::timings::{Recorder, Traffic};
-pub(crate) use again::{waits, words};
 use kubernetes::Running;
 pub(crate) use kubernetes::{KubernetesError, is_left as is_left_in_cluster, set_aside};
 use life::Life;
@@ -56,36 +54,23 @@ enum Kind {
     Cluster(Box<Running>),
 }
 
-/// How buildx is called.
-#[derive(Debug, Clone)]
-pub(crate) struct Tool {
-    pub program: PathBuf,
-    /// Variables that every call gets.
-    pub env: BTreeMap<String, OsString>,
-    /// How often a builder is created anew where what kept it from booting passes.
+/// What the start of a builder needs.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Start<'a> {
+    pub plan: &'a BuilderPlan,
+    /// What will be built for; empty for the builder's own platform.
+    pub platforms: &'a [String],
+    pub tool: &'a Tool,
+    /// The Engine that runs a builder in a container.
+    pub engine: Option<&'a Address>,
+    /// How often the start is repeated after a temporary failure.
     pub retries: usize,
-    /// Driver options that must not stand on a command line.
-    pub secret_options: Vec<(String, SecretString)>,
-}
-
-impl Tool {
-    pub(crate) fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(&self.program).args(args.iter().copied());
-        command.env = self.env.clone();
-        command
-    }
-
-    /// Removes buildx's note of a builder, by which a run knows that there is one to remove.
-    fn forget(&self, name: &str) {
-        // Goes with the run's folder in any case.
-        let _ = std::fs::remove_file(self.note(name));
-    }
-
-    /// Where buildx notes a builder.
-    fn note(&self, name: &str) -> PathBuf {
-        let folder = self.env.get("BUILDX_CONFIG").map(PathBuf::from);
-        folder.unwrap_or_default().join("instances").join(name)
-    }
+    /// Driver options that must not appear on a command line.
+    pub secret_options: &'a [(String, SecretString)],
+    /// Ends the boot alone.
+    pub stop: &'a CancellationToken,
+    /// Ends the run, which leaves less time to clean up.
+    pub cancel: &'a CancellationToken,
 }
 
 /// The builder could not be made ready.
@@ -151,29 +136,22 @@ pub(crate) fn is_ours(name: &str) -> bool {
         .is_some_and(|id| !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_alphanumeric()))
 }
 
-/// Makes the builder ready; the recorder hears what its boot consists of. `stop` ends the boot
-/// alone, with the run's own `cancel` there is less time to clean up.
+/// Makes the builder ready. The parts of its boot go to the recorder.
 ///
 /// # Errors
 /// When it does not boot, is stopped, or lacks a platform. What was created is removed again.
 pub(crate) async fn start(
-    plan: &BuilderPlan,
-    platforms: &[String],
-    (tool, engine): (Tool, Option<&Address>),
+    start: Start<'_>,
     recorder: &mut Recorder,
-    stop: &CancellationToken,
-    cancel: &CancellationToken,
 ) -> Result<Builder, BuilderError> {
+    let plan = start.plan;
     let kind = match (&plan.kubernetes, plan.driver) {
         (Some(kubernetes), _) => {
-            let running = Box::pin(kubernetes::start(
-                plan, kubernetes, &tool, recorder, stop, cancel,
-            ))
-            .await?;
-            Kind::Cluster(Box::new(running))
+            let running = kubernetes::start(&start, kubernetes, recorder);
+            Kind::Cluster(Box::new(Box::pin(running).await?))
         }
         (None, Driver::DockerContainer) => {
-            let engine = engine.cloned().unwrap_or_else(Address::usual);
+            let engine = start.engine.cloned().unwrap_or_else(Address::usual);
             let life = Life::hold(&plan.name, &engine);
             Kind::Container(engine, life)
         }
@@ -182,13 +160,13 @@ pub(crate) async fn start(
     let builder = Builder {
         name: plan.name.clone(),
         kind,
-        tool,
+        tool: start.tool.clone(),
     };
     let ready = async {
         if matches!(builder.kind, Kind::Container(..)) {
-            local::boot(plan, &builder.tool, recorder, stop).await?;
+            local::boot(&start, recorder).await?;
         }
-        local::check_platforms(plan, platforms, &builder.tool, stop).await
+        local::check_platforms(&start).await
     };
     match ready.await {
         Ok(()) => Ok(builder),
@@ -198,7 +176,7 @@ pub(crate) async fn start(
             } else {
                 Creation::Over
             };
-            builder.remove(creation, cancel).await;
+            builder.remove(creation, start.cancel).await;
             Err(error)
         }
     }
@@ -241,7 +219,7 @@ impl Builder {
             Kind::Container(engine, _) => {
                 match removal::remove(&self.name, engine, creation, patience).await {
                     // After a creation that was cut off the post step looks once more.
-                    Ok(_) if creation == Creation::Over => self.tool.forget(&self.name),
+                    Ok(_) if creation == Creation::Over => remove_instance(&self.tool, &self.name),
                     Ok(_) => {}
                     Err(error) => {
                         tracing::warn!("could not remove the builder `{}`: {error}", self.name);

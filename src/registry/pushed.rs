@@ -10,10 +10,9 @@ use std::collections::BTreeSet;
 use image::{Digest, ImageRef, is_loopback};
 use jiff::Timestamp;
 use oci_spec::image::{Descriptor, ImageConfiguration, ImageIndex, ImageManifest};
-use tokio_util::sync::CancellationToken;
 
-use crate::build::metadata::Metadata;
-use crate::builder::{Builder, Tool};
+use crate::buildx::imagetools::Imagetools;
+use crate::buildx::metadata::Metadata;
 use crate::plan::{CacheKind, ImagePlan};
 use crate::runner::redact::Redactor;
 
@@ -56,16 +55,9 @@ impl Before {
 /// or can't be asked, and where nothing comes from a cache.
 pub(crate) async fn before(
     image: &ImagePlan,
-    builder: &Builder,
-    tool: &Tool,
+    imagetools: &Imagetools<'_>,
     isolated: bool,
-    cancel: &CancellationToken,
 ) -> Option<Before> {
-    let reader = Reader {
-        builder: &builder.name,
-        tool,
-        cancel,
-    };
     let tagged = image.push && !image.tags.is_empty() && image.tags.len() <= MOST_TAGS_BEFORE;
     let cached = image.cache.kind != CacheKind::None;
     let mut found: Option<Digest> = None;
@@ -73,7 +65,7 @@ pub(crate) async fn before(
         if isolated && is_loopback(&name.host) {
             return None;
         }
-        let digest = reader.digest(&name.to_string()).await?;
+        let digest = imagetools.digest(name).await?;
         if found.as_ref().is_some_and(|found| *found != digest) {
             return None;
         }
@@ -102,25 +94,18 @@ pub(crate) struct Layer {
 pub(crate) async fn confirm(
     image: &ImagePlan,
     metadata: &Metadata,
-    builder: &Builder,
-    tool: &Tool,
+    imagetools: &Imagetools<'_>,
     isolated: bool,
     redactor: &Redactor,
-    cancel: &CancellationToken,
 ) -> Option<PushedImage> {
     let digest = metadata.digest.as_ref()?;
     let first = image.references.first().filter(|_| image.push)?;
     let reference = by_digest(first, digest);
-    let reader = Reader {
-        builder: &builder.name,
-        tool,
-        cancel,
-    };
     let contents = if isolated && is_loopback(&first.host) {
         tracing::debug!("`{}` can't be reached from this container", first.host);
         None
     } else {
-        reader.image(&reference).await
+        Contents::read(&reference, imagetools).await
     };
     if contents.is_none() {
         tracing::debug!("could not read the manifest of `{reference}` back");
@@ -149,19 +134,14 @@ struct Contents {
     blobs: BTreeSet<(String, u64)>,
 }
 
-struct Reader<'a> {
-    builder: &'a str,
-    tool: &'a Tool,
-    cancel: &'a CancellationToken,
-}
-
-impl Reader<'_> {
-    async fn image(&self, reference: &str) -> Option<Contents> {
-        let raw = ["--raw", reference];
-        let config = ["--format", "{{json .Image}}", reference];
-        let (raw, config) = tokio::join!(self.inspect(&raw), self.inspect(&config));
+impl Contents {
+    async fn read(reference: &str, imagetools: &Imagetools<'_>) -> Option<Self> {
+        let (raw, config) = tokio::join!(
+            imagetools.raw(reference),
+            imagetools.configuration(reference)
+        );
         let raw = raw?;
-        let mut contents = Contents::default();
+        let mut contents = Self::default();
         if let Ok(manifest) = serde_json::from_str::<ImageManifest>(&raw) {
             let history = config.as_deref().map(created_by).unwrap_or_default();
             contents.add(&manifest, &history, None);
@@ -180,10 +160,8 @@ impl Reader<'_> {
         for (name, descriptor) in platforms {
             let (repository, _) = reference.split_once('@')?;
             let manifest = format!("{repository}@{}", descriptor.digest());
-            let raw = self.inspect(&["--raw", &manifest]).await?;
+            let raw = imagetools.raw(&manifest).await?;
             let manifest: ImageManifest = serde_json::from_str(&raw).ok()?;
-            // buildx prints the configurations by platform, but of one platform the configuration itself
-            // (<https://github.com/docker/buildx/blob/v0.29.1/util/imagetools/printers.go>).
             let history = match configs.get(&name).filter(|_| several) {
                 Some(config) => created_by(&config.to_string()),
                 None if several => Vec::new(),
@@ -194,26 +172,6 @@ impl Reader<'_> {
         Some(contents)
     }
 
-    async fn digest(&self, reference: &str) -> Option<Digest> {
-        let manifest = self
-            .inspect(&["--format", "{{json .Manifest}}", reference])
-            .await?;
-        let manifest: serde_json::Value = serde_json::from_str(&manifest).ok()?;
-        manifest.get("digest")?.as_str()?.parse().ok()
-    }
-
-    async fn inspect(&self, args: &[&str]) -> Option<String> {
-        let mut all = vec!["imagetools", "inspect", "--builder", self.builder];
-        all.extend(args);
-        let printed = self.tool.command(&all).output(self.cancel).await;
-        if let Err(error) = &printed {
-            tracing::debug!("{error}");
-        }
-        printed.ok()
-    }
-}
-
-impl Contents {
     fn add(&mut self, manifest: &ImageManifest, history: &[String], platform: Option<&str>) {
         let config = manifest.config();
         self.blobs

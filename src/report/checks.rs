@@ -9,7 +9,7 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use super::Outcome;
-use crate::build::checks::{self, Finding};
+use crate::buildx::checks::{self, Finding};
 use crate::plan::{self, Context, ImagePlan};
 use crate::runner::command::{Annotation, Level};
 use crate::runner::env::Env;

@@ -8,7 +8,7 @@ use super::markdown::{block, code, plain};
 use super::part::Part;
 use super::phases::{largest, percent};
 use super::{Outcome, units, warnings};
-use crate::build::{BuildError, checks};
+use crate::buildx::{BuildError, checks};
 use crate::run::error::Error;
 use crate::runner::redact::Redactor;
 use crate::timings::Earlier;

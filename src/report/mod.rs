@@ -29,7 +29,7 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
-use crate::build::metadata::Metadata;
+use crate::buildx::metadata::Metadata;
 use crate::plan::Plan;
 use crate::registry::pushed::{Layer, PushedImage};
 use crate::run::error::Error;

@@ -5,7 +5,7 @@
 use super::markdown::{cell, code, plain};
 use super::part::Part;
 use super::{Outcome, units};
-use crate::build::rawjson::VertexWarning;
+use crate::buildx::rawjson::VertexWarning;
 use crate::timings::{BuildTimings, RetryTime};
 
 /// A warning in words, and the line that it is about.

@@ -2,17 +2,14 @@
 //! built comes from its cache, and only the push is new.
 
 use jiff::Timestamp;
-use tokio_util::sync::CancellationToken;
 
-use crate::build::metadata::Metadata;
-use crate::build::{self, BuildError};
-use crate::builder::{self, Tool};
+use crate::buildx::metadata::Metadata;
+use crate::buildx::retry::{schedule, waits};
+use crate::buildx::{Build, BuildError};
 use crate::credentials::helper;
-use crate::plan::{ImagePlan, Place};
 use crate::registry::preflight::Found;
 use crate::run::error::Error;
 use crate::runner::log::Group;
-use crate::runner::redact::Redactor;
 use crate::timings::{Recorder, Retry};
 
 /// Builds, and builds again.
@@ -20,15 +17,12 @@ use crate::timings::{Recorder, Retry};
 /// # Errors
 /// The last attempt's, or that the run was cancelled.
 pub(super) async fn build(
-    image: &ImagePlan,
-    place: &Place,
-    tool: &Tool,
+    build: &Build<'_>,
+    retries: usize,
+    found: &Found,
     recorder: &mut Recorder,
-    (retries, found): (usize, &Found),
-    redactor: &Redactor,
-    cancel: &CancellationToken,
 ) -> Result<Metadata, Error> {
-    let mut waits = builder::waits(retries);
+    let mut waits = waits(retries);
     let mut attempt = 1;
     loop {
         let title = match attempt {
@@ -36,7 +30,10 @@ pub(super) async fn build(
             attempt => format!("Build, attempt {attempt}"),
         };
         let group = Group::open(&title);
-        let error = match build::run(image, place, tool, recorder, redactor, cancel).await {
+        let error = match build
+            .run(|status| recorder.record(status, Timestamp::now()))
+            .await
+        {
             Ok(metadata) => return Ok(metadata),
             Err(error) => error,
         };
@@ -53,12 +50,12 @@ pub(super) async fn build(
         };
         attempt += 1;
         tracing::warn!(
-            "{failure}\nthis passes: the push is tried again {}",
-            builder::words(wait, retries + 2 - attempt)
+            "{failure}\nthis is temporary: the push is tried again {}",
+            schedule(wait, retries + 2 - attempt)
         );
         if refused {
             // Before its time: the helper would give the same one again.
-            helper::forget(&place.tokens_folder());
+            helper::forget(&build.place.tokens_folder());
         }
         recorder.retried(Retry {
             what: "the push".to_owned(),
@@ -68,7 +65,7 @@ pub(super) async fn build(
         });
         tokio::select! {
             () = tokio::time::sleep(wait) => {}
-            () = cancel.cancelled() => return Err(BuildError::Cancelled.into()),
+            () = build.cancel.cancelled() => return Err(BuildError::Cancelled.into()),
         }
     }
 }

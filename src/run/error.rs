@@ -7,10 +7,10 @@ use std::error::Error as _;
 
 use thiserror::Error;
 
-use crate::build::BuildError;
-use crate::build::failure::Failure;
-use crate::build::metadata::Metadata;
 use crate::builder::BuilderError;
+use crate::buildx::BuildError;
+use crate::buildx::failure::Failure;
+use crate::buildx::metadata::Metadata;
 use crate::credentials::CredentialsError;
 use crate::facts::FactsError;
 use crate::facts::cluster::ClusterError;

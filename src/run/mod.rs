@@ -21,8 +21,9 @@ use secrecy::ExposeSecret as _;
 use tokio_util::sync::CancellationToken;
 
 use crate::aws::{Session, Settings};
-use crate::build::{BuildError, write_cache};
-use crate::builder::{Builder, Tool};
+use crate::builder::Builder;
+use crate::buildx::imagetools::Imagetools;
+use crate::buildx::{Build, BuildError, Tool};
 use crate::cli::Flags;
 use crate::credentials::Credentials;
 use crate::facts::GivenFacts;
@@ -36,7 +37,7 @@ use crate::report::{self, Around, Built, Outcome};
 use crate::runner::env::Env;
 use crate::runner::folder;
 use crate::runner::host;
-use crate::runner::log::Stream;
+use crate::runner::log::{Group, Stream};
 use crate::runner::mounts::Mounts;
 use crate::runner::owner;
 use crate::runner::private::write_private;
@@ -221,8 +222,6 @@ impl Run {
         let mut tool = Tool {
             program: image.program(),
             env: credentials.env.clone(),
-            retries: plan.retries,
-            secret_options: proxy::secret_options(plan, &self.env),
         };
         tool.env.extend(self.handed_on(plan, session).await?);
         tool.env.extend(settled.facts.engine_variables());
@@ -241,29 +240,32 @@ impl Run {
         };
         let cancel = self.cancel.child_token();
         let isolated = Mounts::of(&self.env).is_some();
+        let build = Build {
+            image,
+            place,
+            tool: &tool,
+            redactor: &self.redactor,
+            cancel: &cancel,
+        };
+        let imagetools = Imagetools {
+            builder: &builder.name,
+            tool: &tool,
+            cancel: &cancel,
+        };
         let built = async {
-            let tries = (plan.retries, &found);
-            let built = again::build(
-                image,
-                place,
-                &tool,
-                recorder,
-                tries,
-                &self.redactor,
-                &cancel,
-            );
-            let before = pushed::before(image, &builder, &tool, isolated, &cancel);
+            let built = again::build(&build, plan.retries, &found, recorder);
+            let before = pushed::before(image, &imagetools, isolated);
             let (built, before) = beside(built, before).await;
             let mut metadata = built?;
-            write_cache::run(
-                image,
-                &mut metadata,
-                &tool,
-                recorder,
-                &self.redactor,
-                &cancel,
-            )
-            .await;
+            if !image.cache_argv.is_empty() {
+                let _group = Group::open("Write the cache");
+                let begin = Timestamp::now();
+                let written = build.write_cache(&mut metadata, |status| {
+                    recorder.record(status, Timestamp::now());
+                });
+                written.await;
+                recorder.add(stage("write the cache", Phase::CacheExport, begin));
+            }
             if self.cancel.is_cancelled() {
                 return Err(BuildError::Cancelled.into());
             }
@@ -273,10 +275,12 @@ impl Run {
         let begin = Timestamp::now();
         let result = match built {
             Ok((metadata, before)) => {
-                let (redactor, cancel) = (&self.redactor, &self.cancel);
-                let pushed = pushed::confirm(
-                    image, &metadata, &builder, &tool, isolated, redactor, cancel,
-                );
+                let imagetools = Imagetools {
+                    cancel: &self.cancel,
+                    ..imagetools
+                };
+                let pushed =
+                    pushed::confirm(image, &metadata, &imagetools, isolated, &self.redactor);
                 let mut image = pushed.await;
                 if let Some(image) = &mut image {
                     image.unchanged = before.is_some_and(|before| before.is(&metadata));

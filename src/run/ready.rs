@@ -5,9 +5,11 @@ use jiff::Timestamp;
 use super::settle::Settled;
 use super::{Run, stage};
 use crate::aws::Session;
-use crate::builder::{self, Builder, BuilderError, Tool};
+use crate::builder::{self, Builder, BuilderError};
+use crate::buildx::Tool;
 use crate::credentials::Credentials;
 use crate::inputs::Inputs;
+use crate::network::proxy;
 use crate::plan::{ImagePlan, Place};
 use crate::registry::preflight::{self, Found, FoundRepository};
 use crate::report::Registries;
@@ -42,14 +44,17 @@ impl Run {
             opened
         };
         let start = async {
-            let started = builder::start(
-                &settled.plan.builder,
-                &image.platforms,
-                (tool.clone(), settled.facts.engine_address()),
-                recorder,
-                &boot,
-                &self.cancel,
-            );
+            let start = builder::Start {
+                plan: &settled.plan.builder,
+                platforms: &image.platforms,
+                tool,
+                engine: settled.facts.engine_address(),
+                retries: settled.plan.retries,
+                secret_options: &proxy::secret_options(&settled.plan, &self.env),
+                stop: &boot,
+                cancel: &self.cancel,
+            };
+            let started = builder::start(start, recorder);
             (started.await, stage("builder", Phase::Builder, begin))
         };
         let (opened, (builder, booted)) = tokio::join!(doors, start);

@@ -1,6 +1,6 @@
 //! Where the time of a build went.
 //!
-//! In: BuildKit's progress ([`SolveStatus`](crate::build::rawjson::SolveStatus), one a line) and the intervals of our own stages.
+//! In: BuildKit's progress ([`SolveStatus`](crate::buildx::rawjson::SolveStatus), one a line) and the intervals of our own stages.
 //! Out: [`BuildTimings`]: phases, the timeline, steps. Pure: every time comes in as a value.
 //!
 //! The way through: `recorder` hears the stream and `vertex` keeps what is needed of each vertex, `clock` puts BuildKit's clock

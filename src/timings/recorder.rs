@@ -13,7 +13,7 @@ use super::clock::{Scale, whole_milliseconds};
 use super::partition::{Activity, partition};
 use super::vertex::{Room, VertexRecord, cut};
 use super::{BootStage, BuildTimings, Interval, Retry, RetryTime, Stage, Step, Traffic};
-use crate::build::rawjson::SolveStatus;
+use crate::buildx::rawjson::SolveStatus;
 
 /// Vertices, statuses and runs of both that are kept at most; what comes beyond is not timed. A build of 10,000 steps has some 50,000.
 const MOST_RECORDS: usize = 100_000;

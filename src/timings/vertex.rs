@@ -12,7 +12,7 @@ use super::clock::{self, Clock, Runs, Scale};
 use super::label;
 use super::partition::{Activity, merged, outside};
 use super::{BootStage, Interval, Phase, Step};
-use crate::build::rawjson::{Vertex, VertexStatus};
+use crate::buildx::rawjson::{Vertex, VertexStatus};
 
 /// Longer names, ids and errors are cut to this many bytes.
 pub(super) const LONGEST_NAME: usize = 512;

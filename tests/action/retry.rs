@@ -24,7 +24,7 @@ fn a_push_that_failed_in_passing_is_tried_again_and_told_of() {
         2
     );
     ran.says("503 Service Unavailable")
-        .says("this passes: the push is tried again in ")
+        .says("this is temporary: the push is tried again in ")
         .says("Build, attempt 2");
     assert_eq!(ran.annotations("warning").len(), 1, "{}", ran.log);
     assert_eq!(ran.annotations("error").len(), 0, "{}", ran.log);
@@ -99,7 +99,7 @@ fn a_builder_that_did_not_boot_for_a_passing_reason_is_started_again() {
             .exits(0);
         assert_eq!(creations(&ran), 2, "{}", ran.log);
         ran.says(trouble)
-            .says("this passes: the builder is started again in ")
+            .says("this is temporary: the builder is started again in ")
             .removed_its_builder();
         assert_eq!(ran.annotations("warning").len(), 1, "{}", ran.log);
         assert!(ran.summary.contains("1 retry"), "{}", ran.summary);

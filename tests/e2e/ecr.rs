@@ -145,7 +145,7 @@ fn a_push_that_fails_in_passing_is_tried_again_from_the_cache() {
         &run,
         &[
             "503 Service Unavailable",
-            "this passes: the push is tried again in",
+            "this is temporary: the push is tried again in",
             "Build, attempt 2",
         ],
     );

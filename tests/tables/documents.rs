@@ -175,6 +175,6 @@ fn the_page_on_trouble_lists_what_is_recognised() {
         "docs/troubleshooting.md",
         "<!-- catalogue -->\n",
         "<!-- /catalogue -->",
-        &format!("{head}{}", crate::build::catalogue::rows()),
+        &format!("{head}{}", crate::buildx::catalogue::rows()),
     );
 }

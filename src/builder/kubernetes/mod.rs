@@ -31,8 +31,9 @@ use futures_util::future::{select_all, try_join_all};
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
-use super::{BuilderError, Tool};
-use crate::plan::{BuilderPlan, KubernetesPlan, Node};
+use super::{BuilderError, Start};
+use crate::buildx::Tool;
+use crate::plan::{KubernetesPlan, Node};
 use crate::runner::log;
 use crate::timings::{Recorder, Traffic};
 use client::Cluster;
@@ -65,16 +66,19 @@ struct RunningNode {
     guard: Guard,
 }
 
-/// Makes the builder and waits until it is ready. The recorder hears what came of that, also when
-/// nothing does. `stop` ends the boot alone; with the run's own `cancel` there is less time to clean up.
+/// Makes the builder and waits until it is ready. The recorder gets the parts of the boot, also of one that fails.
 pub(super) async fn start(
-    plan: &BuilderPlan,
+    start: &Start<'_>,
     kubernetes: &KubernetesPlan,
-    tool: &Tool,
     recorder: &mut Recorder,
-    stop: &CancellationToken,
-    cancel: &CancellationToken,
 ) -> Result<Running, BuilderError> {
+    let Start {
+        plan,
+        tool,
+        stop,
+        cancel,
+        ..
+    } = *start;
     let begun = Timestamp::now();
     let kubeconfig = tool.env.get("KUBECONFIG").map(Path::new);
     let kubeconfig = kubeconfig.unwrap_or(Path::new(""));
@@ -113,7 +117,7 @@ pub(super) async fn start(
             unless(stop, Box::pin(made)).await?;
         }
         let ready;
-        let all = running.ready(plan, kubernetes, may_renew, tool, stop);
+        let all = running.ready(start, kubernetes, may_renew, tool);
         (ways, ready) = Box::pin(all).await;
         ready
     };
@@ -214,12 +218,12 @@ impl Running {
     /// removed.
     async fn ready(
         &self,
-        plan: &BuilderPlan,
+        start: &Start<'_>,
         kubernetes: &KubernetesPlan,
         may_renew: bool,
         tool: &Tool,
-        cancel: &CancellationToken,
     ) -> (Vec<Way>, Result<(), BuilderError>) {
+        let cancel = start.stop;
         let timeout = Duration::from_secs(kubernetes.timeout_seconds);
         let followers = self.nodes.iter();
         let mut followers: Vec<Follower<'_>> = followers
@@ -230,7 +234,7 @@ impl Running {
         let follow = async { Ok(unless(cancel, follow).await?) };
         let register = async {
             for (node, running) in kubernetes.nodes.iter().zip(&self.nodes) {
-                register::node(plan, node, &running.made, tool, cancel).await?;
+                register::node(start, node, &running.made, tool).await?;
                 register::check_owner(&self.cluster, node, &running.made).await;
             }
             Ok::<_, BuilderError>(())

@@ -18,7 +18,8 @@ use super::client::Cluster;
 use super::manifest::config_name;
 use super::note::Note;
 use super::workload::Found;
-use crate::builder::{CANCELLED_PATIENCE, Tool};
+use crate::builder::CANCELLED_PATIENCE;
+use crate::buildx::{Tool, remove_instance};
 use crate::plan::Workload;
 
 /// How long it may take in all.
@@ -91,7 +92,7 @@ impl Running {
         if is_clear {
             self.note.clear();
         }
-        tool.forget(builder);
+        remove_instance(tool, builder);
         tracing::debug!(
             "{} calls to the Kubernetes API in all",
             self.cluster.calls()

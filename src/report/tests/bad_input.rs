@@ -9,9 +9,9 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use super::{LIMIT, layers, left, outcome};
-use crate::build::BuildError;
-use crate::build::failure::Failure;
-use crate::build::rawjson::{self, Line};
+use crate::buildx::BuildError;
+use crate::buildx::failure::Failure;
+use crate::buildx::rawjson::{self, Line};
 use crate::report::{Outcome, outputs, summary, timings_file};
 use crate::run::error::Error;
 use crate::timings::tests::recording::{Recording, skewed};

@@ -11,8 +11,8 @@ use jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;
 
 use super::{Around, Built, Outcome, outputs, summary, timings_file};
-use crate::build::BuildError;
-use crate::build::metadata::Metadata;
+use crate::buildx::BuildError;
+use crate::buildx::metadata::Metadata;
 use crate::facts::{Facts, ImageStore};
 use crate::inputs::{Given, Inputs};
 use crate::plan::{Place, Plan};

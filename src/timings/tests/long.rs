@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::at;
 use super::properties::check;
-use crate::build::rawjson::{SolveStatus, Vertex, VertexLog, VertexStatus};
+use crate::buildx::rawjson::{SolveStatus, Vertex, VertexLog, VertexStatus};
 use crate::timings::{Phase, Recorder};
 
 /// A build of 50 steps that goes on and on, as one with much output and many layers does.

@@ -11,7 +11,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 use super::{Phase, Recorder, Retry, RetryTime, Stage};
-use crate::build::rawjson::{self, Line};
+use crate::buildx::rawjson::{self, Line};
 
 fn at(milliseconds: i64) -> Timestamp {
     Timestamp::from_millisecond(1_700_000_000_000 + milliseconds).unwrap()

@@ -10,7 +10,7 @@ use proptest::test_runner::{RngAlgorithm, TestRng};
 use super::at;
 use super::marked::MARKED;
 use super::recording::{Recording, skewed};
-use crate::build::rawjson::{self, Line, SolveStatus, Vertex, VertexLog, VertexStatus};
+use crate::buildx::rawjson::{self, Line, SolveStatus, Vertex, VertexLog, VertexStatus};
 use crate::timings::{BuildTimings, Phase, Recorder, Stage};
 
 /// What must hold whatever came in.

@@ -6,7 +6,7 @@ use jiff::SignedDuration;
 
 use super::at;
 use super::recording::{self, Recording, skewed};
-use crate::build::rawjson::{SolveStatus, Vertex, VertexLog};
+use crate::buildx::rawjson::{SolveStatus, Vertex, VertexLog};
 use crate::timings::{Phase, Recorder};
 
 #[test]

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::build::rawjson::{self, Line, SolveStatus};
+use crate::buildx::rawjson::{self, Line, SolveStatus};
 use crate::timings::{BuildTimings, Recorder};
 
 /// A recorded build.

@@ -27,7 +27,7 @@ pub(super) const LAYERS: &[Layer] = &[
     },
     Layer {
         title: "The work",
-        modules: &["timings", "builder", "build", "registry"],
+        modules: &["buildx", "timings", "builder", "registry"],
     },
     Layer {
         title: "The end",
@@ -36,21 +36,15 @@ pub(super) const LAYERS: &[Layer] = &[
 ];
 
 /// Uses against the order, which are to go.
-pub(super) const AGAINST: &[(&str, &str)] = &[
-    ("builder", "build"),
-    ("network", "plan"),
-    ("report", "run"),
-    ("run", "main"),
-    ("timings", "build"),
-];
+pub(super) const AGAINST: &[(&str, &str)] =
+    &[("network", "plan"), ("report", "run"), ("run", "main")];
 
 /// Siblings that use each other, as `folder: one, another`, which are to go.
 pub(super) const CYCLES: &[&str] = &[
     "aws: error, github",
-    "build: cache, progress",
+    "buildx: cache, progress",
     "builder::kubernetes: api, client, login",
     "builder::kubernetes: error, rights",
-    "crate: build, builder, timings",
     "crate: cli, compare, history, report, run",
     "crate: credentials, facts, network, plan",
     "metadata: fire, generate",

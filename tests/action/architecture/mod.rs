@@ -55,7 +55,7 @@ const IMPURE: &[&str] = &[
 const PURE: &[&str] = &[
     "plan/",
     "timings/",
-    "build/rawjson.rs",
+    "buildx/rawjson.rs",
     "runner/command.rs",
     "runner/workflow.rs",
     "report/outputs.rs",

@@ -6,9 +6,9 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::{ENTRY, LONGEST_NAME};
-use crate::build::cache;
-use crate::build::rawjson::{Vertex, VertexLog, VertexStatus};
-use crate::build::room::{Room, cut};
+use crate::buildx::budget::{Budget, cut};
+use crate::buildx::cache;
+use crate::buildx::rawjson::{Vertex, VertexLog, VertexStatus};
 
 /// Lines of a step that are kept and shown again when it fails.
 pub(super) const TAIL: usize = 30;
@@ -62,12 +62,12 @@ impl Step {
         &mut self,
         number: usize,
         vertex: &Vertex,
-        room: &mut Room,
+        budget: &mut Budget,
         print: &mut impl FnMut(&str),
     ) {
         let name = cut(&vertex.name, LONGEST_NAME);
-        if !name.is_empty() && name != self.name && room.take(name.len()) {
-            room.give_back(self.name.len());
+        if !name.is_empty() && name != self.name && budget.take(name.len()) {
+            budget.give_back(self.name.len());
             name.clone_into(&mut self.name);
         }
         if vertex.started.is_none() && !vertex.cached {
@@ -87,14 +87,14 @@ impl Step {
         }
         if !vertex.error.is_empty() {
             let error = cut(&vertex.error, LONGEST_ERROR);
-            let kept = if room.take(error.len()) {
+            let kept = if budget.take(error.len()) {
                 error
             } else {
                 cut(error, SHORT_ERROR)
             };
             self.error = Some(kept.to_owned());
             self.ended = true;
-            self.flush(number, None, room, print);
+            self.flush(number, None, budget, print);
             let verb = if cache::is_transfer(&self.name) {
                 "not done"
             } else {
@@ -106,8 +106,8 @@ impl Step {
             print(&format!("#{number} cached"));
         } else if let (Some(started), Some(completed)) = (vertex.started, vertex.completed) {
             self.ended = true;
-            self.flush(number, None, room, print);
-            self.forget_output(room);
+            self.flush(number, None, budget, print);
+            self.forget_output(budget);
             let took = seconds(started, completed);
             if took >= WORTH_A_LINE.as_secs_f64() {
                 print(&format!("#{number} done in {took:.1} s"));
@@ -120,7 +120,7 @@ impl Step {
         &mut self,
         number: usize,
         part: &VertexStatus,
-        room: &mut Room,
+        budget: &mut Budget,
         print: &mut impl FnMut(&str),
     ) {
         let id = cut(&part.id, LONGEST_NAME);
@@ -128,7 +128,7 @@ impl Step {
         match (part.started, part.completed) {
             (Some(started), Some(completed)) => {
                 let announced = known.is_some_and(|index| {
-                    room.give_back(ENTRY + id.len());
+                    budget.give_back(ENTRY + id.len());
                     self.parts.remove(index).announced
                 });
                 let took = seconds(started, completed);
@@ -140,7 +140,7 @@ impl Step {
             (Some(started), None)
                 if known.is_none()
                     && self.parts.len() < MOST_PARTS
-                    && room.take(ENTRY + id.len()) =>
+                    && budget.take(ENTRY + id.len()) =>
             {
                 self.parts.push(Part {
                     id: id.to_owned(),
@@ -157,13 +157,13 @@ impl Step {
         &mut self,
         number: usize,
         log: &VertexLog,
-        room: &mut Room,
+        budget: &mut Budget,
         print: &mut impl FnMut(&str),
     ) {
         for &byte in &log.data {
             // A carriage return starts a progress bar anew: each state is a line of its own.
             if byte == b'\n' || byte == b'\r' || self.rest.len() >= LONGEST_LINE {
-                self.flush(number, log.timestamp, room, print);
+                self.flush(number, log.timestamp, budget, print);
             }
             if byte != b'\n' && byte != b'\r' {
                 self.rest.push(byte);
@@ -211,7 +211,7 @@ impl Step {
         &mut self,
         number: usize,
         time: Option<Timestamp>,
-        room: &mut Room,
+        budget: &mut Budget,
         print: &mut impl FnMut(&str),
     ) {
         let line = std::mem::take(&mut self.rest);
@@ -229,22 +229,22 @@ impl Step {
         if self.tail.len() == TAIL
             && let Some(oldest) = self.tail.pop_front()
         {
-            room.give_back(oldest.len());
+            budget.give_back(oldest.len());
         }
-        if room.take(line.len()) {
+        if budget.take(line.len()) {
             self.tail.push_back(line);
         }
     }
 
     /// What went well needs no last words.
-    fn forget_output(&mut self, room: &mut Room) {
+    fn forget_output(&mut self, budget: &mut Budget) {
         let tail = std::mem::take(&mut self.tail);
-        room.give_back(tail.iter().map(String::len).sum());
+        budget.give_back(tail.iter().map(String::len).sum());
     }
 }
 
 /// The text without control characters, which could move a terminal's cursor or start a line.
-pub(in crate::build) fn one_line(text: &str) -> String {
+pub(in crate::buildx) fn one_line(text: &str) -> String {
     let mut line = String::with_capacity(text.len());
     let mut characters = text.chars();
     while let Some(character) = characters.next() {

@@ -173,7 +173,7 @@ mod tests {
     use jiff::Timestamp;
 
     use super::*;
-    use crate::build::rawjson::{SolveStatus, Vertex};
+    use crate::buildx::rawjson::{SolveStatus, Vertex};
 
     fn lines(text: &str) -> Vec<String> {
         text.lines().map(str::to_owned).collect()

@@ -138,7 +138,7 @@ fn steps_and_their_work_without_end_take_bounded_memory() {
     assert!(progress.steps.len() > 1_000);
     assert!(kept(&progress) <= MOST_KEPT);
     assert_eq!(progress.by_digest.len(), progress.steps.len());
-    // One that is known fails: this is told, room or not.
+    // One that is known fails: this is told, with or without budget left.
     let failed = Vertex {
         digest: "7".to_owned(),
         error: long,

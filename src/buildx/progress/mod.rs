@@ -13,9 +13,9 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
+use super::budget::{Budget, cut};
 use super::cache;
 use super::rawjson::{SolveStatus, Vertex, VertexLog, VertexStatus};
-use super::room::{Room, cut};
 pub(crate) use step::Step;
 pub(super) use step::one_line;
 
@@ -38,7 +38,7 @@ pub(crate) struct Progress {
     by_digest: HashMap<String, usize>,
     last_word: Instant,
     push_started: Option<Timestamp>,
-    room: Room,
+    budget: Budget,
 }
 
 impl Default for Progress {
@@ -48,7 +48,7 @@ impl Default for Progress {
             by_digest: HashMap::new(),
             last_word: Instant::now(),
             push_started: None,
-            room: Room::of(MOST_KEPT),
+            budget: Budget::of(MOST_KEPT),
         }
     }
 }
@@ -122,12 +122,12 @@ impl Progress {
 
     fn vertex(&mut self, vertex: &Vertex, print: &mut impl FnMut(&str)) {
         let digest = cut(&vertex.digest, LONGEST_NAME);
-        if !self.by_digest.contains_key(digest) && self.room.take(ENTRY + digest.len()) {
+        if !self.by_digest.contains_key(digest) && self.budget.take(ENTRY + digest.len()) {
             self.by_digest.insert(digest.to_owned(), self.steps.len());
             self.steps.push(Step::default());
         }
-        if let Some((number, step, room)) = self.step(digest) {
-            step.vertex(number, vertex, room, print);
+        if let Some((number, step, budget)) = self.step(digest) {
+            step.vertex(number, vertex, budget, print);
         }
     }
 
@@ -136,20 +136,20 @@ impl Progress {
         if part.id.starts_with("pushing manifest") {
             self.push_started = self.push_started.or(part.started);
         }
-        if let Some((number, step, room)) = self.step(&part.vertex) {
-            step.part(number, part, room, print);
+        if let Some((number, step, budget)) = self.step(&part.vertex) {
+            step.part(number, part, budget, print);
         }
     }
 
     fn output(&mut self, log: &VertexLog, print: &mut impl FnMut(&str)) {
-        if let Some((number, step, room)) = self.step(&log.vertex) {
-            step.output(number, log, room, print);
+        if let Some((number, step, budget)) = self.step(&log.vertex) {
+            step.output(number, log, budget, print);
         }
     }
 
-    fn step(&mut self, digest: &str) -> Option<(usize, &mut Step, &mut Room)> {
+    fn step(&mut self, digest: &str) -> Option<(usize, &mut Step, &mut Budget)> {
         let index = *self.by_digest.get(cut(digest, LONGEST_NAME))?;
-        Some((index + 1, self.steps.get_mut(index)?, &mut self.room))
+        Some((index + 1, self.steps.get_mut(index)?, &mut self.budget))
     }
 }
 

@@ -121,8 +121,14 @@ impl Caches {
         self.unread.iter().any(|cache| cache.error.is_some())
     }
 
-    /// A line about a cache that could not be written.
-    pub(super) fn unwritten_words(&self) -> Option<String> {
+    /// Warns that the cache could not be written, if so.
+    pub(super) fn warn_of_unwritten(&self) {
+        if let Some(warning) = self.unwritten_warning() {
+            tracing::warn!("{warning}");
+        }
+    }
+
+    fn unwritten_warning(&self) -> Option<String> {
         let error = self.unwritten.as_ref()?;
         let hint =
             catalogue::find(error).map_or_else(String::new, |entry| format!(" ({})", entry.hint));
@@ -147,7 +153,7 @@ fn hint(error: &str) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::build::rawjson::{self, Line};
+    use crate::buildx::rawjson::{self, Line};
 
     /// A stream that was recorded on a real BuildKit.
     fn recorded(name: &str) -> Caches {
@@ -206,7 +212,7 @@ mod tests {
             "{words}"
         );
         assert!(refused.is_worth_a_notice());
-        let unwritten = refused.unwritten_words().unwrap();
+        let unwritten = refused.unwritten_warning().unwrap();
         for part in ["could not be written", "403 Forbidden", "ecr:PutImage"] {
             assert!(unwritten.contains(part), "{unwritten}");
         }

@@ -1,11 +1,11 @@
-//! buildx's lines that are no progress: warnings, and at the end what went wrong with an excerpt of the Dockerfile.
+//! buildx's output that is not progress: warnings, and at the end the error with an excerpt of the Dockerfile.
 //!
-//! In: lines, as many and as long as they come. Out: the last ones, bounded in number and bytes.
+//! In: lines of any number and length. Out: the last ones, within a limit of lines and bytes.
 
 use std::collections::VecDeque;
 
+use super::budget::cut;
 use super::progress::one_line;
-use super::room::cut;
 
 /// Lines that are kept.
 const MOST_LINES: usize = 500;
@@ -18,13 +18,13 @@ const LONGEST_LINE: usize = 64 * 1024;
 
 /// The last lines.
 #[derive(Debug, Default)]
-pub(super) struct Closing {
+pub(super) struct FinalLines {
     lines: VecDeque<String>,
     bytes: usize,
 }
 
-impl Closing {
-    /// Takes in a line; the oldest go where there is no room.
+impl FinalLines {
+    /// Takes in a line; the oldest are dropped beyond the limits.
     pub(super) fn push(&mut self, line: &str) {
         let line = one_line(cut(line, LONGEST_LINE));
         self.bytes += line.len();
@@ -52,7 +52,7 @@ mod tests {
 
     #[test]
     fn the_last_lines_are_kept_within_bounds() {
-        let mut closing = Closing::default();
+        let mut closing = FinalLines::default();
         for number in 0..2_000 {
             closing.push(&format!("line {number}"));
         }

@@ -1,28 +1,28 @@
-//! How much may be kept of a stream that others write.
+//! A limit on the memory that a stream from outside may take.
 
 /// Bytes that may still be kept.
 #[derive(Debug)]
-pub(super) struct Room(usize);
+pub(super) struct Budget(usize);
 
-impl Room {
+impl Budget {
     pub(super) fn of(bytes: usize) -> Self {
         Self(bytes)
     }
 
-    /// Takes so many bytes; false, and nothing is taken, where there are not as many.
+    /// Takes that many bytes; false, and nothing is taken, if fewer are left.
     pub(super) fn take(&mut self, bytes: usize) -> bool {
         let left = self.0.checked_sub(bytes);
         self.0 = left.unwrap_or(self.0);
         left.is_some()
     }
 
-    /// Gives them back when what took them has gone.
+    /// Returns bytes that are no longer used.
     pub(super) fn give_back(&mut self, bytes: usize) {
         self.0 = self.0.saturating_add(bytes);
     }
 }
 
-/// The text up to so many bytes, between characters.
+/// At most that many bytes of the text, cut between characters.
 pub(super) fn cut(text: &str, longest: usize) -> &str {
     text.get(..text.floor_char_boundary(longest))
         .unwrap_or(text)
@@ -34,11 +34,11 @@ mod tests {
 
     #[test]
     fn what_is_given_back_can_be_taken_again() {
-        let mut room = Room::of(10);
-        assert!(room.take(4) && room.take(6));
-        assert!(!room.take(1));
-        room.give_back(6);
-        assert!(!room.take(7) && room.take(6));
+        let mut budget = Budget::of(10);
+        assert!(budget.take(4) && budget.take(6));
+        assert!(!budget.take(1));
+        budget.give_back(6);
+        assert!(!budget.take(7) && budget.take(6));
     }
 
     #[test]

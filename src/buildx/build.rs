@@ -1,0 +1,157 @@
+//! `buildx build`: the build of one image, and the export of its cache by a second call.
+//!
+//! In: an image's plan. Out: what buildx made, or a [`BuildError`] that names the step, its last output and the Dockerfile's line.
+//! Progress is redacted first, then given to the caller and shown in the log.
+
+use std::process::ExitStatus;
+use std::time::Instant;
+
+use jiff::Timestamp;
+use thiserror::Error;
+use tokio_util::sync::CancellationToken;
+
+use super::cache::Caches;
+use super::failure::Failure;
+use super::final_lines::FinalLines;
+use super::metadata::{Metadata, MetadataError};
+use super::progress::{Progress, one_line};
+use super::rawjson::{Line, SolveStatus};
+use super::{Tool, checks, rawjson, redact};
+use crate::plan::{ImagePlan, Place};
+use crate::process::{Command, Event, ProcessError};
+use crate::runner::log::NOTICE;
+use crate::runner::redact::Redactor;
+
+/// The image was not built.
+#[derive(Debug, Error)]
+pub(crate) enum BuildError {
+    #[error("{failure}")]
+    Failed {
+        failure: Box<Failure>,
+        status: ExitStatus,
+    },
+    #[error("`call: {call}` found {findings}")]
+    Checks {
+        call: String,
+        /// In words: `2 warnings`.
+        findings: String,
+        metadata: Box<Metadata>,
+        status: ExitStatus,
+    },
+    #[error("could not run the build")]
+    Process(#[source] ProcessError),
+    #[error("could not read what buildx says it built")]
+    Metadata(#[source] MetadataError),
+    #[error("the build was cancelled")]
+    Cancelled,
+}
+
+impl BuildError {
+    /// Whether buildx lost its connection to the builder.
+    pub(crate) fn is_disconnection(&self) -> bool {
+        matches!(self, Self::Failed { failure, .. } if failure.is_disconnection())
+    }
+
+    pub(crate) fn hint(&self) -> Option<String> {
+        match self {
+            Self::Failed { failure, .. } => failure.hint(),
+            Self::Checks { .. } | Self::Process(_) | Self::Metadata(_) | Self::Cancelled => None,
+        }
+    }
+}
+
+/// The build of one image.
+#[derive(Debug)]
+pub(crate) struct Build<'a> {
+    pub image: &'a ImagePlan,
+    pub place: &'a Place,
+    pub tool: &'a Tool,
+    pub redactor: &'a Redactor,
+    pub cancel: &'a CancellationToken,
+}
+
+impl Build<'_> {
+    /// Builds; `on_status` gets every status of the progress, without secrets.
+    ///
+    /// # Errors
+    /// When buildx can't be run, the build fails, or the run is cancelled.
+    pub(crate) async fn run(
+        &self,
+        mut on_status: impl FnMut(&SolveStatus),
+    ) -> Result<Metadata, BuildError> {
+        let mut progress = Progress::default();
+        let mut text = FinalLines::default();
+        let mut command = self.command(&self.image.argv);
+        // Puts build checks and other warnings into the metadata file, as docker/build-push-action does.
+        let warnings = ("BUILDX_METADATA_WARNINGS".to_owned(), "1".into());
+        command.env.extend([warnings]);
+        let build = command.stream(self.cancel, |event| match event {
+            Event::Stderr(line) => match rawjson::parse(line) {
+                Line::Status(mut status) => {
+                    redact::status(&mut status, self.redactor);
+                    on_status(&status);
+                    progress.show(&status, |line| tracing::info!("{line}"));
+                }
+                // A line of the stream that was cut.
+                Line::Text(line) if line.starts_with('{') => {}
+                Line::Text(line) => text.push(&line),
+            },
+            Event::Stdout(line) => tracing::info!("{}", one_line(&String::from_utf8_lossy(line))),
+            Event::Second => progress.tick(Instant::now(), Timestamp::now(), |line| {
+                tracing::info!("{line}");
+            }),
+        });
+        let status = match build.await {
+            Err(ProcessError::Cancelled { .. }) => return Err(BuildError::Cancelled),
+            other => other.map_err(BuildError::Process)?,
+        };
+        let says_error = |line: &String| line.trim_start().starts_with("ERROR: ");
+        if let Some(call) = &self.image.call
+            && call.is_check()
+            && !status.success()
+            && !text.iter().any(says_error)
+        {
+            let metadata = Metadata::read(self.place).map_err(BuildError::Metadata)?;
+            return Err(BuildError::Checks {
+                call: call.text.clone(),
+                findings: checks::count(checks::findings(&metadata).len()),
+                metadata: Box::new(metadata),
+                status,
+            });
+        }
+        if !status.success() {
+            return Err(BuildError::Failed {
+                failure: Box::new(Failure::new(&progress, text.as_slice(), self.redactor)),
+                status,
+            });
+        }
+        for line in text.iter().filter(|line| !line.trim().is_empty()) {
+            tracing::info!("{line}");
+        }
+        let mut metadata = Metadata::read(self.place).map_err(BuildError::Metadata)?;
+        metadata.caches = Caches::of(&progress);
+        log_caches(&metadata.caches);
+        metadata.push_started = progress.push_started();
+        Ok(metadata)
+    }
+
+    /// buildx with one of the image's command lines.
+    pub(super) fn command(&self, argv: &[String]) -> Command {
+        let mut command = self.tool.command(argv.iter().skip(1));
+        let variables = self.image.variables.iter();
+        command
+            .env
+            .extend(variables.map(|(name, value)| (name.clone(), value.into())));
+        command
+    }
+}
+
+/// Logs caches that could not be read, all in one line, and one that could not be written.
+fn log_caches(caches: &Caches) {
+    match caches.unread_words() {
+        Some(words) if caches.is_worth_a_notice() => tracing::info!(target: NOTICE, "{words}"),
+        Some(words) => tracing::info!("{words}"),
+        None => {}
+    }
+    caches.warn_of_unwritten();
+}

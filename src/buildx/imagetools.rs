@@ -1,0 +1,47 @@
+//! `buildx imagetools inspect`: manifests in a registry, read with the builder's settings and the run's logins.
+
+use image::{Digest, ImageRef};
+use serde_json::Value;
+use tokio_util::sync::CancellationToken;
+
+use super::Tool;
+
+/// Reads manifests.
+pub(crate) struct Imagetools<'a> {
+    pub builder: &'a str,
+    pub tool: &'a Tool,
+    pub cancel: &'a CancellationToken,
+}
+
+impl Imagetools<'_> {
+    /// The manifest or index as the registry has it.
+    pub(crate) async fn raw(&self, reference: &str) -> Option<String> {
+        self.inspect(&["--raw", reference]).await
+    }
+
+    /// The image configuration as JSON; of an index with several platforms an object of configurations by platform
+    /// (<https://github.com/docker/buildx/blob/v0.29.1/util/imagetools/printers.go>).
+    pub(crate) async fn configuration(&self, reference: &str) -> Option<String> {
+        let args = ["--format", "{{json .Image}}", reference];
+        self.inspect(&args).await
+    }
+
+    /// The digest that a tag names.
+    pub(crate) async fn digest(&self, reference: &ImageRef) -> Option<Digest> {
+        let reference = reference.to_string();
+        let args = ["--format", "{{json .Manifest}}", &reference];
+        let manifest = self.inspect(&args).await?;
+        let manifest: Value = serde_json::from_str(&manifest).ok()?;
+        manifest.get("digest")?.as_str()?.parse().ok()
+    }
+
+    async fn inspect(&self, args: &[&str]) -> Option<String> {
+        let inspect = ["imagetools", "inspect", "--builder", self.builder];
+        let command = self.tool.command(inspect.iter().chain(args));
+        let printed = command.output(self.cancel).await;
+        if let Err(error) = &printed {
+            tracing::debug!("{error}");
+        }
+        printed.ok()
+    }
+}

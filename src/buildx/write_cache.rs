@@ -1,0 +1,150 @@
+//! The export of a pushed image's cache, by a second build.
+//!
+//! All steps are done by then. Of the progress only the export is shown and timed.
+
+use std::collections::HashSet;
+
+use super::budget::Budget;
+use super::cache::{self, Caches};
+use super::metadata::Metadata;
+use super::progress::{Progress, one_line};
+use super::rawjson::{Line, SolveStatus};
+use super::{Build, rawjson, redact};
+use crate::process::Event;
+
+/// Bytes of vertex digests that are kept. An export has one of about 70 bytes.
+const MOST_KEPT: usize = 256 * 1024;
+
+impl Build<'_> {
+    /// Writes the cache. A failure is a warning and part of the metadata: the image has been pushed.
+    pub(crate) async fn write_cache(
+        &self,
+        metadata: &mut Metadata,
+        mut on_status: impl FnMut(&SolveStatus),
+    ) {
+        let mut progress = Progress::default();
+        let mut exports = Exports::default();
+        let mut last_error = None;
+        let command = self.command(&self.image.cache_argv);
+        let ended = command.stream(self.cancel, |event| {
+            let Event::Stderr(line) = event else {
+                return;
+            };
+            match rawjson::parse(line) {
+                Line::Status(status) => {
+                    let mut status = exports.only(status);
+                    redact::status(&mut status, self.redactor);
+                    on_status(&status);
+                    progress.show(&status, |line| tracing::info!("{line}"));
+                }
+                Line::Text(line) => {
+                    if let Some(error) = line.trim_start().strip_prefix("ERROR: ") {
+                        last_error = Some(self.redactor.without_secrets(&one_line(error)));
+                    }
+                }
+            }
+        });
+        let failed = match ended.await {
+            Ok(status) if status.success() => None,
+            Ok(status) => Some(last_error.unwrap_or_else(|| status.to_string())),
+            Err(error) => Some(error.to_string()),
+        };
+        metadata.caches.unwritten = Caches::of(&progress).unwritten.or(failed);
+        metadata.caches.warn_of_unwritten();
+    }
+}
+
+/// The vertices that are exports, by digest.
+#[derive(Debug)]
+struct Exports {
+    digests: HashSet<String>,
+    budget: Budget,
+}
+
+impl Default for Exports {
+    fn default() -> Self {
+        Self {
+            digests: HashSet::new(),
+            budget: Budget::of(MOST_KEPT),
+        }
+    }
+}
+
+impl Exports {
+    /// The part of a status that is about exports. Those beyond the budget are left out.
+    fn only(&mut self, mut status: SolveStatus) -> SolveStatus {
+        status
+            .vertexes
+            .retain(|vertex| cache::is_export(&vertex.name) && self.knows(&vertex.digest));
+        status
+            .statuses
+            .retain(|part| self.digests.contains(&part.vertex));
+        status.logs.retain(|log| self.digests.contains(&log.vertex));
+        status.warnings.clear();
+        status
+    }
+
+    /// Whether the vertex is known as an export; a new one becomes known if the budget allows.
+    fn knows(&mut self, digest: &str) -> bool {
+        if self.digests.contains(digest) {
+            return true;
+        }
+        let has_room = self.budget.take(digest.len());
+        if has_room {
+            self.digests.insert(digest.to_owned());
+        }
+        has_room
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::buildx::rawjson::{Vertex, VertexLog};
+
+    fn vertex(digest: &str, name: &str) -> Vertex {
+        Vertex {
+            digest: digest.to_owned(),
+            name: name.to_owned(),
+            ..Vertex::default()
+        }
+    }
+
+    fn log(digest: &str) -> VertexLog {
+        VertexLog {
+            vertex: digest.to_owned(),
+            ..VertexLog::default()
+        }
+    }
+
+    #[test]
+    fn exports_alone_are_shown_with_what_belongs_to_them() {
+        let mut exports = Exports::default();
+        let status = exports.only(SolveStatus {
+            vertexes: vec![
+                vertex("a", "[2/2] RUN make"),
+                vertex("b", "exporting cache to registry"),
+            ],
+            logs: vec![log("a"), log("b")],
+            ..SolveStatus::default()
+        });
+        assert_eq!(status.vertexes.len(), 1);
+        assert_eq!(status.logs.len(), 1);
+        assert_eq!(status.logs[0].vertex, "b");
+    }
+
+    #[test]
+    fn exports_without_end_take_bounded_memory() {
+        let mut exports = Exports::default();
+        let long = "x".repeat(1024);
+        for number in 0..MOST_KEPT {
+            let digest = format!("{number}{long}");
+            exports.only(SolveStatus {
+                vertexes: vec![vertex(&digest, "exporting cache to registry")],
+                ..SolveStatus::default()
+            });
+        }
+        let kept: usize = exports.digests.iter().map(String::len).sum();
+        assert!(kept > MOST_KEPT / 2 && kept <= MOST_KEPT, "{kept}");
+    }
+}
