@@ -10,8 +10,8 @@ use clap::{Arg, ArgAction, ArgMatches};
 
 use crate::aws::eks::{self, TokenRequest};
 use crate::compare::Format;
-use crate::inputs::Given;
-use crate::inputs::spec::{Kind, SPECS, Spec};
+use crate::inputs::spec::Spec;
+use crate::inputs::{Form, RawInputs, SPECS};
 
 /// What was asked for.
 #[derive(Debug)]
@@ -40,7 +40,7 @@ pub(crate) struct Flags {
 
 impl Flags {
     /// Puts the flags over what the environment gave.
-    pub(crate) fn over(&self, given: &mut Given) {
+    pub(crate) fn over(&self, given: &mut RawInputs) {
         for (name, value) in &self.values {
             given.set(name, value.clone());
         }
@@ -133,7 +133,7 @@ fn command() -> clap::Command {
 }
 
 fn argument(spec: &'static Spec) -> Arg {
-    let default = if spec.default.is_empty() || spec.kind == Kind::Secret {
+    let default = if spec.default.is_empty() || spec.form == Form::Secret {
         String::new()
     } else {
         format!(" [default: {}]", spec.default)
@@ -141,23 +141,23 @@ fn argument(spec: &'static Spec) -> Arg {
     let argument = Arg::new(spec.name)
         .long(spec.name)
         .help(format!("{}{default}", spec.help));
-    match spec.kind {
-        Kind::Boolean => argument
+    match spec.form {
+        Form::Boolean => argument
             .num_args(0..=1)
             .require_equals(true)
             .default_missing_value("true")
             .value_name("true|false"),
-        Kind::Choice(names) => argument
+        Form::Choice(names) => argument
             .value_parser(PossibleValuesParser::new(names))
             .hide_possible_values(true)
             .value_name("NAME"),
-        Kind::Integer { .. } => argument.value_name("NUMBER"),
-        Kind::Secret | Kind::Secrets | Kind::Logins => argument
+        Form::Number => argument.value_name("NUMBER"),
+        Form::Secret => argument
             .long(format!("{}-file", spec.name))
             .help(format!("File that holds it: {}", spec.help))
             .value_name("PATH"),
-        kind if kind.is_list() => argument.action(ArgAction::Append).value_name("ITEM"),
-        _ => argument.value_name("TEXT"),
+        Form::List(_) => argument.action(ArgAction::Append).value_name("ITEM"),
+        Form::Line | Form::Block => argument.value_name("TEXT"),
     }
 }
 
@@ -165,9 +165,9 @@ fn flags(matches: &ArgMatches) -> Flags {
     let mut flags = Flags::default();
     for spec in SPECS {
         let values = all(matches, spec.name);
-        match (spec.kind, values.first()) {
+        match (spec.form, values.first()) {
             (_, None) => {}
-            (Kind::Secret | Kind::Secrets | Kind::Logins, Some(path)) => {
+            (Form::Secret, Some(path)) => {
                 flags.secret_files.push((spec.name, PathBuf::from(path)));
             }
             // One item a line is what every list grammar reads.
@@ -216,7 +216,7 @@ mod tests {
         else {
             panic!("not a run");
         };
-        let mut given = Given::from_env(&Env::from([
+        let mut given = RawInputs::from_env(&Env::from([
             ("INPUT_TAGS", "old:1"),
             ("INPUT_TARGET", "stage"),
         ]));

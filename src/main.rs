@@ -64,7 +64,7 @@ use runner::{log, mounts};
 
 fn main() -> ExitCode {
     let started = Timestamp::now();
-    let env = mounts::translated(Env::from_process());
+    let env = mounts::translated(Env::from_process(), inputs::holding_paths());
     if let Err(error) = restart(&env) {
         // Before there is a log; whoever misses certificates or a proxy will want to know.
         print(&format!(

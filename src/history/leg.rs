@@ -34,7 +34,14 @@ impl Leg {
                 .into_iter()
                 .flatten(),
         );
-        words.push(inputs.platforms.join(","));
+        words.push(
+            inputs
+                .platforms
+                .iter()
+                .map(|platform| &**platform)
+                .collect::<Vec<_>>()
+                .join(","),
+        );
         words.push(asked(inputs.driver).to_owned());
         words.retain(|word| !word.is_empty());
         Self {
@@ -58,10 +65,7 @@ impl Leg {
 fn asked(driver: Driver) -> &'static str {
     match driver {
         Driver::Auto => "",
-        Driver::Local => "local",
-        Driver::Docker => "docker",
-        Driver::DockerContainer => "docker-container",
-        Driver::Kubernetes => "kubernetes",
+        named => named.into(),
     }
 }
 
@@ -69,11 +73,11 @@ fn asked(driver: Driver) -> &'static str {
 mod tests {
     use super::*;
     use crate::facts::{Facts, ImageStore};
-    use crate::inputs::Given;
+    use crate::inputs::RawInputs;
     use crate::plan::Place;
 
     fn leg(pairs: &[(&'static str, &str)]) -> Leg {
-        let mut given = Given::default();
+        let mut given = RawInputs::default();
         for (name, text) in pairs {
             given.set(name, (*text).to_owned());
         }

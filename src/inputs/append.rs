@@ -3,11 +3,12 @@
 //! In: YAML, a list of nodes. Out: [`AppendedNode`]s, each field read as the input of its name is.
 //! <https://docs.docker.com/build/ci/github-actions/configure-builder/#append-additional-nodes>
 
-use lists::attributes;
-use lists::list::{self, Grammar};
+use lists::list;
 use serde::Deserialize;
 
-use super::platform;
+use super::driver_options::DriverOption;
+use super::platform::Platform;
+use super::value::{Field, Form, Item, Read, Value};
 
 /// What is expected, in words.
 const EXPECTED: &str = "a list of nodes in YAML, each with any of `name`, `endpoint`, `driver-opts`, \
@@ -21,10 +22,9 @@ const MOST: usize = 50;
 pub(crate) struct AppendedNode {
     pub name: Option<String>,
     pub endpoint: Option<String>,
-    /// Name and value, in the order given.
-    pub driver_opts: Vec<(String, String)>,
+    pub driver_opts: Vec<DriverOption>,
     pub buildkitd_flags: Option<String>,
-    pub platforms: Vec<String>,
+    pub platforms: Vec<Platform>,
 }
 
 #[derive(Deserialize)]
@@ -54,16 +54,30 @@ impl Default for Texts {
 }
 
 impl Texts {
-    fn items(self, grammar: Grammar) -> Result<Vec<String>, String> {
+    /// The items, read as those of the input of this name.
+    fn items<T: Item>(self, key: &str) -> Result<Vec<T>, (String, String)> {
         let texts = match self {
             Self::Many(texts) => texts,
             Self::One(text) => text.into_iter().collect(),
         };
         let mut items = Vec::new();
         for text in texts {
-            items.extend(list::parse(&text, grammar).map_err(|error| error.to_string())?);
+            let broken = |error: list::ListError| (EXPECTED.to_owned(), error.to_string());
+            for item in list::parse(&text, T::GRAMMAR).map_err(broken)? {
+                if let Err(expected) = T::add(&item, &mut items) {
+                    return Err((item, format!("for each item of `{key}` {expected}")));
+                }
+            }
         }
         Ok(items)
+    }
+}
+
+impl Value for Vec<AppendedNode> {
+    const FORM: Form = Form::Block;
+
+    fn read(field: &Field<'_>) -> Read<Self> {
+        parse(field.trimmed()).map_err(|(given, expected)| field.wrong(&given, expected))
     }
 }
 
@@ -71,7 +85,7 @@ impl Texts {
 ///
 /// # Errors
 /// What was given, and what is expected instead.
-pub(super) fn parse(text: &str) -> Result<Vec<AppendedNode>, (String, String)> {
+fn parse(text: &str) -> Result<Vec<AppendedNode>, (String, String)> {
     let options = serde_saphyr::options! {
         budget: serde_saphyr::budget! {
             max_aliases: 100,
@@ -96,35 +110,12 @@ pub(super) fn parse(text: &str) -> Result<Vec<AppendedNode>, (String, String)> {
 
 fn node(entry: Entry) -> Result<AppendedNode, (String, String)> {
     let filled = |text: Option<String>| text.filter(|text| !text.trim().is_empty());
-    let broken = |error| (EXPECTED.to_owned(), error);
-    let mut driver_opts = Vec::new();
-    for option in entry
-        .driver_opts
-        .items(Grammar::QuotedLines)
-        .map_err(broken)?
-    {
-        match attributes::driver_options(&option) {
-            Ok(given) => driver_opts.extend(given),
-            Err(expected) => {
-                let expected = format!("for each item of `driver-opts` {expected}");
-                return Err((option, expected));
-            }
-        }
-    }
-    let mut platforms = Vec::new();
-    for text in entry.platforms.items(Grammar::Commas).map_err(broken)? {
-        let Some(name) = platform::usual_name(&text) else {
-            let expected = format!("{}, as a node's platform", platform::EXPECTED);
-            return Err((text, expected));
-        };
-        platforms.push(name);
-    }
     Ok(AppendedNode {
         name: filled(entry.name),
         endpoint: filled(entry.endpoint),
-        driver_opts,
+        driver_opts: entry.driver_opts.items("driver-opts")?,
         buildkitd_flags: filled(entry.buildkitd_flags),
-        platforms,
+        platforms: entry.platforms.items("platforms")?,
     })
 }
 
@@ -139,20 +130,21 @@ mod tests {
                     - endpoint: ssh://me@host\n  buildkitd-flags: --debug\n  platforms: [linux/s390x]\n\
                     - driver-opts: |\n    requests.cpu=2\n    limits.cpu=4\n";
         let nodes = parse(text).unwrap();
-        let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        let pair = |name: &str, value: &str| DriverOption {
+            name: name.to_owned(),
+            value: value.to_owned(),
+        };
+        assert_eq!(nodes[0].name.as_deref(), Some("arm"));
         assert_eq!(
-            nodes[0],
-            AppendedNode {
-                name: Some("arm".to_owned()),
-                driver_opts: vec![
-                    pair("nodeselector", "kubernetes.io/arch=arm64"),
-                    pair("replicas", "2"),
-                    pair("tolerations", "key=a,operator=Exists"),
-                ],
-                platforms: vec!["linux/arm64".to_owned(), "linux/arm/v7".to_owned()],
-                ..AppendedNode::default()
-            }
+            nodes[0].driver_opts,
+            [
+                pair("nodeselector", "kubernetes.io/arch=arm64"),
+                pair("replicas", "2"),
+                pair("tolerations", "key=a,operator=Exists"),
+            ]
         );
+        let platforms: Vec<String> = nodes[0].platforms.iter().map(ToString::to_string).collect();
+        assert_eq!(platforms, ["linux/arm64", "linux/arm/v7"]);
         assert_eq!(nodes[1].endpoint.as_deref(), Some("ssh://me@host"));
         assert_eq!(nodes[1].buildkitd_flags.as_deref(), Some("--debug"));
         assert_eq!(nodes[2].driver_opts.len(), 2);

@@ -8,6 +8,8 @@ use std::fmt;
 
 use lists::attributes;
 
+use super::value::{Expected, Field, Form, Item, Read, Single as _, Value};
+
 /// An attestation that is asked for, or switched off.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Attest {
@@ -18,10 +20,6 @@ pub(crate) struct Attest {
 }
 
 impl Attest {
-    /// What buildx expects of an item.
-    pub(crate) const EXPECTED: &'static str =
-        "`type=<name>[,name=value…]`, as `type=sbom,generator=image`";
-
     /// Reads one item; `None` when buildx would refuse it.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let mut kind = None;
@@ -45,7 +43,7 @@ impl Attest {
         Some(Self { kind, fields })
     }
 
-    /// Reads an input that is a boolean or attributes: `provenance`, `sbom`.
+    /// The attestation of this kind with these attributes.
     pub(crate) fn of(kind: &str, text: &str) -> Option<Self> {
         Self::parse(&format!("type={kind},{text}"))
     }
@@ -67,6 +65,30 @@ impl Attest {
             let (key, value) = field.split_once('=')?;
             key.trim().eq_ignore_ascii_case(name).then_some(value)
         })
+    }
+}
+
+impl Item for Attest {
+    fn add(text: &str, items: &mut Vec<Self>) -> Result<(), Expected> {
+        let attest = Self::parse(text);
+        items.push(attest.ok_or("`type=<name>[,name=value…]`, as `type=sbom,generator=image`")?);
+        Ok(())
+    }
+}
+
+/// A boolean, or attributes, of the attestation that the input is named after.
+impl Value for Option<Attest> {
+    const FORM: Form = Form::Line;
+
+    fn read(field: &Field<'_>) -> Read<Self> {
+        let (kind, text) = (field.name, field.trimmed());
+        let attest = match bool::parse(text) {
+            Ok(true) => Attest::parse(&format!("type={kind}")),
+            Ok(false) => Attest::of(kind, "disabled=true"),
+            Err(_) => Attest::of(kind, text),
+        };
+        let wrong = || field.wrong(text, "a boolean, or attributes as `name=value,…`");
+        attest.ok_or_else(wrong).map(Some)
     }
 }
 

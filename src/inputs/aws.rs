@@ -1,37 +1,13 @@
 //! How to get at AWS: the inputs of aws-actions/configure-aws-credentials, under its names.
 //!
-//! In: their texts. Out: an [`Aws`], or what is wrong with each. Limits are those of
+//! Limits are those of
 //! [AssumeRole](https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRole.html) and
 //! [AssumeRoleWithWebIdentity](https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRoleWithWebIdentity.html).
 
-use std::path::PathBuf;
-
 use image::Registry;
-use secrecy::SecretString;
 
-use super::Given;
 use super::grammar::Rule;
-use super::reader::Reader;
-
-/// What the inputs say about AWS credentials; nothing of it has to be given.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Aws {
-    pub role: Option<RoleName>,
-    pub session_name: Option<String>,
-    /// How long a session lasts (seconds).
-    pub seconds: Option<i64>,
-    pub external_id: Option<String>,
-    pub audience: Option<String>,
-    /// Accounts, 12 digits each; empty where any will do.
-    pub allowed_accounts: Vec<String>,
-    /// Whether the credentials that are there assume the role.
-    pub chaining: bool,
-    pub token_file: Option<PathBuf>,
-    pub profile: Option<String>,
-    pub access_key_id: Option<SecretString>,
-    pub secret_access_key: Option<SecretString>,
-    pub session_token: Option<SecretString>,
-}
+use super::value::{Expected, Single};
 
 /// A role: by its ARN, or by its name in an account that has to be known otherwise.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,12 +19,12 @@ pub(crate) enum RoleName {
 const ROLE: &str =
     "a role's ARN, as `arn:aws:iam::123456789012:role/deploy`, or its name, as `deploy`";
 
-const SESSION_NAME: Rule = Rule {
+pub(super) const SESSION_NAME: Rule = Rule {
     holds: |text| (2..=64).contains(&text.len()) && text.bytes().all(is_name),
     expected: "2 to 64 letters, digits and `_+=,.@-`",
 };
 
-const EXTERNAL_ID: Rule = Rule {
+pub(super) const EXTERNAL_ID: Rule = Rule {
     holds: |text| {
         let allowed = |byte| is_name(byte) || matches!(byte, b':' | b'/');
         (2..=1224).contains(&text.len()) && text.bytes().all(allowed)
@@ -56,7 +32,7 @@ const EXTERNAL_ID: Rule = Rule {
     expected: "2 to 1224 letters, digits and `_+=,.@:/-`",
 };
 
-const ACCOUNT: Rule = Rule {
+pub(super) const ACCOUNT: Rule = Rule {
     holds: is_account,
     expected: "account ids of 12 digits each, in quotes where one begins with 0",
 };
@@ -66,6 +42,11 @@ pub(super) const REGISTRY: Rule = Rule {
     expected: "an account's id of 12 digits, in quotes where it begins with 0, or a host of Amazon ECR, as \
                `123456789012.dkr.ecr.eu-west-1.amazonaws.com` or `public.ecr.aws`; for others there is \
                `registry-auth`",
+};
+
+pub(super) const ONE_WORD: Rule = Rule {
+    holds: |text| !text.contains(char::is_whitespace),
+    expected: "one word, without blanks and line breaks",
 };
 
 /// What an ARN, a name and a session are made of (`[\w+=,.@-]`).
@@ -79,7 +60,7 @@ pub(crate) fn is_account(text: &str) -> bool {
 }
 
 impl RoleName {
-    fn parse(text: &str) -> Option<Self> {
+    fn read(text: &str) -> Option<Self> {
         let is_path = |path: &str| {
             let allowed = |byte| is_name(byte) || byte == b'/';
             !path.is_empty() && path.len() <= 576 && path.bytes().all(allowed)
@@ -100,57 +81,20 @@ impl RoleName {
     }
 }
 
-impl Aws {
-    pub(super) fn read(reader: &mut Reader<'_>, given: &Given) -> Self {
-        let mut secret = |name| {
-            let text = given.text(name)?;
-            if text.contains(char::is_whitespace) {
-                reader.wrong(name, "…", "one word, without blanks and line breaks");
-                return None;
-            }
-            Some(SecretString::from(text))
-        };
-        let access_key_id = secret("aws-access-key-id");
-        let secret_access_key = secret("aws-secret-access-key");
-        let session_token = secret("aws-session-token");
-        let role = reader.text("role-to-assume").and_then(|text| {
-            let role = RoleName::parse(&text);
-            if role.is_none() {
-                reader.wrong("role-to-assume", &text, ROLE);
-            }
-            role
-        });
-        Self {
-            role,
-            session_name: reader.item("role-session-name", SESSION_NAME),
-            seconds: reader.integer("role-duration-seconds"),
-            external_id: reader.item("role-external-id", EXTERNAL_ID),
-            audience: reader.text("audience"),
-            allowed_accounts: reader.items("allowed-account-ids", ACCOUNT),
-            chaining: reader.boolean("role-chaining").unwrap_or(false),
-            token_file: reader.text("web-identity-token-file").map(PathBuf::from),
-            profile: reader.text("aws-profile"),
-            access_key_id,
-            secret_access_key,
-            session_token,
-        }
+impl Single for RoleName {
+    fn parse(text: &str) -> Result<Self, Expected> {
+        Self::read(text).ok_or(ROLE.into())
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::inputs::Inputs;
+    use crate::inputs::{Inputs, RawInputs};
 
-    fn parse(pairs: &[(&'static str, &str)]) -> Result<Aws, String> {
-        let mut given = Given::default();
-        for (name, text) in pairs {
-            given.set(name, (*text).to_owned());
-        }
-        match Inputs::parse(&given) {
-            Ok(inputs) => Ok(inputs.aws),
-            Err(errors) => Err(errors.iter().map(ToString::to_string).collect()),
-        }
+    fn parse(pairs: &[(&'static str, &str)]) -> Result<Inputs, String> {
+        let raw: RawInputs = pairs.iter().copied().collect();
+        Inputs::parse(&raw).map_err(|errors| errors.iter().map(ToString::to_string).collect())
     }
 
     #[test]
@@ -164,11 +108,13 @@ mod tests {
                 account: "123456789012".to_owned(),
             };
             assert_eq!(
-                parse(&[("role-to-assume", arn)]).unwrap().role,
+                parse(&[("role-to-assume", arn)]).unwrap().role_to_assume,
                 Some(expected)
             );
         }
-        let name = parse(&[("role-to-assume", "ci/deploy")]).unwrap().role;
+        let name = parse(&[("role-to-assume", "ci/deploy")])
+            .unwrap()
+            .role_to_assume;
         assert_eq!(name, Some(RoleName::Name("ci/deploy".to_owned())));
         for wrong in [
             "arn:aws:iam::123456789012:user/me",
@@ -207,7 +153,10 @@ mod tests {
             parse(&[(name, right)]).unwrap();
         }
         let accounts = parse(&[("allowed-account-ids", "012345678901, 123456789012")]).unwrap();
-        assert_eq!(accounts.allowed_accounts, ["012345678901", "123456789012"]);
+        assert_eq!(
+            accounts.allowed_account_ids,
+            ["012345678901", "123456789012"]
+        );
     }
 
     #[test]

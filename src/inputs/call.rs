@@ -5,6 +5,8 @@
 
 use lists::attributes;
 
+use super::value::{Field, Form, Read, Value};
+
 /// What is asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Call {
@@ -15,12 +17,10 @@ pub(crate) struct Call {
 }
 
 impl Call {
-    /// What buildx expects.
-    pub(super) const EXPECTED: &'static str =
-        "`check`, `outline` or `targets`, perhaps with `,format=json`";
+    const EXPECTED: &'static str = "`check`, `outline` or `targets`, perhaps with `,format=json`";
 
     /// Reads the input: `Ok(None)` for `build`, which is what happens anyway.
-    pub(super) fn parse(text: &str) -> Result<Option<Self>, &'static str> {
+    fn parse(text: &str) -> Result<Option<Self>, &'static str> {
         let mut method = None;
         for field in attributes::split(text).ok_or(Self::EXPECTED)? {
             match field.split_once('=') {
@@ -38,6 +38,15 @@ impl Call {
     /// Whether it runs the build checks.
     pub(crate) fn is_check(&self) -> bool {
         matches!(self.method.as_str(), "check" | "lint")
+    }
+}
+
+impl Value for Option<Call> {
+    const FORM: Form = Form::Line;
+
+    fn read(field: &Field<'_>) -> Read<Self> {
+        let text = field.trimmed();
+        Call::parse(text).map_err(|expected| field.wrong(text, expected))
     }
 }
 

@@ -1,12 +1,17 @@
-//! The inputs that are one of a closed set; the names stand in the table of [`super::spec`].
+//! The inputs that are one of a closed set. Users type the variants' names, in lower case.
+
+use strum::{EnumString, IntoStaticStr, VariantNames};
+
+use super::value::Choice;
 
 /// The builder that was asked for.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, EnumString, IntoStaticStr, VariantNames)]
+#[strum(serialize_all = "kebab-case")]
 pub(crate) enum Driver {
-    /// The best that is there.
+    /// The best available one.
     #[default]
     Auto,
-    /// The best on this machine.
+    /// The best one on this machine.
     Local,
     Docker,
     DockerContainer,
@@ -14,8 +19,9 @@ pub(crate) enum Driver {
     Kubernetes,
 }
 
-/// What to do when the cluster can't build.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What to do when the cluster cannot build.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, EnumString, VariantNames)]
+#[strum(serialize_all = "kebab-case")]
 pub(crate) enum Fallback {
     /// Build on this machine.
     Local,
@@ -23,7 +29,8 @@ pub(crate) enum Fallback {
 }
 
 /// The cache that was asked for.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, EnumString, IntoStaticStr, VariantNames)]
+#[strum(serialize_all = "kebab-case")]
 pub(crate) enum Cache {
     /// The one that suits the builder.
     #[default]
@@ -38,7 +45,8 @@ pub(crate) enum Cache {
 
 /// How much of the build a cache holds
 /// (<https://docs.docker.com/build/cache/backends/#cache-mode>).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, EnumString, IntoStaticStr, VariantNames)]
+#[strum(serialize_all = "kebab-case")]
 pub(crate) enum CacheMode {
     /// The image's layers.
     Min,
@@ -47,7 +55,8 @@ pub(crate) enum CacheMode {
 }
 
 /// The compression that was asked for.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, EnumString, IntoStaticStr, VariantNames)]
+#[strum(serialize_all = "kebab-case")]
 pub(crate) enum Compression {
     #[default]
     Auto,
@@ -57,15 +66,25 @@ pub(crate) enum Compression {
     Uncompressed,
 }
 
+/// The network of `RUN` steps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, EnumString, IntoStaticStr, VariantNames)]
+#[strum(serialize_all = "kebab-case")]
+pub(crate) enum Network {
+    Default,
+    Host,
+    None,
+}
+
+impl Choice for Driver {}
+impl Choice for Fallback {}
+impl Choice for Cache {}
+impl Choice for CacheMode {}
+impl Choice for Compression {}
+impl Choice for Network {}
+
 impl Compression {
-    /// BuildKit's name of it; none for [`Self::Auto`].
+    /// BuildKit's name for it; none for [`Self::Auto`].
     pub(crate) fn name(self) -> Option<&'static str> {
-        match self {
-            Self::Auto => None,
-            Self::Gzip => Some("gzip"),
-            Self::Zstd => Some("zstd"),
-            Self::Estargz => Some("estargz"),
-            Self::Uncompressed => Some("uncompressed"),
-        }
+        (self != Self::Auto).then(|| self.into())
     }
 }

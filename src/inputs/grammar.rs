@@ -30,34 +30,6 @@ pub(crate) const ANNOTATION: Rule = Rule {
     expected: "`[type[platform]:]name=value`, the type one of `manifest`, `index`, `manifest-descriptor`, `index-descriptor`",
 };
 
-pub(super) const NAMED_CONTEXT: Rule = Rule {
-    holds: |text| {
-        text.split_once('=')
-            .is_some_and(|(name, value)| !name.trim().is_empty() && !value.trim().is_empty())
-    },
-    expected: "`name=context`, as `src=../src` or `base=docker-image://alpine:3.20`",
-};
-
-pub(super) const CACHE_FROM: Rule = Rule {
-    holds: |text| has_type(text, &["registry", "gha", "local", "s3", "azblob"]),
-    expected: "a type of cache, one of `registry`, `gha`, `local`, `s3`, `azblob`",
-};
-
-pub(super) const CACHE_TO: Rule = Rule {
-    holds: |text| {
-        has_type(
-            text,
-            &["registry", "inline", "gha", "local", "s3", "azblob"],
-        )
-    },
-    expected: "a type of cache, one of `registry`, `inline`, `gha`, `local`, `s3`, `azblob`",
-};
-
-pub(super) const ULIMIT: Rule = Rule {
-    holds: is_ulimit,
-    expected: "`type=soft[:hard]`, as `nofile=1024:2048`, soft not above hard, -1 for unlimited",
-};
-
 pub(super) const REGION: Rule = Rule {
     holds: is_region,
     expected: "a region, as `eu-west-1`",
@@ -68,21 +40,27 @@ pub(super) const SHM_SIZE: Rule = Rule {
     expected: "a number of bytes, or one with a unit, as `2g` or `512m`",
 };
 
-/// Whether the type that the attributes name is one of these, which BuildKit knows
-/// (<https://docs.docker.com/build/cache/backends/>). Attributes without type are not looked at.
-fn has_type(text: &str, known: &[&str]) -> bool {
-    let fields = attributes::split(text).unwrap_or_default();
-    let types = fields
-        .iter()
-        .filter_map(|field| field.split_once('='))
-        .filter(|(name, _)| name.trim().eq_ignore_ascii_case("type"));
-    types
-        .map(|(_, kind)| kind.trim())
-        .all(|kind| known.contains(&kind))
-}
+pub(crate) const NAMESPACE: Rule = Rule {
+    holds: is_dns_label,
+    expected: "a namespace's name, as `buildx`",
+};
 
-/// What a Kubernetes namespace is called.
-pub(crate) const NAMESPACE: &str = "a namespace's name, as `buildx`";
+/// A name that Kubernetes objects can have, with room for what we add.
+pub(super) const BUILDER: Rule = Rule {
+    holds: |text| is_dns_label(text) && text.len() <= 40,
+    expected: "at most 40 characters: letters in lower case, digits and `-`",
+};
+
+/// <https://docs.aws.amazon.com/eks/latest/APIReference/API_CreateCluster.html>
+pub(super) const CLUSTER: Rule = Rule {
+    holds: |text| {
+        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
+        text.len() <= 100
+            && text.starts_with(|first: char| first.is_ascii_alphanumeric())
+            && text.bytes().all(allowed)
+    },
+    expected: "a cluster's name",
+};
 
 /// A DNS label (RFC 1123), or nothing at all.
 pub(crate) fn is_dns_label(text: &str) -> bool {
@@ -155,35 +133,6 @@ fn is_annotation(text: &str) -> bool {
             .chars()
             .all(|character| character.is_ascii_alphanumeric() || "_/-".contains(character))
     })
-}
-
-const ULIMITS: &[&str] = &[
-    "core",
-    "cpu",
-    "data",
-    "fsize",
-    "locks",
-    "memlock",
-    "msgqueue",
-    "nice",
-    "nofile",
-    "nproc",
-    "rss",
-    "rtprio",
-    "rttime",
-    "sigpending",
-    "stack",
-];
-
-fn is_ulimit(text: &str) -> bool {
-    let Some((kind, limits)) = text.split_once('=') else {
-        return false;
-    };
-    let (soft, hard) = limits.split_once(':').unwrap_or((limits, limits));
-    let (Ok(soft), Ok(hard)) = (soft.parse::<i64>(), hard.parse::<i64>()) else {
-        return false;
-    };
-    ULIMITS.contains(&kind) && (hard == -1 || (soft != -1 && soft <= hard))
 }
 
 /// docker/go-units' `RAMInBytes`: a number that is not negative, perhaps a blank, perhaps a unit.
@@ -317,29 +266,6 @@ mod tests {
     }
 
     #[test]
-    fn ulimits_have_a_type_and_limits() {
-        check(
-            ULIMIT,
-            &[
-                "nofile=1024:1024",
-                "nproc=3",
-                "core=-1",
-                "nofile=5:-1",
-                "core=0",
-            ],
-            &[
-                "nofile",
-                "files=3",
-                "nofile=2:1",
-                "nofile=-1:3",
-                "nofile=1:2:3",
-                "nofile=a",
-                "nofile=",
-            ],
-        );
-    }
-
-    #[test]
     fn sizes_have_docker_s_units() {
         check(
             SHM_SIZE,
@@ -348,19 +274,10 @@ mod tests {
         );
     }
 
-    #[test]
-    fn named_contexts_have_a_name_and_a_value() {
-        check(
-            NAMED_CONTEXT,
-            &["a=b", "a=docker-image://x:1"],
-            &["a", "=b", "a="],
-        );
-    }
-
     proptest! {
         #[test]
         fn survives_any_text(text in "[a-z0-9=:,.\\[\\] éß-]{0,30}") {
-            for rule in [ADD_HOST, ENTITLEMENT, ANNOTATION, NAMED_CONTEXT, ULIMIT, SHM_SIZE] {
+            for rule in [ADD_HOST, ENTITLEMENT, ANNOTATION, SHM_SIZE] {
                 let _ = (rule.holds)(&text);
             }
         }

@@ -12,8 +12,7 @@ use image::Mutability;
 use lists::attributes;
 use serde::{Serialize, Serializer};
 
-use super::Given;
-use super::reader::{Reader, boolean};
+use super::value::{Field, Form, Read, Single as _, Value};
 
 /// Most exclusion filters that ECR takes.
 const MOST_FILTERS: usize = 5;
@@ -53,22 +52,6 @@ pub(crate) enum LifecyclePolicy {
 }
 
 impl NewRepository {
-    /// Reads the input, a boolean or attributes.
-    pub(super) fn read(reader: &mut Reader<'_>, given: &Given) -> Option<Self> {
-        const NAME: &str = "create-repository";
-        let text = given.text(NAME)?;
-        if let Some(on) = boolean(text) {
-            return on.then(Self::default);
-        }
-        match Self::parse(text) {
-            Ok(new) => Some(new),
-            Err((given, expected)) => {
-                reader.wrong(NAME, &given, expected);
-                None
-            }
-        }
-    }
-
     /// Reads attributes.
     ///
     /// # Errors
@@ -128,6 +111,20 @@ impl NewRepository {
         new.encryption = encryption(kind, key)?;
         new.mutability = mutability(setting.as_deref(), &filters)?;
         Ok(new)
+    }
+}
+
+impl Value for Option<NewRepository> {
+    const FORM: Form = Form::Block;
+
+    fn read(field: &Field<'_>) -> Read<Self> {
+        let text = field.trimmed();
+        if let Ok(on) = bool::parse(text) {
+            return Ok(on.then(NewRepository::default));
+        }
+        NewRepository::parse(text)
+            .map(Some)
+            .map_err(|(given, expected)| field.wrong(&given, expected))
     }
 }
 

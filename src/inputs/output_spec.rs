@@ -5,7 +5,10 @@
 use std::fmt;
 
 use lists::attributes;
+use lists::list::Grammar;
 use serde::{Serialize, Serializer};
+
+use super::value::{Expected, Item};
 
 /// Where and how BuildKit exports the result.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -98,6 +101,15 @@ impl OutputSpec {
 
     fn is_true(&self, name: &str) -> bool {
         self.attribute(name).and_then(attributes::boolean) == Some(true)
+    }
+}
+
+impl Item for OutputSpec {
+    const GRAMMAR: Grammar = Grammar::QuotedLines;
+
+    fn add(text: &str, items: &mut Vec<Self>) -> Result<(), Expected> {
+        items.push(Self::parse(text)?);
+        Ok(())
     }
 }
 

@@ -2,8 +2,44 @@
 //! (<https://github.com/containerd/platforms/blob/v1.0.0-rc.2/platforms.go>): `arm64`, `linux/arm64/v8` and
 //! `linux/aarch64` are one platform, `linux/arm64`. Elsewhere platforms are compared as texts.
 
-/// What is expected of a platform.
-pub(super) const EXPECTED: &str = "`os/architecture[/variant]`, as `linux/arm64`";
+use std::fmt;
+use std::ops::Deref;
+
+use lists::list::Grammar;
+
+use super::value::{Expected, Item};
+
+/// A platform under its usual name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Platform(String);
+
+impl Deref for Platform {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Platform {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+/// One that is given twice is built once.
+impl Item for Platform {
+    const GRAMMAR: Grammar = Grammar::Commas;
+
+    fn add(text: &str, items: &mut Vec<Self>) -> Result<(), Expected> {
+        let platform = usual_name(text).map(Self);
+        let platform = platform.ok_or("`os/architecture[/variant]`, as `linux/arm64`")?;
+        if !items.contains(&platform) {
+            items.push(platform);
+        }
+        Ok(())
+    }
+}
 
 const SYSTEMS: [&str; 17] = [
     "aix",
@@ -60,7 +96,7 @@ const OWN: &str = if cfg!(target_arch = "aarch64") {
 
 /// The platform's usual name; none for what is no platform. `local`, or an operating system alone, is of this machine's
 /// architecture; an architecture alone is Linux's.
-pub(super) fn usual_name(text: &str) -> Option<String> {
+fn usual_name(text: &str) -> Option<String> {
     if text.eq_ignore_ascii_case("local") {
         return Some(format!("linux/{OWN}"));
     }

@@ -5,13 +5,15 @@
 //! <https://github.com/docker/login-action/blob/10ee3e8ae/src/context.ts> (`getAuthList`).
 
 use std::collections::BTreeMap;
+use std::ops::Deref;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use image::{self, Registry};
+use image::{self, ImageRef, Registry};
 use secrecy::{ExposeSecret as _, SecretString};
 
 use super::InputError;
+use super::value::{Expected, Field, Form, Read, Single, Value};
 
 const INPUT: &str = "registry-auth";
 
@@ -52,7 +54,7 @@ impl Login {
 ///
 /// # Errors
 /// At the first entry that is wrong.
-pub(super) fn parse(text: &str) -> Result<Vec<Login>, InputError> {
+fn parse(text: &str) -> Result<Vec<Login>, InputError> {
     let entries = entries(text)?;
     if entries.is_empty() {
         return Err(wrong(
@@ -81,7 +83,7 @@ pub(super) fn parse(text: &str) -> Result<Vec<Login>, InputError> {
 }
 
 /// Every text that has to be masked; all of it where it can't be read.
-pub(super) fn to_mask(text: &str) -> Vec<SecretString> {
+fn to_mask(text: &str) -> Vec<SecretString> {
     let Ok(entries) = entries(text) else {
         return vec![SecretString::from(text)];
     };
@@ -225,11 +227,47 @@ fn host(given: &str) -> String {
     }
 }
 
-/// The host, where no path but that of the registry's API stands behind it.
-pub(super) fn lone_host(given: &str) -> Option<String> {
-    let rest = given.split_once("://").map_or(given, |(_, rest)| rest);
-    let (_, path) = rest.split_once('/').unwrap_or_default();
-    matches!(path.trim_end_matches('/'), "" | "v1" | "v2").then(|| host(given))
+/// The host of a registry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct RegistryHost(String);
+
+impl Deref for RegistryHost {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Also as people write it: with a scheme, or with a slash or the API's path behind it.
+impl Single for RegistryHost {
+    fn parse(text: &str) -> Result<Self, Expected> {
+        let rest = text.split_once("://").map_or(text, |(_, rest)| rest);
+        let (_, path) = rest.split_once('/').unwrap_or_default();
+        let host = host(text);
+        let name = format!("{host}/a").parse::<ImageRef>();
+        if matches!(path.trim_end_matches('/'), "" | "v1" | "v2")
+            && name.is_ok_and(|name| name.host == host)
+        {
+            return Ok(Self(host));
+        }
+        Err(
+            "a registry's host, as `ghcr.io` or `localhost:5000`; a path belongs to `repository`"
+                .into(),
+        )
+    }
+}
+
+impl Value for Vec<Login> {
+    const FORM: Form = Form::Secret;
+
+    fn read(field: &Field<'_>) -> Read<Self> {
+        parse(field.trimmed()).map_err(|error| vec![error])
+    }
+
+    fn to_mask(text: &str) -> Vec<SecretString> {
+        to_mask(text)
+    }
 }
 
 /// A path below the registry, what may be done there, or both: it becomes a folder's name.

@@ -5,15 +5,73 @@
 //! the wrong place may be part of one, so that ids are named only where they look like one.
 //! <https://docs.docker.com/build/building/secrets/>
 
+use std::path::PathBuf;
+
+use lists::list::{self, Grammar};
 use secrecy::SecretString;
 
 use super::InputError;
+use super::value::{Field, Form, Read, Value};
 
 /// A secret of the input `secrets`.
 #[derive(Debug, Clone)]
 pub(crate) struct Secret {
     pub id: String,
     pub value: SecretString,
+}
+
+/// A secret from an environment variable.
+#[derive(Debug, Clone)]
+pub(crate) struct SecretEnv {
+    pub id: String,
+    pub variable: String,
+}
+
+/// A secret from a file.
+#[derive(Debug, Clone)]
+pub(crate) struct SecretFile {
+    pub id: String,
+    pub path: PathBuf,
+}
+
+impl Value for Vec<Secret> {
+    const FORM: Form = Form::Secret;
+
+    fn read(field: &Field<'_>) -> Read<Self> {
+        secrets(field.items(Grammar::Secrets)?).map_err(|error| vec![error])
+    }
+
+    fn to_mask(text: &str) -> Vec<SecretString> {
+        match list::parse(text, Grammar::Secrets) {
+            Ok(items) => to_mask(&items),
+            Err(_) => vec![SecretString::from(text)],
+        }
+    }
+}
+
+impl Value for Vec<SecretEnv> {
+    const FORM: Form = Form::List(Grammar::Commas);
+
+    fn read(field: &Field<'_>) -> Read<Self> {
+        let pairs = named(field, Grammar::Commas, "`id=NAME`, the name of a variable")?;
+        let pairs = pairs.into_iter();
+        Ok(pairs
+            .map(|(id, variable)| SecretEnv { id, variable })
+            .collect())
+    }
+}
+
+impl Value for Vec<SecretFile> {
+    const FORM: Form = Form::List(Grammar::Lines);
+
+    fn read(field: &Field<'_>) -> Read<Self> {
+        let pairs = named(field, Grammar::Lines, "`id=path`")?.into_iter();
+        let file = |(id, path): (String, String)| SecretFile {
+            id,
+            path: path.into(),
+        };
+        Ok(pairs.map(file).collect())
+    }
 }
 
 /// What BuildKit takes at most (bytes):
@@ -24,7 +82,7 @@ pub(crate) const LARGEST: usize = 500 * 1024;
 ///
 /// # Errors
 /// At the first item that is none: what follows may be the rest of its value.
-pub(crate) fn secrets(items: Vec<String>) -> Result<Vec<Secret>, InputError> {
+fn secrets(items: Vec<String>) -> Result<Vec<Secret>, InputError> {
     let mut secrets: Vec<Secret> = Vec::new();
     for (index, item) in items.into_iter().enumerate() {
         let wrong = |given: String, expected: &str| InputError::new("secrets", given, expected);
@@ -71,13 +129,13 @@ pub(crate) fn secrets(items: Vec<String>) -> Result<Vec<Secret>, InputError> {
 ///
 /// # Errors
 /// At the first item that is none.
-pub(crate) fn named(
-    input: &'static str,
-    items: Vec<String>,
-    expected: &str,
-) -> Result<Vec<(String, String)>, InputError> {
+fn named(
+    field: &Field<'_>,
+    grammar: Grammar,
+    expected: &'static str,
+) -> Read<Vec<(String, String)>> {
     let mut pairs = Vec::new();
-    for (index, item) in items.into_iter().enumerate() {
+    for (index, item) in field.items(grammar)?.into_iter().enumerate() {
         let (id, name) = item.split_once('=').unwrap_or_default();
         let (id, name) = (id.trim(), name.trim());
         if id.is_empty() || name.is_empty() {
@@ -86,7 +144,7 @@ pub(crate) fn named(
             } else {
                 format!("item {}", index + 1)
             };
-            return Err(InputError::new(input, shown, expected));
+            return Err(field.wrong(&shown, expected));
         }
         pairs.push((id.to_owned(), name.to_owned()));
     }
@@ -95,7 +153,7 @@ pub(crate) fn named(
 
 /// Every text among these that has to be masked: the values, and all of a line that is no secret,
 /// since it may be the rest of one.
-pub(crate) fn to_mask(items: &[String]) -> Vec<SecretString> {
+fn to_mask(items: &[String]) -> Vec<SecretString> {
     items
         .iter()
         .map(|item| match item.split_once('=') {
@@ -173,9 +231,14 @@ mod tests {
             );
         }
         for given in ["hunter2", "hunter2!=", "=hunter2"] {
-            let error = named("secret-files", items(&[given]), "`id=path`").unwrap_err();
+            let field = Field {
+                name: "secret-files",
+                text: given,
+                rules: &[],
+            };
+            let errors = Vec::<SecretFile>::read(&field).unwrap_err();
             assert_eq!(
-                error.to_string(),
+                errors[0].to_string(),
                 "input `secret-files`: `item 1` given, expected `id=path`"
             );
         }

@@ -243,6 +243,7 @@ mod tests {
     use super::*;
     use crate::facts::{Facts, ImageStore};
     use crate::inputs::Inputs;
+    use crate::inputs::driver_options::DriverOption;
 
     fn certificate(text: &str) -> String {
         format!("-----BEGIN CERTIFICATE-----\n{text}\n-----END CERTIFICATE-----\n")
@@ -376,7 +377,10 @@ mod tests {
             let inputs = Inputs {
                 push: Some(false),
                 driver_opts: option
-                    .map(|name| (name.to_owned(), "/certificates".to_owned()))
+                    .map(|name| DriverOption {
+                        name: name.to_owned(),
+                        value: "/certificates".to_owned(),
+                    })
                     .into_iter()
                     .collect(),
                 ..Inputs::default()

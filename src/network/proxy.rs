@@ -147,13 +147,15 @@ mod tests {
     use super::*;
     use crate::facts::{Facts, ImageStore};
     use crate::inputs::Inputs;
+    use crate::inputs::driver_options::DriverOption;
     use crate::network::no_proxy::THIS_MACHINE;
     use crate::plan::Place;
 
     fn plan(given: &[(&str, &str)], env: &Env) -> Plan {
-        let given = given
-            .iter()
-            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let given = given.iter().map(|(name, value)| DriverOption {
+            name: (*name).to_owned(),
+            value: (*value).to_owned(),
+        });
         let inputs = Inputs {
             push: Some(false),
             driver_opts: given.collect(),

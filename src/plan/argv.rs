@@ -25,7 +25,7 @@ pub(super) fn build(
     argv.each("--add-host", &inputs.add_hosts);
     argv.each("--allow", &inputs.allow);
     argv.each("--annotation", &image.annotations);
-    argv.each("--build-arg", &inputs.build_args);
+    argv.each("--build-arg", &texts(&inputs.build_args));
     for context in &image.build_contexts {
         argv.pair(
             "--build-context",
@@ -73,10 +73,17 @@ pub(super) fn build(
     argv.each("--tag", &image.tags);
     argv.option("--tag", image.cache.tag.as_ref());
     argv.option("--target", inputs.target.as_ref());
-    argv.each("--ulimit", &inputs.ulimit);
+    argv.each("--ulimit", &texts(&inputs.ulimit));
     argv.pair("--builder", &builder.name);
     argv.pair("--metadata-file", place.metadata_file().to_string_lossy());
-    argv.option("--network", inputs.network.as_ref());
+    argv.option(
+        "--network",
+        inputs
+            .network
+            .map(Into::<&str>::into)
+            .map(str::to_owned)
+            .as_ref(),
+    );
     if inputs.no_cache {
         argv.0.push("--no-cache".to_owned());
     }
@@ -178,6 +185,10 @@ fn attests(inputs: &Inputs, run: Option<&WorkflowRun>) -> Vec<Attest> {
         }
     }
     attests
+}
+
+fn texts<T: ToString>(items: &[T]) -> Vec<String> {
+    items.iter().map(ToString::to_string).collect()
 }
 
 struct Argv(Vec<String>);

@@ -11,6 +11,7 @@ use super::kubernetes::{self, KubernetesPlan};
 use super::{Place, PlanError, Remarks, buildkitd, ignored};
 use crate::credentials::kubeconfig::Access;
 use crate::facts::{Engine, ImageStore};
+use crate::inputs::driver_options::DriverOption;
 use crate::inputs::{self, Inputs};
 use crate::runner::workflow::WorkflowRun;
 
@@ -230,7 +231,7 @@ impl BuilderPlan {
         );
         remarks.notices.extend(ignored::in_cluster(inputs));
         let kubernetes = KubernetesPlan::new(inputs, given, access, run, buildx, place, remarks);
-        let config = inputs.buildkitd_config_inline.as_ref();
+        let config = inputs.buildkitd_config_inline.as_ref().map(|text| &text.0);
         Self {
             driver: Driver::Kubernetes,
             name: kubernetes::name(inputs, place),
@@ -260,7 +261,7 @@ pub(crate) fn driver_opt((name, value): &(String, String)) -> String {
 /// The options that a driver knows, each name once; `input` is the one that they stand in.
 pub(super) fn options(
     input: &'static str,
-    given: &[(String, String)],
+    given: &[DriverOption],
     driver: Driver,
     remarks: &mut Remarks,
 ) -> Vec<(String, String)> {
@@ -272,7 +273,7 @@ pub(super) fn options(
     let mut options: Vec<(String, String)> = Vec::new();
     let mut repeated = Vec::new();
     let mut ignored = Vec::new();
-    for (name, value) in given {
+    for DriverOption { name, value } in given {
         let environment = name
             .strip_prefix("env.")
             .is_some_and(|name| !name.is_empty());

@@ -34,7 +34,10 @@ const CONNECTIONS: i64 = 16;
 
 /// The text as it was given, if it is TOML.
 pub(super) fn given<'a>(inputs: &'a Inputs, remarks: &mut Remarks) -> Option<&'a str> {
-    let text = inputs.buildkitd_config_inline.as_deref()?;
+    let text = inputs
+        .buildkitd_config_inline
+        .as_ref()
+        .map(|text| text.0.as_str())?;
     if let Err(error) = text.parse::<Table>() {
         let said = error.message();
         let line = error

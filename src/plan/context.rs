@@ -126,9 +126,14 @@ impl NamedContext {
         let default = run.map(WorkflowRun::git_context);
         let contexts = inputs.build_contexts.iter();
         contexts
-            .map(|(name, value)| Self {
-                name: name.clone(),
-                value: expand("build-contexts", value, default.as_deref(), remarks),
+            .map(|context| Self {
+                name: context.name.clone(),
+                value: expand(
+                    "build-contexts",
+                    &context.value,
+                    default.as_deref(),
+                    remarks,
+                ),
             })
             .collect()
     }

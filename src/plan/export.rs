@@ -9,7 +9,7 @@ use super::{BuilderPlan, Driver, Remarks};
 use crate::facts::{Engine, ImageStore};
 use crate::inputs::attest::Attest;
 use crate::inputs::output_spec::OutputSpec;
-use crate::inputs::{Call, Compression, InputError, Inputs};
+use crate::inputs::{Call, Compression, InputError, Inputs, Number};
 
 /// A call makes nothing that could be put anywhere.
 pub(super) fn nothing(inputs: &Inputs, call: &Call, remarks: &mut Remarks) -> Vec<OutputSpec> {
@@ -168,7 +168,12 @@ fn layers(
             given
         }
     };
-    check_level(inputs.compression_level, compression, classic, remarks);
+    check_level(
+        inputs.compression_level.map(Number::get),
+        compression,
+        classic,
+        remarks,
+    );
     if classic {
         return Vec::new();
     }
@@ -176,7 +181,7 @@ fn layers(
     if let Some(name) = compression.name() {
         attributes.push(("compression".to_owned(), name.to_owned()));
     }
-    if let Some(level) = inputs.compression_level {
+    if let Some(level) = inputs.compression_level.map(Number::get) {
         attributes.push(("compression-level".to_owned(), level.to_string()));
     }
     if matches!(compression, Compression::Zstd | Compression::Estargz) {
@@ -205,7 +210,7 @@ fn compress(
             }
         }
     }
-    let Some(level) = inputs.compression_level else {
+    let Some(level) = inputs.compression_level.map(Number::get) else {
         return;
     };
     if classic || output.attribute("compression-level").is_some() {
@@ -220,7 +225,7 @@ fn compress(
     output.set("compression-level", &level.to_string());
 }
 
-fn check_level(level: Option<i64>, compression: Compression, classic: bool, remarks: &mut Remarks) {
+fn check_level(level: Option<u32>, compression: Compression, classic: bool, remarks: &mut Remarks) {
     let Some(level) = level else { return };
     let expected = match compression {
         _ if classic => "nothing: the Engine's classic image store takes no level",

@@ -36,7 +36,10 @@ pub(super) fn choose(
         let by_name =
             image.secrets.iter().any(
                 |secret| matches!(&secret.source, SecretSource::Variable(other) if other == name),
-            ) || inputs.build_args.iter().any(|argument| argument == name);
+            ) || inputs
+                .build_args
+                .iter()
+                .any(|argument| argument.value.is_none() && argument.name == name);
         let by_kind = match name {
             "ACTIONS_RUNTIME_TOKEN" => kinds.iter().any(|kind| kind == "gha"),
             // AWS's libraries get a file instead; a command may know the variable only.
@@ -55,7 +58,7 @@ pub(super) fn choose(
 #[cfg(test)]
 mod tests {
     use crate::facts::{Facts, ImageStore};
-    use crate::inputs::{Given, Inputs};
+    use crate::inputs::{Inputs, RawInputs};
     use crate::plan::{Place, Plan};
 
     #[test]
@@ -84,7 +87,7 @@ mod tests {
                 &["AWS_SECRET_ACCESS_KEY"],
             ),
         ] {
-            let mut given = Given::default();
+            let mut given = RawInputs::default();
             for (name, text) in [
                 ("tags", "r.test/a:1"),
                 ("driver", "docker-container"),

@@ -85,11 +85,11 @@ impl Plan {
 #[cfg(test)]
 mod tests {
     use crate::facts::{Facts, ImageStore};
-    use crate::inputs::{Given, Inputs};
+    use crate::inputs::{Inputs, RawInputs};
     use crate::plan::{Place, Plan};
 
     fn logins(pairs: &[(&'static str, &str)], region: Option<&str>) -> Result<Vec<String>, String> {
-        let mut given = Given::default();
+        let mut given = RawInputs::default();
         given.set("tags", "r.test/a:1".to_owned());
         for (name, text) in pairs {
             given.set(name, (*text).to_owned());

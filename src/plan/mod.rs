@@ -328,9 +328,9 @@ impl Plan {
                     .all(|output| !matches!(output.exporter.as_str(), "local" | "tar")),
             push: outputs.iter().any(OutputSpec::pushes),
             outputs,
-            platforms: inputs.platforms.clone(),
+            platforms: inputs.platforms.iter().map(ToString::to_string).collect(),
             secrets: secrets::choose(inputs, &context, run, place, &mut remarks),
-            ssh: inputs.ssh.clone(),
+            ssh: inputs.ssh.iter().map(ToString::to_string).collect(),
             call: inputs.call.clone(),
             context,
             references: names.references,
@@ -366,21 +366,13 @@ impl Plan {
             builder,
             images: vec![image],
             create_repository: inputs.create_repository.clone(),
-            retries: retries(inputs),
+            retries: inputs.retries.get() as usize,
             notices: remarks.notices,
             warnings: remarks.warnings,
             summary: inputs.summary,
-            timings_file: inputs.timings_file.as_ref().map(PathBuf::from),
+            timings_file: inputs.timings_file.clone(),
         })
     }
-}
-
-/// How often a push is tried again unless the input says otherwise.
-const RETRIES: usize = 2;
-
-fn retries(inputs: &Inputs) -> usize {
-    let given = inputs.retries.map(usize::try_from);
-    given.and_then(Result::ok).unwrap_or(RETRIES)
 }
 
 #[cfg(test)]

@@ -241,7 +241,7 @@ fn images(inputs: &Inputs, own_registry: Option<&str>, remarks: &mut Remarks) ->
             }
         }
         (None, _) => {
-            if let Some(registry) = &inputs.registry {
+            if let Some(registry) = inputs.registry.as_deref() {
                 remarks.wrong(
                     "registry",
                     registry,

@@ -132,14 +132,14 @@ fn caches(image: &ImagePlan) -> impl Iterator<Item = (ImageRef, bool)> {
 mod tests {
     use super::*;
     use crate::facts::{Facts, ImageStore};
-    use crate::inputs::{Given, Inputs};
+    use crate::inputs::{Inputs, RawInputs};
     use crate::plan::Place;
     use std::path::Path;
 
     const ECR: &str = "123456789012.dkr.ecr.eu-west-1.amazonaws.com";
 
     fn repositories(pairs: &[(&'static str, &str)]) -> Vec<EcrRepository> {
-        let mut given = Given::default();
+        let mut given = RawInputs::default();
         for (name, text) in pairs {
             given.set(name, (*text).to_owned());
         }

@@ -62,14 +62,14 @@ pub(super) fn choose(
         let id = id.to_owned();
         secrets.push(PlannedSecret { id, source });
     };
-    for (id, name) in &inputs.secret_envs {
-        add(id, SecretSource::Variable(name.clone()));
+    for secret in &inputs.secret_envs {
+        add(&secret.id, SecretSource::Variable(secret.variable.clone()));
     }
     for (index, secret) in inputs.secrets.iter().enumerate() {
         add(&secret.id, SecretSource::Written(place.secret_file(index)));
     }
-    for (id, path) in &inputs.secret_files {
-        add(id, SecretSource::File(PathBuf::from(path)));
+    for secret in &inputs.secret_files {
+        add(&secret.id, SecretSource::File(secret.path.clone()));
     }
     if let (Some(run), true, true) = (run, context.is_this_commit(), inputs.github_token.is_some())
     {

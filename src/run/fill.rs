@@ -45,14 +45,14 @@ mod tests {
 
     use super::*;
     use crate::facts::{Facts, ImageStore};
-    use crate::inputs::Given;
+    use crate::inputs::RawInputs;
     use crate::runner::folder;
 
     #[test]
     fn secrets_are_written_where_nobody_else_reads_them() {
         let folder = folder::create(&Env::default()).unwrap();
         let place = Place::at(folder.path());
-        let mut given = Given::default();
+        let mut given = RawInputs::default();
         for (name, text) in [
             ("push", "false"),
             ("driver", "docker-container"),

@@ -28,7 +28,7 @@ use crate::cli::Flags;
 use crate::credentials::Credentials;
 use crate::facts::GivenFacts;
 use crate::history::{self, History, Leg, Workflow};
-use crate::inputs::{Given, Inputs};
+use crate::inputs::{Inputs, RawInputs};
 use crate::network::certificates;
 use crate::network::proxy;
 use crate::plan::Place;
@@ -167,7 +167,7 @@ impl Run {
     }
 
     fn inputs(&self, flags: &Flags) -> Result<Inputs, Error> {
-        let mut given = Given::from_env(&self.env);
+        let mut given = RawInputs::from_env(&self.env);
         flags.over(&mut given);
         for (name, path) in &flags.secret_files {
             let text = std::fs::read_to_string(path).map_err(|error| {

@@ -13,21 +13,6 @@ use crate::runner::env::Env;
 /// Where the runner mounts the workspace (`ContainerActionHandler.cs`).
 const WORKSPACE: &str = "/github/workspace";
 
-/// Inputs whose text holds paths. Others, a label for example, are not ours to change.
-const PATH_INPUTS: &[&str] = &[
-    "build-contexts",
-    "buildkitd-config-inline",
-    "cache-from",
-    "cache-to",
-    "context",
-    "create-repository",
-    "file",
-    "outputs",
-    "secret-files",
-    "ssh",
-    "timings-file",
-];
-
 /// The folders of a container action.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Mounts {
@@ -63,14 +48,13 @@ impl Mounts {
     }
 }
 
-/// The environment with translated inputs; as it was outside of a container action.
-pub(crate) fn translated(env: Env) -> Env {
+/// The environment with paths translated in these variables; as it was outside of a container action. The other
+/// variables, a label for example, are not ours to change.
+pub(crate) fn translated(env: Env, variables: impl Iterator<Item = String>) -> Env {
     let Some(mounts) = Mounts::of(&env) else {
         return env;
     };
-    let changed: Vec<(String, String)> = PATH_INPUTS
-        .iter()
-        .map(|name| format!("INPUT_{}", name.to_ascii_uppercase()))
+    let changed: Vec<(String, String)> = variables
         .filter_map(|variable| Some((mounts.translate(env.get(&variable)?), variable)))
         .map(|(value, variable)| (variable, value))
         .collect();
@@ -220,10 +204,10 @@ mod tests {
     }
 
     #[test]
-    fn only_inputs_that_hold_paths_are_translated() {
+    fn only_the_given_variables_are_translated() {
         let text = "/home/runner/work/_temp/a".to_owned();
         let given = ["INPUT_CACHE-TO", "INPUT_LABELS"].map(|name| (name.to_owned(), text.clone()));
-        let translated = translated(env().with(given));
+        let translated = translated(env().with(given), ["INPUT_CACHE-TO".to_owned()].into_iter());
         assert_eq!(
             translated.get("INPUT_CACHE-TO"),
             Some("/github/runner_temp/a")

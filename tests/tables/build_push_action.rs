@@ -4,7 +4,7 @@
 
 use super::*;
 use crate::facts::ImageStore;
-use crate::inputs::Given;
+use crate::inputs::RawInputs;
 
 type Pairs<'a> = &'a [(&'static str, &'a str)];
 
@@ -24,7 +24,7 @@ fn run(server: &str) -> WorkflowRun {
 /// writes, builder and progress, and the default provenance. Like the original, rows push nothing
 /// unless they say so.
 fn flags(pairs: Pairs<'_>, run: Option<&WorkflowRun>) -> Vec<String> {
-    let mut given = Given::default();
+    let mut given = RawInputs::default();
     if !pairs.iter().any(|(name, _)| *name == "outputs") {
         given.set("push", "false".to_owned());
     }

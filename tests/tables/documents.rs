@@ -4,7 +4,7 @@
 
 use std::path::Path;
 
-use crate::inputs::spec::SPECS;
+use crate::inputs::SPECS;
 use crate::report::outputs::OUTPUTS;
 use marks::holds;
 

@@ -23,7 +23,7 @@ const AUDIENCE: &str = "sts.amazonaws.com";
 
 /// The longest session of a role that another role's session assumes (seconds):
 /// <https://docs.aws.amazon.com/IAM/latest/UserGuide/id_roles.html#iam-term-role-chaining>.
-const LONGEST_CHAINED: i64 = 3600;
+const LONGEST_CHAINED: u32 = 3600;
 
 /// How this run gets AWS credentials.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -120,22 +120,26 @@ impl Settings {
     /// All inputs that lack something or speak against another.
     pub(crate) fn choose(inputs: &Inputs, env: &Env) -> Result<Self, Vec<InputError>> {
         let mut errors = Vec::new();
-        let given = &inputs.aws;
         let keys = keys(inputs, &mut errors);
-        if given.role.is_none() {
+        if inputs.role_to_assume.is_none() {
             for (name, text) in [
-                ("role-session-name", given.session_name.clone()),
+                ("role-session-name", inputs.role_session_name.clone()),
                 (
                     "role-duration-seconds",
-                    given.seconds.map(|seconds| seconds.to_string()),
+                    inputs
+                        .role_duration_seconds
+                        .map(|seconds| seconds.get().to_string()),
                 ),
-                ("role-external-id", given.external_id.clone()),
-                ("audience", given.audience.clone()),
-                ("role-chaining", given.chaining.then(|| "true".to_owned())),
+                ("role-external-id", inputs.role_external_id.clone()),
+                ("audience", inputs.audience.clone()),
+                (
+                    "role-chaining",
+                    inputs.role_chaining.then(|| "true".to_owned()),
+                ),
                 (
                     "web-identity-token-file",
-                    given
-                        .token_file
+                    inputs
+                        .web_identity_token_file
                         .as_ref()
                         .map(|path| path.display().to_string()),
                 ),
@@ -145,20 +149,20 @@ impl Settings {
                 }
             }
         }
-        if given.profile.is_some() && keys.is_some() {
-            let profile = given.profile.as_deref().unwrap_or_default();
+        if inputs.aws_profile.is_some() && keys.is_some() {
+            let profile = inputs.aws_profile.as_deref().unwrap_or_default();
             errors.push(InputError::new(
                 "aws-profile",
                 profile,
                 "either a profile or `aws-access-key-id`, not both",
             ));
         }
-        let plain = match (keys, &given.profile) {
+        let plain = match (keys, &inputs.aws_profile) {
             (Some(keys), _) => Source::Keys(keys),
             (None, Some(profile)) => Source::Profile(profile.clone()),
             (None, None) => of_environment(env).map_or(Source::Chain, Source::Keys),
         };
-        let source = match &given.role {
+        let source = match &inputs.role_to_assume {
             Some(role) => Source::Role(Box::new(assumed(role, plain, inputs, env, &mut errors))),
             None => plain,
         };
@@ -169,7 +173,7 @@ impl Settings {
             region: inputs.aws_region.clone(),
             source,
             profile: None,
-            allowed_accounts: given.allowed_accounts.clone(),
+            allowed_accounts: inputs.allowed_account_ids.clone(),
             on_runner: env.is_true("GITHUB_ACTIONS"),
         })
     }
@@ -198,18 +202,17 @@ impl Settings {
 
 /// The keys that inputs give: id and secret together, or neither.
 fn keys(inputs: &Inputs, errors: &mut Vec<InputError>) -> Option<Keys> {
-    let given = &inputs.aws;
-    match (&given.access_key_id, &given.secret_access_key) {
+    match (&inputs.aws_access_key_id, &inputs.aws_secret_access_key) {
         (Some(id), Some(secret)) => Some(Keys {
             id: id.clone(),
             secret: secret.clone(),
-            token: given.session_token.clone().unwrap_or_default(),
+            token: inputs.aws_session_token.clone().unwrap_or_default(),
         }),
-        (None, None) if given.session_token.is_none() => None,
+        (None, None) if inputs.aws_session_token.is_none() => None,
         (id, _) => {
             let (name, other) = match id {
                 Some(_) => ("aws-secret-access-key", "aws-access-key-id"),
-                None if given.secret_access_key.is_some() => {
+                None if inputs.aws_secret_access_key.is_some() => {
                     ("aws-access-key-id", "aws-secret-access-key")
                 }
                 None => ("aws-access-key-id", "aws-session-token"),
@@ -240,35 +243,37 @@ fn assumed(
     env: &Env,
     errors: &mut Vec<InputError>,
 ) -> Role {
-    let given = &inputs.aws;
     let request = env
         .get("ACTIONS_ID_TOKEN_REQUEST_URL")
         .zip(env.get("ACTIONS_ID_TOKEN_REQUEST_TOKEN"));
-    let chosen = given.chaining || given.access_key_id.is_some() || given.profile.is_some();
-    let lacks_token =
-        env.is_true("GITHUB_ACTIONS") && !chosen && given.token_file.is_none() && request.is_none();
-    let proof = match (&given.token_file, request) {
+    let chosen =
+        inputs.role_chaining || inputs.aws_access_key_id.is_some() || inputs.aws_profile.is_some();
+    let lacks_token = env.is_true("GITHUB_ACTIONS")
+        && !chosen
+        && inputs.web_identity_token_file.is_none()
+        && request.is_none();
+    let proof = match (&inputs.web_identity_token_file, request) {
         (Some(path), _) => Proof::File(path.clone()),
         (None, Some((url, token))) if !chosen => Proof::GitHub {
             url: url.to_owned(),
             token: token.into(),
-            audience: given.audience.clone().unwrap_or(AUDIENCE.to_owned()),
+            audience: inputs.audience.clone().unwrap_or(AUDIENCE.to_owned()),
         },
         _ => Proof::Credentials(plain),
     };
-    if let (true, Some(path)) = (chosen, &given.token_file) {
+    if let (true, Some(path)) = (chosen, &inputs.web_identity_token_file) {
         errors.push(InputError::new(
             "web-identity-token-file",
             path.display().to_string(),
             "one way to assume the role: this file, keys, a profile, or `role-chaining`",
         ));
     }
-    if let (true, Some(seconds)) = (given.chaining, given.seconds)
-        && seconds > LONGEST_CHAINED
+    if let (true, Some(seconds)) = (inputs.role_chaining, inputs.role_duration_seconds)
+        && seconds.get() > LONGEST_CHAINED
     {
         errors.push(InputError::new(
             "role-duration-seconds",
-            seconds.to_string(),
+            seconds.get().to_string(),
             "at most 3600 beside `role-chaining`, as AWS takes it",
         ));
     }
@@ -279,8 +284,8 @@ fn assumed(
         (RoleName::Name(_), _) => known_account(inputs),
     };
     if let Some(account) = &account
-        && !given.allowed_accounts.is_empty()
-        && !given.allowed_accounts.contains(account)
+        && !inputs.allowed_account_ids.is_empty()
+        && !inputs.allowed_account_ids.contains(account)
     {
         errors.push(InputError::new(
             "role-to-assume",
@@ -290,7 +295,7 @@ fn assumed(
             },
             format!(
                 "a role in one of `allowed-account-ids` ({}), not in {account}",
-                given.allowed_accounts.join(", ")
+                inputs.allowed_account_ids.join(", ")
             ),
         ));
     }
@@ -315,15 +320,15 @@ fn assumed(
     };
     Role {
         name,
-        session_name: given
-            .session_name
+        session_name: inputs
+            .role_session_name
             .clone()
             .unwrap_or(SESSION_NAME.to_owned()),
-        seconds: given
-            .seconds
-            .and_then(|seconds| i32::try_from(seconds).ok())
+        seconds: inputs
+            .role_duration_seconds
+            .and_then(|seconds| i32::try_from(seconds.get()).ok())
             .unwrap_or(SECONDS),
-        external_id: given.external_id.clone(),
+        external_id: inputs.role_external_id.clone(),
         proof,
         lacks_token,
     }
@@ -331,7 +336,7 @@ fn assumed(
 
 /// The one account that inputs name: the only allowed one, else that of the ECR hosts.
 fn known_account(inputs: &Inputs) -> Option<String> {
-    if let [account] = inputs.aws.allowed_accounts.as_slice() {
+    if let [account] = inputs.allowed_account_ids.as_slice() {
         return Some(account.clone());
     }
     let hosts = inputs.registry.as_deref().into_iter().chain(

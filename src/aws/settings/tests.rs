@@ -1,5 +1,5 @@
 use super::*;
-use crate::inputs::Given;
+use crate::inputs::RawInputs;
 
 const ARN: &str = "arn:aws:iam::123456789012:role/deploy";
 const OIDC: [(&str, &str); 2] = [
@@ -15,7 +15,7 @@ fn choose(
     inputs: &[(&'static str, &str)],
     variables: &[(&str, &str)],
 ) -> Result<Settings, Vec<String>> {
-    let mut given = Given::default();
+    let mut given = RawInputs::default();
     for (name, text) in inputs {
         given.set(name, (*text).to_owned());
     }

@@ -20,6 +20,7 @@ use serde::Serialize;
 
 use super::{BuilderPlan, Driver, Remarks};
 use crate::facts::{Engine, Facts, ImageStore};
+use crate::inputs::cache::CacheEntry;
 use crate::inputs::output_spec::OutputSpec;
 use crate::inputs::{Cache, Inputs};
 use crate::runner::origin::Origin;
@@ -167,10 +168,10 @@ fn given(inputs: &Inputs, remarks: &mut Remarks) -> Chosen {
             written: None,
             afterwards: false,
         },
-        from: inputs.cache_from.clone(),
+        from: texts(&inputs.cache_from),
         to: match inputs.call {
             Some(_) => Vec::new(),
-            None => raw::exports(&inputs.cache_to, remarks),
+            None => raw::exports(&texts(&inputs.cache_to), remarks),
         },
     }
 }
@@ -194,6 +195,10 @@ fn check(inputs: &Inputs, remarks: &mut Remarks) {
             "nothing beside `cache: gha`, which is in no registry",
         );
     }
+}
+
+fn texts(caches: &[CacheEntry]) -> Vec<String> {
+    caches.iter().map(ToString::to_string).collect()
 }
 
 /// Whether the builder's disk is there in the next run: a named builder's in a cluster, and the

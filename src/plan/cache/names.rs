@@ -82,7 +82,7 @@ impl Choice<'_> {
         let inputs = self.situation.inputs;
         let mut parts: Vec<String> = inputs.target.iter().cloned().collect();
         if self.situation.outputs.iter().any(OutputSpec::is_by_digest) {
-            parts.extend(inputs.platforms.iter().cloned());
+            parts.extend(inputs.platforms.iter().map(ToString::to_string));
         }
         parts
     }

@@ -166,9 +166,7 @@ impl KubernetesPlan {
             .or(namespace)
             .or_else(|| access.namespace.clone())
             .unwrap_or_else(|| NAMESPACE.to_owned());
-        let timeout = inputs
-            .builder_timeout
-            .and_then(|seconds| seconds.try_into().ok());
+        let timeout = inputs.builder_timeout.map(|seconds| seconds.get().into());
         let timeout_seconds = timeout.or(timeout_seconds).unwrap_or(TIMEOUT);
         remarks.warnings.extend(access.warnings.iter().cloned());
         for node in &mut nodes {

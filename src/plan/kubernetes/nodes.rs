@@ -7,7 +7,7 @@
 use semver::Version;
 
 use super::{Node, options, volume};
-use crate::inputs::{AppendedNode, Inputs};
+use crate::inputs::{AppendedNode, Inputs, Platform};
 use crate::plan::builder::{self, Driver};
 use crate::plan::{Remarks, buildkitd};
 
@@ -67,7 +67,7 @@ pub(super) fn choose(
         appended.push(node);
     }
     Nodes {
-        nodes: shared_out(first, appended, &inputs.platforms, remarks),
+        nodes: shared_out(first, appended, &platforms(&inputs.platforms), remarks),
         namespace,
         timeout_seconds,
     }
@@ -152,7 +152,7 @@ impl Reader<'_> {
                 "the namespace of the whole builder: name it in `namespace` or `driver-opts`",
             );
         }
-        node.platforms.clone_from(&entry.platforms);
+        node.platforms = platforms(&entry.platforms);
         let selected = node.node_selector.get(ARCHITECTURE);
         match (selected, only_architecture(&node.platforms)) {
             (Some(selected), _) if node.platforms.is_empty() => {
@@ -205,6 +205,10 @@ impl Node {
             .collect();
         self.set_option("nodeselector", pairs.join(","));
     }
+}
+
+fn platforms(given: &[Platform]) -> Vec<String> {
+    given.iter().map(ToString::to_string).collect()
 }
 
 /// The nodes that something is built on.

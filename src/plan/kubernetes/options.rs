@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use super::quantity::{self, EXPECTED};
 use super::{Node, Toleration};
-use crate::inputs::grammar::{NAMESPACE, is_dns_label};
+use crate::inputs::grammar::NAMESPACE;
 use crate::plan::Remarks;
 
 /// What buildx's driver keeps for itself.
@@ -62,7 +62,7 @@ fn apply(read: &mut Read, name: &str, value: &str) -> Result<(), String> {
     let text = || Some(value.to_owned()).filter(|text| !text.is_empty());
     match name {
         "image" => value.clone_into(&mut node.image),
-        "namespace" if !is_dns_label(value) => return Err(NAMESPACE.to_owned()),
+        "namespace" if !(NAMESPACE.holds)(value) => return Err(NAMESPACE.expected.to_owned()),
         "namespace" => read.namespace = text(),
         "replicas" => {
             let replicas = value.parse().ok().filter(|count| (1..=100).contains(count));

@@ -14,7 +14,7 @@ use semver::Version;
 use super::*;
 use crate::credentials::kubeconfig::{Access, Terms};
 use crate::facts::ImageStore;
-use crate::inputs::Given;
+use crate::inputs::RawInputs;
 
 pub(super) type Pairs<'a> = &'a [(&'static str, &'a str)];
 
@@ -27,7 +27,7 @@ pub(super) fn plan_with(
     facts: &Facts,
     run: Option<&WorkflowRun>,
 ) -> Result<Plan, PlanError> {
-    let mut given = Given::default();
+    let mut given = RawInputs::default();
     for (name, text) in pairs {
         given.set(name, (*text).to_owned());
     }

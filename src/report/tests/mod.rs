@@ -14,7 +14,7 @@ use super::{Around, Built, Outcome, outputs, summary, timings_file};
 use crate::buildx::BuildError;
 use crate::buildx::metadata::Metadata;
 use crate::facts::{Facts, ImageStore};
-use crate::inputs::{Given, Inputs};
+use crate::inputs::{Inputs, RawInputs};
 use crate::plan::{Place, Plan};
 use crate::registry::pushed::{Layer, PushedImage};
 use crate::run::error::Error;
@@ -29,7 +29,7 @@ const HOSTILE: &str = "a|b \\| ``` ` </details></td><script>alert(1)</script> <i
                        *_~ :crit, 5, 6 🎉 \u{202e}مرحبا\u{0} \r\n section x \n---\n";
 
 fn plan(pairs: &[(&'static str, &str)]) -> Plan {
-    let mut given = Given::default();
+    let mut given = RawInputs::default();
     for (name, text) in pairs {
         given.set(name, (*text).to_owned());
     }

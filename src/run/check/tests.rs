@@ -1,13 +1,13 @@
 use super::*;
 use crate::facts::{Facts, ImageStore};
-use crate::inputs::{Given, Inputs};
+use crate::inputs::{Inputs, RawInputs};
 use crate::plan::Place;
 
 /// The error for these inputs beside a context that is there.
 fn error(env: &Env, pairs: &[(&'static str, &str)]) -> String {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("Dockerfile"), "FROM scratch").unwrap();
-    let mut given = Given::default();
+    let mut given = RawInputs::default();
     given.set("context", folder.path().display().to_string());
     given.set("tags", "r.example/a:1".to_owned());
     for (name, text) in pairs {

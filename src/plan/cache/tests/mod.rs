@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde_json::{Value, json};
 
 use crate::facts::{Facts, ImageStore};
-use crate::inputs::{Given, Inputs};
+use crate::inputs::{Inputs, RawInputs};
 use crate::plan::{ImagePlan, Place, Plan, PlanError};
 use crate::runner::workflow::WorkflowRun;
 
@@ -30,7 +30,7 @@ const TAG: (&str, &str) = ("tags", "r.example/a:1");
 const CONTAINER: (&str, &str) = ("driver", "docker-container");
 
 fn plan(pairs: Pairs<'_>, run: Option<&WorkflowRun>, facts: &Facts) -> Result<Plan, PlanError> {
-    let mut given = Given::default();
+    let mut given = RawInputs::default();
     for (name, text) in pairs {
         given.set(name, (*text).to_owned());
     }

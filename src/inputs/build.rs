@@ -1,0 +1,217 @@
+//! Items that describe the build: arguments, named contexts, SSH keys, ulimits.
+//!
+//! Each is read as buildx reads the flag that it becomes
+//! (<https://github.com/docker/buildx/tree/461836ba0/util/buildflags>) and is printed as that flag
+//! takes it.
+
+use std::fmt;
+
+use lists::attributes::pair;
+use lists::list::Grammar;
+
+use super::value::{Expected, Item};
+
+/// A build argument.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct BuildArg {
+    pub name: String,
+    /// None for that of the variable of this name.
+    pub value: Option<String>,
+}
+
+impl Item for BuildArg {
+    fn add(text: &str, items: &mut Vec<Self>) -> Result<(), Expected> {
+        let (name, value) = match text.split_once('=') {
+            Some((name, value)) => (name, Some(value.to_owned())),
+            None => (text, None),
+        };
+        if name.is_empty() {
+            return Err("`NAME=value`, or the `NAME` of an environment variable".into());
+        }
+        let name = name.to_owned();
+        items.push(Self { name, value });
+        Ok(())
+    }
+}
+
+impl fmt::Display for BuildArg {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.value {
+            Some(value) => write!(formatter, "{}={value}", self.name),
+            None => formatter.write_str(&self.name),
+        }
+    }
+}
+
+/// A named context.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct BuildContext {
+    pub name: String,
+    /// A path, a URL, or what a scheme of buildx's begins.
+    pub value: String,
+}
+
+impl Item for BuildContext {
+    fn add(text: &str, items: &mut Vec<Self>) -> Result<(), Expected> {
+        let pair = pair(text).filter(|(_, value)| !value.is_empty());
+        let (name, value) =
+            pair.ok_or("`name=context`, e.g. `src=../src` or `base=docker-image://alpine:3.20`")?;
+        items.push(Self { name, value });
+        Ok(())
+    }
+}
+
+/// An SSH agent or key: `default` or an id, perhaps with the path of a socket or key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct SshKey(String);
+
+impl SshKey {
+    fn id(&self) -> &str {
+        match self.0.split_once('=').map_or(&*self.0, |(id, _)| id) {
+            "" => "default",
+            id => id,
+        }
+    }
+}
+
+impl Item for SshKey {
+    const GRAMMAR: Grammar = Grammar::Commas;
+
+    fn add(text: &str, items: &mut Vec<Self>) -> Result<(), Expected> {
+        let key = Self(text.to_owned());
+        if items.iter().any(|other| other.id() == key.id()) {
+            let id = key.id();
+            return Err(format!("`default` or an id, each once, but `{id}` is given twice").into());
+        }
+        items.push(key);
+        Ok(())
+    }
+}
+
+impl fmt::Display for SshKey {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+/// A limit of a process; -1 is unlimited.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Ulimit {
+    kind: &'static str,
+    soft: i64,
+    /// None for the same as `soft`.
+    hard: Option<i64>,
+}
+
+/// Those of docker/go-units, which buildx vendors (`ulimit.go`).
+const ULIMITS: &[&str] = &[
+    "core",
+    "cpu",
+    "data",
+    "fsize",
+    "locks",
+    "memlock",
+    "msgqueue",
+    "nice",
+    "nofile",
+    "nproc",
+    "rss",
+    "rtprio",
+    "rttime",
+    "sigpending",
+    "stack",
+];
+
+impl Ulimit {
+    fn parse(text: &str) -> Option<Self> {
+        let (kind, limits) = text.split_once('=')?;
+        let kind = ULIMITS.iter().find(|known| **known == kind)?;
+        let (soft, hard) = match limits.split_once(':') {
+            Some((soft, hard)) => (soft, Some(hard.parse().ok()?)),
+            None => (limits, None),
+        };
+        let soft = soft.parse().ok()?;
+        let most = hard.unwrap_or(soft);
+        (most == -1 || (soft != -1 && soft <= most)).then_some(Self { kind, soft, hard })
+    }
+}
+
+impl Item for Ulimit {
+    fn add(text: &str, items: &mut Vec<Self>) -> Result<(), Expected> {
+        items.push(Self::parse(text).ok_or(
+            "`type=soft[:hard]`, e.g. `nofile=1024:2048`; soft must not exceed hard, -1 is unlimited",
+        )?);
+        Ok(())
+    }
+}
+
+impl fmt::Display for Ulimit {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}={}", self.kind, self.soft)?;
+        match self.hard {
+            Some(hard) => write!(formatter, ":{hard}"),
+            None => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn read<T: Item>(text: &str) -> Option<T> {
+        let mut items = Vec::new();
+        T::add(text, &mut items).ok()?;
+        items.pop()
+    }
+
+    #[test]
+    fn ulimits_have_a_type_and_limits() {
+        for text in [
+            "nofile=1024:1024",
+            "nproc=3",
+            "core=-1",
+            "nofile=5:-1",
+            "core=0",
+        ] {
+            assert_eq!(read::<Ulimit>(text).unwrap().to_string(), text);
+        }
+        for text in [
+            "nofile",
+            "files=3",
+            "nofile=2:1",
+            "nofile=-1:3",
+            "nofile=1:2:3",
+            "nofile=a",
+            "nofile=",
+        ] {
+            assert_eq!(read::<Ulimit>(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn named_contexts_have_a_name_and_a_value() {
+        for text in ["a=b", "a=docker-image://x:1"] {
+            assert!(read::<BuildContext>(text).is_some(), "{text}");
+        }
+        for text in ["a", "=b", "a="] {
+            assert_eq!(read::<BuildContext>(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_build_argument_has_a_name() {
+        for text in ["A=b=c", "A=", "A"] {
+            assert_eq!(read::<BuildArg>(text).unwrap().to_string(), text);
+        }
+        assert_eq!(read::<BuildArg>("=b"), None);
+    }
+
+    proptest! {
+        #[test]
+        fn survives_any_text(text in "[a-z0-9=:, -]{0,30}") {
+            let _ = (read::<Ulimit>(&text), read::<BuildContext>(&text), read::<SshKey>(&text));
+        }
+    }
+}

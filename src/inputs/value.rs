@@ -1,0 +1,290 @@
+//! How the text of an input becomes a value: the type of the value decides.
+//!
+//! A type that is one value implements [`Single`], the items of a list implement [`Item`]; a type
+//! that needs the text as a whole implements [`Value`] itself.
+
+use std::borrow::Cow;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use lists::list::{self, Grammar};
+use secrecy::SecretString;
+use strum::VariantNames;
+
+use super::InputError;
+use super::grammar::Rule;
+use crate::metadata::Tags;
+use crate::metadata::flavor::Flavor;
+use crate::metadata::labels::Labels;
+
+/// What an input looks like to whoever types it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Form {
+    Line,
+    Block,
+    Boolean,
+    Number,
+    Choice(&'static [&'static str]),
+    List(Grammar),
+    /// Never shown, and never the value of a flag.
+    Secret,
+}
+
+/// The text of one input.
+pub(super) struct Field<'a> {
+    pub name: &'static str,
+    /// With the blanks around it; never blank as a whole.
+    pub text: &'a str,
+    /// At most one, which the text or every item has to keep.
+    pub rules: &'static [Rule],
+}
+
+/// A value, or everything that is wrong with the text.
+pub(super) type Read<T> = Result<T, Vec<InputError>>;
+
+/// What is expected instead of a text.
+pub(super) type Expected = Cow<'static, str>;
+
+/// The value of an input; its default is that of an input that is not set.
+pub(super) trait Value: Default {
+    const FORM: Form;
+
+    fn read(field: &Field<'_>) -> Read<Self>;
+
+    /// Everything in the text that must be masked, also where the text cannot be read.
+    fn to_mask(text: &str) -> Vec<SecretString> {
+        match Self::FORM {
+            Form::Secret => vec![SecretString::from(text)],
+            _ => Vec::new(),
+        }
+    }
+}
+
+/// A value that the whole text stands for.
+pub(super) trait Single: Sized {
+    const FORM: Form = Form::Line;
+
+    fn parse(text: &str) -> Result<Self, Expected>;
+}
+
+/// An item of a list.
+pub(super) trait Item: Sized {
+    const GRAMMAR: Grammar = Grammar::Lines;
+
+    /// Adds what the text of one item stands for to the items before it.
+    fn add(text: &str, items: &mut Vec<Self>) -> Result<(), Expected>;
+}
+
+impl Field<'_> {
+    pub(super) fn trimmed(&self) -> &str {
+        self.text.trim()
+    }
+
+    pub(super) fn wrong(&self, given: &str, expected: impl Into<Expected>) -> Vec<InputError> {
+        vec![InputError::new(self.name, given, expected.into())]
+    }
+
+    /// The items of a list.
+    pub(super) fn items(&self, grammar: Grammar) -> Read<Vec<String>> {
+        list::parse(self.text, grammar).map_err(|error| {
+            let hidden = self.name.starts_with("secret");
+            let shown = if hidden { "…" } else { self.trimmed() };
+            self.wrong(shown, format!("a list ({error}; {})", error.hint()))
+        })
+    }
+
+    fn check(&self, text: &str) -> Result<(), Expected> {
+        match self.rules.iter().find(|rule| !(rule.holds)(text)) {
+            Some(rule) => Err(rule.expected.into()),
+            None => Ok(()),
+        }
+    }
+
+    fn single<T: Single>(&self) -> Read<T> {
+        let text = self.trimmed();
+        let shown = if T::FORM == Form::Secret { "…" } else { text };
+        let value = self.check(text).and_then(|()| T::parse(text));
+        value.map_err(|expected| self.wrong(shown, expected))
+    }
+}
+
+impl<T: Single + Default> Value for T {
+    const FORM: Form = T::FORM;
+
+    fn read(field: &Field<'_>) -> Read<Self> {
+        field.single()
+    }
+}
+
+impl<T: Single> Value for Option<T> {
+    const FORM: Form = T::FORM;
+
+    fn read(field: &Field<'_>) -> Read<Self> {
+        field.single().map(Some)
+    }
+}
+
+impl<T: Item> Value for Vec<T> {
+    const FORM: Form = Form::List(T::GRAMMAR);
+
+    fn read(field: &Field<'_>) -> Read<Self> {
+        let mut items = Vec::new();
+        let mut errors = Vec::new();
+        for text in field.items(T::GRAMMAR)? {
+            let added = field.check(&text).and_then(|()| T::add(&text, &mut items));
+            if let Err(expected) = added {
+                errors.extend(field.wrong(&text, expected));
+            }
+        }
+        if errors.is_empty() {
+            Ok(items)
+        } else {
+            Err(errors)
+        }
+    }
+}
+
+impl Single for String {
+    fn parse(text: &str) -> Result<Self, Expected> {
+        if text.contains(['\n', '\r', '\0']) {
+            return Err("text on one line".into());
+        }
+        Ok(text.to_owned())
+    }
+}
+
+impl Single for PathBuf {
+    fn parse(text: &str) -> Result<Self, Expected> {
+        String::parse(text).map(Self::from)
+    }
+}
+
+/// Text on any number of lines.
+#[derive(Debug, Clone)]
+pub(crate) struct Block(pub String);
+
+impl Single for Block {
+    const FORM: Form = Form::Block;
+
+    fn parse(text: &str) -> Result<Self, Expected> {
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl Single for SecretString {
+    const FORM: Form = Form::Secret;
+
+    fn parse(text: &str) -> Result<Self, Expected> {
+        Ok(Self::from(text))
+    }
+}
+
+/// YAML 1.2 core schema booleans, which are all that GitHub's toolkit takes:
+/// <https://github.com/actions/toolkit/blob/main/packages/core/src/core.ts> (`getBooleanInput`).
+impl Single for bool {
+    const FORM: Form = Form::Boolean;
+
+    fn parse(text: &str) -> Result<Self, Expected> {
+        match text {
+            "true" | "True" | "TRUE" => Ok(true),
+            "false" | "False" | "FALSE" => Ok(false),
+            _ => Err("`true` or `false`".into()),
+        }
+    }
+}
+
+/// A whole number within bounds, both included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Number<const LEAST: u32, const MOST: u32>(u32);
+
+impl<const LEAST: u32, const MOST: u32> Number<LEAST, MOST> {
+    pub(crate) fn get(self) -> u32 {
+        self.0
+    }
+}
+
+impl<const LEAST: u32, const MOST: u32> Default for Number<LEAST, MOST> {
+    fn default() -> Self {
+        Self(LEAST)
+    }
+}
+
+impl<const LEAST: u32, const MOST: u32> Single for Number<LEAST, MOST> {
+    const FORM: Form = Form::Number;
+
+    fn parse(text: &str) -> Result<Self, Expected> {
+        let number = text.parse().ok();
+        let number = number.filter(|number| (LEAST..=MOST).contains(number));
+        let number = number.ok_or_else(|| format!("a whole number from {LEAST} to {MOST}"))?;
+        Ok(Self(number))
+    }
+}
+
+/// One of a closed set, whose names are those of the variants.
+pub(super) trait Choice: FromStr + VariantNames {}
+
+impl<T: Choice> Single for T {
+    const FORM: Form = Form::Choice(T::VARIANTS);
+
+    fn parse(text: &str) -> Result<Self, Expected> {
+        text.parse().map_err(|_| {
+            let names: Vec<String> = T::VARIANTS.iter().map(|name| format!("`{name}`")).collect();
+            format!("one of {}", names.join(", ")).into()
+        })
+    }
+}
+
+impl Item for String {
+    const GRAMMAR: Grammar = Grammar::Commas;
+
+    fn add(text: &str, items: &mut Vec<Self>) -> Result<(), Expected> {
+        items.push(text.to_owned());
+        Ok(())
+    }
+}
+
+impl Value for Tags {
+    const FORM: Form = Form::List(Grammar::Commas);
+
+    fn read(field: &Field<'_>) -> Read<Self> {
+        Self::parse(field.trimmed()).map_err(|errors| {
+            let errors = errors.iter();
+            let errors = errors.map(|error| InputError::caused(field.name, error, error.hint()));
+            errors.collect()
+        })
+    }
+}
+
+impl Value for Flavor {
+    const FORM: Form = Form::List(Grammar::Lines);
+
+    fn read(field: &Field<'_>) -> Read<Self> {
+        Self::parse(field.trimmed())
+            .map_err(|error| vec![InputError::caused(field.name, &error, None)])
+    }
+}
+
+/// A rule holds for lines that go to buildx as they are; those beside a line `auto` are templates.
+impl Value for Labels {
+    const FORM: Form = Form::List(Grammar::Lines);
+
+    fn read(field: &Field<'_>) -> Read<Self> {
+        let labels = Self::parse(field.trimmed())
+            .map_err(|error| vec![InputError::caused(field.name, &error, None)])?;
+        let lines = match &labels {
+            Self::Lines(lines) => lines.as_slice(),
+            Self::Auto(_) => &[],
+        };
+        let mut errors = Vec::new();
+        for line in lines {
+            if let Err(expected) = field.check(line) {
+                errors.extend(field.wrong(line, expected));
+            }
+        }
+        if errors.is_empty() {
+            Ok(labels)
+        } else {
+            Err(errors)
+        }
+    }
+}
