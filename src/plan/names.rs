@@ -93,7 +93,7 @@ impl Names {
             if let (true, Some(image)) = (output.is_by_digest(), &self.image)
                 && output.names().is_empty()
             {
-                output.set("name", image);
+                output.set("name", image.as_str());
             }
             unnamed |= output.names().is_empty();
             self.references.extend(named(output, remarks));
@@ -132,7 +132,7 @@ impl Names {
         let names: Vec<String> = self.references.drain(..).map(|name| name.name()).collect();
         if !names.is_empty() {
             for output in outputs.iter_mut().filter(|output| output.is_by_digest()) {
-                output.set("name", &names.join(","));
+                output.set("name", names.join(","));
             }
         }
         Ok(())
