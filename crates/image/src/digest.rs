@@ -9,8 +9,19 @@ use std::str::FromStr;
 pub struct Digest(String);
 
 impl Digest {
+    /// The digest of content whose SHA-256 is `hash`.
+    pub fn sha256(hash: [u8; 32]) -> Self {
+        let mut text = String::with_capacity(71);
+        text.push_str("sha256:");
+        for byte in hash {
+            for digit in [byte >> 4, byte & 15] {
+                text.extend(char::from_digit(digit.into(), 16));
+            }
+        }
+        Self(text)
+    }
+
     /// `sha256:…`, as registries print it.
-    #[cfg(test)]
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -58,6 +69,18 @@ pub(crate) fn is_lower_hex(byte: u8) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn prints_a_hash_as_registries_do() {
+        let mut hash = [0; 32];
+        (hash[0], hash[31]) = (0x0f, 0xe1);
+        let digest = Digest::sha256(hash);
+        assert_eq!(
+            digest.as_str(),
+            format!("sha256:0f{}e1", "00".repeat(30)).as_str()
+        );
+        assert_eq!(digest.to_string().parse(), Ok(digest));
+    }
 
     #[test]
     fn takes_only_whole_digests_of_known_algorithms() {
