@@ -53,6 +53,8 @@ pub struct Diff {
     pub removed: Vec<TreePath>,
     /// All directories above entries and removed names.
     pub directories: BTreeMap<TreePath, Found>,
+    /// The capabilities of the directories that have any, which is allowed though useless.
+    pub(crate) capabilities: HashMap<TreePath, Vec<u8>>,
 }
 
 impl Diff {
@@ -66,11 +68,7 @@ impl Diff {
             found: Mutex::default(),
         };
         workers.pool().scope(|scope| {
-            walk.directory(
-                scope,
-                Arc::clone(image.root()),
-                base.map(|base| Arc::clone(base.root())),
-            );
+            walk.directory(scope, image.root(), base.map(Tree::root));
         });
         let seen = walk
             .found
@@ -88,7 +86,8 @@ impl Diff {
             mut removed,
             linked,
             directories: all,
-            ..
+            capabilities,
+            error: _,
         } = seen;
         let changed: HashSet<u64> = entries
             .iter()
@@ -128,6 +127,7 @@ impl Diff {
             entries,
             removed,
             directories,
+            capabilities,
         })
     }
 }
@@ -140,6 +140,7 @@ struct Seen {
     /// Unchanged names of inodes that have several.
     linked: Vec<Entry>,
     directories: HashMap<TreePath, Found>,
+    capabilities: HashMap<TreePath, Vec<u8>>,
     error: Option<Error>,
 }
 
@@ -154,11 +155,11 @@ impl<'a> Walk<'a> {
     fn directory<'s>(
         &'s self,
         scope: &rayon::Scope<'s>,
-        image: Arc<Directory>,
-        base: Option<Arc<Directory>>,
+        image: &Arc<Directory>,
+        base: Option<&Arc<Directory>>,
     ) {
         let mut seen = Seen::default();
-        let below = self.compare(&image, base.as_deref(), &mut seen);
+        let below = self.compare(image, base.map(|it| &**it), &mut seen);
         let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
         match below {
             Ok(below) if found.error.is_none() => {
@@ -166,10 +167,11 @@ impl<'a> Walk<'a> {
                 found.removed.append(&mut seen.removed);
                 found.linked.append(&mut seen.linked);
                 found.directories.extend(seen.directories);
+                found.capabilities.extend(seen.capabilities);
                 drop(found);
                 for Below { name, in_base } in below {
-                    let image = Arc::clone(&image);
-                    let base = base.as_ref().filter(|_| in_base).map(Arc::clone);
+                    let image = Arc::clone(image);
+                    let base = base.filter(|_| in_base).map(Arc::clone);
                     scope.spawn(move |scope| self.enter(scope, &image, base.as_deref(), &name));
                 }
             }
@@ -195,7 +197,7 @@ impl<'a> Walk<'a> {
             Ok((Arc::new(image), base))
         });
         match opened {
-            Ok((image, base)) => self.directory(scope, image, base),
+            Ok((image, base)) => self.directory(scope, &image, base.as_ref()),
             Err(error) => {
                 let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
                 found.error.get_or_insert(error);
@@ -210,6 +212,9 @@ impl<'a> Walk<'a> {
         seen: &mut Seen,
     ) -> Result<Vec<Below>> {
         let mut below = Vec::new();
+        if let Some(capability) = image.capability()? {
+            seen.capabilities.insert(image.path.clone(), capability);
+        }
         let ours = image.names()?;
         let theirs = base.map_or_else(|| Ok(Vec::new()), Directory::names)?;
         let (mut ours, mut theirs) = (ours.into_iter().peekable(), theirs.into_iter().peekable());

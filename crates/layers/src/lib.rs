@@ -1,7 +1,9 @@
 //! Layers.
+mod cache;
 mod compress;
 mod diff;
 mod error;
+mod owner;
 mod pack;
 mod path;
 mod plan;
@@ -9,11 +11,15 @@ mod tar;
 mod tree;
 mod workers;
 
+pub use cache::{CacheError, DigestCache, Fingerprint};
 pub use compress::Compression;
 pub use diff::{Diff, Entry};
 pub use error::{Error, Result};
+pub use owner::{LONGEST_LIST, Owner, Owners};
 pub use pack::{Blob, PACKER, PackedLayer, Packer};
 pub use path::TreePath;
-pub use plan::Layer;
+pub use plan::{
+    Assignment, LARGE_FILE, LARGEST, Layer, MOST_LAYERS, MOST_LAYERS_WITH_BASE, Plan, SMALLEST,
+};
 pub use tree::{Found, Kind, Time, Tree};
 pub use workers::Workers;

@@ -114,8 +114,8 @@ impl<'a> Packer<'a> {
             header.clear();
             match item {
                 Item::Directory(path, found) => {
-                    let capability = cursor.enter(path)?.capability()?;
-                    tar::header(&mut header, path, found, Link::None, capability.as_deref());
+                    let capability = self.diff.capabilities.get(path).map(Vec::as_slice);
+                    tar::header(&mut header, path, found, Link::None, capability);
                     out(&header)?;
                 }
                 Item::Removed(path) => {

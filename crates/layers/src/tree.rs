@@ -257,18 +257,16 @@ impl From<&Stat> for Found {
             modified: time(stat.st_mtime, stat.st_mtime_nsec),
             changed: time(stat.st_ctime, stat.st_ctime_nsec),
             inode: stat.st_ino,
-            // 32 bits wide on some architectures.
-            #[allow(clippy::useless_conversion, reason = "64 bits wide on x86-64")]
-            names: stat.st_nlink.into(),
+            names: wide(stat.st_nlink),
         }
     }
 }
 
-#[allow(
-    clippy::unnecessary_fallible_conversions,
-    clippy::useless_conversion,
-    reason = "types differ between architectures"
-)]
+/// The number of names has 32 bits on some architectures.
+fn wide(number: impl Into<u64>) -> u64 {
+    number.into()
+}
+
 fn time(seconds: impl Into<i64>, nanoseconds: impl TryInto<u32>) -> Time {
     Time {
         seconds: seconds.into(),

@@ -60,7 +60,7 @@ fn make(changes: Vec<Change>) -> impl FnOnce(&std::path::Path) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(200))]
+    #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
     fn any_change_survives_packing_and_unpacking(
