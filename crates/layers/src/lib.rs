@@ -18,8 +18,6 @@ pub use error::{Error, Result};
 pub use owner::{LONGEST_LIST, Owner, Owners};
 pub use pack::{Blob, PACKER, PackedLayer, Packer};
 pub use path::TreePath;
-pub use plan::{
-    Assignment, LARGE_FILE, LARGEST, Layer, MOST_LAYERS, MOST_LAYERS_WITH_BASE, Plan, SMALLEST,
-};
+pub use plan::{Assignment, Layer, Limits, Plan};
 pub use tree::{Found, Kind, Time, Tree};
 pub use workers::Workers;

@@ -6,18 +6,18 @@
 //! # Terms
 //! - *Unit*: a file, or all names of an inode, which must be in one layer to be linked. Directories that hold anything new are in
 //!   every layer that needs them and belong to no unit.
-//! - *Component*: the units of one [owner](crate::Owner); or a single unit of at least [`LARGE_FILE`], named after owner and path.
-//! - *Piece*: a component, or a stretch of one (by path) if the component is larger than [`LARGEST`].
+//! - *Component*: the units of one [owner](crate::Owner); or a single unit of at least [`Limits::large_file`], named after owner and path.
+//! - *Piece*: a component, or a stretch of one (by path) if the component is larger than [`Limits::largest`].
 //! - *Estimate*: bytes after compression, guessed from size and name: nothing is read yet.
 //! - *Scale*: the number of times that all limits are doubled, for images that would need too many layers.
 //!
 //! # Phases
 //! 1. Units get their owner. Removed names belong to the directory they were in.
-//! 2. Components larger than [`LARGEST`] are cut. A cut is made where the layer so far has between half of [`LARGEST`] and all of
+//! 2. Components larger than [`Limits::largest`] are cut. A cut is made where the layer so far has between half of [`Limits::largest`] and all of
 //!    it, before the path whose hash is lowest: a file more or less moves the cuts around it, but not all that follow.
-//! 3. A piece of at least [`SMALLEST`] gets a layer of its own.
+//! 3. A piece of at least [`Limits::smallest`] gets a layer of its own.
 //! 4. Smaller ones are collected: those of packages in up to 8 layers, the rest in up to 4, by the hash of the component's name.
-//!    The number of layers is a power of two near sum / [`SMALLEST`] / 2, so that a doubling splits each layer in two.
+//!    The number of layers is a power of two near sum / [`Limits::smallest`] / 2, so that a doubling splits each layer in two.
 //! 5. Too many layers: double the limits and start again with phase 1.
 //! 6. Order in the image: packages first and files without a package last, since those change most, and a node unpacks again
 //!    what is above a changed layer.
@@ -30,7 +30,7 @@
 //! Sizes change, and a piece that crosses a limit would move. So the [`Assignment`] is kept with the image, and the next plan
 //! starts from it: a component that has a layer stays in it, at the cuts it had; new ones are placed by phases 3 and 4 among the
 //! layers there are. The old assignment is dropped where it no longer fits: for a piece that has grown beyond twice
-//! [`LARGEST`], and altogether if the image needs too many layers with it.
+//! [`Limits::largest`], and altogether if the image needs too many layers with it.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -42,23 +42,45 @@ use crate::owner::{Owner, Owners};
 use crate::path::TreePath;
 use crate::tree::Kind;
 
-const MIB: u64 = 1 << 20;
+/// How large layers should be, in estimated bytes after compression, and how many there may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// A piece of at least this many bytes has a layer of its own.
+    pub smallest: u64,
+    /// Components of more bytes are cut.
+    pub largest: u64,
+    /// A file of at least this many bytes is a component of its own.
+    pub large_file: u64,
+    /// New layers of one image: to push each takes four or five requests, and ECR's quotas are for all pushes of an account.
+    pub layers: usize,
+    /// Layers of one image with those of its base. Docker's overlay2 fails at about 125.
+    /// <https://github.com/moby/moby/issues/26380>
+    pub layers_with_base: usize,
+}
 
-/// A piece of at least this many bytes (estimated, compressed) has a layer of its own.
-pub const SMALLEST: u64 = 32 * MIB;
+impl Default for Limits {
+    /// 32 to 128 MiB, at most 24 layers, 100 with the base.
+    fn default() -> Self {
+        Self {
+            smallest: 32 << 20,
+            largest: 128 << 20,
+            large_file: 64 << 20,
+            layers: 24,
+            layers_with_base: 100,
+        }
+    }
+}
 
-/// Components of more bytes (estimated, compressed) are cut.
-pub const LARGEST: u64 = 128 * MIB;
-
-/// A file of at least this many bytes (estimated, compressed) is a component of its own.
-pub const LARGE_FILE: u64 = 64 * MIB;
-
-/// New layers of one image: a push of each is four or five requests, and ECR's quotas are for all pushes of an account.
-pub const MOST_LAYERS: usize = 24;
-
-/// Layers of one image with those of its base. Docker's overlay2 fails at about 125.
-/// <https://github.com/moby/moby/issues/26380>
-pub const MOST_LAYERS_WITH_BASE: usize = 100;
+impl Limits {
+    fn doubled(self, scale: u32) -> Self {
+        Self {
+            smallest: self.smallest << scale,
+            largest: self.largest << scale,
+            large_file: self.large_file << scale,
+            ..self
+        }
+    }
+}
 
 /// Where each file goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -122,21 +144,23 @@ impl Plan {
         owners: &Owners,
         base_layers: usize,
         previous: Option<&Assignment>,
+        limits: Limits,
     ) -> Self {
-        let most = MOST_LAYERS_WITH_BASE
+        let most = limits
+            .layers_with_base
             .saturating_sub(base_layers)
-            .clamp(1, MOST_LAYERS);
+            .clamp(1, limits.layers.max(1));
         let units = units(diff, owners);
         let kept = previous
             .filter(|it| it.scale < LAST_SCALE)
-            .map(|previous| plan(&units, previous))
+            .map(|previous| plan(&units, previous, limits))
             .filter(|plan| plan.layers.len() <= most);
         let mut fresh = (0..LAST_SCALE).map(|scale| {
             let nothing = Assignment {
                 scale,
                 layers: Vec::new(),
             };
-            plan(&units, &nothing)
+            plan(&units, &nothing, limits)
         });
         kept.or_else(|| fresh.find(|plan| plan.layers.len() <= most))
             .unwrap_or_else(|| {
@@ -239,12 +263,12 @@ struct Component<'a> {
     units: Vec<&'a Unit<'a>>,
 }
 
-fn plan(units: &[Unit<'_>], previous: &Assignment) -> Plan {
-    let scale = previous.scale;
+fn plan(units: &[Unit<'_>], previous: &Assignment, limits: Limits) -> Plan {
+    let limits = limits.doubled(previous.scale);
     let mut components: BTreeMap<String, Component<'_>> = BTreeMap::new();
     for unit in units {
         let mut name = unit.owner.to_string();
-        if unit.estimate >= LARGE_FILE << scale {
+        if unit.estimate >= limits.large_file {
             // Not as messages show it: a name is compared with those of earlier images.
             name = format!("{name}:{}", String::from_utf8_lossy(unit.path.as_bytes()));
         }
@@ -253,15 +277,15 @@ fn plan(units: &[Unit<'_>], previous: &Assignment) -> Plan {
         component.units.push(unit);
     }
 
-    let mut placement = Placement::new(previous);
+    let mut placement = Placement::new(previous, limits);
     let (mut packages, mut files) = (Vec::new(), Vec::new());
     for (name, component) in &components {
         let kept = placement.cuts(name).filter(|cuts| {
             stretches(&component.units, cuts)
                 .iter()
-                .all(|(_, units)| sum(units) <= (2 * LARGEST) << scale)
+                .all(|(_, units)| sum(units) <= 2 * limits.largest)
         });
-        let cuts = kept.unwrap_or_else(|| cuts(&component.units, LARGEST << scale));
+        let cuts = kept.unwrap_or_else(|| cuts(&component.units, limits.largest));
         for (from, units) in stretches(&component.units, &cuts) {
             let stretch = Stretch {
                 piece: Piece {
@@ -278,7 +302,7 @@ fn plan(units: &[Unit<'_>], previous: &Assignment) -> Plan {
             };
             if let Some(layer) = placement.of(&stretch) {
                 placement.put(layer, stretch);
-            } else if stretch.estimate >= SMALLEST << scale {
+            } else if stretch.estimate >= limits.smallest {
                 placement.put(own, stretch);
             } else if stretch.package {
                 packages.push(stretch);
@@ -287,9 +311,9 @@ fn plan(units: &[Unit<'_>], previous: &Assignment) -> Plan {
             }
         }
     }
-    placement.collect(packages, PACKAGES, 8, scale);
-    placement.collect(files, FILES, 4, scale);
-    placement.finish(scale)
+    placement.collect(packages, PACKAGES, 8);
+    placement.collect(files, FILES, 4);
+    placement.finish()
 }
 
 fn sum(units: &[&Unit<'_>]) -> u64 {
@@ -312,13 +336,14 @@ const FILES: &str = "files-";
 /// The layers so far.
 struct Placement<'c, 'p> {
     previous: &'p Assignment,
+    limits: Limits,
     layer_of: HashMap<&'p Piece, &'p str>,
     cuts: HashMap<&'p str, Vec<String>>,
     layers: BTreeMap<String, Vec<Stretch<'c>>>,
 }
 
 impl<'c, 'p> Placement<'c, 'p> {
-    fn new(previous: &'p Assignment) -> Self {
+    fn new(previous: &'p Assignment, limits: Limits) -> Self {
         let mut layer_of = HashMap::new();
         let mut cuts: HashMap<_, Vec<_>> = HashMap::new();
         for layer in &previous.layers {
@@ -335,6 +360,7 @@ impl<'c, 'p> Placement<'c, 'p> {
         }
         Self {
             previous,
+            limits,
             layer_of,
             cuts,
             layers: BTreeMap::new(),
@@ -348,7 +374,7 @@ impl<'c, 'p> Placement<'c, 'p> {
 
     /// The layer that had the piece in the previous image, unless the piece has outgrown it.
     fn of(&self, stretch: &Stretch<'_>) -> Option<String> {
-        let limit = (2 * LARGEST) << self.previous.scale;
+        let limit = 2 * self.limits.largest;
         self.layer_of
             .get(&stretch.piece)
             .filter(|_| stretch.estimate <= limit)
@@ -361,12 +387,12 @@ impl<'c, 'p> Placement<'c, 'p> {
 
     /// Puts small pieces together by the hash of their component's name: into the layers of this kind that the previous image
     /// had, or into at most `most` new ones.
-    fn collect(&mut self, small: Vec<Stretch<'c>>, kind: &str, most: u64, scale: u32) {
+    fn collect(&mut self, small: Vec<Stretch<'c>>, kind: &str, most: u64) {
         let names = self.previous.layers.iter().map(|layer| &layer.name);
         let mut names: Vec<_> = names.filter(|it| it.starts_with(kind)).cloned().collect();
         if names.is_empty() {
             let sum: u64 = small.iter().map(|stretch| stretch.estimate).sum();
-            let count = sum.div_ceil((2 * SMALLEST) << scale).clamp(1, most);
+            let count = sum.div_ceil(2 * self.limits.smallest.max(1)).clamp(1, most);
             let count = count.next_power_of_two();
             names.extend((1..=count).map(|number| format!("{kind}{number}-of-{count}")));
         }
@@ -379,7 +405,7 @@ impl<'c, 'p> Placement<'c, 'p> {
         }
     }
 
-    fn finish(self, scale: u32) -> Plan {
+    fn finish(self) -> Plan {
         let before: HashMap<&str, usize> = self
             .previous
             .layers
@@ -419,7 +445,7 @@ impl<'c, 'p> Placement<'c, 'p> {
         });
         Plan {
             assignment: Assignment {
-                scale,
+                scale: self.previous.scale,
                 layers: assigned.collect(),
             },
             layers: layers.into_iter().map(|(layer, _)| layer).collect(),

@@ -1,8 +1,11 @@
 //! Generated pairs of trees.
 
-use layers::{Compression, Diff, Layer, Packer, Tree, Workers};
+use std::io::Read;
+
+use layers::{Compression, Diff, Fingerprint, Limits, Owners, Packer, Plan, Tree, Workers};
 use proptest::collection::vec;
 use proptest::prelude::*;
+use sha2::Digest;
 
 use crate::change::Change;
 use crate::image::Image;
@@ -59,6 +62,15 @@ fn make(changes: Vec<Change>) -> impl FnOnce(&std::path::Path) {
     move |root| changes.iter().for_each(|change| change.make(root))
 }
 
+/// So small that these trees need several layers.
+const SMALL: Limits = Limits {
+    smallest: 300,
+    largest: 1500,
+    large_file: 1000,
+    layers: 12,
+    layers_with_base: 100,
+};
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
@@ -66,17 +78,77 @@ proptest! {
     fn any_change_survives_packing_and_unpacking(
         base in vec(change(), 0..40),
         changes in vec(change(), 0..30),
+        base_layers in prop_oneof![Just(1_usize), Just(95), Just(200)],
+        gzip: bool,
     ) {
+        let compression = if gzip {
+            Compression::Gzip { level: 1 }
+        } else {
+            Compression::Zstd { level: 1 }
+        };
         let image = Image::build(make(base), make(changes));
-        let workers = Workers::new(2, 64 << 20).unwrap();
+        let packed = Packed::new(&image, base_layers, compression, 2);
+        prop_assert!(packed.layers.len() <= 12.min(100_usize.saturating_sub(base_layers).max(1)));
+        // Neither the number of threads nor the order in which they find things shows.
+        prop_assert_eq!(&packed, &Packed::new(&image, base_layers, compression, 1));
+
+        let expected = snapshot(&image.image());
+        for (_, blob) in &packed.layers {
+            unpack(&decoded(blob, compression), &image.lower());
+        }
+        assert_same(&snapshot(&image.lower()), &expected);
+    }
+}
+
+#[derive(Debug, PartialEq, Eq)]
+struct Packed {
+    layers: Vec<(Fingerprint, Vec<u8>)>,
+}
+
+impl Packed {
+    fn new(image: &Image, base_layers: usize, compression: Compression, threads: usize) -> Self {
+        let workers = Workers::new(threads, 64 << 20).unwrap();
         let tree = Tree::open(&image.image()).unwrap();
         let base = Tree::open(&image.base()).unwrap();
         let diff = Diff::new(&tree, Some(&base), &workers).unwrap();
-        let packer = Packer::new(&tree, &diff, &workers, Compression::Zstd { level: 1 });
-        let mut layer = Vec::new();
-        packer.pack(&Layer::whole(&diff), &mut layer).unwrap();
-        let expected = snapshot(&image.image());
-        unpack(&layer, &image.lower());
-        assert_same(&snapshot(&image.lower()), &expected);
+        let owners = Owners::read(&tree, &diff).unwrap();
+        let plan = Plan::new(&diff, &owners, base_layers, None, SMALL);
+        let packer = Packer::new(&tree, &diff, &workers, compression);
+        let layers = plan.layers.iter().map(|layer| {
+            let (mut blob, mut tar) = (Vec::new(), Vec::new());
+            let compressed = packer.compress(layer, &mut blob).unwrap();
+            let packed = packer.pack(layer, &mut tar).unwrap();
+            assert_eq!(compressed.tar, packed);
+            assert_eq!(compressed.digest().to_string(), sha256(&blob));
+            assert_eq!(packed.diff_id().to_string(), sha256(&tar));
+            assert_eq!(
+                (compressed.size, packed.size),
+                (blob.len() as u64, tar.len() as u64)
+            );
+            assert_eq!(decoded(&blob, compression), tar);
+            (Fingerprint::new(&diff, layer), blob)
+        });
+        Self {
+            layers: layers.collect(),
+        }
+    }
+}
+
+fn sha256(bytes: &[u8]) -> String {
+    let hash = sha2::Sha256::digest(bytes);
+    image::Digest::sha256(hash.into()).to_string()
+}
+
+fn decoded(blob: &[u8], compression: Compression) -> Vec<u8> {
+    match compression {
+        Compression::Zstd { .. } => zstd::decode_all(blob).unwrap(),
+        Compression::Gzip { .. } => {
+            let mut tar = Vec::new();
+            // One member only, and nothing behind it.
+            let mut decoder = flate2::bufread::GzDecoder::new(blob);
+            decoder.read_to_end(&mut tar).unwrap();
+            assert!(decoder.into_inner().is_empty());
+            tar
+        }
     }
 }
