@@ -5,9 +5,9 @@ use std::fmt;
 use std::io::{self, Read};
 use std::sync::Arc;
 
+use aws_lc_rs::digest::{Context, SHA256, digest};
 use bytes::{Bytes, BytesMut};
 use image::Digest;
-use sha2::{Digest as _, Sha256};
 use tokio::sync::mpsc;
 
 use crate::spool::{CHUNK, Memory, Spool, Writer};
@@ -25,10 +25,17 @@ impl Descriptor {
     #[must_use]
     pub fn of(content: &[u8]) -> Self {
         Self {
-            digest: Digest::sha256(Sha256::digest(content).into()),
+            digest: named(&digest(&SHA256, content)),
             size: content.len() as u64,
         }
     }
+}
+
+/// A hash as a digest.
+pub(crate) fn named(hash: &aws_lc_rs::digest::Digest) -> Digest {
+    let mut bytes = [0; 32];
+    bytes.copy_from_slice(hash.as_ref());
+    Digest::sha256(bytes)
 }
 
 /// Opens content from its start, with the same bytes each time: a file, or packing once more.
@@ -149,7 +156,7 @@ fn pump(
     sender: &mpsc::Sender<io::Result<Bytes>>,
 ) -> io::Result<()> {
     let mut reader = repeat()?;
-    let mut hash = Sha256::new();
+    let mut hash = Context::new(&SHA256);
     let mut left = expected.size;
     let other = |what: &str| {
         let digest = &expected.digest;
@@ -171,7 +178,7 @@ fn pump(
             if fill(&mut *reader, &mut [0])? > 0 {
                 return other("is longer");
             }
-            if Digest::sha256(std::mem::take(&mut hash).finalize().into()) != expected.digest {
+            if named(&hash.clone().finish()) != expected.digest {
                 return other("is other content");
             }
         } else if length < CHUNK {

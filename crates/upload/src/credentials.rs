@@ -49,6 +49,9 @@ const TOKEN_LIFE: Duration = Duration::from_secs(60);
 /// A token is renewed so long before its end.
 const TOKEN_MARGIN: Duration = Duration::from_secs(10);
 
+/// Of credentials.
+pub(crate) const REFUSED: &str = "it refuses those that were given";
+
 /// What is known of how a registry wants to be told.
 #[derive(Debug)]
 pub(crate) struct Known {
@@ -119,7 +122,7 @@ impl Known {
                     return unauthorized("none were given");
                 }
                 if basic.as_ref() == refused {
-                    return unauthorized("it refuses those that were given");
+                    return unauthorized(REFUSED);
                 }
                 self.scheme = Some(Challenge::Basic);
                 Ok(())

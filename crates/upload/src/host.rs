@@ -20,7 +20,7 @@ use tokio::sync::{Mutex, Semaphore};
 use crate::body::{ContentError, Guard, Meter, Outgoing};
 use crate::bucket::{Bucket, Quotas};
 use crate::connection::Connector;
-use crate::credentials::{Credentials, Known, Step, token_address};
+use crate::credentials::{Credentials, Known, REFUSED, Step, token_address};
 use crate::error::{Answer, BoxError, Cause, Failure, Place};
 use crate::gate::{Change, Gate};
 use crate::location::{self, LocationError};
@@ -244,8 +244,19 @@ impl Host {
             // The content is on its way; the next try has the new token.
             return Err(fail(Cause::TokenExpired));
         };
-        self.exchange(&method, &address, &headers, authorization, body)
-            .await
+        let reply = self
+            .exchange(&method, &address, &headers, authorization, body)
+            .await?;
+        if reply.status != StatusCode::UNAUTHORIZED {
+            return Ok(reply);
+        }
+        Err(match reply.refusal().await {
+            Failure {
+                cause: Cause::Answer(answer),
+                ..
+            } if answer.text.is_empty() => fail(Cause::Unauthorized(REFUSED.to_owned())),
+            said => said,
+        })
     }
 
     async fn authorization(

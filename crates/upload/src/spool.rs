@@ -9,14 +9,15 @@
 //! always be fed, and waits never form a circle.
 
 use std::collections::{HashMap, VecDeque};
+use std::fmt;
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
+use aws_lc_rs::digest::{Context as Hash, SHA256};
 use bytes::{Bytes, BytesMut};
-use sha2::{Digest as _, Sha256};
 
-use crate::blob::Descriptor;
+use crate::blob::{Descriptor, named};
 
 /// Bytes in a chunk.
 pub(crate) const CHUNK: usize = 256 * 1024;
@@ -112,7 +113,7 @@ impl Memory {
         let writer = Writer {
             spool: spool.clone(),
             chunk: BytesMut::with_capacity(CHUNK),
-            hash: Sha256::new(),
+            hash: Hash::new(&SHA256),
             length: 0,
             is_over: false,
         };
@@ -201,13 +202,20 @@ impl Content {
 }
 
 /// Where a producer writes a blob. Dropped before [`Writer::finish`], it fails the uploads.
-#[derive(Debug)]
 pub struct Writer {
     spool: Spool,
     chunk: BytesMut,
-    hash: Sha256,
+    hash: Hash,
     length: u64,
     is_over: bool,
+}
+
+impl fmt::Debug for Writer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Writer")
+            .field("length", &self.length)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Writer {
@@ -218,7 +226,7 @@ impl Writer {
     pub fn finish(mut self) -> io::Result<Descriptor> {
         self.pass_on()?;
         let descriptor = Descriptor {
-            digest: image::Digest::sha256(std::mem::take(&mut self.hash).finalize().into()),
+            digest: named(&self.hash.clone().finish()),
             size: self.length,
         };
         self.end(End::Whole(descriptor.clone()));
@@ -528,11 +536,7 @@ mod tests {
         let content: Vec<u8> = (0..3 * CHUNK + 5).map(|i| i as u8).collect();
         writer.write_all(&content).unwrap();
         let descriptor = writer.finish().unwrap();
-        assert_eq!(descriptor.size, content.len() as u64);
-        assert_eq!(
-            descriptor.digest,
-            image::Digest::sha256(Sha256::digest(&content).into())
-        );
+        assert_eq!(descriptor, Descriptor::of(&content));
         assert_eq!(spool.descriptor(), Some(descriptor));
         let early = first.pass().unwrap();
         assert!(all(&first) == content);

@@ -11,7 +11,7 @@ use upload::Descriptor;
 
 /// A request that a fault is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum At {
+pub(crate) enum At {
     HeadBlob,
     GetBlob,
     Begin,
@@ -25,7 +25,7 @@ pub enum At {
 
 /// What goes wrong.
 #[derive(Debug, Clone)]
-pub enum Does {
+pub(crate) enum Does {
     /// Answers this, without doing anything. Headers end in CRLF.
     Answer(u16, String, String),
     /// Answers this before the body is read, and reads no more.
@@ -58,33 +58,33 @@ pub enum Does {
 
 /// A request that came.
 #[derive(Debug, Clone)]
-pub struct Seen {
-    pub at: Option<At>,
-    pub line: String,
-    pub authorization: Option<String>,
-    pub proxy_authorization: Option<String>,
-    pub is_chunked: bool,
-    pub body: usize,
-    pub status: u16,
-    pub connection: u64,
+pub(crate) struct Seen {
+    pub(crate) at: Option<At>,
+    pub(crate) line: String,
+    pub(crate) authorization: Option<String>,
+    pub(crate) proxy_authorization: Option<String>,
+    pub(crate) is_chunked: bool,
+    pub(crate) body: usize,
+    pub(crate) status: u16,
+    pub(crate) connection: u64,
 }
 
 #[derive(Debug, Default)]
-pub struct State {
-    pub blobs: HashMap<(String, String), Vec<u8>>,
-    pub manifests: HashMap<(String, String), (String, Vec<u8>)>,
-    pub seen: Vec<Seen>,
+pub(crate) struct State {
+    pub(crate) blobs: HashMap<(String, String), Vec<u8>>,
+    pub(crate) manifests: HashMap<(String, String), (String, Vec<u8>)>,
+    pub(crate) seen: Vec<Seen>,
     /// Blobs that manifests are refused for, so many times.
-    pub lag: u32,
+    pub(crate) lag: u32,
     /// Header that every request of `/v2/` must have.
-    pub wants: HashSet<String>,
-    pub challenge: String,
+    pub(crate) wants: HashSet<String>,
+    pub(crate) challenge: String,
     /// Tokens that the token service gives, the last first.
-    pub tokens: Vec<String>,
-    pub is_relative: bool,
+    pub(crate) tokens: Vec<String>,
+    pub(crate) is_relative: bool,
     /// Where uploads are sent on to.
-    pub elsewhere: Option<String>,
-    pub mounts: bool,
+    pub(crate) elsewhere: Option<String>,
+    pub(crate) mounts: bool,
     uploads: HashMap<u64, Vec<u8>>,
     faults: Vec<(At, u32, Does)>,
     last_upload: u64,
@@ -92,13 +92,13 @@ pub struct State {
 }
 
 #[derive(Clone)]
-pub struct Server {
-    pub address: SocketAddr,
+pub(crate) struct Server {
+    pub(crate) address: SocketAddr,
     state: Arc<Mutex<State>>,
 }
 
 impl Server {
-    pub fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let server = Self {
@@ -123,25 +123,25 @@ impl Server {
         server
     }
 
-    pub fn state(&self) -> MutexGuard<'_, State> {
+    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap()
     }
 
-    pub fn host(&self) -> String {
+    pub(crate) fn host(&self) -> String {
         self.address.to_string()
     }
 
-    pub fn fault(&self, at: At, times: u32, does: Does) {
+    pub(crate) fn fault(&self, at: At, times: u32, does: Does) {
         self.state().faults.push((at, times, does));
     }
 
-    pub fn add_blob(&self, repository: &str, content: &[u8]) {
+    pub(crate) fn add_blob(&self, repository: &str, content: &[u8]) {
         let digest = Descriptor::of(content).digest.to_string();
         let key = (repository.to_owned(), digest);
         self.state().blobs.insert(key, content.to_vec());
     }
 
-    pub fn seen(&self, at: At) -> Vec<Seen> {
+    pub(crate) fn seen(&self, at: At) -> Vec<Seen> {
         let state = self.state();
         let seen = state.seen.iter().filter(|seen| seen.at == Some(at));
         seen.cloned().collect()
@@ -220,7 +220,11 @@ impl Server {
             };
             let length = answer.len();
             let has_length = headers.to_ascii_lowercase().contains("content-length:");
-            let length = if has_length { String::new() } else { format!("Content-Length: {length}\r\n") };
+            let length = if has_length {
+                String::new()
+            } else {
+                format!("Content-Length: {length}\r\n")
+            };
             write!(writer, "HTTP/1.1 {status} X\r\n{headers}{length}\r\n")?;
             if matches!(does, Some(Does::HalfAnswer)) {
                 answer.truncate(answer.len() / 2);
@@ -294,10 +298,18 @@ impl Server {
                         state.blobs.insert((repository, digest), blob);
                         (201, String::new(), Vec::new())
                     }
-                    None => (202, begin(&mut state, &request.path(), self.address), Vec::new()),
+                    None => (
+                        202,
+                        begin(&mut state, &request.path(), self.address),
+                        Vec::new(),
+                    ),
                 }
             }
-            Some(At::Begin) => (202, begin(&mut state, &request.path(), self.address), Vec::new()),
+            Some(At::Begin) => (
+                202,
+                begin(&mut state, &request.path(), self.address),
+                Vec::new(),
+            ),
             Some(At::Patch) => {
                 let number = last.parse().unwrap_or_default();
                 let Some(upload) = state.uploads.get_mut(&number) else {
@@ -314,11 +326,16 @@ impl Server {
                 upload.extend(body);
                 let digest = Descriptor::of(&upload).digest.to_string();
                 if request.parameter("digest") != digest {
-                    let text = "{\"errors\":[{\"code\":\"DIGEST_INVALID\",\"message\":\"other bytes\"}]}";
+                    let text =
+                        "{\"errors\":[{\"code\":\"DIGEST_INVALID\",\"message\":\"other bytes\"}]}";
                     return (400, String::new(), text.into());
                 }
                 state.blobs.insert((repository, digest.clone()), upload);
-                (201, format!("Docker-Content-Digest: {digest}\r\n"), Vec::new())
+                (
+                    201,
+                    format!("Docker-Content-Digest: {digest}\r\n"),
+                    Vec::new(),
+                )
             }
             Some(At::PutManifest) => {
                 if state.lag > 0 {
@@ -332,7 +349,11 @@ impl Server {
                     let key = (repository.clone(), reference);
                     state.manifests.insert(key, (kind.clone(), body.to_vec()));
                 }
-                (201, format!("Docker-Content-Digest: {digest}\r\n"), Vec::new())
+                (
+                    201,
+                    format!("Docker-Content-Digest: {digest}\r\n"),
+                    Vec::new(),
+                )
             }
             Some(At::GetManifest) => match state.manifests.get(&(repository, last)) {
                 Some((kind, bytes)) => (200, format!("Content-Type: {kind}\r\n"), bytes.clone()),
