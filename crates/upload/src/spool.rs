@@ -132,33 +132,28 @@ impl State {
         self.spools.entry(id).or_default()
     }
 
-    /// Forgets the oldest chunks that all uploads have sent, until `held` is at most `most` or nothing is left to forget.
-    fn forget(&mut self, id: u64, most: usize) {
+    /// Forgets the oldest chunk, if all uploads have sent it.
+    fn forget_one(&mut self, id: u64) -> bool {
         let content = self.content(id);
-        let mut freed = 0;
         // Before the first upload begins, nothing was sent.
-        let sent = content
-            .readers
-            .values()
-            .map(|place| place.next)
-            .min()
-            .unwrap_or(0);
-        while content.held > most && content.forgotten < sent {
-            let Some(chunk) = content.chunks.pop_front() else {
-                break;
-            };
-            content.held -= chunk.len();
-            content.forgotten += 1;
-            freed += chunk.len();
+        let sent = content.readers.values().map(|place| place.next).min();
+        if content.forgotten >= sent.unwrap_or(0) {
+            return false;
         }
-        self.give_back(freed);
+        let Some(chunk) = content.chunks.pop_front() else {
+            return false;
+        };
+        content.held -= chunk.len();
+        content.forgotten += 1;
+        self.give_back(chunk.len());
+        true
     }
 
     /// Forgets what no upload wants.
     fn forget_skipped(&mut self, id: u64) {
         let readers = &self.content(id).readers;
         if !readers.is_empty() && readers.values().all(|place| place.next == SKIPPED) {
-            self.forget(id, 0);
+            while self.forget_one(id) {}
         }
     }
 
@@ -267,11 +262,15 @@ impl Writer {
                     "all uploads of this blob are over",
                 ));
             }
-            if !state.has_room(handle.id, length, per_spool) {
-                let held = state.content(handle.id).held;
-                state.forget(handle.id, held.saturating_sub(length));
-            }
-            let has_room = state.has_room(handle.id, length, per_spool);
+            // As few as possible: what is kept may be wanted again.
+            let has_room = loop {
+                if state.has_room(handle.id, length, per_spool) {
+                    break true;
+                }
+                if !state.forget_one(handle.id) {
+                    break false;
+                }
+            };
             let content = state.content(handle.id);
             content.is_full = !has_room;
             content.wake();
@@ -606,6 +605,26 @@ mod tests {
         drop((fast, pass));
         assert_eq!(all(&slow).len(), 12 * CHUNK);
         producer.join().unwrap();
+    }
+
+    #[test]
+    fn an_upload_goes_on_when_others_hold_more_than_all_the_room() {
+        let memory = Memory::new(6 * CHUNK, 6 * CHUNK);
+        let (mut writer, spool) = memory.spool();
+        let reader = spool.subscribe();
+        writer.write_all(&vec![0; 6 * CHUNK]).unwrap();
+        let others: Vec<_> = (0..3)
+            .map(|_| {
+                let (mut other, spool) = memory.spool();
+                other.write_all(&vec![0; FLOOR]).unwrap();
+                (other, spool)
+            })
+            .collect();
+        assert_eq!(memory.0.lock().left, -12 * CHUNK as isize);
+        let pass = reader.pass().unwrap();
+        while let Poll::Ready(Some(Ok(_))) = next(&pass) {}
+        writer.write_all(&vec![0; CHUNK]).unwrap();
+        drop(others);
     }
 
     #[test]

@@ -86,9 +86,18 @@ pub(crate) struct State {
     pub(crate) elsewhere: Option<String>,
     pub(crate) mounts: bool,
     uploads: HashMap<u64, Vec<u8>>,
-    faults: Vec<(At, u32, Does)>,
+    faults: Vec<Fault>,
     last_upload: u64,
     connections: u64,
+}
+
+#[derive(Debug)]
+struct Fault {
+    at: At,
+    /// So many requests go well before.
+    skip: u32,
+    times: u32,
+    does: Does,
 }
 
 #[derive(Clone)]
@@ -132,7 +141,17 @@ impl Server {
     }
 
     pub(crate) fn fault(&self, at: At, times: u32, does: Does) {
-        self.state().faults.push((at, times, does));
+        self.later_fault(at, 0, times, does);
+    }
+
+    pub(crate) fn later_fault(&self, at: At, skip: u32, times: u32, does: Does) {
+        let fault = Fault {
+            at,
+            skip,
+            times,
+            does,
+        };
+        self.state().faults.push(fault);
     }
 
     pub(crate) fn add_blob(&self, repository: &str, content: &[u8]) {
@@ -256,12 +275,14 @@ impl Server {
 
     fn next_fault(&self, at: Option<At>) -> Option<Does> {
         let mut state = self.state();
-        let fault = state
-            .faults
-            .iter_mut()
-            .find(|(where_, times, _)| Some(*where_) == at && *times > 0)?;
-        fault.1 -= 1;
-        Some(fault.2.clone())
+        let mut faults = state.faults.iter_mut();
+        let fault = faults.find(|fault| Some(fault.at) == at && fault.times > 0)?;
+        if fault.skip > 0 {
+            fault.skip -= 1;
+            return None;
+        }
+        fault.times -= 1;
+        Some(fault.does.clone())
     }
 
     fn answer(&self, request: &Request, at: Option<At>, body: &[u8]) -> (u16, String, Vec<u8>) {
