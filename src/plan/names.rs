@@ -49,7 +49,7 @@ impl Names {
             });
         let warnings = generated.warnings.iter().map(ToString::to_string);
         remarks.warnings.extend(warnings);
-        if inputs.labels.tells_the_clock(&event) || inputs.annotations.tells_the_clock(&event) {
+        if inputs.labels.has_current_time(&event) || inputs.annotations.has_current_time(&event) {
             remarks.notices.push(
                 "the commit's time is not in this event: the label `created` has the current time, \
                  so that another run makes another digest"

@@ -47,7 +47,7 @@ impl EcrRepository {
         let name = &self.name;
         format!(
             "arn:{}:ecr:{region}:{account}:repository/{name}",
-            partition.name()
+            partition.name
         )
     }
 

@@ -1,4 +1,4 @@
-//! The digest by which registries and BuildKit name content.
+//! The digest that identifies content in registries and BuildKit.
 
 use std::fmt;
 use std::str::FromStr;
@@ -37,31 +37,25 @@ impl FromStr for Digest {
     type Err = DigestError;
 
     fn from_str(given: &str) -> Result<Self, Self::Err> {
-        let digits = match given.split_once(':') {
-            Some(("sha256", hex)) => Some((hex, 64)),
-            Some(("sha384", hex)) => Some((hex, 96)),
-            Some(("sha512", hex)) => Some((hex, 128)),
-            _ => None,
+        let (algorithm, hex) = given.split_once(':').unwrap_or_default();
+        let length = match algorithm {
+            "sha256" => 64,
+            "sha384" => 96,
+            "sha512" => 128,
+            _ => return Err(DigestError(given.to_owned())),
         };
-        match digits {
-            Some((hex, length)) if hex.len() == length && hex.bytes().all(is_lower_hex) => {
-                Ok(Self(given.to_owned()))
-            }
-            _ => Err(DigestError {
-                given: given.to_owned(),
-            }),
+        if hex.len() != length || !hex.bytes().all(is_lower_hex) {
+            return Err(DigestError(given.to_owned()));
         }
+        Ok(Self(given.to_owned()))
     }
 }
 
-/// A text that is no digest.
+/// A text that is not a digest.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("digest `{given}`, expected `sha256:` and 64 lower-case hexadecimal digits")]
-pub struct DigestError {
-    given: String,
-}
+#[error("digest `{0}`, expected `sha256:` and 64 lower-case hexadecimal digits")]
+pub struct DigestError(String);
 
-/// One digit of a digest or an image's id.
 pub(crate) fn is_lower_hex(byte: u8) -> bool {
     byte.is_ascii_digit() || matches!(byte, b'a'..=b'f')
 }
