@@ -19,6 +19,7 @@ use std::time::Instant;
 
 use http::header::{CONTENT_TYPE, HeaderName};
 use http::{HeaderValue, Method, Uri};
+use image::Digest;
 
 use crate::blob::{Blob, Content, Descriptor, read_again};
 use crate::body::{Meter, Outgoing};
@@ -308,31 +309,7 @@ impl Push {
     }
 
     async fn mount(&self, descriptor: &Descriptor, from: &str) -> Result<Mount, Failure> {
-        let host = &self.place.host;
-        let _turn = host.questions.acquire().await;
-        host.count(Counted::Begin).await;
-        let path = format!("blobs/uploads/?mount={}&from={from}", descriptor.digest);
-        let scope = format!("{} repository:{from}:pull", self.place.scope());
-        let ask = Ask {
-            method: Method::POST,
-            address: host.address(&self.place.path(&path))?,
-            scope: &scope,
-            headers: Vec::new(),
-            body: Outgoing::empty(),
-        };
-        let reply = host.send(ask).await?;
-        match reply.status.as_u16() {
-            201 => {
-                reply.drain().await;
-                Ok(Mount::Done)
-            }
-            202 => {
-                let session = reply.location()?;
-                reply.drain().await;
-                Ok(Mount::Session(session))
-            }
-            _ => Err(reply.refusal().await),
-        }
+        mount(&self.place, &descriptor.digest, from).await
     }
 
     /// The whole content, from memory or made again.
@@ -377,6 +354,77 @@ impl Push {
             Ok(_) => failure,
             Err(error) => Cause::Source(error).into(),
         }
+    }
+}
+
+/// Looks for a blob whose size is not known, and mounts it if it can.
+pub(crate) async fn obtain(
+    place: Place,
+    digest: Digest,
+    mount_from: Vec<String>,
+) -> Result<Option<Present>, Error> {
+    let mut tries = Tries::new(
+        format!("look for blob `{digest}` in `{place}`"),
+        &place.host.timing,
+    );
+    loop {
+        match obtain_once(&place, &digest, &mount_from).await {
+            Ok(found) => {
+                return Ok(found.map(|(size, how)| Present {
+                    descriptor: Descriptor { digest, size },
+                    place,
+                    how,
+                }));
+            }
+            Err(failure) => tries.again(&place.host, failure).await?,
+        }
+    }
+}
+
+async fn obtain_once(
+    place: &Place,
+    digest: &Digest,
+    mount_from: &[String],
+) -> Result<Option<(u64, How)>, Failure> {
+    if let Some(Some(size)) = place.find(digest).await? {
+        return Ok(Some((size, How::Reused)));
+    }
+    for from in mount_from {
+        // A repository that is not there, or not ours to read, has no blob for us.
+        if matches!(mount(place, digest, from).await, Ok(Mount::Done))
+            && let Some(Some(size)) = place.find(digest).await?
+        {
+            return Ok(Some((size, How::Mounted)));
+        }
+    }
+    Ok(None)
+}
+
+async fn mount(place: &Place, digest: &Digest, from: &str) -> Result<Mount, Failure> {
+    let host = &place.host;
+    let _turn = host.questions.acquire().await;
+    host.count(Counted::Begin).await;
+    let path = format!("blobs/uploads/?mount={digest}&from={from}");
+    let scope = format!("{} repository:{from}:pull", place.scope());
+    let ask = Ask {
+        method: Method::POST,
+        address: host.address(&place.path(&path))?,
+        scope: &scope,
+        headers: Vec::new(),
+        body: Outgoing::empty(),
+    };
+    let reply = host.send(ask).await?;
+    match reply.status.as_u16() {
+        201 => {
+            reply.drain().await;
+            Ok(Mount::Done)
+        }
+        202 => {
+            let session = reply.location()?;
+            reply.drain().await;
+            Ok(Mount::Session(session))
+        }
+        _ => Err(reply.refusal().await),
     }
 }
 

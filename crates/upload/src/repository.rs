@@ -68,17 +68,23 @@ impl Place {
 
     /// Whether a blob is there. One of another size is not the blob.
     pub(crate) async fn has(&self, blob: &Descriptor) -> Result<bool, Failure> {
+        let found = self.find(&blob.digest).await?;
+        Ok(found.is_some_and(|size| size.is_none_or(|size| size == blob.size)))
+    }
+
+    /// A blob's size, if the repository has it and says so.
+    pub(crate) async fn find(&self, digest: &Digest) -> Result<Option<Option<u64>>, Failure> {
         // A semaphore that is never closed.
         let _turn = self.host.questions.acquire().await;
-        let path = format!("blobs/{}", blob.digest);
+        let path = format!("blobs/{digest}");
         let reply = self.ask(Method::HEAD, &path, None).await?;
         if reply.status.is_success() {
             let length = reply.header("content-length");
             let length = length.and_then(|length| length.parse::<u64>().ok());
-            return Ok(length.is_none_or(|length| length == blob.size));
+            return Ok(Some(length));
         }
         if reply.status.as_u16() == 404 {
-            return Ok(false);
+            return Ok(None);
         }
         Err(reply.refusal().await)
     }

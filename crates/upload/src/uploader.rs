@@ -11,6 +11,7 @@ use std::thread::JoinHandle;
 
 use bytes::Bytes;
 use http::Method;
+use image::Digest;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
@@ -23,7 +24,7 @@ use crate::host::Host;
 use crate::location::LocationError;
 use crate::manifest::{Complete, PublishError, Stored, publish};
 use crate::progress::{Observer, Progress};
-use crate::push::{Present, Push};
+use crate::push::{Present, Push, obtain};
 use crate::repository::{Fetched, Place};
 use crate::settings::{RegistrySettings, Timing};
 use crate::watched::Patience;
@@ -198,6 +199,14 @@ impl Repository {
     pub fn push(&self, blob: Blob) -> Pending<Present> {
         let push = Push::new(self.place.clone(), blob);
         Pending::spawn(&self.runtime, push.run())
+    }
+
+    /// Proof that a blob is here, by now or mounted from one of these repositories; `None` where it is not. For a blob
+    /// whose size is not known.
+    #[must_use]
+    pub fn obtain(&self, digest: &Digest, mount_from: &[String]) -> Pending<Option<Present>> {
+        let obtain = obtain(self.place.clone(), digest.clone(), mount_from.to_vec());
+        Pending::spawn(&self.runtime, obtain)
     }
 
     /// A manifest all of whose blobs, and of an index all of whose manifests, are proved to be here.
