@@ -35,13 +35,17 @@ const YOUNGEST: i64 = 20;
 /// minutes), and its run needs [`PAUSE`] and the start of a command for the next.
 const SECOND_LOOK: Duration = Duration::from_secs(5);
 
+/// How long a builder that is ready may need for a command, and the Engine to list it: both take milliseconds. An Engine that
+/// never does either is not waited for any longer, and then nothing is removed.
+const HOLDS_WITHIN: Duration = Duration::from_secs(5);
+
 /// What buildx calls the only node of a builder: the builder's name and its number.
 const NODE: &str = "0";
 
 /// How far the look at other builders has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Look {
-    /// The builder is not ready.
+    /// No command is held yet.
     NotYet,
     Begun,
     Over,
@@ -77,9 +81,10 @@ impl Life {
         }
     }
 
-    /// Waits until builders that nobody holds are removed, if any were found.
+    /// Waits until builders that nobody holds are removed, at the end of a run whose builder was ready.
     pub(super) async fn has_looked(&self) {
         let mut look = self.look.clone();
+        let _ = timeout(HOLDS_WITHIN, look.wait_for(|look| *look != Look::NotYet)).await;
         if *look.borrow() == Look::Begun {
             // Too late is no harm: the next run looks again.
             let _ = timeout(PATIENCE, look.wait_for(|look| *look == Look::Over)).await;
@@ -111,6 +116,7 @@ async fn hold(container: String, address: Address, held: watch::Sender<Option<He
             held.send_replace(Some(Held { docker, command }));
             while output.next().await.is_some() {}
             drop(input);
+            held.send_replace(None);
         }
         sleep(PAUSE).await;
     }
@@ -142,13 +148,16 @@ async fn look_around(
         return;
     }
     tell.send_replace(Look::Begun);
-    if let Err(error) = remove_dead(&own, &held).await {
+    if let Err(error) = remove_dead(&own, &mut held).await {
         tracing::debug!("could not look for builders of runs that are gone: {error}");
     }
     tell.send_replace(Look::Over);
 }
 
-async fn remove_dead(own: &str, held: &watch::Receiver<Option<Held>>) -> Result<(), DockerError> {
+async fn remove_dead(
+    own: &str,
+    held: &mut watch::Receiver<Option<Held>>,
+) -> Result<(), DockerError> {
     let Some(Held { docker, .. }) = held.borrow().clone() else {
         return Ok(());
     };
@@ -160,13 +169,9 @@ async fn remove_dead(own: &str, held: &watch::Receiver<Option<Held>>) -> Result<
         if look > 0 {
             sleep(SECOND_LOOK).await;
         }
-        // An Engine that does not tell of this run's command tells nothing of others' either.
-        let command = held.borrow().clone().map(|held| held.command);
-        if !running(&docker, own)
-            .await?
-            .iter()
-            .any(|id| Some(id) == command.as_ref())
-        {
+        // An Engine that does not list this run's command says nothing about other runs' either.
+        if timeout(HOLDS_WITHIN, is_listed(own, held)).await.is_err() {
+            tracing::debug!("the Engine does not list the command that runs in `{own}`");
             return Ok(());
         }
         let mut still = Vec::new();
@@ -187,6 +192,20 @@ async fn remove_dead(own: &str, held: &watch::Receiver<Option<Held>>) -> Result<
         }
     }
     Ok(())
+}
+
+/// Waits until the Engine lists the command that this run holds. It may just have ended, and the next one not have begun.
+async fn is_listed(own: &str, held: &mut watch::Receiver<Option<Held>>) {
+    loop {
+        let now = held.borrow_and_update().clone();
+        if let Some(Held { docker, command }) = now
+            && let Ok(commands) = running(&docker, own).await
+            && commands.contains(&command)
+        {
+            return;
+        }
+        let _ = timeout(PAUSE, held.changed()).await;
+    }
 }
 
 fn container(builder: &str) -> String {

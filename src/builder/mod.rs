@@ -199,16 +199,16 @@ impl Builder {
     /// Removes the builder if it is ours. A failure is a warning: it must not hide how the build
     /// ended.
     pub(crate) async fn stop(&self, cancel: &CancellationToken) {
-        self.remove(Creation::Over, cancel).await;
-    }
-
-    async fn remove(&self, creation: Creation, cancel: &CancellationToken) {
         if let Kind::Container(_, life) = &self.kind {
             tokio::select! {
                 () = life.has_looked() => {}
                 () = cancel.cancelled() => {}
             }
         }
+        self.remove(Creation::Over, cancel).await;
+    }
+
+    async fn remove(&self, creation: Creation, cancel: &CancellationToken) {
         let patience = if cancel.is_cancelled() {
             CANCELLED_PATIENCE
         } else {

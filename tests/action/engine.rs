@@ -4,14 +4,17 @@
 //! (`tests/fixtures/answers/regenerate.sh`) and trimmed to what concerns store and platform.
 //! BuildKit itself is not imitated: the fake buildx stands before it. Containers and volumes are files in the folders
 //! `containers` and `volumes`, where the fake buildx makes them; what is removed is noted in `removed`. A file
-//! `engine.hold` makes removals wait, a file `engine.refuses` fails them.
+//! `engine.hold` makes removals wait, a file `engine.refuses` fails them. A container was created when its file was written.
+//! Commands in containers run until whoever holds them goes; each line of a file `engine.commands` is what becomes of one
+//! instead: `refused`, or `ends`. With a file `engine.silent` it does not list them.
 
 use std::fs::{self, OpenOptions};
 use std::io::{Read as _, Write as _};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
+use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 
@@ -39,6 +42,15 @@ pub(crate) struct Engine {
     pub host: String,
 }
 
+/// A command in a container.
+struct Command {
+    container: String,
+    running: bool,
+}
+
+/// All that there were; a command's id is its place.
+type Commands = Arc<Mutex<Vec<Command>>>;
+
 impl Engine {
     pub(crate) fn start(socket: &Path, store: Store, folder: &Path) -> Self {
         let listener = UnixListener::bind(socket).unwrap();
@@ -48,11 +60,13 @@ impl Engine {
         let version = read("version");
         let info = read(&format!("{}-info", store.name()));
         let folder = folder.to_owned();
+        let commands = Commands::default();
         thread::spawn(move || {
             for stream in listener.incoming() {
                 let stream = stream.unwrap();
                 let (version, info, folder) = (version.clone(), info.clone(), folder.clone());
-                thread::spawn(move || answer(stream, &version, &info, &folder));
+                let commands = commands.clone();
+                thread::spawn(move || answer(stream, &version, &info, &folder, &commands));
             }
         });
         Self {
@@ -61,7 +75,13 @@ impl Engine {
     }
 }
 
-fn answer(mut stream: UnixStream, version: &str, info: &str, folder: &Path) {
+fn answer(
+    mut stream: UnixStream,
+    version: &str,
+    info: &str,
+    folder: &Path,
+    commands: &Mutex<Vec<Command>>,
+) {
     let mut request = Vec::new();
     let mut byte = [0];
     while !request.ends_with(b"\r\n\r\n") {
@@ -85,8 +105,14 @@ fn answer(mut stream: UnixStream, version: &str, info: &str, folder: &Path) {
         ("GET", ["version"]) => ("200 OK", version.to_owned()),
         ("GET", ["info"]) => ("200 OK", info.to_owned()),
         ("GET", ["containers", "json"]) => {
-            let name = |name| json!({"Names": [format!("/{name}")]});
-            let all: Vec<Value> = names(folder, "containers").into_iter().map(name).collect();
+            let named = names(folder, "containers").into_iter();
+            let container = |name: String| {
+                let file = folder.join("containers").join(&name);
+                let created = fs::metadata(file).and_then(|file| file.modified()).ok()?;
+                let created = created.duration_since(UNIX_EPOCH).unwrap().as_secs();
+                Some(json!({"Names": [format!("/{name}")], "Created": created}))
+            };
+            let all: Vec<Value> = named.filter_map(container).collect();
             ("200 OK", Value::from(all).to_string())
         }
         ("GET", ["volumes"]) => {
@@ -96,6 +122,54 @@ fn answer(mut stream: UnixStream, version: &str, info: &str, folder: &Path) {
                 "200 OK",
                 json!({"Volumes": all, "Warnings": []}).to_string(),
             )
+        }
+        ("GET", ["containers", name, "json"]) => {
+            let commands = commands.lock().unwrap();
+            let here = commands.iter().enumerate();
+            let here = here.filter(|(_, command)| command.container == *name);
+            let ids: Vec<String> = here.map(|(id, _)| id.to_string()).collect();
+            let ids = (!folder.join("engine.silent").exists()).then_some(ids);
+            ("200 OK", json!({"ExecIDs": ids}).to_string())
+        }
+        ("POST", ["containers", name, "exec"]) => {
+            body(&mut stream, &request);
+            let mut commands = commands.lock().unwrap();
+            let there = folder.join("containers").join(name).exists();
+            let trouble = if there {
+                next_trouble(folder)
+            } else {
+                String::new()
+            };
+            if !there || trouble == "refused" {
+                (
+                    "409 Conflict",
+                    r#"{"message":"the container is not running"}"#.to_owned(),
+                )
+            } else {
+                commands.push(Command {
+                    container: (*name).to_owned(),
+                    running: trouble != "ends",
+                });
+                let id = commands.len() - 1;
+                ("201 Created", json!({"Id": id.to_string()}).to_string())
+            }
+        }
+        ("GET", ["exec", id, "json"]) => {
+            let running = commands.lock().unwrap()[id.parse::<usize>().unwrap()].running;
+            ("200 OK", json!({"ID": id, "Running": running}).to_string())
+        }
+        ("POST", ["exec", id, "start"]) => {
+            body(&mut stream, &request);
+            let id: usize = id.parse().unwrap();
+            let head = "HTTP/1.1 101 UPGRADED\r\nContent-Type: application/vnd.docker.raw-stream\r\n\
+                        Connection: Upgrade\r\nUpgrade: tcp\r\n\r\n";
+            let held = commands.lock().unwrap()[id].running;
+            if stream.write_all(head.as_bytes()).is_ok() && held {
+                // Until the other end goes.
+                let _ = std::io::copy(&mut stream, &mut std::io::sink());
+            }
+            commands.lock().unwrap()[id].running = false;
+            return;
         }
         ("DELETE", [kind @ ("containers" | "volumes"), name]) => removed(folder, kind, name),
         _ => (
@@ -111,6 +185,26 @@ fn answer(mut stream: UnixStream, version: &str, info: &str, folder: &Path) {
     );
     // A client that went away needs no answer.
     let _ = stream.write_all(answer.as_bytes());
+}
+
+/// Reads a request's body.
+fn body(stream: &mut UnixStream, request: &str) {
+    let request = request.to_ascii_lowercase();
+    let (_, rest) = request.split_once("content-length: ").unwrap();
+    let (length, _) = rest.split_once("\r\n").unwrap();
+    let mut body = vec![0; length.parse().unwrap()];
+    stream.read_exact(&mut body).unwrap();
+}
+
+/// What becomes of the next command, which is taken off the list.
+fn next_trouble(folder: &Path) -> String {
+    let file = folder.join("engine.commands");
+    let text = fs::read_to_string(&file).unwrap_or_default();
+    let (first, rest) = text.split_once('\n').unwrap_or_default();
+    if !text.is_empty() {
+        fs::write(file, rest).unwrap();
+    }
+    first.to_owned()
 }
 
 /// The containers or volumes that there are.

@@ -13,7 +13,7 @@
 //! - [`report`]: outputs, summary, timings file
 //! - [`compare`]: timings files of several runs
 //! - [`history`]: earlier runs and comments, of the stand-in [`github`]
-//! - [`cancel`]: signals, and what a killed run leaves
+//! - [`cancel`]: signals, and what a killed run leaves; [`abandoned`]: what one leaves for which no post step comes
 //! - [`session`], [`permission`], [`credentials`], [`registries`]: AWS credentials, logins; [`secrets`], [`canaries`]: that nothing secret gets out
 //! - [`network`], [`authority`]: who goes through a proxy, who is trusted, where the Engine is
 //! - [`plan`]: the command line
@@ -27,6 +27,7 @@
     reason = "tests; only functions marked as tests are exempt by themselves"
 )]
 
+mod abandoned;
 mod architecture;
 mod authority;
 mod build;

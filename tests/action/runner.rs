@@ -22,7 +22,7 @@ use crate::engine::{Engine, Store};
 use crate::ran::Ran;
 use crate::recording::as_of_now;
 pub(crate) use crate::recording::recorded;
-use crate::running::Running;
+use crate::running::{Running, on_engine};
 
 /// Variables that say where a run happens and whom it may talk to. They are taken away, so that a
 /// test means the same on a laptop, inside of a workflow and behind a company's proxy.
@@ -283,6 +283,7 @@ impl Runner {
             .unwrap();
         Running {
             child,
+            before: on_engine(&self),
             started: Instant::now(),
             runner: self,
         }

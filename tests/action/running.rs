@@ -19,6 +19,15 @@ pub(crate) struct Running {
     pub child: Child,
     pub started: Instant,
     pub runner: Runner,
+    /// What was on the Engine before it.
+    pub before: Vec<String>,
+}
+
+/// Containers and volumes of builders.
+pub(crate) fn on_engine(runner: &Runner) -> Vec<String> {
+    ["containers", "volumes"]
+        .map(|kind| names(&runner.path("buildx"), kind))
+        .concat()
 }
 
 impl Running {
@@ -78,9 +87,8 @@ impl Running {
         let kept = |folder: &PathBuf| keeps_a_builder(folder);
         assert!(folders.iter().all(kept), "left behind: {folders:?}");
         if folders.is_empty() && self.runner.has_a_post_step() {
-            let left = ["containers", "volumes"]
-                .map(|kind| names(&self.runner.path("buildx"), kind))
-                .concat();
+            let mut left = on_engine(&self.runner);
+            left.retain(|name| !self.before.contains(name));
             assert!(left.is_empty(), "left behind: {left:?}");
         }
         (Ran::collect(&self.runner, status.code(), took), self.runner)
