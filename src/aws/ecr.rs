@@ -1,55 +1,56 @@
-//! ECR authorization tokens: passwords for the user `AWS`, valid for 12 hours
-//! (<https://docs.aws.amazon.com/AmazonECR/latest/userguide/registry_auth.html>).
+//! ECR authorization tokens.
+//!
+//! In: a session at AWS, and a registry or a region. Out: a token, which is a password for the user
+//! `AWS`, good for 12 hours (<https://docs.aws.amazon.com/AmazonECR/latest/userguide/registry_auth.html>).
 
+use aws_sdk_ecr::error::{ProvideErrorMetadata, SdkError};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use image::{EcrRegistry, Registry};
 use jiff::Timestamp;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use super::error::SessionError;
-use super::refusal::{Refusal, UNREACHABLE};
-use super::secret_text;
-use super::session::Session;
+use super::error::words;
+use super::{Session, SessionError};
 
 /// The user name of every ECR login.
 pub(crate) const USER: &str = "AWS";
 
-/// The only region with ECR Public's API
+/// Where ECR Public's API is, wherever one pushes from
 /// (<https://docs.aws.amazon.com/AmazonECR/latest/public/public-registry-auth.html>).
 const PUBLIC_REGION: &str = "us-east-1";
 
-/// A password for a registry.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+/// A password for a registry, and until when it is good.
+#[derive(Debug, Clone)]
 pub(crate) struct Token {
-    #[serde(with = "secret_text")]
     pub password: SecretString,
     pub expires: Timestamp,
 }
 
-/// A token with its registry.
+/// A token and the registry that answered for it.
 #[derive(Debug, Clone)]
 pub(crate) struct Authorization {
     pub token: Token,
-    /// The account's registry in the requested region.
+    /// The account's registry in the region asked.
     pub host: String,
 }
 
-/// No ECR token.
+/// No ECR token could be had.
 #[derive(Debug, Error)]
 pub(crate) enum EcrError {
-    #[error("could not get an ECR token for {subject}: {refusal}")]
-    Refused {
+    #[error("could not get an ECR token for {subject}: {reason}")]
+    Denied {
         subject: String,
-        refusal: Refusal,
-        /// Whether the request went to ECR Public.
+        reason: String,
+        code: Option<String>,
+        /// Whether it was ECR Public that was asked.
         public: bool,
     },
-    #[error("could not get an ECR token for {subject}: the answer has no usable token")]
+    #[error("could not get an ECR token for {subject}: the answer holds no usable token")]
     Answer { subject: String },
-    #[error("could not get an ECR token: the AWS region is unknown")]
+    #[error("could not get an ECR token: no AWS region is known")]
     NoRegion,
     #[error("could not get an ECR token for {subject}")]
     Session {
@@ -64,9 +65,7 @@ impl EcrError {
         let hint = match self {
             Self::Session { source, .. } => return source.hint(),
             Self::NoRegion => "set the input `aws-region`, or AWS_REGION",
-            Self::Refused {
-                refusal, public, ..
-            } => match refusal.code.as_deref() {
+            Self::Denied { code, public, .. } => match code.as_deref() {
                 Some("AccessDeniedException") if *public => {
                     "the role needs `ecr-public:GetAuthorizationToken` and \
                      `sts:GetServiceBearerToken` on `*`"
@@ -79,27 +78,38 @@ impl EcrError {
                         || code.contains("UnrecognizedClient")
                         || code.contains("InvalidSignature") =>
                 {
-                    "the AWS credentials are expired or wrong: set the input `role-to-assume`, or run \
+                    "the AWS credentials are expired or wrong: give the input `role-to-assume`, or run \
                      aws-actions/configure-aws-credentials right before this step"
                 }
                 Some(_) => return None,
-                None => UNREACHABLE,
+                None => {
+                    "can this machine reach AWS in that region, through its proxy (HTTPS_PROXY) where \
+                     it has one?"
+                }
             },
             Self::Answer { .. } => return None,
         };
         Some(hint.to_owned())
     }
 
-    fn refused(subject: &str, public: bool, refusal: Refusal) -> Self {
-        Self::Refused {
+    fn denied<E>(subject: &str, public: bool, error: &SdkError<E>) -> Self
+    where
+        E: ProvideErrorMetadata + std::error::Error + 'static,
+    {
+        let reason = match (error.code(), error.message()) {
+            (Some(code), Some(message)) => format!("{code}: {message}"),
+            _ => words(error),
+        };
+        Self::Denied {
             subject: subject.to_owned(),
-            refusal,
+            reason,
+            code: error.code().map(str::to_owned),
             public,
         }
     }
 }
 
-/// Gets a token for a registry; `None` if it is not Amazon's.
+/// Gets a token for a registry; none for one that is not Amazon's.
 pub(crate) async fn token(
     registry: &Registry,
     session: &Session,
@@ -128,13 +138,13 @@ async fn public(host: &str, session: &Session) -> Result<Token, EcrError> {
         .get_authorization_token()
         .send()
         .await
-        .map_err(|error| EcrError::refused(&subject, true, Refusal::of(&error)))?;
+        .map_err(|error| EcrError::denied(&subject, true, &error))?;
     let data = answer.authorization_data;
     let token = data.and_then(|data| read(data.authorization_token()?, data.expires_at()?.secs()));
     token.ok_or(EcrError::Answer { subject })
 }
 
-/// Gets a token for the registry of the credentials' account.
+/// Gets a token for the registry of the account that the AWS credentials belong to.
 pub(crate) async fn own_registry(
     region: Option<&str>,
     session: &Session,
@@ -160,7 +170,7 @@ async fn authorize(
         .get_authorization_token()
         .send()
         .await
-        .map_err(|error| EcrError::refused(&subject, false, Refusal::of(&error)))?;
+        .map_err(|error| EcrError::denied(&subject, false, &error))?;
     let first = answer.authorization_data().first();
     let read = first.and_then(|data| {
         Some(Authorization {
@@ -175,7 +185,7 @@ async fn authorize(
     read.ok_or(EcrError::Answer { subject })
 }
 
-/// Decodes a token that expires at a Unix time (seconds).
+/// Reads an answer's token; it ends at so many seconds after 1970.
 fn read(encoded: &str, expires: i64) -> Option<Token> {
     Some(Token {
         password: password(encoded)?,
@@ -191,6 +201,13 @@ fn password(encoded: &str) -> Option<SecretString> {
     (user == USER && !password.is_empty()).then(|| SecretString::from(password))
 }
 
+/// How a token is kept in a file for the helper.
+#[derive(Serialize, Deserialize)]
+struct TokenFile {
+    password: String,
+    expires: Timestamp,
+}
+
 impl Token {
     #[cfg(test)]
     pub(crate) fn new(password: &str, expires: Timestamp) -> Self {
@@ -200,22 +217,28 @@ impl Token {
         }
     }
 
-    /// The content of the helper's file, with the secret.
+    /// The token as the helper reads it from its file. Holds the secret.
     pub(crate) fn to_file(&self) -> String {
+        let file = TokenFile {
+            password: self.password.expose_secret().to_owned(),
+            expires: self.expires,
+        };
         // Two plain fields always serialize.
-        serde_json::to_string(self).unwrap_or_default()
+        serde_json::to_string(&file).unwrap_or_default()
     }
 
-    /// Parses the content of the helper's file.
+    /// Reads what [`Self::to_file`] wrote.
     pub(crate) fn from_file(text: &str) -> Option<Self> {
-        serde_json::from_str(text).ok()
+        let file: TokenFile = serde_json::from_str(text).ok()?;
+        Some(Self {
+            password: SecretString::from(file.password),
+            expires: file.expires,
+        })
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use secrecy::ExposeSecret as _;
-
     use super::*;
 
     #[test]

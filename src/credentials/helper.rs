@@ -1,8 +1,10 @@
-//! Our Docker credential helper, `docker-credential-fast-ecr-push get`: a host on standard input, user
-//! and password as JSON on standard output.
+//! Our Docker credential helper: `docker-credential-fast-ecr-push get`.
 //!
-//! Protocol: <https://github.com/docker/docker-credential-helpers>. The helper reads the run's token from
-//! a file, and requests a new one when it expires or when a FROM line names another ECR registry.
+//! In: a registry's host on standard input. Out: a JSON object with user and password on standard
+//! output, or one fixed sentence when there is none. Protocol:
+//! <https://github.com/docker/docker-credential-helpers>. A token that the run already fetched is
+//! taken from its file while it is good, else a new one is fetched, as the run would: this is how
+//! logins are renewed in the middle of a long build, and how FROM lines get at other ECR registries.
 
 use std::fs;
 use std::io::{self, Read as _, Write as _};
@@ -15,22 +17,22 @@ use secrecy::ExposeSecret as _;
 
 use super::logins;
 use crate::aws::ecr::{self, EcrError, Token, USER};
-use crate::aws::error_chain;
+use crate::aws::error::words;
 use crate::aws::{Session, TOKENS_VARIABLE};
 use crate::runner::env::Env;
 use crate::runner::private::write_private;
 
-/// The answer for an unknown host, which Docker compares literally
+/// Docker compares the answer for an unknown host with exactly this sentence
 /// (`errCredentialsNotFoundMessage` in docker-credential-helpers).
 const NOT_FOUND: &str = "credentials not found in native keychain";
 
-/// The longest request (bytes); a host has at most 253 characters.
-const MAX_REQUEST: u64 = 4096;
+/// A host is at most 253 characters; what is longer is none.
+const LONGEST_REQUEST: u64 = 4096;
 
-/// A token is renewed this long before it expires, so that a push in progress can finish.
+/// A token is not used in its last minutes: a push that begins with it must be able to end.
 const MARGIN: SignedDuration = SignedDuration::from_mins(15);
 
-/// The prefix of files with tokens.
+/// What the names of files with tokens begin with.
 const TOKEN: &str = "token-";
 
 /// Answers one request.
@@ -38,7 +40,10 @@ pub(crate) async fn run(arguments: &[String], env: &Env) -> ExitCode {
     let (text, code) = match arguments {
         [verb] if verb == "get" => {
             let mut request = String::new();
-            match io::stdin().take(MAX_REQUEST).read_to_string(&mut request) {
+            match io::stdin()
+                .take(LONGEST_REQUEST)
+                .read_to_string(&mut request)
+            {
                 Ok(_) => get(request.trim(), env).await,
                 Err(error) => (
                     format!("could not read the host: {error}"),
@@ -46,7 +51,8 @@ pub(crate) async fn run(arguments: &[String], env: &Env) -> ExitCode {
                 ),
             }
         }
-        // Our tokens are not Docker's to change.
+        // Docker stores and erases logins nowhere but in its own configuration; there is nothing
+        // of ours to change.
         [verb] if verb == "store" || verb == "erase" => (String::new(), ExitCode::SUCCESS),
         [verb] if verb == "list" => ("{}".to_owned(), ExitCode::SUCCESS),
         _ => (
@@ -88,7 +94,7 @@ async fn get(server: &str, env: &Env) -> (String, ExitCode) {
             let hint = error
                 .hint()
                 .map_or_else(String::new, |hint| format!(" ({hint})"));
-            (format!("{}{hint}", error_chain(&error)), ExitCode::FAILURE)
+            (format!("{}{hint}", words(&error)), ExitCode::FAILURE)
         }
     }
 }
@@ -100,12 +106,12 @@ async fn token(registry: &Registry, env: &Env) -> Result<Option<Token>, EcrError
     let file = env
         .path(TOKENS_VARIABLE)
         .map(|folder| folder.join(token_file(registry.host())));
-    let stored = file
+    let kept = file
         .as_ref()
         .and_then(|file| fs::read_to_string(file).ok())
         .and_then(|text| Token::from_file(&text));
-    let logged_in = stored.is_some();
-    if let Some(token) = stored.filter(|token| is_fresh(token, Timestamp::now())) {
+    let logged_in = kept.is_some();
+    if let Some(token) = kept.filter(|token| is_good(token, Timestamp::now())) {
         return Ok(Some(token));
     }
     let fetched = async {
@@ -118,31 +124,32 @@ async fn token(registry: &Registry, env: &Env) -> Result<Option<Token>, EcrError
     };
     let token = match fetched.await {
         Ok(token) => token,
-        // The public gallery can be read without a login.
+        // Anybody may read the public gallery: one who is not let in there reads it as anybody.
         Err(_) if matches!(registry, Registry::EcrPublic { .. }) && !logged_in => None,
         Err(error) => return Err(error),
     };
     if let (Some(token), Some(file)) = (&token, file) {
-        // Without the file the next request gets its own token.
+        // Kept for the next request; without it that one fetches again.
         let _ = write_private(&file, token.to_file().as_bytes());
     }
     Ok(token)
 }
 
-fn is_fresh(token: &Token, now: Timestamp) -> bool {
+fn is_good(token: &Token, now: Timestamp) -> bool {
     token.expires.duration_since(now) > MARGIN
 }
 
-/// The file for a host's token. An ECR host has no character that is special in a path.
+/// Name of the file that holds a host's token. The host was recognised as ECR's, so that it has no
+/// character that means something in a path.
 pub(super) fn token_file(host: &str) -> String {
     format!("{TOKEN}{}.json", host.to_ascii_lowercase())
 }
 
-/// Removes a run's tokens, so that new ones are requested.
+/// Removes the tokens that a run has left, so that new ones are fetched.
 pub(crate) fn forget(tokens: &Path) {
     for entry in fs::read_dir(tokens).into_iter().flatten().flatten() {
         if entry.file_name().to_string_lossy().starts_with(TOKEN) {
-            // If this fails, the registry's answer to the old token is the error.
+            // One that stays is refused again, which is what is said then.
             let _ = fs::remove_file(entry.path());
         }
     }
@@ -156,10 +163,10 @@ mod tests {
     fn a_token_is_renewed_before_it_ends() {
         let now = Timestamp::from_second(1_000_000).unwrap();
         let expiring_in = |minutes| Token::new("x", now + SignedDuration::from_mins(minutes));
-        assert!(is_fresh(&expiring_in(16), now));
-        assert!(!is_fresh(&expiring_in(15), now));
-        assert!(!is_fresh(&expiring_in(-5), now));
-        assert!(is_fresh(&Token::new("x", Timestamp::MAX), Timestamp::MIN));
+        assert!(is_good(&expiring_in(16), now));
+        assert!(!is_good(&expiring_in(15), now));
+        assert!(!is_good(&expiring_in(-5), now));
+        assert!(is_good(&Token::new("x", Timestamp::MAX), Timestamp::MIN));
     }
 
     #[tokio::test]

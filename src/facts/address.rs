@@ -1,8 +1,9 @@
-//! The Docker Engine's address, found as the Docker CLI does.
+//! Which Docker Engine is meant, as the Docker CLI finds it.
 //!
-//! Precedence: `DOCKER_HOST` > the context of `DOCKER_CONTEXT` > that of `docker context use`
+//! In: the environment and the CLI's files. Out: an [`Address`], or why it is none that we can use. `DOCKER_HOST` comes first, then
+//! the context of `DOCKER_CONTEXT` or `docker context use`
 //! (<https://docs.docker.com/engine/manage-resources/contexts/>, `resolveContextName` in
-//! <https://github.com/docker/cli/blob/0155c264/cli/command/cli.go>) > the default socket.
+//! <https://github.com/docker/cli/blob/0155c264/cli/command/cli.go>), then the usual socket.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -13,21 +14,21 @@ use serde::Deserialize;
 
 use crate::runner::env::Env;
 
-/// The default address of an Engine.
+/// Where the Engine listens when nothing else is said.
 const DEFAULT_HOST: &str = "unix:///var/run/docker.sock";
-/// The context without a file: `DOCKER_HOST`, or the default socket.
+/// The context that is no file: `DOCKER_HOST`, or the usual socket.
 const DEFAULT_CONTEXT: &str = "default";
 
-/// An Engine's address and certificates.
+/// Where an Engine listens, and how it knows us.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Address {
-    /// In the form of `DOCKER_HOST`.
+    /// As `DOCKER_HOST` has it.
     pub host: String,
-    /// The folder with `ca.pem`, `cert.pem` and `key.pem`, for TLS.
+    /// Folder with `ca.pem`, `cert.pem` and `key.pem`, for an Engine that speaks TLS.
     pub certificates: Option<PathBuf>,
 }
 
-/// A part of the CLI's `config.json`.
+/// What is read of the CLI's `config.json`.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct CliConfig {
@@ -52,8 +53,10 @@ struct Endpoint {
 }
 
 impl Address {
-    /// The address that the CLI would use.
-    /// Fails when the context is unusable.
+    /// The address that the CLI would take.
+    ///
+    /// # Errors
+    /// When a context is named that can't be used.
     pub(crate) fn of(env: &Env) -> Result<Self, String> {
         let folder = cli_folder(env);
         if env.get("DOCKER_HOST").is_none()
@@ -69,20 +72,20 @@ impl Address {
             .or_else(|| env.get("DOCKER_TLS"))
             .filter(|_| host.starts_with("tcp://"))
             .and_then(|_| env.path("DOCKER_CERT_PATH").map(Path::to_owned).or(folder));
-        // Unlike the CLI we verify every Engine.
+        // Unlike the CLI we never trust an Engine that nobody vouches for.
         if let Some(folder) = certificates.as_ref().filter(|_| !verified)
             && !folder.join("ca.pem").is_file()
         {
             return Err(format!(
                 "variable `DOCKER_TLS`: `{host}` would not be verified, expected its authority as `ca.pem` in `{}` \
-                 (`DOCKER_CERT_PATH` sets another folder)",
+                 (`DOCKER_CERT_PATH` names another folder)",
                 folder.display()
             ));
         }
         Ok(Self { host, certificates })
     }
 
-    /// The default socket.
+    /// The usual socket.
     pub(crate) fn usual() -> Self {
         Self {
             host: DEFAULT_HOST.to_owned(),
@@ -90,7 +93,7 @@ impl Address {
         }
     }
 
-    /// The address as variables for buildx, whose private configuration has no contexts.
+    /// The variables that lead buildx there: it gets a configuration of ours, without contexts.
     pub(crate) fn variables(&self) -> BTreeMap<String, OsString> {
         let mut variables = BTreeMap::from([("DOCKER_HOST".to_owned(), (&self.host).into())]);
         if let Some(folder) = &self.certificates {
@@ -100,7 +103,7 @@ impl Address {
         variables
     }
 
-    /// A context's folder is named by the digest of its name, so each `meta.json` is read.
+    /// Folders bear the digests of their contexts' names; the names themselves stand inside.
     fn of_context(name: &str, contexts: &Path) -> Result<Self, String> {
         let entries = fs::read_dir(contexts.join("meta")).into_iter().flatten();
         let found = entries.flatten().find_map(|entry| {
@@ -110,12 +113,12 @@ impl Address {
         });
         let Some((folder, mut metadata)) = found else {
             return Err(format!(
-                "the Docker context `{name}` was not found in `{}`; choose another with `docker context use`",
+                "the Docker context `{name}` was not found in `{}`: `docker context use` chooses another",
                 contexts.display()
             ));
         };
         let Some(endpoint) = metadata.endpoints.remove("docker") else {
-            return Err(format!("the Docker context `{name}` has no Engine"));
+            return Err(format!("the Docker context `{name}` names no Engine"));
         };
         if endpoint.skip_verification {
             return Err(format!(
@@ -130,7 +133,7 @@ impl Address {
     }
 }
 
-/// The CLI's folder.
+/// The folder of the CLI's files.
 fn cli_folder(env: &Env) -> Option<PathBuf> {
     match env.path("DOCKER_CONFIG") {
         Some(folder) => Some(folder.to_owned()),
@@ -138,7 +141,7 @@ fn cli_folder(env: &Env) -> Option<PathBuf> {
     }
 }
 
-/// The chosen context, unless it is the default one. The login reports an unreadable configuration.
+/// The chosen context, unless it is the default one. A configuration that can't be read is told of where its logins are.
 fn context(folder: &Path, env: &Env) -> Option<String> {
     let chosen = env.get("DOCKER_CONTEXT").map(str::to_owned).or_else(|| {
         let text = fs::read(folder.join("config.json")).ok()?;
@@ -152,7 +155,7 @@ fn context(folder: &Path, env: &Env) -> Option<String> {
 mod tests {
     use super::*;
 
-    /// A CLI folder with contexts, the second of which has certificates.
+    /// A folder of the CLI's with contexts, the second of which has certificates.
     fn cli(current: &str) -> tempfile::TempDir {
         let folder = tempfile::tempdir().unwrap();
         let config = format!(r#"{{"auths":{{}},"currentContext":"{current}"}}"#);
@@ -270,10 +273,10 @@ mod tests {
     }
 
     #[test]
-    fn an_unusable_context_is_named() {
+    fn a_context_that_can_not_be_used_is_named() {
         for (context, words) in [
             ("missing", "`missing` was not found"),
-            ("other", "`other` has no Engine"),
+            ("other", "`other` names no Engine"),
             ("lax", "`lax` does not verify"),
         ] {
             let reason = address(context, &[]).unwrap_err();

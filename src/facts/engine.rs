@@ -1,18 +1,20 @@
-//! The Docker Engine and its image store.
+//! Which Docker Engine there is, and how it stores images.
 //!
-//! Only with containerd's image store can the Engine's own BuildKit push, choose the compression and
-//! export caches (<https://docs.docker.com/engine/storage/containerd/>).
+//! The image store decides a lot: only with containerd's can the Engine's own BuildKit push by
+//! itself, compress as asked and export caches
+//! (<https://docs.docker.com/engine/storage/containerd/>).
+
+use std::fmt::Write as _;
 
 use bollard::{API_DEFAULT_VERSION, Docker};
 
 use super::address::Address;
-use crate::aws::error_chain;
 use crate::runner::env::Env;
 
-/// Time limit of a request (seconds). A healthy Engine takes milliseconds.
+/// How long to wait for an answer (seconds). A healthy Engine takes milliseconds.
 const TIMEOUT: u64 = 20;
 
-/// Why there is no client.
+/// Why a client could not be had.
 type ClientError = Box<dyn std::error::Error + Send + Sync>;
 
 /// A Docker Engine that answered.
@@ -21,7 +23,7 @@ pub(crate) struct Engine {
     pub address: Address,
     pub version: String,
     pub store: ImageStore,
-    /// The Engine's platform, `linux/amd64`.
+    /// Its own platform, `linux/amd64`.
     pub platform: String,
 }
 
@@ -29,12 +31,12 @@ pub(crate) struct Engine {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ImageStore {
     Containerd,
-    /// The older graph drivers.
+    /// The graph drivers from before containerd's store.
     Classic,
 }
 
 impl Engine {
-    /// A placeholder for builders without an Engine.
+    /// No Engine, for a builder that needs none.
     pub(crate) fn none() -> Self {
         Self {
             address: Address::usual(),
@@ -44,12 +46,19 @@ impl Engine {
         }
     }
 
-    /// Asks the Engine, or says why it does not answer.
+    /// Asks the Engine; an error says why it could not be asked.
     pub(super) async fn ask(env: &Env) -> Result<Self, String> {
         let address = Address::of(env)?;
         Self::ask_at(&address).await.map_err(|error| {
-            let (host, reason) = (&address.host, error_chain(&*error));
-            format!("could not reach the Docker Engine at `{host}`: {reason}")
+            let host = &address.host;
+            let mut text = format!("could not reach the Docker Engine at `{host}`");
+            let mut source: Option<&dyn std::error::Error> = Some(&*error);
+            while let Some(cause) = source {
+                // Writing to a String can't fail.
+                let _ = write!(text, ": {cause}");
+                source = cause.source();
+            }
+            text
         })
     }
 
@@ -78,8 +87,10 @@ impl Engine {
 }
 
 impl Address {
-    /// A client of the Engine's API, with a negotiated version.
-    /// Fails when the Engine does not answer, or the kind of address is not supported.
+    /// A client of the Engine's API, in the version that both know.
+    ///
+    /// # Errors
+    /// When the Engine does not answer, or the address is of a kind that is not supported.
     pub(crate) async fn client(&self) -> Result<Docker, ClientError> {
         let Self { host, certificates } = self;
         let docker = match (host.split_once("://"), certificates) {
@@ -107,7 +118,7 @@ impl Address {
     }
 }
 
-/// An image platform's architecture, from the kernel's name.
+/// The kernel's name of an architecture as an image platform has it.
 fn architecture(machine: &str) -> &str {
     match machine {
         "x86_64" => "amd64",
@@ -124,7 +135,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_missing_engine_is_named_with_the_reason() {
+    async fn an_engine_that_is_not_there_is_named_with_the_reason() {
         let env = Env::from([("DOCKER_HOST", "unix:///nowhere/docker.sock")]);
         let reason = Engine::ask(&env).await.unwrap_err();
         assert!(
@@ -136,7 +147,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn refuses_another_kind_of_address() {
+    async fn an_address_of_another_kind_is_refused_in_words() {
         let env = Env::from([("DOCKER_HOST", "ssh://host")]);
         let reason = Engine::ask(&env).await.unwrap_err();
         assert!(

@@ -6,7 +6,7 @@
 
 use std::fmt;
 
-use lists::attributes::{self, Attributes};
+use lists::attributes;
 
 use super::value::{Expected, Field, Form, Item, Read, Single as _, Value};
 
@@ -15,22 +15,32 @@ use super::value::{Expected, Field, Form, Item, Read, Single as _, Value};
 pub(crate) struct Attest {
     /// `provenance`, `sbom`, or another that the builder knows.
     pub kind: String,
-    attributes: Attributes,
+    /// `name=value` each, `type` among them.
+    fields: Vec<String>,
 }
 
 impl Attest {
     /// Reads one item; `None` when buildx would refuse it.
     pub(crate) fn parse(text: &str) -> Option<Self> {
-        let fields = attributes::split(text)?.into_iter();
-        let fields = fields.map(|field| match attributes::boolean(field.trim()) {
-            Some(on) => format!("disabled={}", !on),
-            None => field,
-        });
-        let (kind, attributes) = Attributes::with_type(fields)?;
-        if let Some(disabled) = attributes.get("disabled") {
-            attributes::boolean(disabled)?;
+        let mut kind = None;
+        let mut fields = Vec::new();
+        for field in attributes::split(text)? {
+            let field = match attributes::boolean(field.trim()) {
+                Some(on) => format!("disabled={}", !on),
+                None => field.trim().to_owned(),
+            };
+            let (name, value) = field.split_once('=')?;
+            match name.trim().to_lowercase().as_str() {
+                "type" => kind = Some(value.to_owned()),
+                "disabled" => {
+                    attributes::boolean(value)?;
+                }
+                _ => {}
+            }
+            fields.push(field);
         }
-        Some(Self { kind, attributes })
+        let kind = kind.filter(|kind| !kind.is_empty())?;
+        Some(Self { kind, fields })
     }
 
     /// The attestation of this kind with these attributes.
@@ -40,14 +50,21 @@ impl Attest {
 
     /// Whether it is asked for.
     pub(crate) fn is_on(&self) -> bool {
-        !self.attributes.is_true("disabled")
+        self.attribute("disabled").and_then(attributes::boolean) != Some(true)
     }
 
     /// Adds an attribute unless it is there.
     pub(crate) fn set_default(&mut self, name: &str, value: &str) {
-        if self.attributes.get(name).is_none() {
-            self.attributes.set(name, value);
+        if self.attribute(name).is_none() {
+            self.fields.push(format!("{name}={value}"));
         }
+    }
+
+    fn attribute(&self, name: &str) -> Option<&str> {
+        self.fields.iter().find_map(|field| {
+            let (key, value) = field.split_once('=')?;
+            key.trim().eq_ignore_ascii_case(name).then_some(value)
+        })
     }
 }
 
@@ -77,7 +94,7 @@ impl Value for Option<Attest> {
 
 impl fmt::Display for Attest {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        attributes::write(formatter, &self.kind, &self.attributes)
+        formatter.write_str(&attributes::join(&self.fields))
     }
 }
 

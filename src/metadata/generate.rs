@@ -1,4 +1,4 @@
-//! Applies all rules to a workflow run: the tags, the version, and the reasons of rules that gave no tag.
+//! Follows the rules in one run: [`Tags`], a [`Flavor`], a [`WorkflowRun`] and image names in, [`Generated`] out.
 
 use std::collections::BTreeMap;
 
@@ -8,27 +8,54 @@ use serde::Serialize;
 use super::Tags;
 use super::event::WorkflowRun;
 use super::expression::Clocks;
-use super::fire::{FireError, fire};
+use super::fire::{FireError, Reason, fire};
 use super::flavor::{Affix, Flavor, Latest};
-use super::name;
-use super::reason::{Reason, Unfired, Warning};
+use super::name::{self, Repair};
 use super::rule::Rule;
 use super::template::Template;
 
-/// The result of the rules in one run.
+/// What the rules make of a run.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Generated {
-    /// The first tag that is not the flavor's `latest`; empty if there is none.
+    /// The first tag, without `latest` and without image; empty where there is none.
     pub version: String,
     /// The tags alone.
     pub names: Vec<String>,
-    /// Every tag with every image name, then the full references.
+    /// Every tag with every image's name, then the full references.
     pub tags: Vec<String>,
+    /// Rules that gave no tag.
     pub unfired: Vec<Unfired>,
     pub warnings: Vec<Warning>,
 }
 
-/// The output `json`.
+/// A rule that gave no tag, and why.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("tag rule `{rule}` gives no tag: {reason}")]
+pub(crate) struct Unfired {
+    pub rule: String,
+    pub reason: Reason,
+}
+
+/// What the user should look at, though tags could be made.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Warning {
+    #[error(transparent)]
+    Unfired(#[from] Unfired),
+    #[error(
+        "tag rule `{rule}`: `{pattern}` does not match `{value}`, all of it is taken for the version"
+    )]
+    PartNotFound {
+        rule: String,
+        pattern: String,
+        value: String,
+    },
+    #[error("tag rule `{rule}`: `{attribute}=` means nothing to a rule of this type")]
+    UnusedAttribute { rule: String, attribute: String },
+    #[error("tag rule `{rule}`: {repair}")]
+    Repaired { rule: String, repair: Repair },
+}
+
+/// Everything made for a run, as one JSON object.
 #[derive(Debug, Serialize)]
 pub(crate) struct Json<'a> {
     tags: &'a [String],
@@ -39,7 +66,7 @@ pub(crate) struct Json<'a> {
 }
 
 impl Tags {
-    /// Makes the tags of a run for each of the image names, which become lower case.
+    /// Makes the tags of a run, for each of the images (names without tag; lower-cased).
     pub(crate) fn generate(
         &self,
         flavor: &Flavor,
@@ -59,28 +86,28 @@ impl Tags {
         let mut generated = Generated::default();
         let mut auto_latest = None;
         for rule in &self.rules {
-            let unused = rule.unused.iter();
-            let unused = unused.map(|attribute| Warning::UnusedAttribute {
-                rule: rule.source.clone(),
-                attribute: attribute.clone(),
-            });
+            let unused = rule
+                .unused
+                .iter()
+                .map(|attribute| Warning::UnusedAttribute {
+                    rule: rule.source.clone(),
+                    attribute: attribute.clone(),
+                });
             generated.warnings.extend(unused);
-            let fired = match fire(rule, run, &print, clocks, &mut generated.warnings)? {
-                Ok(fired) => fired,
-                Err(reason) => {
-                    generated.miss(rule, reason);
-                    continue;
+            match fire(rule, run, &print, clocks, &mut generated.warnings)? {
+                Ok(fired) => {
+                    let prefix = affix(&rule.prefix, &flavor.prefix);
+                    let suffix = affix(&rule.suffix, &flavor.suffix);
+                    let whole = format!("{prefix}{}{suffix}", fired.value);
+                    if whole.is_empty() {
+                        generated.miss(rule, Reason::Empty);
+                        continue;
+                    }
+                    auto_latest.get_or_insert(fired.is_latest);
+                    generated.add(rule, &whole);
                 }
-            };
-            let prefix = affix(&rule.prefix, &flavor.prefix);
-            let suffix = affix(&rule.suffix, &flavor.suffix);
-            let whole = format!("{prefix}{}{suffix}", fired.value);
-            if whole.is_empty() {
-                generated.miss(rule, Reason::Empty);
-                continue;
+                Err(reason) => generated.miss(rule, reason),
             }
-            auto_latest.get_or_insert(fired.is_latest);
-            generated.add(rule, &whole);
         }
         generated.version = generated.names.first().cloned().unwrap_or_default();
         let is_latest = match flavor.latest {
@@ -120,13 +147,13 @@ impl Tags {
 }
 
 impl Generated {
-    /// The output `json` of docker/metadata-action. The annotations have levels.
+    /// The `json` output of docker/metadata-action; annotations with their levels.
     pub(crate) fn json<'a>(&'a self, labels: &'a [String], annotations: &'a [String]) -> Json<'a> {
-        let labels = labels.iter();
         Json {
             tags: &self.tags,
             names: &self.names,
             labels: labels
+                .iter()
                 .map(|label| label.split_once('=').unwrap_or((label, "")))
                 .collect(),
             annotations,
@@ -138,12 +165,12 @@ impl Generated {
             self.miss(rule, Reason::NothingLeft(whole.to_owned()));
             return;
         };
-        let rule = || rule.source.clone();
-        let repaired = repair.map(|repair| Warning::Repaired {
-            rule: rule(),
-            repair,
-        });
-        self.warnings.extend(repaired);
+        if let Some(repair) = repair {
+            self.warnings.push(Warning::Repaired {
+                rule: rule.source.clone(),
+                repair,
+            });
+        }
         self.push(tag);
     }
 
@@ -239,16 +266,16 @@ mod tests {
             reasons,
             "\n  tag rule `type=schedule` gives no tag: the event is `push`, not a schedule\
             \n  tag rule `type=semver,pattern={{major}},value=x` gives no tag: `x` is not a semantic version (https://semver.org)\
-            \n  tag rule `type=pep440,pattern={{major}},value=x` gives no tag: `x` is not a PEP 440 version (https://peps.python.org/pep-0440)\
+            \n  tag rule `type=pep440,pattern={{major}},value=x` gives no tag: `x` is not a version as PEP 440 has them (https://peps.python.org/pep-0440)\
             \n  tag rule `type=match,pattern=v,value=x` gives no tag: `v` does not match `x`\
-            \n  tag rule `type=match,pattern=(v)?,group=1,value=x` gives no tag: `(v)?` matches `x`, but group 1 matched nothing\
+            \n  tag rule `type=match,pattern=(v)?,group=1,value=x` gives no tag: `(v)?` matches `x`, but its group 1 caught nothing\
             \n  tag rule `type=edge,branch=dev` gives no tag: the branch is `main`, not `dev`\
-            \n  tag rule `type=edge` gives no tag: the event does not name the default branch; set `branch=`\
-            \n  tag rule `type=ref,event=tag` gives no tag: `refs/heads/main` is not a Git tag, and the rule has no `value=`\
-            \n  tag rule `type=ref,event=pr` gives no tag: `refs/heads/main` is not a pull request\
+            \n  tag rule `type=edge` gives no tag: the event does not tell the default branch; name it with `branch=`\
+            \n  tag rule `type=ref,event=tag` gives no tag: `refs/heads/main` is no git tag, and no `value=` stands in its place\
+            \n  tag rule `type=ref,event=pr` gives no tag: `refs/heads/main` is no pull request\
             \n  tag rule `type=raw,value={{tag}}` gives no tag: it is empty\
             \n  tag rule `type=raw,value=a,enable=false` gives no tag: `enable` is false\
-            \n  tag rule `type=raw,value=/` gives no tag: `/` has no character that can start a tag"
+            \n  tag rule `type=raw,value=/` gives no tag: `/` holds no character that a tag may begin with"
         );
         let warned: Vec<String> = made.warnings.iter().map(ToString::to_string).collect();
         assert_eq!(warned.len(), 6, "{warned:#?}");
@@ -259,7 +286,7 @@ mod tests {
         for (rule, why) in [
             (
                 "type=sha,branch=x",
-                "`branch=` has no effect on a rule of this type",
+                "`branch=` means nothing to a rule of this type",
             ),
             (
                 "type=semver,pattern={{major}},value=1.2.3,match=x(.)",
@@ -291,7 +318,7 @@ mod tests {
         assert!(
             error
                 .to_string()
-                .contains("but has no group for the version")
+                .contains("has no group that caught the version")
         );
     }
 

@@ -1,8 +1,8 @@
-//! Labels and annotations.
+//! Labels and annotations: the input and a run in, `key=value` pairs out.
 //!
-//! Without a line `auto` the lines pass unchanged, as in docker/build-push-action. With it the input works as in
-//! docker/metadata-action: eight keys of <https://github.com/opencontainers/image-spec/blob/main/annotations.md>,
-//! which lines override; `#` begins a comment; expressions are replaced. Levels of annotations:
+//! Without a line `auto` the lines are taken as they stand, as docker/build-push-action does. With it the eight keys
+//! of <https://github.com/opencontainers/image-spec/blob/main/annotations.md> come first, lines override them, `#` begins
+//! a comment and expressions are printed, as docker/metadata-action does. Levels of annotations:
 //! <https://github.com/moby/buildkit/blob/master/docs/annotations.md>.
 
 use std::collections::BTreeMap;
@@ -18,20 +18,14 @@ use super::template::Template;
 
 /// The line that asks for the eight keys.
 const AUTO: &str = "auto";
-const LEVELS: [&str; 4] = [
-    "manifest",
-    "index",
-    "manifest-descriptor",
-    "index-descriptor",
-];
 const KEY_PREFIX: &str = "org.opencontainers.image.";
 
-/// The input `labels` or `annotations`, parsed.
+/// What an input of labels or annotations asks for.
 #[derive(Debug, Clone)]
 pub(crate) enum Labels {
-    /// These lines, unchanged.
+    /// These, as they stand.
     Lines(Vec<String>),
-    /// The eight keys, and these lines, which override them.
+    /// The eight keys, and these over them.
     Auto(Vec<Template>),
 }
 
@@ -41,7 +35,7 @@ impl Default for Labels {
     }
 }
 
-/// Invalid labels or annotations.
+/// Why an input holds no labels.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum LabelsError {
     #[error("could not read the list of labels")]
@@ -55,13 +49,13 @@ pub(crate) enum LabelsError {
     #[error("label `{0}`, expected `key=value`")]
     NoKey(String),
     #[error(
-        "annotation level `{0}`, expected manifest, index, manifest-descriptor or index-descriptor, with or without `[platform]`"
+        "annotation level `{0}`, expected manifest, index, manifest-descriptor or index-descriptor, perhaps with `[platform]`"
     )]
     Level(String),
 }
 
 impl Labels {
-    /// Parses the input.
+    /// Reads the input; nothing asked for is no lines.
     pub(crate) fn parse(input: &str) -> Result<Self, LabelsError> {
         let lines = list::parse(input, Grammar::Lines).map_err(LabelsError::List)?;
         if !lines.iter().any(|line| line == AUTO) {
@@ -83,7 +77,7 @@ impl Labels {
         Ok(Self::Auto(templates))
     }
 
-    /// The labels of one run, `key=value` each; with `auto` sorted by key.
+    /// The labels of one run, `key=value` each, ordered by key where they are made here.
     pub(crate) fn render(&self, run: &WorkflowRun, version: &str, now: Timestamp) -> Vec<String> {
         let templates = match self {
             Self::Lines(lines) => return lines.clone(),
@@ -120,13 +114,13 @@ impl Labels {
             .collect()
     }
 
-    /// Whether a label has the current time, for lack of the commit's: two runs of one commit then give two digests.
-    pub(crate) fn has_current_time(&self, run: &WorkflowRun) -> bool {
+    /// Whether a label tells a time that no payload told: then two runs of one commit give two digests.
+    pub(crate) fn tells_the_clock(&self, run: &WorkflowRun) -> bool {
         matches!(self, Self::Auto(_)) && run.commit_date.is_none()
     }
 }
 
-/// Parses the levels of annotations, separated by commas (`DOCKER_METADATA_ANNOTATIONS_LEVELS`).
+/// Reads the levels that annotations are made for, separated by commas (`DOCKER_METADATA_ANNOTATIONS_LEVELS`).
 pub(crate) fn levels(text: &str) -> Result<Vec<String>, LabelsError> {
     let mut levels = Vec::new();
     for level in text.split(',').map(trim).filter(|level| !level.is_empty()) {
@@ -134,7 +128,14 @@ pub(crate) fn levels(text: &str) -> Result<Vec<String>, LabelsError> {
             Some((name, platform)) if platform.ends_with(']') => name,
             _ => level,
         };
-        if !LEVELS.contains(&name) {
+        if ![
+            "manifest",
+            "index",
+            "manifest-descriptor",
+            "index-descriptor",
+        ]
+        .contains(&name)
+        {
             return Err(LabelsError::Level(level.to_owned()));
         }
         levels.push(level.to_owned());
@@ -145,8 +146,8 @@ pub(crate) fn levels(text: &str) -> Result<Vec<String>, LabelsError> {
     Ok(levels)
 }
 
-/// Every label at every level, in the form of buildx's `--annotation`: `manifest:key=value`. A label with a level of its
-/// own is unchanged.
+/// Every label at every level, as buildx's `--annotation` takes them: `manifest:key=value`. One that names its own level
+/// stays as it is.
 pub(crate) fn at_levels(labels: &[String], levels: &[String]) -> Vec<String> {
     let has_level = |label: &&String| {
         let key = label.split_once('=').map_or(label.as_str(), |(key, _)| key);
@@ -179,7 +180,7 @@ mod tests {
         };
         let run = WorkflowRun::new(github, &payload, Settings::default());
         let labels = Labels::parse(input).unwrap();
-        assert!(!labels.has_current_time(&run));
+        assert!(!labels.tells_the_clock(&run));
         labels.render(&run, "1.2.3", "2026-01-01T00:00:00Z".parse().unwrap())
     }
 
@@ -211,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn names_an_invalid_line() {
+    fn says_which_line_is_no_label() {
         for (input, why) in [
             (
                 "auto\nmaintainer",

@@ -1,7 +1,9 @@
-//! Tags, labels and annotations in the way of docker/metadata-action. No IO, no clock.
+//! Tags as docker/metadata-action makes them.
 //!
-//! Tests compare the results with that action's own (`tests/fixtures/tags`). The user's page lists the intended
-//! differences:
+//! The input `tags` (rules, plain tags and full references, mixed), `flavor`
+//! and a [`WorkflowRun`](event::WorkflowRun) in; tags, version and the reasons of the rules that gave none out. No IO, no clock.
+//!
+//! Compared with the real one (`tests/fixtures/tags`); where this crate means to answer otherwise stands in the user's page:
 //!
 #![doc = include_str!("../../docs/tags.md")]
 
@@ -15,7 +17,6 @@ pub(crate) mod name;
 mod date;
 mod expression;
 mod pattern;
-mod reason;
 mod rule;
 mod template;
 mod version;
@@ -32,31 +33,31 @@ use lists::list::{self, Grammar, ListError, trim};
 
 use self::rule::{Rule, RuleError};
 
-/// docker/metadata-action's default rules.
+/// The rules that docker/metadata-action follows where none are given.
 #[cfg(test)]
 pub(crate) const DEFAULT_RULES: &str =
     "type=schedule\ntype=ref,event=branch\ntype=ref,event=tag\ntype=ref,event=pr";
 
-/// The input `tags`, parsed.
+/// The input `tags`, read.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Tags {
     /// Highest priority first.
     rules: Vec<Rule>,
-    /// Full references, which rules do not change.
+    /// Full references, which no rule touches.
     references: Vec<ImageRef>,
 }
 
-/// A line that is no rule, tag or reference.
+/// Why a line is neither rule nor tag nor reference.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum TagsError {
     #[error("could not read `tags`")]
     List(#[source] ListError),
     #[error(transparent)]
-    Rule(RuleError),
-    /// A name with a path, which can only be a reference.
+    Rule(#[from] RuleError),
+    /// A name with a path, which can be nothing but a reference.
     #[error(transparent)]
     Image(ImageRefError),
-    #[error("`{given}` is not a tag, a reference or a rule (which begins with `type=`)")]
+    #[error("`{given}` is neither a tag nor a reference, and no rule since it has no `type=`")]
     Reference {
         given: String,
         #[source]
@@ -65,56 +66,50 @@ pub(crate) enum TagsError {
 }
 
 impl TagsError {
-    /// What to do about it.
+    /// The next thing to do about it, where there is one.
     pub(crate) fn hint(&self) -> Option<&'static str> {
         match self {
             Self::List(error) => Some(error.hint()),
-            Self::Reference { .. } => {
-                Some("begin the line with `type=raw,value=` to replace other characters by `-`")
-            }
+            Self::Reference { .. } => Some(
+                "begin the line with `type=raw,value=` for a tag of other characters: they become `-`",
+            ),
             Self::Rule(_) | Self::Image(_) => None,
         }
     }
 }
 
-impl TagsError {
-    fn not_a_reference(given: &str, source: ImageRefError) -> Self {
-        if given.contains('/') {
-            return Self::Image(source);
-        }
-        Self::Reference {
-            given: given.to_owned(),
-            source,
-        }
-    }
-}
-
 impl Tags {
-    /// Parses the input and reports all invalid lines.
+    /// Reads the whole input; all wrong lines are reported.
     pub(crate) fn parse(input: &str) -> Result<Self, Vec<TagsError>> {
         let items =
             list::parse(input, Grammar::Rules).map_err(|error| vec![TagsError::List(error)])?;
         let mut tags = Self::default();
         let mut errors = Vec::new();
         for item in items {
-            // Tags and references cannot contain these.
-            let is_rule = item.contains('=') || item.contains("{{");
-            let entries = match is_rule {
-                true => vec![&*item],
-                false => item.split(',').map(trim).collect(),
-            };
-            for given in entries.into_iter().filter(|given| !given.is_empty()) {
-                let added = if is_rule || is_tag(given) {
-                    Rule::parse(given)
-                        .map(|rule| tags.rules.push(rule))
-                        .map_err(TagsError::Rule)
-                } else {
-                    given
-                        .parse()
-                        .map(|reference| tags.references.push(reference))
-                        .map_err(|source| TagsError::not_a_reference(given, source))
-                };
-                errors.extend(added.err());
+            // Neither a tag nor a reference can hold these.
+            if item.contains('=') || item.contains("{{") {
+                match Rule::parse(&item) {
+                    Ok(rule) => tags.rules.push(rule),
+                    Err(error) => errors.push(error.into()),
+                }
+                continue;
+            }
+            for given in item.split(',').map(trim).filter(|given| !given.is_empty()) {
+                if is_tag(given) {
+                    match Rule::parse(given) {
+                        Ok(rule) => tags.rules.push(rule),
+                        Err(error) => errors.push(error.into()),
+                    }
+                    continue;
+                }
+                match given.parse() {
+                    Ok(reference) => tags.references.push(reference),
+                    Err(source) if given.contains('/') => errors.push(TagsError::Image(source)),
+                    Err(source) => errors.push(TagsError::Reference {
+                        given: given.to_owned(),
+                        source,
+                    }),
+                }
             }
         }
         if !errors.is_empty() {
@@ -130,7 +125,7 @@ impl Tags {
         &self.references
     }
 
-    /// Whether a line needs `repository` to become a reference.
+    /// Whether a line needs an image's name to be a reference.
     pub(crate) fn needs_image(&self) -> bool {
         !self.rules.is_empty()
     }
@@ -162,14 +157,14 @@ mod tests {
     }
 
     #[test]
-    fn reports_every_invalid_line() {
+    fn reports_every_wrong_line() {
         let errors = Tags::parse("type=foo\nok\n-x\ntype=raw\nA/b:c").unwrap_err();
         let texts: Vec<String> = errors.iter().map(ToString::to_string).collect();
         assert_eq!(
             texts,
             [
                 "could not read tag rule `type=foo`",
-                "`-x` is not a tag, a reference or a rule (which begins with `type=`)",
+                "`-x` is neither a tag nor a reference, and no rule since it has no `type=`",
                 "could not read tag rule `type=raw`",
             ]
         );

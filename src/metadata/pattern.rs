@@ -1,14 +1,15 @@
-//! JavaScript's regular expressions, `text` or `/text/flags`, run by the `regex` crate in linear time.
+//! Regular expressions as JavaScript writes them, run by the `regex` crate in linear time: `text` or `/text/flags` in,
+//! what a group caught out.
 //!
 //! Translated: `\d`, `\w`, `\D`, `\W` (ASCII), `[` and set operators inside a class; flags `i`, `m`, `s`, `g`, `y`
-//! (`d`, `u` and `v` have no effect). Errors: look-around and back-references, an empty class (`[]`, `[^]`), a brace that
-//! is not a quantifier, `[\b]`. Accepted, although JavaScript does not: a quantifier after a quantifier or `\b`. `\s`,
-//! `\b` and `.` may differ on characters that no Git tag contains.
+//! (`d`, `u` and `v` change nothing here). Refused: look-around and back-references, an empty class (`[]`, `[^]`), a
+//! brace that is no quantifier, `[\b]`. Taken though JavaScript refuses it: a quantifier after a quantifier or `\b`.
+//! `\s`, `\b` and `.` may differ on characters that no git tag holds.
 //! <https://developer.mozilla.org/en-US/docs/Web/JavaScript/Guide/Regular_expressions>
 
 use regex::{Regex, RegexBuilder};
 
-/// A compiled pattern.
+/// A pattern ready to be run.
 #[derive(Debug, Clone)]
 pub(crate) struct Pattern {
     given: String,
@@ -17,16 +18,16 @@ pub(crate) struct Pattern {
     every: bool,
 }
 
-/// The result of a search.
+/// What a pattern found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Found {
     Nothing,
-    /// The pattern matches, but the group does not exist or matched nothing.
+    /// The pattern matches, but has no such group, or the group took no part.
     NoGroup,
     Text(String),
 }
 
-/// An invalid pattern.
+/// Why a text is no pattern.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum PatternError {
     #[error("pattern `{given}`: {why}")]
@@ -38,7 +39,7 @@ pub(crate) enum PatternError {
 }
 
 impl Pattern {
-    /// Parses `/text/flags`, or a text without flags.
+    /// Reads `/text/flags`, or a text without flags.
     pub(crate) fn parse(given: &str) -> Result<Self, PatternError> {
         let (text, flags) = given
             .strip_prefix('/')
@@ -48,7 +49,7 @@ impl Pattern {
         Self::new(given, text, flags)
     }
 
-    /// Parses a text without flags; its slashes are literal.
+    /// Reads a text that has no flags, whatever slashes it holds.
     pub(crate) fn without_flags(given: &str) -> Result<Self, PatternError> {
         Self::new(given, given, "")
     }
@@ -86,7 +87,7 @@ impl Pattern {
         &self.given
     }
 
-    /// The text of a group in the first match; 0 is the whole match.
+    /// What a group of the first match caught; 0 is the whole match.
     pub(crate) fn find(&self, text: &str, group: usize) -> Found {
         let Some(captures) = self.regex.captures(text) else {
             return Found::Nothing;
@@ -102,7 +103,7 @@ impl Pattern {
     }
 }
 
-/// The last line of a syntax error; the lines before it draw the pattern.
+/// The last line of a syntax error says what is wrong; those before it draw the pattern.
 fn reason(error: &regex::Error) -> String {
     let text = error.to_string();
     let last = text.lines().last().unwrap_or_default();
@@ -118,7 +119,7 @@ fn translate(text: &str) -> String {
         match c {
             '\\' => {
                 let next = chars.next();
-                // A dash before a class such as `\d` is literal, not a range: `[.-\d]`.
+                // Before a class of characters it is no range: `[.-\d]` holds a dash.
                 if in_class && previous == Some('-') && matches!(next, Some('d' | 'D' | 'w' | 'W'))
                 {
                     out.pop();
@@ -183,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn names_an_invalid_pattern() {
+    fn says_what_it_does_not_read() {
         for (given, why) in [
             ("(", "pattern `(`: unclosed group"),
             ("[", "unclosed character class"),

@@ -1,4 +1,4 @@
-//! One rule of the input `tags`, such as `type=semver,pattern={{version}},priority=950`.
+//! One rule of `tags` as it is written: `type=semver,pattern={{version}},priority=950` in, [`Rule`] out.
 //!
 //! Types, attributes and defaults: <https://github.com/docker/metadata-action#tags-input>.
 
@@ -8,25 +8,24 @@ use super::expression::{ExpressionError, Scope};
 use super::pattern::{Pattern, PatternError};
 use super::template::Template;
 
-/// A valid rule.
+/// One rule, read and checked.
 #[derive(Debug, Clone)]
 pub(crate) struct Rule {
-    /// The rule's text.
+    /// The rule as it was given.
     pub source: String,
     pub kind: Kind,
-    /// The highest comes first; the first tag is the version.
+    /// Higher comes first; the first tag names the version.
     pub priority: f64,
-    /// Renders to `true` or `false`.
+    /// Prints `true` or `false`.
     pub enable: Template,
-    /// Overrides the flavor's prefix.
+    /// The rule's own, in place of the flavor's.
     pub prefix: Option<Template>,
-    /// Overrides the flavor's suffix.
     pub suffix: Option<Template>,
-    /// Attributes that have no effect on this type of rule.
+    /// Attributes that rules of this type do not look at.
     pub unused: Vec<String>,
 }
 
-/// The source of a rule's tag.
+/// What a rule makes its tag of.
 #[derive(Debug, Clone)]
 pub(crate) enum Kind {
     Schedule {
@@ -40,7 +39,7 @@ pub(crate) enum Kind {
         value: Option<Template>,
     },
     Edge {
-        /// `None` for the default branch.
+        /// The default branch where none is named.
         branch: Option<String>,
     },
     Branch,
@@ -54,17 +53,17 @@ pub(crate) enum Kind {
     },
 }
 
-/// A tag made from a version.
+/// How a version becomes a tag.
 #[derive(Debug, Clone)]
 pub(crate) struct VersionRule {
     pub pattern: Template,
-    /// The text to parse, instead of the Git tag.
+    /// In place of the git tag.
     pub value: Option<Template>,
-    /// The first group is the version.
+    /// Its first group is the version.
     pub part: Option<Pattern>,
 }
 
-/// An invalid rule.
+/// Why a text is no rule.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("could not read tag rule `{rule}`")]
 pub(crate) struct RuleError {
@@ -103,7 +102,7 @@ const ATTRIBUTES: [&str; 12] = [
     "branch", "event", "format",
 ];
 
-/// Each type's name, default priority and own attributes.
+/// A type's name, its priority and the attributes of its own.
 const TYPES: [(&str, f64, &[&str]); 8] = [
     ("schedule", 1000.0, &["pattern"]),
     ("semver", 900.0, &["pattern", "value", "match"]),
@@ -115,11 +114,11 @@ const TYPES: [(&str, f64, &[&str]); 8] = [
     ("sha", 100.0, &["format"]),
 ];
 
-/// The attributes of every type.
+/// The attributes every type has.
 const COMMON: [&str; 5] = ["type", "enable", "priority", "prefix", "suffix"];
 
 impl Rule {
-    /// Parses a rule. A field without `=` is the value, a rule without type is `raw`.
+    /// Reads a rule; a field without `=` is the value, and without a type it is a raw one.
     pub(crate) fn parse(source: &str) -> Result<Self, RuleError> {
         Self::read(source).map_err(|fault| RuleError {
             rule: source.to_owned(),
@@ -135,6 +134,7 @@ impl Rule {
             .find(|(name, ..)| *name == type_name)
             .ok_or_else(|| Fault::Type(type_name.to_owned()))?;
         let run = |text: &str| Template::parse(text, Scope::Run);
+        let optional = |name: &str| attributes.get(name).map(run).transpose();
         let needed = |attribute: &'static str| {
             attributes.get(attribute).ok_or(Fault::Missing {
                 type_name,
@@ -142,12 +142,8 @@ impl Rule {
             })
         };
         let filled = |name: &str| attributes.get(name).filter(|text| !text.is_empty());
-        let wrong = |attribute, found: &str, expected| Fault::Value {
-            attribute,
-            found: found.to_owned(),
-            expected,
-        };
-        let mut default_prefix = None;
+
+        let mut prefix = optional("prefix")?;
         let version = || -> Result<VersionRule, Fault> {
             Ok(VersionRule {
                 pattern: Template::parse(needed("pattern")?, Scope::Version)?,
@@ -156,22 +152,23 @@ impl Rule {
             })
         };
         let kind = match type_name {
-            "schedule" => Kind::Schedule {
-                pattern: Template::parse(
-                    attributes.get("pattern").unwrap_or("nightly"),
-                    Scope::Dates,
-                )?,
-            },
+            "schedule" => {
+                let pattern = attributes.get("pattern").unwrap_or("nightly");
+                Kind::Schedule {
+                    pattern: Template::parse(pattern, Scope::Dates)?,
+                }
+            }
             "semver" => Kind::Semver(version()?),
             "pep440" => Kind::Pep440(version()?),
             "match" => Kind::Match {
                 pattern: Pattern::parse(needed("pattern")?)?,
-                group: match attributes.get("group") {
-                    Some(found) => found
-                        .parse()
-                        .map_err(|_| wrong("group", found, "a whole number"))?,
-                    None => 0,
-                },
+                group: attributes.get("group").map_or(Ok(0), |found| {
+                    found.parse().map_err(|_| Fault::Value {
+                        attribute: "group",
+                        found: found.to_owned(),
+                        expected: "a whole number",
+                    })
+                })?,
                 value: filled("value").map(run).transpose()?,
             },
             "edge" => Kind::Edge {
@@ -181,45 +178,65 @@ impl Rule {
                 "branch" => Kind::Branch,
                 "tag" => Kind::Tag,
                 "pr" => {
-                    default_prefix = Some("pr-");
+                    if prefix.is_none() {
+                        prefix = Some(run("pr-")?);
+                    }
                     Kind::PullRequest
                 }
-                found => return Err(wrong("event", found, "branch, tag or pr")),
+                found => {
+                    return Err(Fault::Value {
+                        attribute: "event",
+                        found: found.to_owned(),
+                        expected: "branch, tag or pr",
+                    });
+                }
             },
             "sha" => {
-                default_prefix = Some("sha-");
-                match attributes.get("format") {
-                    None | Some("short") => Kind::Sha { long: false },
-                    Some("long") => Kind::Sha { long: true },
-                    Some(found) => return Err(wrong("format", found, "short or long")),
+                if prefix.is_none() {
+                    prefix = Some(run("sha-")?);
+                }
+                Kind::Sha {
+                    long: match attributes.get("format") {
+                        None | Some("short") => false,
+                        Some("long") => true,
+                        Some(found) => {
+                            return Err(Fault::Value {
+                                attribute: "format",
+                                found: found.to_owned(),
+                                expected: "short or long",
+                            });
+                        }
+                    },
                 }
             }
             _ => Kind::Raw {
                 value: run(needed("value")?)?,
             },
         };
-        let priority = match attributes.get("priority") {
-            Some(found) => found
+        let priority = attributes.get("priority").map_or(Ok(priority), |found| {
+            found
                 .parse()
                 .ok()
                 .filter(|number: &f64| number.is_finite())
-                .ok_or_else(|| wrong("priority", found, "a number"))?,
-            None => priority,
-        };
-        let prefix = attributes.get("prefix").or(default_prefix);
+                .ok_or_else(|| Fault::Value {
+                    attribute: "priority",
+                    found: found.to_owned(),
+                    expected: "a number",
+                })
+        })?;
         Ok(Self {
             source: source.to_owned(),
             kind,
             priority,
             enable: run(attributes.get("enable").unwrap_or("true"))?,
-            prefix: prefix.map(run).transpose()?,
-            suffix: attributes.get("suffix").map(run).transpose()?,
+            prefix,
+            suffix: optional("suffix")?,
             unused: attributes.others(own),
         })
     }
 }
 
-/// The attributes of one rule. The last of repeated attributes counts.
+/// The attributes of one rule; of one given twice the last counts.
 struct Attributes(Vec<(&'static str, String)>);
 
 impl Attributes {

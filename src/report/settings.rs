@@ -6,15 +6,14 @@
 use super::markdown::cell;
 use super::part::Part;
 use super::{traffic, units};
-use crate::inputs::cache::CacheEntry;
-use crate::inputs::output_spec::OutputSpec;
 use crate::plan::{Context, Plan};
 use crate::timings::Traffic;
 use crate::timings::schema::Runner;
 
 /// Attributes of caches and outputs that can't hold a secret
 /// (<https://docs.docker.com/build/cache/backends/>, <https://docs.docker.com/build/exporters/>).
-const HARMLESS: [&str; 13] = [
+const HARMLESS: [&str; 14] = [
+    "type",
     "ref",
     "mode",
     "scope",
@@ -59,16 +58,14 @@ pub(super) fn settings(plan: &Plan, runner: &Runner, api: Option<Traffic>) -> Pa
             ),
             (
                 "outputs",
-                image.outputs.iter().cloned().map(shown_output).collect(),
+                image
+                    .outputs
+                    .iter()
+                    .map(|output| harmless(&output.to_string()))
+                    .collect(),
             ),
-            (
-                "cache-from",
-                image.cache_from.iter().cloned().map(shown_cache).collect(),
-            ),
-            (
-                "cache-to",
-                image.cache_to.iter().cloned().map(shown_cache).collect(),
-            ),
+            ("cache-from", each_harmless(&image.cache_from)),
+            ("cache-to", each_harmless(&image.cache_to)),
         ]);
     }
     Part {
@@ -120,44 +117,46 @@ fn without_login(url: &str) -> String {
     }
 }
 
-fn shown_cache(mut cache: CacheEntry) -> String {
-    cache.attributes.show_only(&HARMLESS);
-    cache.to_string()
+fn each_harmless(items: &[String]) -> Vec<String> {
+    items.iter().map(|item| harmless(item)).collect()
 }
 
-fn shown_output(mut output: OutputSpec) -> String {
-    output.attributes.show_only(&HARMLESS);
-    output.to_string()
+/// The harmless attributes; the others by name alone.
+fn harmless(item: &str) -> String {
+    if !item.contains('=') {
+        return item.to_owned();
+    }
+    let fields: Vec<String> = item
+        .split(',')
+        .map(|field| match field.split_once('=') {
+            Some((name, _)) if !HARMLESS.contains(&name.trim().to_lowercase().as_str()) => {
+                format!("{name}=…")
+            }
+            Some(_) => field.to_owned(),
+            None => "…".to_owned(),
+        })
+        .collect();
+    fields.join(",")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::inputs::Inputs;
 
     #[test]
     fn only_harmless_attributes_are_shown() {
-        let raw = [
+        let cases = [
             (
-                "cache-to",
-                "type=s3,region=x,secret_access_key=hush,mode=max\ntype=gha,token=hush,scope=a\n\
-                 \"type=s3,\"\"x=hush,mode=hush\"\"\"\nr.example/a:cache",
-            ),
-            ("outputs", "type=image,x=hush,push=true"),
-        ];
-        let inputs = Inputs::parse(&raw.into_iter().collect()).unwrap();
-        let caches: Vec<String> = inputs.cache_to.into_iter().map(shown_cache).collect();
-        assert_eq!(
-            caches,
-            [
+                "type=s3,region=x,secret_access_key=hush,mode=max",
                 "type=s3,region=…,secret_access_key=…,mode=max",
-                "type=gha,token=…,scope=a",
-                "type=s3,x=…",
-                "type=registry,ref=r.example/a:cache",
-            ]
-        );
-        let output = inputs.outputs[0].clone();
-        assert_eq!(shown_output(output), "type=image,x=…,push=true");
+            ),
+            ("type=gha,token=hush,scope=a", "type=gha,token=…,scope=a"),
+            ("type=registry,\"ref=a\",hush", "type=registry,\"ref=…,…"),
+            ("r.example/a:cache", "r.example/a:cache"),
+        ];
+        for (item, expected) in cases {
+            assert_eq!(harmless(item), expected, "{item}");
+        }
     }
 
     #[test]

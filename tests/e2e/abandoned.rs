@@ -1,11 +1,12 @@
 //! Builders of runs that were killed together with their runner: no post step comes, a later run removes them.
 
+use std::net::TcpListener;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::cancel::Work;
-use crate::rig::{BUILDERS, busybox, registry};
-use crate::runner::{Runner, docker};
+use crate::rig::{Classic, busybox, registry};
+use crate::runner::{Ended, Runner};
 
 /// From this age on (after another builder's, as the Engine has them) a builder is judged; `src/builder/life.rs` says why.
 const JUDGED: Duration = Duration::from_secs(20);
@@ -16,33 +17,36 @@ fn container(builder: &str) -> String {
 }
 
 /// The containers of runs' builders on the Engine, one a line.
-fn containers() -> String {
+fn containers(engine: &Classic) -> String {
     let name = "name=buildx_buildkit_fast-ecr-push-";
-    docker(&["ps", "--all", "--filter", name, "--format", "{{.Names}}"])
+    engine.docker(&["ps", "--all", "--filter", name, "--format", "{{.Names}}"])
 }
 
-fn volumes() -> String {
+fn volumes(engine: &Classic) -> String {
     let name = "name=buildx_buildkit_fast-ecr-push-";
-    docker(&["volume", "ls", "--filter", name, "--format", "{{.Name}}"])
+    engine.docker(&["volume", "ls", "--filter", name, "--format", "{{.Name}}"])
 }
 
-/// Commands that run in a container beside its own.
-fn commands(container: &str) -> usize {
-    let number = docker(&["inspect", "--format", "{{len .ExecIDs}}", container]);
-    number.trim().parse().unwrap()
+/// Commands that run in a container, without its own.
+fn commands(engine: &Classic, container: &str) -> usize {
+    let number = engine.docker(&["inspect", "--format", "{{len .ExecIDs}}", container]);
+    number.parse().unwrap()
 }
 
-fn wait_until(what: &str, holds: impl Fn() -> bool) {
+fn wait_for<T>(what: &str, get: impl Fn() -> Option<T>) -> T {
     let begin = Instant::now();
-    while !holds() {
+    loop {
+        if let Some(found) = get() {
+            return found;
+        }
         assert!(begin.elapsed() < Duration::from_secs(60), "no {what}");
         thread::sleep(Duration::from_millis(100));
     }
 }
 
 /// A job on a runner of its own that builds this.
-fn job(dockerfile: &str, tag: &str) -> crate::runner::Ended {
-    let runner = Runner::new().file("Dockerfile", dockerfile);
+fn job(engine: &str, dockerfile: &str, tag: &str) -> Ended {
+    let runner = Runner::new().engine(engine).file("Dockerfile", dockerfile);
     let registry = registry();
     let step = runner.step().input("context", ".");
     let step = step
@@ -51,46 +55,64 @@ fn job(dockerfile: &str, tag: &str) -> crate::runner::Ended {
             "driver-opts",
             &format!("image={registry}/rig/buildkit:latest\nnetwork=host"),
         )
+        .input("network", "host")
+        .input("allow", "network.host")
         .input("tags", &format!("{registry}/abandoned/{tag}:1"));
     step.run()
 }
 
 #[test]
 fn the_next_run_removes_the_builder_of_one_that_is_gone_and_none_of_one_that_lives() {
-    let _alone = BUILDERS.lock();
-    let work = Work::new();
-    let lost = work
+    let engine = Classic::alone();
+    let lost = Work::on(&engine)
         .step("docker-container")
-        .killed_at(" second line", Duration::from_millis(100))
+        .killed_at(" second line", || true)
         .main_alone();
     assert_eq!(lost.code, Some(137), "{}", lost.log());
     let lost = lost.values.state["builder"].clone();
-    assert!(containers().contains(&lost) && volumes().contains(&lost));
+    assert!(containers(&engine).contains(&lost) && volumes(&engine).contains(&lost));
 
-    let seconds = JUDGED.as_secs() + 15;
-    let slow = format!("FROM {}\nRUN --network=none sleep {seconds}\n", busybox());
-    let living = thread::spawn(move || job(&slow, "living"));
-    wait_until("second builder", || containers().lines().count() == 2);
+    // Builds until the connection is closed.
+    let gate = TcpListener::bind("127.0.0.1:0").unwrap();
+    gate.set_nonblocking(true).unwrap();
+    let port = gate.local_addr().unwrap().port();
+    let slow = format!("FROM {}\nRUN nc 127.0.0.1 {port}\n", busybox());
+    let host = engine.host.clone();
+    let living = thread::spawn(move || job(&host, &slow, "living"));
+    let held = wait_for("step that runs", || gate.accept().ok());
     let born = Instant::now();
-    let names = containers();
-    let other = names.lines().find(|name| **name != container(&lost));
-    let other = other.unwrap().to_owned();
+    let names = containers(&engine);
+    let others: Vec<&str> = names
+        .lines()
+        .filter(|name| **name != container(&lost))
+        .collect();
+    let [other] = others[..] else {
+        panic!("{names}");
+    };
     // What buildx holds while it builds, and what its run does at any time.
-    wait_until("two commands", || commands(&other) == 2);
-    assert_eq!(commands(&container(&lost)), 0);
+    wait_for("two commands", || {
+        (commands(&engine, other) >= 2).then_some(())
+    });
+    wait_for("end of the lost run's command", || {
+        (commands(&engine, &container(&lost)) == 0).then_some(())
+    });
 
-    // Too young to be judged is neither now.
+    // Both are old enough to be judged.
     thread::sleep((JUDGED + Duration::from_secs(1)).saturating_sub(born.elapsed()));
-    let fast = format!("FROM {}\nRUN --network=none true\n", busybox());
-    let next = job(&fast, "next").succeeded();
+    let fast = format!("FROM {}\nRUN true\n", busybox());
+    let next = job(&engine.host, &fast, "next").succeeded();
     let words = format!("removed the builder `{lost}` of a run that is gone");
     assert!(next.log().contains(&words), "{}", next.log());
     assert_eq!(next.log().matches("of a run that is gone").count(), 1);
-    assert!(!containers().contains(&lost) && !volumes().contains(&lost));
-    assert_eq!(containers().trim(), other);
-    assert!(volumes().contains(&other));
+    assert!(!containers(&engine).contains(&lost) && !volumes(&engine).contains(&lost));
+    assert_eq!(containers(&engine), other);
+    assert!(volumes(&engine).contains(other));
 
+    drop(held);
     let living = living.join().unwrap().succeeded();
     assert_eq!(container(living.output("builder")), other);
-    assert_eq!((containers().as_str(), volumes().as_str()), ("", ""));
+    assert_eq!(
+        (containers(&engine).as_str(), volumes(&engine).as_str()),
+        ("", "")
+    );
 }

@@ -1,7 +1,7 @@
 //! Which builder builds, and that none stays behind.
 
 use crate::registry::manifest;
-use crate::rig::{Action, BUILDERS, busybox, registry, variable};
+use crate::rig::{Action, Classic, busybox, registry, variable};
 use crate::runner::{Ended, docker};
 
 fn container_action(dockerfile: &str, tag: &str) -> Action {
@@ -37,7 +37,6 @@ fn booted_and_gone(run: &Ended) {
 
 #[test]
 fn a_builder_in_a_container_builds_and_leaves_nothing() {
-    let _alone = BUILDERS.lock();
     let built = format!("FROM {}\nCOPY . .\n", busybox());
     let run = container_action(&built, "builders/container:1")
         .run()
@@ -74,8 +73,9 @@ fn a_builder_in_a_container_builds_and_leaves_nothing() {
 
 #[test]
 fn an_engine_with_the_classic_store_gets_a_builder_in_a_container() {
+    let classic = Classic::alone();
     let run = Action::new(&format!("FROM {}\nCOPY . .\n", busybox()))
-        .engine(&variable("RIG_CLASSIC_DOCKER_HOST"))
+        .engine(&classic.host)
         .input("tags", &format!("{}/builders/classic:1", registry()))
         .input(
             "driver-opts",

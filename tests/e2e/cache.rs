@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 
 use crate::registry::manifest;
-use crate::rig::{Action, BUILDERS, busybox, registry};
+use crate::rig::{Action, busybox, registry};
 use crate::runner::Ended;
 use crate::traffic;
 
@@ -88,7 +88,6 @@ fn annotations(run: &Ended) -> Vec<(&str, &str)> {
 
 #[test]
 fn a_code_change_on_an_empty_builder_moves_nothing_but_the_code() {
-    let _alone = BUILDERS.lock();
     let repository = "cache/linked";
     let tag = format!("{}/{repository}:1", registry());
     let action = empty(&linked(&base(repository)))
@@ -140,7 +139,6 @@ fn a_code_change_on_an_empty_builder_moves_nothing_but_the_code() {
 
 #[test]
 fn a_run_that_changes_nothing_uploads_nothing() {
-    let _alone = BUILDERS.lock();
     let repository = "cache/unchanged";
     let tags = [1, 2]
         .map(|tag| format!("{}/{repository}:{tag}", registry()))
@@ -169,7 +167,6 @@ fn a_run_that_changes_nothing_uploads_nothing() {
 
 #[test]
 fn the_inline_cache_of_the_four_jobs_needs_no_upload_of_its_own() {
-    let _alone = BUILDERS.lock();
     let repository = "cache/inline";
     let tag = |tag: &str| format!("{}/{repository}:{tag}", registry());
     let dockerfile = linked(&base(repository));
@@ -216,7 +213,6 @@ fn the_inline_cache_of_the_four_jobs_needs_no_upload_of_its_own() {
 
 #[test]
 fn a_branch_begins_with_the_default_branchs_cache_and_a_fork_writes_none() {
-    let _alone = BUILDERS.lock();
     let repository = "cache/branches";
     let dockerfile = linked(&base(repository));
     let tag = format!("{}/{repository}:1", registry());
@@ -315,7 +311,6 @@ fn caches_that_can_not_be_read_or_written_fail_no_push() {
 
 #[test]
 fn the_cache_is_compressed_as_the_image_and_no_layer_goes_up_twice() {
-    let _alone = BUILDERS.lock();
     for (compression, media) in [("zstd", "tar+zstd"), ("gzip", "tar+gzip")] {
         let repository = format!("cache/{compression}");
         let dockerfile = linked(&base(&repository));
@@ -350,7 +345,6 @@ fn the_cache_is_compressed_as_the_image_and_no_layer_goes_up_twice() {
 
 #[test]
 fn the_registrys_cache_has_the_steps_of_all_stages() {
-    let _alone = BUILDERS.lock();
     let runs = [("max", false), ("min", true)];
     for (mode, again) in runs {
         let repository = format!("cache/mode-{mode}");

@@ -1,10 +1,11 @@
 //! A run that is stopped at any point ends in time and leaves nothing.
 
 use std::fs;
+use std::rc::Rc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::rig::{BUILDERS, busybox, registry};
+use crate::rig::{Classic, busybox, registry};
 use crate::runner::{Ended, Runner, Step, docker};
 
 /// The runner kills after 10 s; what comes after us needs some of it.
@@ -73,6 +74,8 @@ const IN_A_CONTAINER: [Point; 9] = [
 /// A run with work at each stage, different from all before, so that nothing comes from the cache.
 pub(crate) struct Work {
     pub runner: Runner,
+    /// Where builders are, if not on the first Engine.
+    engine: Option<String>,
     /// Stands in the command lines of its processes, and only there.
     mark: String,
 }
@@ -87,15 +90,26 @@ impl Work {
         );
         let dockerfile = format!(
             "FROM {}\nCOPY . /app\nRUN --network=none echo first line; sleep 0.3; echo second line; sleep {mark}; \
-             head -c 40000000 /dev/urandom > /data\n",
+             head -c 20000000 /dev/urandom > /data\n",
             busybox()
         );
-        let content: Vec<u8> = mark.bytes().cycle().take(60_000_000).collect();
+        let content: Vec<u8> = mark.bytes().cycle().take(30_000_000).collect();
         Self {
             runner: Runner::new()
                 .file("Dockerfile", dockerfile)
                 .file("large", content),
+            engine: None,
             mark,
+        }
+    }
+
+    /// With builders on the second Engine.
+    pub(crate) fn on(classic: &Classic) -> Self {
+        let work = Self::new();
+        Self {
+            runner: work.runner.engine(&classic.host),
+            engine: Some(classic.host.clone()),
+            ..work
         }
     }
 
@@ -139,22 +153,14 @@ impl Work {
         left.extend(lines(&self.runner.containers()));
         if let Some(builder) = main.values.state.get("builder") {
             let name = format!("name=buildx_buildkit_{builder}");
-            left.extend(lines(&docker(&[
-                "ps",
-                "--all",
-                "--filter",
-                &name,
-                "--format",
-                "{{.Names}}",
-            ])));
-            left.extend(lines(&docker(&[
-                "volume",
-                "ls",
-                "--filter",
-                &name,
-                "--format",
-                "{{.Name}}",
-            ])));
+            for list in [
+                &["ps", "--all", "--format", "{{.Names}}"][..],
+                &["volume", "ls", "--format", "{{.Name}}"],
+            ] {
+                let host = self.engine.as_ref().map(|host| ["--host", host]);
+                let host = host.as_ref().map_or(&[][..], |host| host);
+                left.extend(lines(&docker(&[host, list, &["--filter", &name]].concat())));
+            }
         }
         left.extend(self.processes());
         left
@@ -235,22 +241,24 @@ fn a_run_on_the_engine_can_be_cancelled_at_any_point() {
 
 #[test]
 fn a_run_on_a_builder_of_its_own_can_be_cancelled_at_any_point() {
-    let _alone = BUILDERS.lock();
     cancelled_everywhere("docker-container", &IN_A_CONTAINER);
 }
 
 /// As when a machine loses its power, or the runner its patience: only post is left to clean up.
 #[test]
 fn what_a_killed_run_left_is_removed_by_its_post_step() {
-    let _alone = BUILDERS.lock();
-    for (name, line, after) in [
-        ("the builder boots", "starting the builder", 700),
-        ("a RUN goes on", " second line", 100),
+    let classic = Rc::new(Classic::alone());
+    for (name, line) in [
+        ("the builder boots", "starting the builder"),
+        ("a RUN goes on", " second line"),
     ] {
-        let work = Work::new();
+        let work = Work::on(&classic);
+        let engine = Rc::clone(&classic);
         let (main, post) = work
             .step("docker-container")
-            .killed_at(line, Duration::from_millis(after))
+            .killed_at(line, move || {
+                !engine.docker(&["ps", "--all", "--quiet"]).is_empty()
+            })
             .main_and_post();
         assert_eq!(main.code, Some(137), "{name}: {}", main.log());
         assert_eq!(post.code, Some(0), "{name}: {}", post.log());

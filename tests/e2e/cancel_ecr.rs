@@ -6,7 +6,7 @@ use std::time::Duration;
 use aws_stand_in::{Account, Answer, Fault, On, Resource};
 
 use crate::cancel::{IN_TIME, Work};
-use crate::rig::{BUILDERS, busybox};
+use crate::rig::busybox;
 use crate::runner::{Runner, docker};
 
 /// What Amazon is asked for and does not answer, or answers badly.
@@ -94,7 +94,6 @@ const WAITS: [Wait; 8] = [
 
 #[test]
 fn a_run_that_waits_for_amazon_can_be_cancelled() {
-    let _alone = BUILDERS.lock();
     for wait in &WAITS {
         let (account, mut work) = (Account::new(), Work::new());
         if wait.exists {
@@ -132,7 +131,6 @@ fn a_run_that_waits_for_amazon_can_be_cancelled() {
 
 #[test]
 fn a_run_that_waits_for_its_next_try_can_be_cancelled() {
-    let _alone = BUILDERS.lock();
     let (account, mut work) = (Account::new(), Work::new());
     account.repository("team/app").create();
     let broken = Answer::Error {

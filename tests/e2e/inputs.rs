@@ -365,10 +365,8 @@ fn what_buildkit_refuses_has_a_hint() {
     }
 }
 
-/// One test for what makes builders, as in [`crate::builders`].
 #[test]
 fn a_builder_of_its_own_pushes_by_digest_and_has_its_settings() {
-    let _alone = crate::rig::BUILDERS.lock();
     let settings = "[worker.oci]\n  max-parallelism = 2\n";
     let run = in_a_container(Action::new(&format!("FROM {}\nCOPY . .\n", busybox())))
         .input("registry", &registry())

@@ -9,7 +9,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::cancel::{IN_TIME, Work};
-use crate::rig::{BUILDERS, variable};
+use crate::rig::variable;
 
 /// What comes of the request for a container, and when.
 #[derive(Clone, Copy, Debug)]
@@ -60,7 +60,6 @@ const LATE: [(&str, Late); 4] = [
 
 #[test]
 fn what_the_engine_makes_of_a_builder_when_its_run_was_cancelled_is_removed() {
-    let _alone = BUILDERS.lock();
     for (name, late) in LATE {
         // A machine with other work to do takes longer until buildx asks for the container.
         let tries = [2, 5, 15].into_iter().map(|seconds| {

@@ -2,12 +2,11 @@
 
 use crate::authority::Authority;
 use crate::registry::manifest;
-use crate::rig::{BUILDERS, busybox, registry};
+use crate::rig::{busybox, registry};
 use crate::runner::{Runner, docker};
 
 #[test]
 fn a_builder_in_a_container_pushes_to_a_registry_of_a_private_authority() {
-    let _alone = BUILDERS.lock();
     // Not loopback, whose registries need no certificate; our container, too, can reach it.
     let format = "{{range .IPAM.Config}}{{.Gateway}}{{end}}";
     let gateway = docker(&["network", "inspect", "bridge", "--format", format]);

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use crate::authority::Authority;
 use crate::proxy::{Asked, Proxy};
 use crate::registry::manifest;
-use crate::rig::{BUILDERS, busybox, registry};
+use crate::rig::{busybox, registry};
 use crate::runner::{Ended, Runner, docker};
 
 const PASSWORD: &str = "canary-password";
@@ -64,7 +64,6 @@ impl Company {
 
 #[test]
 fn builder_and_buildx_push_and_read_through_a_proxy_that_wants_a_password() {
-    let _alone = BUILDERS.lock();
     let company = Company::new();
     let run = company.run("proxies/through", "192.0.2.0/24");
     manifest("proxies/through", run.output("digest"));
@@ -90,7 +89,6 @@ fn builder_and_buildx_push_and_read_through_a_proxy_that_wants_a_password() {
 
 #[test]
 fn hosts_that_need_no_proxy_are_reached_directly_by_builder_and_buildx() {
-    let _alone = BUILDERS.lock();
     let company = Company::new();
     let port = company.registry.rsplit_once(':').unwrap().1.to_owned();
     let network = format!("{}/16", company.gateway);

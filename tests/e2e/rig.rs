@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::runner::{Ended, Runner};
+use crate::runner::{Ended, Runner, docker};
 
 /// A variable of the rig's.
 pub(crate) fn variable(name: &str) -> String {
@@ -23,9 +23,29 @@ pub(crate) fn busybox() -> String {
     format!("{}/rig/busybox:latest", registry())
 }
 
-/// Held by tests that make builders on the Engine, so that none counts another's, or removes what another test has left for a
-/// run of its own.
-pub(crate) static BUILDERS: Mutex<()> = Mutex::new(());
+/// The rig's second Engine, whose image store is the classic one. Whoever has it is alone: no other run removes what a killed
+/// one has left there.
+pub(crate) struct Classic {
+    pub host: String,
+    _alone: MutexGuard<'static, ()>,
+}
+
+impl Classic {
+    pub(crate) fn alone() -> Self {
+        static ALONE: Mutex<()> = Mutex::new(());
+        let alone = ALONE.lock();
+        Self {
+            host: variable("RIG_CLASSIC_DOCKER_HOST"),
+            // Another test that failed leaves nothing that matters.
+            _alone: alone.unwrap_or_else(PoisonError::into_inner),
+        }
+    }
+
+    /// Prints what `docker` prints.
+    pub(crate) fn docker(&self, arguments: &[&str]) -> String {
+        docker(&[&["--host", &self.host], arguments].concat())
+    }
+}
 
 /// A step that builds a Dockerfile in a workspace of its own, started by the runner's stand-in.
 pub(crate) struct Action {

@@ -1,30 +1,34 @@
-//! Which of a repository's tags may move to another image.
+//! Which of a repository's tags may be given to another image.
 //!
-//! Amazon ECR's setting and its filters, in which `*` matches any characters:
+//! Amazon ECR's setting and its filters, which have `*` for any characters:
 //! <https://docs.aws.amazon.com/AmazonECR/latest/userguide/image-tag-mutability.html>.
 
-/// A repository's tag mutability.
+/// A repository's setting.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Mutability {
     Mutable,
     Immutable,
-    /// Immutable, except for tags that match a filter.
+    /// Immutable but for tags that a filter fits.
     ImmutableExcept(Vec<String>),
-    /// Mutable, except for tags that match a filter.
+    /// Mutable but for tags that a filter fits.
     MutableExcept(Vec<String>),
 }
 
 impl Mutability {
-    /// Whether an existing tag can move to another image.
+    /// Whether a tag that exists can be given to another image.
     pub fn may_move(&self, tag: &str) -> bool {
-        let is_excluded = self.filters().iter().any(|filter| matches(filter, tag));
+        let fits = |filters: &[String]| filters.iter().any(|filter| fits(filter, tag));
         match self {
-            Self::Mutable | Self::MutableExcept(_) => !is_excluded,
-            Self::Immutable | Self::ImmutableExcept(_) => is_excluded,
+            Self::Mutable => true,
+            Self::Immutable => false,
+            Self::ImmutableExcept(filters) => fits(filters),
+            Self::MutableExcept(filters) => !fits(filters),
         }
     }
+}
 
-    /// The API's name of the setting.
+impl Mutability {
+    /// The setting as the API names it.
     pub fn name(&self) -> &'static str {
         match self {
             Self::Mutable => "MUTABLE",
@@ -34,7 +38,7 @@ impl Mutability {
         }
     }
 
-    /// The filters of the tags that the setting excludes.
+    /// The filters of tags that are excluded from the rule.
     pub fn filters(&self) -> &[String] {
         match self {
             Self::Mutable | Self::Immutable => &[],
@@ -43,8 +47,8 @@ impl Mutability {
     }
 }
 
-/// Whether a filter with any number of `*` matches a whole tag.
-fn matches(filter: &str, tag: &str) -> bool {
+/// Whether a filter with any number of `*` fits a whole tag.
+fn fits(filter: &str, tag: &str) -> bool {
     let Some((start, rest)) = filter.split_once('*') else {
         return filter == tag;
     };
@@ -55,10 +59,10 @@ fn matches(filter: &str, tag: &str) -> bool {
         return left.ends_with(rest);
     };
     for part in middle.split('*') {
-        let Some((_, after)) = left.split_once(part) else {
+        let Some((_, behind)) = left.split_once(part) else {
             return false;
         };
-        left = after;
+        left = behind;
     }
     left.ends_with(end)
 }
@@ -85,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn a_star_matches_any_characters() {
+    fn a_star_stands_for_any_characters() {
         let cases = [
             ("*", "x", true),
             ("a*", "a", true),
@@ -98,7 +102,7 @@ mod tests {
             ("a", "ab", false),
         ];
         for (filter, tag, expected) in cases {
-            assert_eq!(matches(filter, tag), expected, "{filter} {tag}");
+            assert_eq!(fits(filter, tag), expected, "{filter} {tag}");
         }
     }
 
@@ -107,7 +111,7 @@ mod tests {
         fn stars_agree_with_a_regular_expression(filter in "[ab*]{0,6}", tag in "[ab]{0,8}") {
             let pattern = format!("^{}$", filter.replace('*', ".*"));
             let expected = regex::Regex::new(&pattern).unwrap().is_match(&tag);
-            prop_assert_eq!(matches(&filter, &tag), expected);
+            prop_assert_eq!(fits(&filter, &tag), expected);
         }
     }
 }

@@ -1,47 +1,48 @@
-//! Where AWS credentials come from: the inputs, else the environment. No requests.
+//! Where AWS credentials come from: what the inputs say, else what the environment offers.
 //!
-//! [`super::Session::share`] writes the settings, with their secrets, to a private file.
+//! In: inputs and environment. Out: [`Settings`], or inputs that speak against each other. Nothing is
+//! asked of anybody here. They can be written to a private file, with all that is secret in them, for
+//! the processes that buildx starts: see [`super::Session::hand_over`].
 
 use std::path::PathBuf;
 
 use image::{Partition, Registry};
-use secrecy::SecretString;
-use serde::{Deserialize, Serialize};
+use secrecy::{ExposeSecret as _, SecretString};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::error::Fallback;
-use super::secret_text;
+use super::error::Instead;
 use crate::inputs::aws::RoleName;
 use crate::inputs::{InputError, Inputs};
 use crate::runner::env::Env;
 
-/// The defaults of configure-aws-credentials
+/// configure-aws-credentials' defaults
 /// (<https://github.com/aws-actions/configure-aws-credentials/blob/bcd4089/action.yml>).
 const SESSION_NAME: &str = "GitHubActions";
 const SECONDS: i32 = 3600;
 const AUDIENCE: &str = "sts.amazonaws.com";
 
-/// The longest session of a chained role (seconds):
+/// The longest session of a role that another role's session assumes (seconds):
 /// <https://docs.aws.amazon.com/IAM/latest/UserGuide/id_roles.html#iam-term-role-chaining>.
-const MAX_CHAINED: u32 = 3600;
+const LONGEST_CHAINED: u32 = 3600;
 
 /// How this run gets AWS credentials.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Settings {
-    /// The default region; `None` for the environment's.
+    /// The region of requests that name none by themselves; none for the environment's.
     pub region: Option<String>,
     pub source: Source,
-    /// A kubeconfig's profile, for the standard chain.
+    /// A profile for the standard chain, which a kubeconfig names.
     pub profile: Option<String>,
-    /// Account ids of 12 digits; empty allows all.
+    /// Accounts, 12 digits each; empty where any will do.
     pub allowed_accounts: Vec<String>,
-    /// Whether GitHub's runner started us: hints depend on it.
+    /// Whether GitHub's runner started us, so that its remedies are the ones to name.
     pub on_runner: bool,
 }
 
-/// The source of credentials.
+/// Whose credentials are used.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) enum Source {
-    /// The AWS SDK's standard chain.
+    /// What the AWS SDKs find by themselves.
     #[default]
     Chain,
     /// A profile of the configuration files.
@@ -53,78 +54,82 @@ pub(crate) enum Source {
 /// Long-lived or temporary keys.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Keys {
-    #[serde(with = "secret_text")]
+    #[serde(serialize_with = "exposed", deserialize_with = "hidden")]
     pub id: SecretString,
-    #[serde(with = "secret_text")]
+    #[serde(serialize_with = "exposed", deserialize_with = "hidden")]
     pub secret: SecretString,
+    #[serde(serialize_with = "exposed", deserialize_with = "hidden")]
     /// Empty for long-lived keys.
-    #[serde(with = "secret_text")]
     pub token: SecretString,
 }
 
 /// A role to assume.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Role {
-    /// Its ARN, or its name in the account of the credentials that assume it.
+    /// Its ARN; or its name alone, in the account of the credentials that assume it.
     pub name: String,
     pub session_name: String,
     pub seconds: i32,
     pub external_id: Option<String>,
-    pub with: AssumeWith,
-    /// Whether GitHub's token was the first choice, but the job may not request one.
+    pub proof: Proof,
+    /// Whether it would be assumed with GitHub's token, if the job got one.
     pub lacks_token: bool,
 }
 
 impl Role {
-    /// The credentials that assume the role; `None` for an OpenID Connect token.
-    pub(super) fn source(&self) -> Option<&Source> {
-        match &self.with {
-            AssumeWith::Credentials(source) => Some(source),
-            AssumeWith::GitHub { .. } | AssumeWith::TokenFile(_) => None,
+    /// Why it is assumed with other credentials than a token, if it is.
+    pub(super) fn instead(&self) -> Option<Instead> {
+        match self.proof {
+            Proof::GitHub { .. } | Proof::File(_) => None,
+            Proof::Credentials(_) if self.lacks_token => Some(Instead::NoToken),
+            Proof::Credentials(_) => Some(Instead::Chosen),
         }
-    }
-
-    /// Why the role is assumed without an OpenID Connect token, if it is.
-    pub(super) fn fallback(&self) -> Option<Fallback> {
-        self.source().map(|_| match self.lacks_token {
-            true => Fallback::NoToken,
-            false => Fallback::Chosen,
-        })
     }
 }
 
 /// What a role is assumed with.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) enum AssumeWith {
-    /// GitHub's OpenID Connect token, requested each time: it lasts minutes.
+pub(crate) enum Proof {
+    /// A token for OpenID Connect, asked of GitHub each time: it is good for minutes.
     GitHub {
         /// The runner's `ACTIONS_ID_TOKEN_REQUEST_URL`.
         url: String,
-        /// The runner's `ACTIONS_ID_TOKEN_REQUEST_TOKEN`, valid for the whole job.
-        #[serde(with = "secret_text")]
+        /// The runner's `ACTIONS_ID_TOKEN_REQUEST_TOKEN`, good as long as the job.
+        #[serde(serialize_with = "exposed", deserialize_with = "hidden")]
         token: SecretString,
         audience: String,
     },
-    /// A file with an OpenID Connect token, which another program renews.
-    TokenFile(PathBuf),
+    /// A token for OpenID Connect in a file, which somebody renews.
+    File(PathBuf),
     /// Other credentials.
     Credentials(Source),
 }
 
+pub(super) fn exposed<S: Serializer>(secret: &SecretString, to: S) -> Result<S::Ok, S::Error> {
+    to.serialize_str(secret.expose_secret())
+}
+
+pub(super) fn hidden<'de, D: Deserializer<'de>>(from: D) -> Result<SecretString, D::Error> {
+    String::deserialize(from).map(SecretString::from)
+}
+
 impl Settings {
-    /// Chooses the source of credentials.
-    /// Fails with an error for each input that is incomplete or contradicts another.
+    /// Settles where credentials come from.
+    ///
+    /// # Errors
+    /// All inputs that lack something or speak against another.
     pub(crate) fn choose(inputs: &Inputs, env: &Env) -> Result<Self, Vec<InputError>> {
         let mut errors = Vec::new();
         let keys = keys(inputs, &mut errors);
         if inputs.role_to_assume.is_none() {
-            let seconds = inputs
-                .role_duration_seconds
-                .map(|seconds| seconds.get().to_string());
-            let file = inputs.web_identity_token_file.as_ref();
-            let of_role = [
+            for (name, text) in [
                 ("role-session-name", inputs.role_session_name.clone()),
-                ("role-duration-seconds", seconds),
+                (
+                    "role-duration-seconds",
+                    inputs
+                        .role_duration_seconds
+                        .map(|seconds| seconds.get().to_string()),
+                ),
                 ("role-external-id", inputs.role_external_id.clone()),
                 ("audience", inputs.audience.clone()),
                 (
@@ -133,17 +138,24 @@ impl Settings {
                 ),
                 (
                     "web-identity-token-file",
-                    file.map(|path| path.display().to_string()),
+                    inputs
+                        .web_identity_token_file
+                        .as_ref()
+                        .map(|path| path.display().to_string()),
                 ),
-            ];
-            let given = of_role.into_iter();
-            let given = given.filter_map(|(name, text)| Some((name, text?)));
-            let expected = "`role-to-assume` to be set as well";
-            errors.extend(given.map(|(name, text)| InputError::new(name, text, expected)));
+            ] {
+                if let Some(text) = text {
+                    errors.push(InputError::new(name, text, "`role-to-assume` beside it"));
+                }
+            }
         }
-        if let (Some(profile), Some(_)) = (&inputs.aws_profile, &keys) {
-            let expected = "either a profile or `aws-access-key-id`, not both";
-            errors.push(InputError::new("aws-profile", profile, expected));
+        if inputs.aws_profile.is_some() && keys.is_some() {
+            let profile = inputs.aws_profile.as_deref().unwrap_or_default();
+            errors.push(InputError::new(
+                "aws-profile",
+                profile,
+                "either a profile or `aws-access-key-id`, not both",
+            ));
         }
         let plain = match (keys, &inputs.aws_profile) {
             (Some(keys), _) => Source::Keys(keys),
@@ -166,7 +178,7 @@ impl Settings {
         })
     }
 
-    /// Settings for a registry with keys of its own.
+    /// The settings of a login with keys of its own.
     pub(crate) fn of_keys(id: &str, secret: &SecretString) -> Self {
         Self {
             source: Source::Keys(Keys {
@@ -178,7 +190,7 @@ impl Settings {
         }
     }
 
-    /// Settings without inputs, for a subcommand outside a run.
+    /// The settings of one that has no inputs: our subcommands, called by themselves.
     pub(crate) fn of_environment(env: &Env) -> Self {
         Self {
             source: of_environment(env).map_or(Source::Chain, Source::Keys),
@@ -188,7 +200,7 @@ impl Settings {
     }
 }
 
-/// The keys in the inputs: id and secret together, or neither.
+/// The keys that inputs give: id and secret together, or neither.
 fn keys(inputs: &Inputs, errors: &mut Vec<InputError>) -> Option<Keys> {
     match (&inputs.aws_access_key_id, &inputs.aws_secret_access_key) {
         (Some(id), Some(secret)) => Some(Keys {
@@ -206,8 +218,8 @@ fn keys(inputs: &Inputs, errors: &mut Vec<InputError>) -> Option<Keys> {
                 None => ("aws-access-key-id", "aws-session-token"),
             };
             let expected = format!(
-                "a key, since `{other}` is set; an expression such as `secrets.NAME` is empty in a \
-                 pull request from a fork"
+                "a key beside `{other}`; an expression that is empty here gives none, as \
+                 `secrets.NAME` in a run of a fork's pull request"
             );
             errors.push(InputError::new(name, "", expected));
             None
@@ -215,7 +227,7 @@ fn keys(inputs: &Inputs, errors: &mut Vec<InputError>) -> Option<Keys> {
     }
 }
 
-/// Keys in the standard variables, which configure-aws-credentials sets.
+/// Keys in the standard variables, as a preceding configure-aws-credentials leaves them.
 fn of_environment(env: &Env) -> Option<Keys> {
     Some(Keys {
         id: env.get("AWS_ACCESS_KEY_ID")?.into(),
@@ -240,35 +252,35 @@ fn assumed(
         && !chosen
         && inputs.web_identity_token_file.is_none()
         && request.is_none();
-    let with = match (&inputs.web_identity_token_file, request) {
-        (Some(path), _) => AssumeWith::TokenFile(path.clone()),
-        (None, Some((url, token))) if !chosen => AssumeWith::GitHub {
+    let proof = match (&inputs.web_identity_token_file, request) {
+        (Some(path), _) => Proof::File(path.clone()),
+        (None, Some((url, token))) if !chosen => Proof::GitHub {
             url: url.to_owned(),
             token: token.into(),
             audience: inputs.audience.clone().unwrap_or(AUDIENCE.to_owned()),
         },
-        _ => AssumeWith::Credentials(plain),
+        _ => Proof::Credentials(plain),
     };
     if let (true, Some(path)) = (chosen, &inputs.web_identity_token_file) {
         errors.push(InputError::new(
             "web-identity-token-file",
             path.display().to_string(),
-            "one way to assume the role: this file, keys, a profile or `role-chaining`",
+            "one way to assume the role: this file, keys, a profile, or `role-chaining`",
         ));
     }
     if let (true, Some(seconds)) = (inputs.role_chaining, inputs.role_duration_seconds)
-        && seconds.get() > MAX_CHAINED
+        && seconds.get() > LONGEST_CHAINED
     {
         errors.push(InputError::new(
             "role-duration-seconds",
             seconds.get().to_string(),
-            "at most 3600 with `role-chaining`, which is AWS's limit",
+            "at most 3600 beside `role-chaining`, as AWS takes it",
         ));
     }
-    let account = match (role, &with) {
+    let account = match (role, &proof) {
         (RoleName::Arn { account, .. }, _) => Some(account.clone()),
-        // The account is that of the credentials, which are not known yet.
-        (RoleName::Name(_), AssumeWith::Credentials(_)) => None,
+        // Whoever assumes it knows: it is the account of those credentials, whosever the registry is.
+        (RoleName::Name(_), Proof::Credentials(_)) => None,
         (RoleName::Name(_), _) => known_account(inputs),
     };
     if let Some(account) = &account
@@ -291,16 +303,16 @@ fn assumed(
         (RoleName::Arn { arn, .. }, _) => arn.clone(),
         (RoleName::Name(name), Some(account)) => {
             let region = inputs.aws_region.as_deref().unwrap_or_default();
-            let partition = Partition::of_region(region).name;
+            let partition = Partition::of_region(region).name();
             format!("arn:{partition}:iam::{account}:role/{name}")
         }
         (RoleName::Name(name), None) => {
-            if !matches!(with, AssumeWith::Credentials(_)) {
+            if !matches!(proof, Proof::Credentials(_)) {
                 errors.push(InputError::new(
                     "role-to-assume",
                     name,
-                    "the role's ARN, or its account in `allowed-account-ids`: an OpenID Connect \
-                     token has no account",
+                    "the role's ARN: of which account a role is, a token for OpenID Connect does \
+                     not tell (one id in `allowed-account-ids` would)",
                 ));
             }
             name.clone()
@@ -317,12 +329,12 @@ fn assumed(
             .and_then(|seconds| i32::try_from(seconds.get()).ok())
             .unwrap_or(SECONDS),
         external_id: inputs.role_external_id.clone(),
-        with,
+        proof,
         lacks_token,
     }
 }
 
-/// The account in the inputs: the only allowed one, else that of the ECR hosts.
+/// The one account that inputs name: the only allowed one, else that of the ECR hosts.
 fn known_account(inputs: &Inputs) -> Option<String> {
     if let [account] = inputs.allowed_account_ids.as_slice() {
         return Some(account.clone());
@@ -341,7 +353,10 @@ fn known_account(inputs: &Inputs) -> Option<String> {
         })
         .collect();
     accounts.dedup();
-    accounts.pop().filter(|_| accounts.is_empty())
+    match accounts.as_mut_slice() {
+        [account] => Some(std::mem::take(account)),
+        _ => None,
+    }
 }
 
 #[cfg(test)]

@@ -1,5 +1,3 @@
-use secrecy::ExposeSecret as _;
-
 use super::*;
 use crate::inputs::RawInputs;
 
@@ -29,16 +27,16 @@ fn choose(
         .map_err(|errors| errors.iter().map(ToString::to_string).collect())
 }
 
-/// The source of the credentials, in short.
+/// The way to the credentials, in short.
 fn way(source: &Source) -> String {
     match source {
         Source::Chain => "chain".to_owned(),
         Source::Profile(name) => format!("profile {name}"),
         Source::Keys(keys) => format!("keys {}", keys.id.expose_secret()),
-        Source::Role(role) => match &role.with {
-            AssumeWith::GitHub { audience, .. } => format!("{} by GitHub, {audience}", role.name),
-            AssumeWith::TokenFile(path) => format!("{} by {}", role.name, path.display()),
-            AssumeWith::Credentials(source) => format!("{} by {}", role.name, way(source)),
+        Source::Role(role) => match &role.proof {
+            Proof::GitHub { audience, .. } => format!("{} by GitHub, {audience}", role.name),
+            Proof::File(path) => format!("{} by {}", role.name, path.display()),
+            Proof::Credentials(source) => format!("{} by {}", role.name, way(source)),
         },
     }
 }
@@ -72,7 +70,7 @@ fn credentials_come_from_where_configure_aws_credentials_takes_them() {
             format!("{ARN} by GitHub, sts.amazonaws.com"),
         ),
         (
-            "a role with keys before us",
+            "a role beside keys before us",
             &[role],
             &both,
             format!("{ARN} by GitHub, sts.amazonaws.com"),
@@ -160,12 +158,12 @@ fn credentials_come_from_where_configure_aws_credentials_takes_them() {
 }
 
 #[test]
-fn contradicting_inputs_are_named() {
+fn inputs_that_speak_against_each_other_are_named() {
     let role = ("role-to-assume", ARN);
     let cases = [
         (
             &[("aws-access-key-id", "AKID")][..],
-            "input `aws-secret-access-key`: nothing given, expected a key, since `aws-access-key-id` is set",
+            "input `aws-secret-access-key`: nothing given, expected a key beside `aws-access-key-id`",
         ),
         (
             &[("aws-secret-access-key", "canary")],
@@ -173,11 +171,11 @@ fn contradicting_inputs_are_named() {
         ),
         (
             &[("aws-session-token", "canary")],
-            "input `aws-access-key-id`: nothing given, expected a key, since `aws-session-token` is set",
+            "input `aws-access-key-id`: nothing given, expected a key beside `aws-session-token`",
         ),
         (
             &[("role-session-name", "abc")],
-            "input `role-session-name`: `abc` given, expected `role-to-assume` to be set as well",
+            "input `role-session-name`: `abc` given, expected `role-to-assume` beside it",
         ),
         (
             &[("role-chaining", "true")],
@@ -226,7 +224,7 @@ fn contradicting_inputs_are_named() {
 }
 
 #[test]
-fn settings_survive_their_file_and_debug_output_has_no_secret() {
+fn a_file_of_settings_says_the_same_and_debug_output_nothing_secret() {
     let role = [("role-to-assume", ARN), ("role-external-id", "x1")];
     let chained = [role[0], ("role-chaining", "true")];
     for (inputs, variables) in [(&role, OIDC), (&chained, KEYS)] {

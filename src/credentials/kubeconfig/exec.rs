@@ -1,25 +1,26 @@
-//! A kubeconfig's commands for credentials.
+//! Commands that a kubeconfig has run for credentials: AWS's become our own, others are refused.
 //!
-//! Our image has neither of the two programs that make EKS tokens: their entries become a
-//! [`TokenRequest`]. `aws eks get-token`: <https://docs.aws.amazon.com/cli/latest/reference/eks/get-token.html>;
+//! In: an exec entry. Out: a [`TokenRequest`] where it is one of the two programs that make EKS
+//! tokens, with cluster, region, role and profile as it names them. Our image has neither program.
+//! `aws eks get-token`: <https://docs.aws.amazon.com/cli/latest/reference/eks/get-token.html>;
 //! `aws-iam-authenticator token`: <https://github.com/kubernetes-sigs/aws-iam-authenticator>.
 
 use kube::config::ExecConfig;
 
 use crate::aws::eks::TokenRequest;
 
-/// The meaning of an exec entry.
+/// What an exec entry amounts to.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Exec {
     /// A token for an EKS cluster.
     Eks(TokenRequest),
-    /// The name of another program.
+    /// Another program, by its name.
     Other(String),
-    /// One of AWS's programs with an unsupported argument.
+    /// One of AWS's programs with an argument that has no counterpart.
     Unknown { program: String, argument: String },
 }
 
-/// Ignored arguments of both programs, with the number of their values.
+/// Arguments of both programs that mean nothing to us, with the number of their values.
 const IGNORED: &[(&str, usize)] = &[
     ("--output", 1),
     ("--color", 1),
@@ -33,13 +34,13 @@ const IGNORED: &[(&str, usize)] = &[
     ("-s", 1),
 ];
 
-/// Parses an exec entry.
+/// Reads an exec entry.
 pub(super) fn read(config: &ExecConfig) -> Exec {
     let command = config.command.as_deref().unwrap_or_default();
     let program = command.rsplit(['/', '\\']).next().unwrap_or_default();
     let program = program.strip_suffix(".exe").unwrap_or(program);
     let arguments: Vec<&str> = config.args.iter().flatten().map(String::as_str).collect();
-    let subcommand: &[&str] = match program {
+    let words: &[&str] = match program {
         "aws" => &["eks", "get-token"],
         "aws-iam-authenticator" | "heptio-authenticator-aws" => &["token"],
         _ => return Exec::Other(command.to_owned()),
@@ -66,7 +67,7 @@ pub(super) fn read(config: &ExecConfig) -> Exec {
             "--role-arn" | "--role" | "-r" => request.role.get_or_insert_default(),
             "--external-id" | "-e" => request.external_id.get_or_insert_default(),
             "--profile" => request.profile.get_or_insert_default(),
-            word if subcommand.get(seen) == Some(&word) => {
+            word if words.get(seen) == Some(&word) => {
                 seen += 1;
                 continue;
             }
@@ -85,7 +86,7 @@ pub(super) fn read(config: &ExecConfig) -> Exec {
             _ => return unknown(argument),
         }
     }
-    if seen < subcommand.len() || request.cluster.is_empty() {
+    if seen < words.len() || request.cluster.is_empty() {
         return unknown("no cluster");
     }
     Exec::Eks(request)
@@ -177,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unsupported_argument_is_named() {
+    fn what_has_no_counterpart_is_named() {
         let unknown = |line: &str| match exec(line, &[]) {
             Exec::Unknown { argument, .. } => argument,
             other => panic!("{line}: {other:?}"),

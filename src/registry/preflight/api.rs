@@ -1,10 +1,10 @@
-//! The calls to Amazon ECR's API that the preflight makes.
+//! Amazon ECR's API as the preflight asks it: one call a question.
 //!
 //! <https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_Operations.html>
 
 use aws_config::SdkConfig;
 use aws_sdk_ecr::Client;
-use aws_sdk_ecr::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_ecr::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
 use aws_sdk_ecr::primitives::Blob;
 use aws_sdk_ecr::types::{
     EncryptionConfiguration, EncryptionType, ImageIdentifier, ImageScanningConfiguration,
@@ -13,14 +13,14 @@ use aws_sdk_ecr::types::{
 };
 use image::{EcrRegistry, Mutability};
 
-use crate::aws::Refusal;
 use crate::plan::NewRepository;
 
-/// The most images of one `BatchGetImage`
+/// Most images that `BatchGetImage` takes
 /// (<https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_BatchGetImage.html>).
-const MAX_IMAGES: usize = 100;
+const MOST_IMAGES: usize = 100;
 
-/// All kinds of manifests. An image of another kind would seem to be missing.
+/// Manifests of every kind. The API's page names fewer; an image that is none of those it is told of
+/// could be taken for one that is not there.
 const MANIFESTS: [&str; 5] = [
     "application/vnd.oci.image.index.v1+json",
     "application/vnd.oci.image.manifest.v1+json",
@@ -29,45 +29,35 @@ const MANIFESTS: [&str; 5] = [
     "application/vnd.docker.distribution.manifest.v1+json",
 ];
 
-/// The layer without bytes. It need not exist.
+/// The layer of no bytes: asked for, it need not be there.
 const EMPTY_LAYER: &str = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
-/// An upload that does not exist.
+/// An upload that nobody began.
 const NO_UPLOAD: &str = "00000000-0000-0000-0000-000000000000";
 
-/// The API of one registry.
+/// A registry's API.
 #[derive(Debug, Clone)]
 pub(super) struct Api {
     client: Client,
     account: String,
 }
 
-/// A failed call.
-#[derive(Debug, Clone)]
-pub(super) enum ApiError {
+/// An answer that is no answer to the question.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Trouble {
     /// The repository does not exist.
     Missing,
-    /// The role may not do this; AWS's message.
+    /// The role may not ask or do this; in AWS's words.
     Denied(String),
-    Other(Refusal),
+    /// Anything else: its code, if there is one, and its words.
+    Other { code: Option<String>, words: String },
 }
 
-impl ApiError {
-    pub(super) fn message(&self) -> &str {
-        match self {
-            Self::Missing => "the repository does not exist",
-            Self::Denied(message) => message,
-            Self::Other(refusal) => &refusal.reason,
-        }
-    }
-
-    /// AWS's error code, if there is one.
-    pub(super) fn code(&self) -> &str {
-        match self {
-            Self::Other(refusal) => refusal.code.as_deref().unwrap_or_default(),
-            Self::Missing | Self::Denied(_) => "",
-        }
-    }
+/// A repository's settings.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Described {
+    /// None where it is of a kind not known here.
+    pub mutability: Option<Mutability>,
 }
 
 impl Api {
@@ -78,23 +68,24 @@ impl Api {
         }
     }
 
-    /// The repository's tag mutability; `None` for an unknown kind.
-    pub(super) async fn mutability(&self, name: &str) -> Result<Option<Mutability>, ApiError> {
+    pub(super) async fn describe(&self, name: &str) -> Result<Described, Trouble> {
         let call = self.client.describe_repositories();
         let call = call.registry_id(&self.account).repository_names(name);
-        let answer = call.send().await.map_err(api_error)?;
-        let repository = answer.repositories().first().ok_or(ApiError::Missing)?;
-        Ok(mutability(repository))
+        let answer = call.send().await.map_err(trouble)?;
+        let found = answer.repositories().first().ok_or(Trouble::Missing)?;
+        Ok(Described {
+            mutability: mutability(found),
+        })
     }
 
-    /// The tags that exist, with their images' digests.
-    pub(super) async fn existing_tags(
+    /// Which of the tags name an image, with its digest.
+    pub(super) async fn taken(
         &self,
         name: &str,
         tags: &[String],
-    ) -> Result<Vec<(String, String)>, ApiError> {
-        let mut existing = Vec::new();
-        for tags in tags.chunks(MAX_IMAGES) {
+    ) -> Result<Vec<(String, String)>, Trouble> {
+        let mut taken = Vec::new();
+        for tags in tags.chunks(MOST_IMAGES) {
             let call = self.client.batch_get_image();
             let ids = tags
                 .iter()
@@ -104,46 +95,48 @@ impl Api {
                 .repository_name(name)
                 .set_image_ids(Some(ids.collect()))
                 .set_accepted_media_types(Some(MANIFESTS.map(str::to_owned).to_vec()));
-            let answer = call.send().await.map_err(api_error)?;
-            // Missing tags are among the answer's failures.
-            existing.extend(answer.images().iter().filter_map(|image| {
+            let answer = call.send().await.map_err(trouble)?;
+            // Tags that name nothing are among the answer's failures.
+            taken.extend(answer.images().iter().filter_map(|image| {
                 let id = image.image_id()?;
                 let digest = id.image_digest().unwrap_or("an image");
                 Some((id.image_tag()?.to_owned(), digest.to_owned()))
             }));
         }
-        Ok(existing)
+        Ok(taken)
     }
 
-    pub(super) async fn has_lifecycle_policy(&self, name: &str) -> Result<bool, ApiError> {
+    pub(super) async fn has_lifecycle_policy(&self, name: &str) -> Result<bool, Trouble> {
         let call = self.client.get_lifecycle_policy();
         let call = call.registry_id(&self.account).repository_name(name);
-        match call.send().await.map_err(api_error) {
+        match call.send().await.map_err(trouble) {
             Ok(_) => Ok(true),
-            Err(error) if error.code() == "LifecyclePolicyNotFoundException" => Ok(false),
-            Err(error) => Err(error),
+            Err(Trouble::Other {
+                code: Some(code), ..
+            }) if code == "LifecyclePolicyNotFoundException" => Ok(false),
+            Err(trouble) => Err(trouble),
         }
     }
 
-    /// Asks for a layer, like the first request of a push.
-    pub(super) async fn may_look(&self, name: &str) -> Result<(), ApiError> {
+    /// Asks for a layer, as the first request of a push does.
+    pub(super) async fn may_look(&self, name: &str) -> Result<(), Trouble> {
         let call = self.client.batch_check_layer_availability();
         let call = call
             .registry_id(&self.account)
             .repository_name(name)
             .layer_digests(EMPTY_LAYER);
-        call.send().await.map(drop).map_err(api_error)
+        call.send().await.map(drop).map_err(trouble)
     }
 
-    /// Begins an upload that is never completed.
-    pub(super) async fn may_begin(&self, name: &str) -> Result<(), ApiError> {
+    /// Begins an upload that is never completed, as a push does: a layer without bytes is no layer.
+    pub(super) async fn may_begin(&self, name: &str) -> Result<(), Trouble> {
         let call = self.client.initiate_layer_upload();
         let call = call.registry_id(&self.account).repository_name(name);
-        call.send().await.map(drop).map_err(api_error)
+        call.send().await.map(drop).map_err(trouble)
     }
 
-    /// Sends a byte to an upload that does not exist: ECR checks the rights first.
-    pub(super) async fn may_upload(&self, name: &str) -> Result<(), ApiError> {
+    /// Sends a byte to an upload that does not exist: IAM answers before that is found out.
+    pub(super) async fn may_upload(&self, name: &str) -> Result<(), Trouble> {
         let call = self.client.upload_layer_part();
         let call = call
             .registry_id(&self.account)
@@ -152,25 +145,25 @@ impl Api {
             .part_first_byte(0)
             .part_last_byte(0)
             .layer_part_blob(Blob::new([0]));
-        call.send().await.map(drop).map_err(api_error)
+        call.send().await.map(drop).map_err(trouble)
     }
 
-    /// Completes an upload that does not exist: ECR checks the rights first.
-    pub(super) async fn may_complete(&self, name: &str) -> Result<(), ApiError> {
+    /// Completes an upload that does not exist, likewise.
+    pub(super) async fn may_complete(&self, name: &str) -> Result<(), Trouble> {
         let call = self.client.complete_layer_upload();
         let call = call
             .registry_id(&self.account)
             .repository_name(name)
             .upload_id(NO_UPLOAD)
             .layer_digests(EMPTY_LAYER);
-        call.send().await.map(drop).map_err(api_error)
+        call.send().await.map(drop).map_err(trouble)
     }
 
-    /// The prefixes of names for which ECR creates repositories on push
+    /// The prefixes of names that ECR makes repositories for when something is pushed there
     /// (<https://docs.aws.amazon.com/AmazonECR/latest/userguide/repository-creation-templates.html>).
-    pub(super) async fn created_on_push(&self) -> Result<Vec<String>, ApiError> {
+    pub(super) async fn created_on_push(&self) -> Result<Vec<String>, Trouble> {
         let call = self.client.describe_repository_creation_templates();
-        let answer = call.max_results(1000).send().await.map_err(api_error)?;
+        let answer = call.max_results(1000).send().await.map_err(trouble)?;
         let on_push = answer.repository_creation_templates().iter();
         let on_push = on_push.filter(|template| {
             template
@@ -182,7 +175,7 @@ impl Api {
             .collect())
     }
 
-    pub(super) async fn create(&self, name: &str, new: &NewRepository) -> Result<(), ApiError> {
+    pub(super) async fn create(&self, name: &str, new: &NewRepository) -> Result<(), Trouble> {
         let mut call = self.client.create_repository();
         call = call.registry_id(&self.account).repository_name(name);
         if let Some(mutability) = &new.mutability {
@@ -215,20 +208,20 @@ impl Api {
                 call = call.tags(tag);
             }
         }
-        call.send().await.map(drop).map_err(api_error)
+        call.send().await.map(drop).map_err(trouble)
     }
 
     pub(super) async fn put_lifecycle_policy(
         &self,
         name: &str,
         policy: &str,
-    ) -> Result<(), ApiError> {
+    ) -> Result<(), Trouble> {
         let call = self.client.put_lifecycle_policy();
         let call = call
             .registry_id(&self.account)
             .repository_name(name)
             .lifecycle_policy_text(policy);
-        call.send().await.map(drop).map_err(api_error)
+        call.send().await.map(drop).map_err(trouble)
     }
 }
 
@@ -246,16 +239,24 @@ fn mutability(repository: &Repository) -> Option<Mutability> {
     }
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "an argument of `map_err`")]
-fn api_error<E>(error: SdkError<E>) -> ApiError
+/// The error in three kinds. AWS says by whom and why something is denied.
+#[expect(clippy::needless_pass_by_value, reason = "goes into `map_err`")]
+fn trouble<E>(error: SdkError<E>) -> Trouble
 where
     E: ProvideErrorMetadata + std::error::Error + 'static,
 {
-    match error.code() {
-        Some("RepositoryNotFoundException") => ApiError::Missing,
-        Some("AccessDeniedException" | "AccessDenied") => {
-            ApiError::Denied(error.message().unwrap_or("no reason given").to_owned())
+    match (error.code(), error.message()) {
+        (Some("RepositoryNotFoundException"), _) => Trouble::Missing,
+        (Some("AccessDeniedException" | "AccessDenied"), words) => {
+            Trouble::Denied(words.unwrap_or("no reason given").to_owned())
         }
-        _ => ApiError::Other(Refusal::of(&error)),
+        (Some(code), words) => Trouble::Other {
+            code: Some(code.to_owned()),
+            words: format!("{code}: {}", words.unwrap_or("no reason given")),
+        },
+        (None, _) => Trouble::Other {
+            code: None,
+            words: DisplayErrorContext(&error).to_string(),
+        },
     }
 }

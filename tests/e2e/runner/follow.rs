@@ -30,6 +30,8 @@ pub(super) struct Stop {
     pub delay: Duration,
     /// Whether the container is killed at once, as when the machine goes away.
     pub kill: bool,
+    /// What has to be so as well.
+    pub when: Box<dyn Fn() -> bool>,
 }
 
 impl Stop {
@@ -79,6 +81,12 @@ pub(super) fn follow(
                 }
             }
             Err(RecvTimeoutError::Disconnected) => break,
+            Err(RecvTimeoutError::Timeout)
+                if due.is_some() && stop.is_some_and(|stop| !(stop.when)()) =>
+            {
+                due = Some(Instant::now() + Duration::from_millis(20));
+                assert!(Instant::now() < next, "never so: {}", ended.log());
+            }
             Err(RecvTimeoutError::Timeout) if due.is_some() => {
                 due = None;
                 stopped = Some(Instant::now());

@@ -275,18 +275,20 @@ impl Step<'_> {
             number,
             delay,
             kill: false,
+            when: Box::new(|| true),
         });
         self
     }
 
-    /// Kills the container a while after a line.
-    pub(crate) fn killed_at(mut self, line: &str, delay: Duration) -> Self {
+    /// Kills the container after a line, as soon as something is so.
+    pub(crate) fn killed_at(mut self, line: &str, when: impl Fn() -> bool + 'static) -> Self {
         let (line, number) = (line.to_owned(), AtomicU32::new(1));
         self.stop = Some(Stop {
             line,
             number,
-            delay,
+            delay: Duration::ZERO,
             kill: true,
+            when: Box::new(when),
         });
         self
     }

@@ -44,10 +44,16 @@ fn every_bad_input_has_its_own_words_and_hint_within_ten_seconds() {
             "a: [b",
             "{}",
             2,
-            "the kubeconfig is not valid YAML",
+            "the kubeconfig can't be read as YAML",
             flatten,
         ),
-        (&bomb, "{}", 2, "the kubeconfig is not valid YAML", flatten),
+        (
+            &bomb,
+            "{}",
+            2,
+            "the kubeconfig can't be read as YAML",
+            flatten,
+        ),
         (
             &no_context,
             "{}",
@@ -149,13 +155,13 @@ fn every_bad_input_has_its_own_words_and_hint_within_ten_seconds() {
     for (path, words, hint) in [
         (
             own.as_str(),
-            "ca.crt` as `certificate-authority`, which does not exist",
+            "ca.crt` as `certificate-authority`, which is not there",
             "up to date",
         ),
         (
             "/nowhere",
             "could not read the kubeconfig `/nowhere`",
-            "correct the path in KUBECONFIG",
+            "is the path in KUBECONFIG right?",
         ),
     ] {
         let run = cluster.run_with(&[("kubeconfig", "")], &[("KUBECONFIG", path)]);
