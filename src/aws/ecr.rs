@@ -1,56 +1,55 @@
-//! ECR authorization tokens.
-//!
-//! In: a session at AWS, and a registry or a region. Out: a token, which is a password for the user
-//! `AWS`, good for 12 hours (<https://docs.aws.amazon.com/AmazonECR/latest/userguide/registry_auth.html>).
+//! ECR authorization tokens: passwords for the user `AWS`, valid for 12 hours
+//! (<https://docs.aws.amazon.com/AmazonECR/latest/userguide/registry_auth.html>).
 
-use aws_sdk_ecr::error::{ProvideErrorMetadata, SdkError};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use image::{EcrRegistry, Registry};
 use jiff::Timestamp;
-use secrecy::{ExposeSecret as _, SecretString};
+use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use super::error::words;
-use super::{Session, SessionError};
+use super::error::SessionError;
+use super::refusal::{Refusal, UNREACHABLE};
+use super::secret_text;
+use super::session::Session;
 
 /// The user name of every ECR login.
 pub(crate) const USER: &str = "AWS";
 
-/// Where ECR Public's API is, wherever one pushes from
+/// The only region with ECR Public's API
 /// (<https://docs.aws.amazon.com/AmazonECR/latest/public/public-registry-auth.html>).
 const PUBLIC_REGION: &str = "us-east-1";
 
-/// A password for a registry, and until when it is good.
-#[derive(Debug, Clone)]
+/// A password for a registry.
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Token {
+    #[serde(with = "secret_text")]
     pub password: SecretString,
     pub expires: Timestamp,
 }
 
-/// A token and the registry that answered for it.
+/// A token with its registry.
 #[derive(Debug, Clone)]
 pub(crate) struct Authorization {
     pub token: Token,
-    /// The account's registry in the region asked.
+    /// The account's registry in the requested region.
     pub host: String,
 }
 
-/// No ECR token could be had.
+/// No ECR token.
 #[derive(Debug, Error)]
 pub(crate) enum EcrError {
-    #[error("could not get an ECR token for {subject}: {reason}")]
-    Denied {
+    #[error("could not get an ECR token for {subject}: {refusal}")]
+    Refused {
         subject: String,
-        reason: String,
-        code: Option<String>,
-        /// Whether it was ECR Public that was asked.
+        refusal: Refusal,
+        /// Whether the request went to ECR Public.
         public: bool,
     },
-    #[error("could not get an ECR token for {subject}: the answer holds no usable token")]
+    #[error("could not get an ECR token for {subject}: the answer has no usable token")]
     Answer { subject: String },
-    #[error("could not get an ECR token: no AWS region is known")]
+    #[error("could not get an ECR token: the AWS region is unknown")]
     NoRegion,
     #[error("could not get an ECR token for {subject}")]
     Session {
@@ -65,7 +64,9 @@ impl EcrError {
         let hint = match self {
             Self::Session { source, .. } => return source.hint(),
             Self::NoRegion => "set the input `aws-region`, or AWS_REGION",
-            Self::Denied { code, public, .. } => match code.as_deref() {
+            Self::Refused {
+                refusal, public, ..
+            } => match refusal.code.as_deref() {
                 Some("AccessDeniedException") if *public => {
                     "the role needs `ecr-public:GetAuthorizationToken` and \
                      `sts:GetServiceBearerToken` on `*`"
@@ -78,38 +79,27 @@ impl EcrError {
                         || code.contains("UnrecognizedClient")
                         || code.contains("InvalidSignature") =>
                 {
-                    "the AWS credentials are expired or wrong: give the input `role-to-assume`, or run \
+                    "the AWS credentials are expired or wrong: set the input `role-to-assume`, or run \
                      aws-actions/configure-aws-credentials right before this step"
                 }
                 Some(_) => return None,
-                None => {
-                    "can this machine reach AWS in that region, through its proxy (HTTPS_PROXY) where \
-                     it has one?"
-                }
+                None => UNREACHABLE,
             },
             Self::Answer { .. } => return None,
         };
         Some(hint.to_owned())
     }
 
-    fn denied<E>(subject: &str, public: bool, error: &SdkError<E>) -> Self
-    where
-        E: ProvideErrorMetadata + std::error::Error + 'static,
-    {
-        let reason = match (error.code(), error.message()) {
-            (Some(code), Some(message)) => format!("{code}: {message}"),
-            _ => words(error),
-        };
-        Self::Denied {
+    fn refused(subject: &str, public: bool, refusal: Refusal) -> Self {
+        Self::Refused {
             subject: subject.to_owned(),
-            reason,
-            code: error.code().map(str::to_owned),
+            refusal,
             public,
         }
     }
 }
 
-/// Gets a token for a registry; none for one that is not Amazon's.
+/// Gets a token for a registry; `None` if it is not Amazon's.
 pub(crate) async fn token(
     registry: &Registry,
     session: &Session,
@@ -138,13 +128,13 @@ async fn public(host: &str, session: &Session) -> Result<Token, EcrError> {
         .get_authorization_token()
         .send()
         .await
-        .map_err(|error| EcrError::denied(&subject, true, &error))?;
+        .map_err(|error| EcrError::refused(&subject, true, Refusal::of(&error)))?;
     let data = answer.authorization_data;
     let token = data.and_then(|data| read(data.authorization_token()?, data.expires_at()?.secs()));
     token.ok_or(EcrError::Answer { subject })
 }
 
-/// Gets a token for the registry of the account that the AWS credentials belong to.
+/// Gets a token for the registry of the credentials' account.
 pub(crate) async fn own_registry(
     region: Option<&str>,
     session: &Session,
@@ -170,7 +160,7 @@ async fn authorize(
         .get_authorization_token()
         .send()
         .await
-        .map_err(|error| EcrError::denied(&subject, false, &error))?;
+        .map_err(|error| EcrError::refused(&subject, false, Refusal::of(&error)))?;
     let first = answer.authorization_data().first();
     let read = first.and_then(|data| {
         Some(Authorization {
@@ -185,7 +175,7 @@ async fn authorize(
     read.ok_or(EcrError::Answer { subject })
 }
 
-/// Reads an answer's token; it ends at so many seconds after 1970.
+/// Decodes a token that expires at a Unix time (seconds).
 fn read(encoded: &str, expires: i64) -> Option<Token> {
     Some(Token {
         password: password(encoded)?,
@@ -201,13 +191,6 @@ fn password(encoded: &str) -> Option<SecretString> {
     (user == USER && !password.is_empty()).then(|| SecretString::from(password))
 }
 
-/// How a token is kept in a file for the helper.
-#[derive(Serialize, Deserialize)]
-struct TokenFile {
-    password: String,
-    expires: Timestamp,
-}
-
 impl Token {
     #[cfg(test)]
     pub(crate) fn new(password: &str, expires: Timestamp) -> Self {
@@ -217,28 +200,22 @@ impl Token {
         }
     }
 
-    /// The token as the helper reads it from its file. Holds the secret.
+    /// The content of the helper's file, with the secret.
     pub(crate) fn to_file(&self) -> String {
-        let file = TokenFile {
-            password: self.password.expose_secret().to_owned(),
-            expires: self.expires,
-        };
         // Two plain fields always serialize.
-        serde_json::to_string(&file).unwrap_or_default()
+        serde_json::to_string(self).unwrap_or_default()
     }
 
-    /// Reads what [`Self::to_file`] wrote.
+    /// Parses the content of the helper's file.
     pub(crate) fn from_file(text: &str) -> Option<Self> {
-        let file: TokenFile = serde_json::from_str(text).ok()?;
-        Some(Self {
-            password: SecretString::from(file.password),
-            expires: file.expires,
-        })
+        serde_json::from_str(text).ok()
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use secrecy::ExposeSecret as _;
+
     use super::*;
 
     #[test]

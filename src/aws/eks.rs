@@ -1,11 +1,9 @@
-//! Tokens for Amazon EKS: `fast-ecr-push eks-token`, an exec credential plugin as kubectl, buildx
-//! and kube call them, in place of `aws eks get-token`.
+//! Tokens for Amazon EKS: `fast-ecr-push eks-token`, an exec credential plugin for kubectl, buildx
+//! and kube, which replaces `aws eks get-token`.
 //!
-//! In: a cluster's name and region, the session that the run shares or the environment's. Out: an
-//! `ExecCredential` on standard output
+//! Prints an `ExecCredential`
 //! (<https://kubernetes.io/docs/reference/config-api/client-authentication.v1/>). The token is a
-//! presigned `GetCallerIdentity`, which the cluster sends to STS; it is good for 15 minutes, so that
-//! a kubeconfig never holds one
+//! presigned `GetCallerIdentity`, which the cluster sends to STS. It is valid for 15 minutes
 //! (<https://github.com/aws/aws-cli/blob/v2/awscli/customizations/eks/get_token.py>).
 
 use std::io::{self, Write as _};
@@ -26,29 +24,30 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use thiserror::Error;
 
-use super::error::words;
-use super::{Session, SessionError};
+use super::error::SessionError;
+use super::refusal::error_chain;
+use super::session::Session;
 use crate::runner::env::Env;
 
-/// Name of our subcommand that makes tokens.
+/// The subcommand that prints a token.
 pub(crate) const SUBCOMMAND: &str = "eks-token";
 
 /// The header that ties a token to its cluster.
 const CLUSTER_HEADER: &str = "x-k8s-aws-id";
 
-/// How long STS lets the presigned request be sent; the cluster takes it for 15 minutes.
+/// Validity of the presigned request at STS. The cluster accepts it for 15 minutes.
 const PRESIGNED: Duration = Duration::from_secs(60);
 
-/// How long clients may keep a token: a minute less than the cluster takes it.
-const GOOD_FOR: SignedDuration = SignedDuration::from_mins(14);
+/// Validity of a token for clients: a minute less than for the cluster.
+const LIFETIME: SignedDuration = SignedDuration::from_mins(14);
 
-/// The name of sessions that `aws eks get-token --role-arn` makes, which trust policies may name.
+/// The session name of `aws eks get-token --role-arn`, which trust policies may require.
 const SESSION: &str = "EKSGetTokenAuth";
 
-/// For which cluster, and as whom.
+/// The cluster and the identity of a token.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct TokenRequest {
-    /// Name of the cluster; on Outposts its id.
+    /// The cluster's name; on Outposts its id.
     pub cluster: String,
     pub region: Option<String>,
     pub role: Option<String>,
@@ -57,7 +56,7 @@ pub(crate) struct TokenRequest {
 }
 
 impl TokenRequest {
-    /// The arguments of our own subcommand that ask for it.
+    /// The arguments of our subcommand.
     pub(crate) fn arguments(&self) -> Vec<String> {
         let mut arguments = vec![
             SUBCOMMAND.to_owned(),
@@ -78,24 +77,20 @@ impl TokenRequest {
     }
 }
 
-/// No token could be made.
+/// No EKS token.
 #[derive(Debug, Error)]
 pub(crate) enum EksError {
-    #[error("could not make a token for the cluster `{cluster}`: no AWS region is known")]
-    NoRegion { cluster: String },
-    #[error("could not make a token for the cluster `{cluster}`: {reason}")]
-    Credentials { cluster: String, reason: String },
-    #[error("could not make a token for the cluster `{cluster}`")]
-    Session {
-        cluster: String,
-        #[source]
-        source: SessionError,
-    },
-    #[error("could not sign a token for the cluster `{cluster}`: {reason}")]
-    Sign { cluster: String, reason: String },
+    #[error("the AWS region is unknown")]
+    NoRegion,
+    #[error("{0}")]
+    Credentials(String),
+    #[error(transparent)]
+    Session(#[from] SessionError),
+    #[error("could not sign the request: {0}")]
+    Sign(String),
 }
 
-/// Prints a token. Whoever called shows standard error to the user.
+/// Prints a token. The caller shows standard error to the user.
 pub(crate) async fn run(request: &TokenRequest, env: &Env) -> ExitCode {
     let now = SystemTime::now();
     let written = match make(request, env, now).await {
@@ -104,8 +99,13 @@ pub(crate) async fn run(request: &TokenRequest, env: &Env) -> ExitCode {
             writeln!(io::stdout(), "{}", answer(&token, info, now))
         }
         Err(error) => {
-            // A reader that went away can't be told.
-            let _ = writeln!(io::stderr(), "fast-ecr-push: {}", words(&error));
+            let cluster = &request.cluster;
+            let chain = error_chain(&error);
+            // Nothing is left to do if the reader is gone.
+            let _ = writeln!(
+                io::stderr(),
+                "fast-ecr-push: could not make a token for the cluster `{cluster}`: {chain}"
+            );
             return ExitCode::FAILURE;
         }
     };
@@ -116,19 +116,9 @@ pub(crate) async fn run(request: &TokenRequest, env: &Env) -> ExitCode {
 }
 
 async fn make(request: &TokenRequest, env: &Env, now: SystemTime) -> Result<String, EksError> {
-    let cluster = || request.cluster.clone();
-    let session = |source| EksError::Session {
-        cluster: cluster(),
-        source,
-    };
-    let aws = Session::of_run(env, None)
-        .map_err(session)?
-        .with_profile(request.profile.as_deref());
-    let config = aws.config(request.region.as_deref()).await;
-    let config = config.map_err(session)?;
-    let region = config
-        .region()
-        .ok_or_else(|| EksError::NoRegion { cluster: cluster() })?;
+    let session = Session::of_run(env, None)?.with_profile(request.profile.as_deref());
+    let config = session.config(request.region.as_deref()).await?;
+    let region = config.region().ok_or(EksError::NoRegion)?;
     let provider = match &request.role {
         None => config.credentials_provider(),
         Some(role) => {
@@ -141,29 +131,22 @@ async fn make(request: &TokenRequest, env: &Env, now: SystemTime) -> Result<Stri
             Some(SharedCredentialsProvider::new(builder.build().await))
         }
     };
-    let provider = provider.ok_or_else(|| EksError::Credentials {
-        cluster: cluster(),
-        reason: "there are no AWS credentials".to_owned(),
-    })?;
+    let provider =
+        provider.ok_or_else(|| EksError::Credentials("there are no AWS credentials".to_owned()))?;
     let credentials = provider.provide_credentials().await;
-    let credentials = credentials.map_err(|error| EksError::Credentials {
-        cluster: cluster(),
-        reason: words(&error),
-    })?;
-    presign(&request.cluster, region.as_ref(), credentials, now).map_err(|reason| EksError::Sign {
-        cluster: cluster(),
-        reason,
-    })
+    let credentials = credentials.map_err(|error| EksError::Credentials(error_chain(&error)))?;
+    presign(&request.cluster, region.as_ref(), credentials, now)
+        .map_err(|error| EksError::Sign(error.to_string()))
 }
 
-/// The token: a presigned URL in disguise.
+/// The token: a presigned URL in base64.
 fn presign(
     cluster: &str,
     region: &str,
     credentials: Credentials,
     now: SystemTime,
-) -> Result<String, String> {
-    let suffix = Partition::of_region(region).dns_suffix();
+) -> Result<String, Box<dyn std::error::Error>> {
+    let suffix = Partition::of_region(region).dns_suffix;
     let host = format!("sts.{region}.{suffix}");
     let url = format!("https://{host}/?Action=GetCallerIdentity&Version=2011-06-15");
     let mut settings = SigningSettings::default();
@@ -176,25 +159,18 @@ fn presign(
         .name("sts")
         .time(now)
         .settings(settings)
-        .build()
-        .map_err(|error| error.to_string())?
+        .build()?
         .into();
     let headers = [("host", host.as_str()), (CLUSTER_HEADER, cluster)];
-    let request = SignableRequest::new("GET", &url, headers.into_iter(), SignableBody::Bytes(b""))
-        .map_err(|error| error.to_string())?;
-    let (instructions, _) = sign(request, &parameters)
-        .map_err(|error| error.to_string())?
-        .into_parts();
-    let mut presigned = http::Request::builder()
-        .uri(url)
-        .body(())
-        .map_err(|error| error.to_string())?;
+    let request = SignableRequest::new("GET", &url, headers.into_iter(), SignableBody::Bytes(b""))?;
+    let (instructions, _) = sign(request, &parameters)?.into_parts();
+    let mut presigned = http::Request::builder().uri(url).body(())?;
     instructions.apply_to_request_http1x(&mut presigned);
     let encoded = URL_SAFE_NO_PAD.encode(presigned.uri().to_string());
     Ok(format!("k8s-aws-v1.{encoded}"))
 }
 
-/// The answer in the version that the caller speaks.
+/// The answer in the caller's API version.
 fn answer(token: &str, info: Option<&str>, now: SystemTime) -> Value {
     let asked: Option<Value> = info.and_then(|text| serde_json::from_str(text).ok());
     let version = asked
@@ -203,7 +179,7 @@ fn answer(token: &str, info: Option<&str>, now: SystemTime) -> Value {
         .filter(|version| *version == "client.authentication.k8s.io/v1")
         .unwrap_or("client.authentication.k8s.io/v1beta1");
     let expires = Timestamp::try_from(now)
-        .and_then(|now| now.checked_add(GOOD_FOR))
+        .and_then(|now| now.checked_add(LIFETIME))
         .unwrap_or(Timestamp::UNIX_EPOCH);
     json!({
         "kind": "ExecCredential",

@@ -1,4 +1,4 @@
-//! Why there are no AWS credentials, in words, and what to do about it.
+//! Why there are no AWS credentials, and what to do about it.
 //!
 //! Codes: <https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRoleWithWebIdentity.html>.
 
@@ -6,134 +6,67 @@ use std::error::Error as StdError;
 
 use aws_config::imds::client::error::ImdsError;
 use aws_credential_types::provider::error::CredentialsError;
-use aws_sdk_sts::error::{ProvideErrorMetadata, SdkError};
 use thiserror::Error;
 
-use super::github::Claims;
+use super::oidc::Claims;
+use super::refusal::{Refusal, error_chain};
 
-/// No AWS credentials could be had.
+/// No AWS credentials.
 #[derive(Debug, Error)]
 pub(crate) enum SessionError {
     #[error("there are no AWS credentials")]
     Nothing {
         on_runner: bool,
-        /// What these credentials were to assume a role for, if they were.
-        role: Option<Instead>,
+        fallback: Option<Fallback>,
     },
     #[error("could not get AWS credentials: {reason}")]
     Chain {
         reason: String,
-        role: Option<Instead>,
+        fallback: Option<Fallback>,
     },
-    #[error("could not get GitHub's token for OpenID Connect: {}", refusal.reason)]
-    GitHub { refusal: Refusal },
+    #[error("could not get GitHub's OpenID Connect token: {0}")]
+    GitHub(Refusal),
     #[error("could not read the token file `{path}`: {reason}")]
     TokenFile { path: String, reason: String },
     #[error(transparent)]
     Role(Box<RoleError>),
-    #[error("could not ask AWS whose credentials these are: {}", .0.reason)]
+    #[error("could not get the account of the AWS credentials: {0}")]
     Identity(Refusal),
-    #[error("the AWS credentials belong to the account {account}, which `allowed-account-ids` does not hold: {}", allowed.join(", "))]
+    #[error("the AWS credentials belong to the account {account}, which is not in `allowed-account-ids`: {}", allowed.join(", "))]
     Account {
         account: String,
         allowed: Vec<String>,
     },
-    #[error("could not get AWS credentials: no AWS region is known")]
+    #[error("could not get AWS credentials: the AWS region is unknown")]
     NoRegion,
     #[error("could not read the AWS settings of this run: {0}")]
     Settings(String),
 }
 
-/// Why a role is assumed with other credentials than a token for OpenID Connect.
+/// Why a role is assumed with other credentials than an OpenID Connect token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Instead {
-    /// The inputs want it so.
+pub(crate) enum Fallback {
+    /// The inputs say so.
     Chosen,
-    /// The job gets no token, which would have been taken.
+    /// The job may not request a token.
     NoToken,
 }
 
-/// AWS did not let a role be assumed.
+/// AWS refused to let a role be assumed.
 #[derive(Debug, Error)]
-#[error("could not assume the role `{role}`: {}", refusal.reason)]
+#[error("could not assume the role `{role}`: {refusal}")]
 pub(crate) struct RoleError {
     pub role: String,
     pub refusal: Refusal,
-    /// What the token for OpenID Connect said, where it could be read.
+    /// The claims of the OpenID Connect token, if it could be parsed.
     pub claims: Option<Claims>,
-    /// What it was assumed with; none for such a token.
-    pub instead: Option<Instead>,
+    /// `None` if the role was assumed with an OpenID Connect token.
+    pub fallback: Option<Fallback>,
 }
 
-/// One request that was refused or did not get through.
-#[derive(Debug, Clone)]
-pub(crate) struct Refusal {
-    pub reason: String,
-    /// The service's name for the error, or an HTTP status.
-    pub code: Option<String>,
-    /// Whether the same request may succeed a moment later.
-    pub passes: bool,
-}
-
-impl Refusal {
-    /// What an operation of the SDK ended with.
-    pub(super) fn of<E>(error: &SdkError<E>) -> Self
-    where
-        E: ProvideErrorMetadata + StdError + 'static,
-    {
-        let code = error.code().map(str::to_owned);
-        let reason = match (error.code(), error.message()) {
-            (Some(code), Some(message)) => format!("{code}: {message}"),
-            _ => words(error),
-        };
-        Self {
-            passes: passes(error),
-            code,
-            reason,
-        }
-    }
-
-    fn is(&self, codes: &[&str]) -> bool {
-        self.code
-            .as_deref()
-            .is_some_and(|code| codes.contains(&code))
-    }
-
-    fn says(&self, text: &str) -> bool {
-        self.reason.contains(text)
-    }
-}
-
-/// Whether trying again can help: the line was cut, or the service has too much to do. What it
-/// refuses for a reason of its own, it will refuse again.
-fn passes<E: ProvideErrorMetadata>(error: &SdkError<E>) -> bool {
-    /// A token that expired on the way is replaced by a new one.
-    const CODES: &[&str] = &[
-        "ExpiredTokenException",
-        "IDPCommunicationError",
-        "InternalFailure",
-        "RequestLimitExceeded",
-        "ServiceUnavailable",
-        "Throttling",
-        "ThrottlingException",
-        "TooManyRequestsException",
-    ];
-    match error {
-        SdkError::TimeoutError(_) | SdkError::ResponseError(_) => true,
-        SdkError::DispatchFailure(failure) => !failure.is_user(),
-        SdkError::ServiceError(service) => {
-            let status = service.raw().status().as_u16();
-            let known = error.code().is_some_and(|code| CODES.contains(&code));
-            known || status >= 500 || status == 429
-        }
-        _ => false,
-    }
-}
-
-/// Whether there is no instance of Amazon's that could give credentials. The SDK takes only a
-/// metadata service that can't be reached for none; but GitHub's own machines have another cloud's at
-/// the same address, which refuses Amazon's requests (400), and some let no container use theirs (403).
-fn is_no_instance(error: &CredentialsError) -> bool {
+/// Whether there is no EC2 metadata service. The SDK expects an unreachable address; but GitHub's own machines have
+/// another cloud's service there, which answers 400, and some hosts refuse containers with 403.
+fn is_not_ec2(error: &CredentialsError) -> bool {
     let first: Option<&(dyn StdError + 'static)> = error.source();
     std::iter::successors(first, |&error| error.source())
         .filter_map(|error| error.downcast_ref::<ImdsError>())
@@ -146,78 +79,84 @@ fn is_no_instance(error: &CredentialsError) -> bool {
         })
 }
 
-/// Why a job with `role-to-assume` has no token to assume it with.
-const NO_TOKEN: &str = "the job needs `permissions: id-token: write` for `role-to-assume`, so that \
-     GitHub gives it a token for OpenID Connect";
+const NO_TOKEN: &str = "`role-to-assume` needs GitHub's OpenID Connect token: give the job `permissions: id-token: write`";
 
 impl SessionError {
-    /// What the standard chain or a profile ended with.
+    /// An error of the standard chain or of a profile.
     pub(super) fn of_chain(
         error: &CredentialsError,
         on_runner: bool,
-        role: Option<Instead>,
+        fallback: Option<Fallback>,
     ) -> Self {
-        let is_nothing = matches!(error, CredentialsError::CredentialsNotLoaded(_));
-        if is_nothing || is_no_instance(error) {
-            tracing::debug!("no AWS credentials: {}", words(error));
-            return Self::Nothing { on_runner, role };
+        let reason = error_chain(error);
+        if matches!(error, CredentialsError::CredentialsNotLoaded(_)) || is_not_ec2(error) {
+            tracing::debug!("no AWS credentials: {reason}");
+            return Self::Nothing {
+                on_runner,
+                fallback,
+            };
         }
-        Self::Chain {
-            reason: words(error),
-            role,
+        Self::Chain { reason, fallback }
+    }
+
+    /// Whether a retry with a new token can help.
+    pub(super) fn is_transient(&self) -> bool {
+        match self {
+            Self::GitHub(refusal) => refusal.is_transient,
+            // Other credentials stay expired.
+            Self::Role(error) => {
+                let is_expired = error.refusal.has_code(&["ExpiredTokenException"]);
+                error.refusal.is_transient && (error.fallback.is_none() || !is_expired)
+            }
+            _ => false,
         }
     }
 
     pub(crate) fn hint(&self) -> Option<String> {
         let hint = match self {
             Self::Nothing {
-                role: Some(Instead::NoToken),
+                fallback: Some(Fallback::NoToken),
                 ..
             } => {
                 return Some(format!(
-                    "{NO_TOKEN}; or give `aws-access-key-id` and `aws-secret-access-key`"
+                    "{NO_TOKEN}; or set `aws-access-key-id` and `aws-secret-access-key`"
                 ));
             }
             Self::Chain {
-                role: Some(Instead::NoToken),
+                fallback: Some(Fallback::NoToken),
                 ..
             } => {
                 return Some(format!(
-                    "{NO_TOKEN}; without it, credentials were looked for that could assume the role"
+                    "{NO_TOKEN}; without it, other credentials must assume the role"
                 ));
             }
             Self::Nothing {
                 on_runner: true,
-                role: Some(Instead::Chosen),
+                fallback: Some(Fallback::Chosen),
             } => {
-                "`role-to-assume` is to be assumed with other credentials here: run \
-                 aws-actions/configure-aws-credentials before this step, or leave `role-chaining` and \
-                 `aws-profile` away"
+                "run aws-actions/configure-aws-credentials before this step, so that its credentials can \
+                 assume `role-to-assume`; or remove `role-chaining` and `aws-profile`"
             }
             Self::Nothing {
                 on_runner: true,
-                role: None,
+                fallback: None,
             } => {
-                "give the input `role-to-assume`, with `permissions: id-token: write`, or run \
+                "set the input `role-to-assume`, with `permissions: id-token: write`, or run \
                  aws-actions/configure-aws-credentials before this step"
             }
             Self::Nothing { .. } => {
                 "set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
             }
-            Self::Chain { .. } => {
-                "the AWS SDK found credentials that it could not use: what it says names them"
+            Self::Chain { .. } => "the AWS SDK found credentials, but could not use them",
+            Self::GitHub(refusal) if refusal.has_code(&["401", "403"]) => {
+                "give the job `permissions: id-token: write`"
             }
-            Self::GitHub { refusal } if refusal.is(&["401", "403"]) => {
-                "does the job have `permissions: id-token: write`?"
-            }
-            Self::GitHub { .. } => "see https://www.githubstatus.com, and run the job again",
+            Self::GitHub(_) => "check https://www.githubstatus.com and run the job again",
             Self::TokenFile { .. } => {
-                "`web-identity-token-file` has to name a file that this step can read"
+                "set `web-identity-token-file` to a file that this step can read"
             }
             Self::NoRegion => "set the input `aws-region`, or AWS_REGION",
-            Self::Account { .. } => {
-                "is it the right role, and are these the right `allowed-account-ids`?"
-            }
+            Self::Account { .. } => "use another role, or correct `allowed-account-ids`",
             Self::Role(error) => return error.hint(),
             Self::Identity(_) | Self::Settings(_) => return None,
         };
@@ -226,90 +165,70 @@ impl SessionError {
 }
 
 impl RoleError {
-    /// What to do; first of all, to have the job get a token where it would have had to.
+    /// What to do. A job that may not request a token should be allowed to, first of all.
     fn hint(&self) -> Option<String> {
-        let hint = self.hint_on_refusal();
-        match (self.instead, hint) {
-            (Some(Instead::NoToken), Some(hint)) => Some(format!(
-                "{NO_TOKEN}; and for the credentials that are there instead: {hint}"
-            )),
-            (Some(Instead::NoToken), None) => Some(NO_TOKEN.to_owned()),
-            (_, hint) => hint,
+        let hint = self.refusal_hint();
+        if self.fallback != Some(Fallback::NoToken) {
+            return hint;
         }
+        Some(match hint {
+            Some(hint) => format!("{NO_TOKEN}; or fix the credentials used instead: {hint}"),
+            None => NO_TOKEN.to_owned(),
+        })
     }
 
-    fn hint_on_refusal(&self) -> Option<String> {
-        let Self {
-            role,
-            refusal,
-            claims,
-            instead,
-        } = self;
-        let by_token = instead.is_none();
-        let said = claims.as_ref().map_or_else(String::new, |claims| {
-            format!(
-                "; this run's `sub` is `{}`, its `aud` `{}`",
-                claims.sub, claims.aud
-            )
+    fn refusal_hint(&self) -> Option<String> {
+        let refusal = &self.refusal;
+        let by_token = self.fallback.is_none();
+        let claims = self.claims.as_ref().map_or_else(String::new, |claims| {
+            let Claims { sub, aud } = claims;
+            format!("; this run's `sub` is `{sub}`, its `aud` `{aud}`")
         });
-        let hint = if refusal.says("DurationSeconds") || refusal.says("MaxSessionDuration") {
-            "`role-duration-seconds` is more than the role's maximum session duration".to_owned()
-        } else if refusal.says("No OpenIDConnect provider found") {
-            let account = role.split(':').nth(4).unwrap_or_default();
-            format!(
-                "the account {account} needs an IAM identity provider for \
-             https://token.actions.githubusercontent.com"
-            )
-        } else if refusal.says("Incorrect token audience") {
-            format!("the IAM identity provider's audiences have to hold the input `audience`{said}")
-        } else if refusal.is(&["AccessDenied", "AccessDeniedException"]) && by_token {
-            format!(
-                "is the role's name right, and does its trust policy allow sts:AssumeRoleWithWebIdentity \
-             to this workflow? Its conditions on `token.actions.githubusercontent.com:sub` and `:aud` \
-             have to match{said}"
-            )
-        } else if refusal.is(&["AccessDenied", "AccessDeniedException"]) {
-            "is the role's name right, may the credentials call sts:AssumeRole on it, and does its trust \
-         policy allow them to (with `role-external-id`, where it asks for one)?"
-            .to_owned()
-        } else if refusal.is(&["RegionDisabledException"]) {
-            "activate STS in this region, or set another `aws-region`".to_owned()
-        } else if refusal.is(&["IDPCommunicationError"]) {
-            "AWS could not reach the token's issuer: run the job again".to_owned()
-        } else if refusal.is(&[
+        let is_denied = refusal.has_code(&["AccessDenied", "AccessDeniedException"]);
+        let expired = [
             "ExpiredToken",
             "ExpiredTokenException",
             "InvalidClientTokenId",
-        ]) && !by_token
-        {
+        ];
+        let rejected = [
+            "InvalidIdentityToken",
+            "IDPRejectedClaim",
+            "ExpiredTokenException",
+        ];
+        let hint = if refusal.says("DurationSeconds") || refusal.says("MaxSessionDuration") {
+            "`role-duration-seconds` is more than the role's maximum session duration".to_owned()
+        } else if refusal.says("No OpenIDConnect provider found") {
+            let account = self.role.split(':').nth(4).unwrap_or_default();
+            format!(
+                "the account {account} needs an IAM identity provider for \
+                 https://token.actions.githubusercontent.com"
+            )
+        } else if refusal.says("Incorrect token audience") {
+            format!(
+                "add the input `audience` to the audiences of the IAM identity provider{claims}"
+            )
+        } else if is_denied && by_token {
+            format!(
+                "check the role's name and its trust policy: it must allow sts:AssumeRoleWithWebIdentity, and its \
+                 conditions on `token.actions.githubusercontent.com:sub` and `:aud` must match{claims}"
+            )
+        } else if is_denied {
+            "check the role's name. The credentials must be allowed to call sts:AssumeRole on it, and its trust \
+             policy must allow them (with `role-external-id`, if it requires one)"
+                .to_owned()
+        } else if refusal.has_code(&["RegionDisabledException"]) {
+            "activate STS in this region, or set another `aws-region`".to_owned()
+        } else if refusal.has_code(&["IDPCommunicationError"]) {
+            "AWS could not reach the token's issuer: run the job again".to_owned()
+        } else if refusal.has_code(&expired) && !by_token {
             "the credentials that assume the role are expired or wrong".to_owned()
-        } else if by_token
-            && refusal.is(&[
-                "InvalidIdentityToken",
-                "IDPRejectedClaim",
-                "ExpiredTokenException",
-            ])
-        {
-            format!("AWS does not take the token{said}")
+        } else if refusal.has_code(&rejected) && by_token {
+            format!("AWS rejected the token{claims}")
         } else {
             return None;
         };
         Some(hint)
     }
-}
-
-/// An error with its causes, on one line; what a cause repeats is said once.
-pub(crate) fn words(error: &dyn StdError) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        if !text.contains(&cause_text) {
-            text = format!("{text}: {cause_text}");
-        }
-        source = cause.source();
-    }
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]
@@ -322,13 +241,13 @@ mod tests {
             refusal: Refusal {
                 reason: format!("{code}: {message}"),
                 code: Some(code.to_owned()),
-                passes: false,
+                is_transient: false,
             },
             claims: by_token.then(|| Claims {
                 sub: "repo:octo/app:ref:refs/heads/main".to_owned(),
                 aud: "sts.amazonaws.com".to_owned(),
             }),
-            instead: (!by_token).then_some(Instead::Chosen),
+            fallback: (!by_token).then_some(Fallback::Chosen),
         }));
         error.hint()
     }
@@ -347,7 +266,7 @@ mod tests {
                 "AccessDenied",
                 "User: x is not authorized to perform: sts:AssumeRole",
                 false,
-                "may the credentials call sts:AssumeRole",
+                "must be allowed to call sts:AssumeRole on it",
             ),
             (
                 "InvalidIdentityToken",
@@ -359,14 +278,9 @@ mod tests {
                 "InvalidIdentityToken",
                 "Incorrect token audience",
                 true,
-                "have to hold the input `audience`",
+                "add the input `audience` to the audiences",
             ),
-            (
-                "IDPRejectedClaim",
-                "no",
-                true,
-                "AWS does not take the token",
-            ),
+            ("IDPRejectedClaim", "no", true, "AWS rejected the token"),
             (
                 "IDPCommunicationError",
                 "no",

@@ -1,7 +1,6 @@
-//! A role's session, by AWS STS: with a token for OpenID Connect, or with other credentials.
+//! Assumes a role by AWS STS, with an OpenID Connect token or with other credentials.
 //!
-//! In: a [`Role`]. Out: its temporary keys. What may pass is tried again for some twenty seconds, each
-//! time with a new token; what is refused for a reason is not.
+//! Transient failures are retried for about 20 s, each time with a new token.
 
 use std::time::Duration;
 
@@ -13,18 +12,20 @@ use backon::{ExponentialBuilder, Retryable as _};
 use image::Partition;
 use jiff::Timestamp;
 use secrecy::{ExposeSecret as _, SecretString};
+use serde::{Deserialize, Serialize};
 
-use super::error::{Refusal, RoleError, SessionError};
-use super::settings::{Keys, Proof, Role};
-use super::{Mask, github};
+use super::error::{RoleError, SessionError};
+use super::oidc;
+use super::refusal::Refusal;
+use super::settings::{AssumeWith, Keys, Role};
 
-/// Waits of 0.3 to 0.6 s, then twice that each time: seven requests within about 20 s.
-const FIRST_WAIT: Duration = Duration::from_millis(300);
-const LONGEST_WAIT: Duration = Duration::from_secs(5);
-const REPETITIONS: usize = 6;
+/// Delays of 0.3 to 0.6 s, doubled each time: seven requests within about 20 s.
+const FIRST_DELAY: Duration = Duration::from_millis(300);
+const LONGEST_DELAY: Duration = Duration::from_secs(5);
+const RETRIES: usize = 6;
 
-/// A session of a role.
-#[derive(Debug, Clone)]
+/// A role's session.
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Assumed {
     pub keys: Keys,
     pub expires: Timestamp,
@@ -32,63 +33,62 @@ pub(super) struct Assumed {
     pub arn: String,
 }
 
-/// Assumes the role; `config` holds the credentials to do it with, where it is done with some.
+/// Assumes the role. `config` has the credentials to do it with, if any are needed.
 pub(super) async fn assume(
     role: &Role,
     config: &SdkConfig,
-    mask: &Mask,
+    mask: &(dyn Fn(&str) + Send + Sync),
 ) -> Result<Assumed, SessionError> {
-    let name = match role.name.strip_prefix("arn:") {
-        Some(_) => role.name.clone(),
-        None => {
-            let (_, account) = caller(config).await?;
-            let region = config.region().map_or("", |region| region.as_ref());
-            let partition = Partition::of_region(region).name();
-            format!("arn:{partition}:iam::{account}:role/{}", role.name)
-        }
+    let arn = if role.name.starts_with("arn:") {
+        role.name.clone()
+    } else {
+        let account = account(config).await?;
+        let region = config.region().map_or("", |region| region.as_ref());
+        let partition = Partition::of_region(region).name;
+        format!("arn:{partition}:iam::{account}:role/{}", role.name)
     };
     let client = Client::from_conf(
         aws_sdk_sts::config::Builder::from(config)
             .retry_config(RetryConfig::disabled())
             .build(),
     );
-    let waits = ExponentialBuilder::default()
-        .with_min_delay(FIRST_WAIT)
-        .with_max_delay(LONGEST_WAIT)
-        .with_max_times(REPETITIONS)
+    let delays = ExponentialBuilder::default()
+        .with_min_delay(FIRST_DELAY)
+        .with_max_delay(LONGEST_DELAY)
+        .with_max_times(RETRIES)
         .with_jitter();
-    (|| once(role, &name, &client, mask))
-        .retry(waits)
-        .when(passes)
-        .notify(|error, wait| {
-            let seconds = wait.as_secs_f64();
+    (|| request(role, &arn, &client, mask))
+        .retry(delays)
+        .when(SessionError::is_transient)
+        .notify(|error, delay| {
+            let seconds = delay.as_secs_f64();
             tracing::info!("{error}: trying again in {seconds:.1} s");
         })
         .await
 }
 
-async fn once(
+async fn request(
     role: &Role,
     arn: &str,
     client: &Client,
-    mask: &Mask,
+    mask: &(dyn Fn(&str) + Send + Sync),
 ) -> Result<Assumed, SessionError> {
-    let token = match &role.proof {
-        Proof::Credentials(_) => None,
-        Proof::File(path) => {
+    let token = match &role.with {
+        AssumeWith::Credentials(_) => None,
+        AssumeWith::TokenFile(path) => {
             let text = std::fs::read_to_string(path).map_err(|error| SessionError::TokenFile {
                 path: path.display().to_string(),
                 reason: error.to_string(),
             })?;
             Some(SecretString::from(text.trim()))
         }
-        Proof::GitHub {
+        AssumeWith::GitHub {
             url,
             token,
             audience,
         } => {
-            let token = github::token(url, token, audience).await;
-            Some(token.map_err(|refusal| SessionError::GitHub { refusal })?)
+            let token = oidc::token(url, token, audience).await;
+            Some(token.map_err(SessionError::GitHub)?)
         }
     };
     let answer = match &token {
@@ -114,22 +114,17 @@ async fn once(
             answer.map(|answer| (answer.credentials, answer.assumed_role_user))
         }
     };
-    let refused = |refusal| {
-        SessionError::Role(Box::new(RoleError {
-            role: arn.to_owned(),
-            refusal,
-            claims: token.as_ref().and_then(github::claims),
-            instead: role.instead(),
-        }))
-    };
-    let (credentials, user) = answer.map_err(refused)?;
-    assumed(credentials, user).ok_or_else(|| {
-        refused(Refusal {
-            reason: "the answer holds no usable credentials".to_owned(),
-            code: None,
-            passes: false,
+    let incomplete = || Refusal::fatal("the answer has no usable credentials");
+    answer
+        .and_then(|(credentials, user)| assumed(credentials, user).ok_or_else(incomplete))
+        .map_err(|refusal| {
+            SessionError::Role(Box::new(RoleError {
+                role: arn.to_owned(),
+                refusal,
+                claims: token.as_ref().and_then(oidc::claims),
+                fallback: role.fallback(),
+            }))
         })
-    })
 }
 
 fn assumed(credentials: Option<Credentials>, user: Option<AssumedRoleUser>) -> Option<Assumed> {
@@ -145,24 +140,9 @@ fn assumed(credentials: Option<Credentials>, user: Option<AssumedRoleUser>) -> O
     })
 }
 
-fn passes(error: &SessionError) -> bool {
-    match error {
-        SessionError::GitHub { refusal } => refusal.passes,
-        // Other credentials that are expired stay so.
-        SessionError::Role(error) => {
-            let expired = error.refusal.code.as_deref() == Some("ExpiredTokenException");
-            error.refusal.passes && (error.instead.is_none() || !expired)
-        }
-        _ => false,
-    }
-}
-
-/// Whose credentials these are: ARN and account.
-pub(super) async fn caller(config: &SdkConfig) -> Result<(String, String), SessionError> {
+/// The account of the credentials.
+pub(super) async fn account(config: &SdkConfig) -> Result<String, SessionError> {
     let answer = Client::new(config).get_caller_identity().send().await;
     let answer = answer.map_err(|error| SessionError::Identity(Refusal::of(&error)))?;
-    Ok((
-        answer.arn.unwrap_or_default(),
-        answer.account.unwrap_or_default(),
-    ))
+    Ok(answer.account.unwrap_or_default())
 }

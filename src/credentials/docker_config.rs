@@ -1,9 +1,8 @@
-//! The private `config.json`, made from the user's own.
+//! The private `config.json`, based on the user's.
 //!
-//! Format: <https://github.com/docker/cli/blob/master/cli/config/configfile/file.go>. Logins that
-//! the user has stay as they are; the ECR hosts of this run go to our helper. Where the user has no
-//! store of credentials and no logins (as in the action's container), our helper is the store, so
-//! that it is asked for every ECR host that a FROM line names.
+//! Format: <https://github.com/docker/cli/blob/master/cli/config/configfile/file.go>. The user's logins
+//! stay; our helper serves the run's ECR hosts. Without a credential store and logins (as in the
+//! action's container) our helper is the store, so that it also serves ECR hosts in FROM lines.
 
 use std::fs;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
@@ -12,12 +11,12 @@ use std::path::Path;
 
 use serde_json::{Map, Value, json};
 
-use super::CredentialsError;
+use super::error::CredentialsError;
 use crate::runner::env::Env;
 use crate::runner::private::{create_private_folder, write_private};
 
-/// The user's own configuration, if there is one.
-pub(super) fn users_own(env: &Env) -> Result<Map<String, Value>, CredentialsError> {
+/// The user's configuration; empty if there is none.
+pub(super) fn user_config(env: &Env) -> Result<Map<String, Value>, CredentialsError> {
     let path = match (env.path("DOCKER_CONFIG"), env.path("HOME")) {
         (Some(folder), _) => folder.join("config.json"),
         (None, Some(home)) => home.join(".docker/config.json"),
@@ -34,9 +33,9 @@ pub(super) fn users_own(env: &Env) -> Result<Map<String, Value>, CredentialsErro
 
 /// The configuration for this run.
 pub(super) fn private(own: Map<String, Value>, ecr_hosts: &[&str], helper: &str) -> Value {
-    /// What concerns logins and requests. The rest is about the Docker CLI: a current context, for
-    /// example, would not be found in the private folder.
-    const KEPT: &[&str] = &[
+    /// Settings for logins and requests. Others do not work in the private folder, such as the
+    /// current context.
+    const COPIED: &[&str] = &[
         "auths",
         "credHelpers",
         "credsStore",
@@ -45,15 +44,15 @@ pub(super) fn private(own: Map<String, Value>, ecr_hosts: &[&str], helper: &str)
     ];
     let mut config: Map<String, Value> = own
         .into_iter()
-        .filter(|(key, _)| KEPT.contains(&key.as_str()))
+        .filter(|(key, _)| COPIED.contains(&key.as_str()))
         .collect();
-    let filled = |config: &Map<String, Value>, key: &str| match config.get(key) {
+    let is_set = |config: &Map<String, Value>, key: &str| match config.get(key) {
         None | Some(Value::Null) => false,
         Some(Value::Object(entries)) => !entries.is_empty(),
         Some(Value::String(text)) => !text.is_empty(),
         Some(_) => true,
     };
-    if !filled(&config, "auths") && !filled(&config, "credsStore") {
+    if !is_set(&config, "auths") && !is_set(&config, "credsStore") {
         config.insert("credsStore".to_owned(), json!(helper));
     }
     for host in ecr_hosts {
@@ -64,7 +63,7 @@ pub(super) fn private(own: Map<String, Value>, ecr_hosts: &[&str], helper: &str)
         if let Value::Object(helpers) = helpers {
             helpers.insert((*host).to_owned(), json!(helper));
         }
-        // docker/cli prefers the helper of a host; an old login must not stay beside it.
+        // docker/cli prefers a host's helper, but an old login must not stay either.
         if let Some(Value::Object(auths)) = config.get_mut("auths") {
             auths.remove(*host);
         }
@@ -72,9 +71,8 @@ pub(super) fn private(own: Map<String, Value>, ecr_hosts: &[&str], helper: &str)
     Value::Object(config)
 }
 
-/// Gives buildx the same identity in every run of this runner, or on this machine where there is none.
-/// It is part of the key under which BuildKit keeps an uploaded context, so that a builder that lives
-/// on gets only what changed
+/// Gives buildx the same node id in every run of this runner or machine. BuildKit keeps an uploaded
+/// context under a key with this id, so that a persistent builder receives only the changes
 /// (`TryNodeIdentifier`: 16 hexadecimal digits in
 /// <https://github.com/docker/buildx/blob/461836ba0/util/confutil/config.go>).
 pub(super) fn write_node_id(docker: &Path, env: &Env) -> Result<(), CredentialsError> {
@@ -84,7 +82,7 @@ pub(super) fn write_node_id(docker: &Path, env: &Env) -> Result<(), CredentialsE
     for variable in ["GITHUB_REPOSITORY", "GITHUB_WORKSPACE", "HOME"] {
         env.get(variable).hash(&mut hasher);
     }
-    // In a container the host's name is the container's id, another one in each run.
+    // In a container the host name is the container's id, which changes with each run.
     let machine = env.get("RUNNER_NAME").or(env.get("HOSTNAME"));
     machine.hash(&mut hasher);
     let id = format!("{:016x}", hasher.finish());
@@ -103,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn our_helper_gets_the_ecr_hosts_and_the_user_keeps_the_rest() {
+    fn our_helper_serves_ecr_hosts_and_the_users_logins_stay() {
         let ecr = "1.dkr.ecr.eu-west-1.amazonaws.com";
         let cases = [
             (
@@ -138,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn runs_on_one_runner_have_one_identity_though_each_has_a_container_of_its_own() {
+    fn runs_on_one_runner_have_one_node_id_in_different_containers() {
         let id = |runner: &[(&str, &str)], container: &str| {
             let folder = tempfile::tempdir().unwrap();
             create_private_folder(folder.path()).unwrap();
@@ -151,16 +149,16 @@ mod tests {
         let one = [("RUNNER_NAME", "one")];
         assert_eq!(id(&one, "0123456789ab"), id(&one, "ba9876543210"));
         assert_ne!(id(&one, "host"), id(&[("RUNNER_NAME", "two")], "host"));
-        // Without a runner that names itself, the machine's name is all there is.
+        // Without a runner's name the machine's name counts.
         assert_ne!(id(&[], "one"), id(&[], "two"));
     }
 
     #[test]
-    fn a_configuration_that_is_no_json_is_named() {
+    fn an_invalid_configuration_is_named() {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("config.json"), "not json").unwrap();
         let path = folder.path().to_string_lossy().into_owned();
-        let error = users_own(&Env::from([("DOCKER_CONFIG", &*path)])).unwrap_err();
+        let error = user_config(&Env::from([("DOCKER_CONFIG", &*path)])).unwrap_err();
         assert!(error.to_string().contains("config.json"), "{error}");
     }
 }

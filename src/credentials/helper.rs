@@ -1,10 +1,8 @@
-//! Our Docker credential helper: `docker-credential-fast-ecr-push get`.
+//! Our Docker credential helper, `docker-credential-fast-ecr-push get`: a host on standard input, user
+//! and password as JSON on standard output.
 //!
-//! In: a registry's host on standard input. Out: a JSON object with user and password on standard
-//! output, or one fixed sentence when there is none. Protocol:
-//! <https://github.com/docker/docker-credential-helpers>. A token that the run already fetched is
-//! taken from its file while it is good, else a new one is fetched, as the run would: this is how
-//! logins are renewed in the middle of a long build, and how FROM lines get at other ECR registries.
+//! Protocol: <https://github.com/docker/docker-credential-helpers>. The helper reads the run's token from
+//! a file, and requests a new one when it expires or when a FROM line names another ECR registry.
 
 use std::fs;
 use std::io::{self, Read as _, Write as _};
@@ -17,22 +15,22 @@ use secrecy::ExposeSecret as _;
 
 use super::logins;
 use crate::aws::ecr::{self, EcrError, Token, USER};
-use crate::aws::error::words;
+use crate::aws::error_chain;
 use crate::aws::{Session, TOKENS_VARIABLE};
 use crate::runner::env::Env;
 use crate::runner::private::write_private;
 
-/// Docker compares the answer for an unknown host with exactly this sentence
+/// The answer for an unknown host, which Docker compares literally
 /// (`errCredentialsNotFoundMessage` in docker-credential-helpers).
 const NOT_FOUND: &str = "credentials not found in native keychain";
 
-/// A host is at most 253 characters; what is longer is none.
-const LONGEST_REQUEST: u64 = 4096;
+/// The longest request (bytes); a host has at most 253 characters.
+const MAX_REQUEST: u64 = 4096;
 
-/// A token is not used in its last minutes: a push that begins with it must be able to end.
+/// A token is renewed this long before it expires, so that a push in progress can finish.
 const MARGIN: SignedDuration = SignedDuration::from_mins(15);
 
-/// What the names of files with tokens begin with.
+/// The prefix of files with tokens.
 const TOKEN: &str = "token-";
 
 /// Answers one request.
@@ -40,10 +38,7 @@ pub(crate) async fn run(arguments: &[String], env: &Env) -> ExitCode {
     let (text, code) = match arguments {
         [verb] if verb == "get" => {
             let mut request = String::new();
-            match io::stdin()
-                .take(LONGEST_REQUEST)
-                .read_to_string(&mut request)
-            {
+            match io::stdin().take(MAX_REQUEST).read_to_string(&mut request) {
                 Ok(_) => get(request.trim(), env).await,
                 Err(error) => (
                     format!("could not read the host: {error}"),
@@ -51,8 +46,7 @@ pub(crate) async fn run(arguments: &[String], env: &Env) -> ExitCode {
                 ),
             }
         }
-        // Docker stores and erases logins nowhere but in its own configuration; there is nothing
-        // of ours to change.
+        // Our tokens are not Docker's to change.
         [verb] if verb == "store" || verb == "erase" => (String::new(), ExitCode::SUCCESS),
         [verb] if verb == "list" => ("{}".to_owned(), ExitCode::SUCCESS),
         _ => (
@@ -94,7 +88,7 @@ async fn get(server: &str, env: &Env) -> (String, ExitCode) {
             let hint = error
                 .hint()
                 .map_or_else(String::new, |hint| format!(" ({hint})"));
-            (format!("{}{hint}", words(&error)), ExitCode::FAILURE)
+            (format!("{}{hint}", error_chain(&error)), ExitCode::FAILURE)
         }
     }
 }
@@ -106,12 +100,12 @@ async fn token(registry: &Registry, env: &Env) -> Result<Option<Token>, EcrError
     let file = env
         .path(TOKENS_VARIABLE)
         .map(|folder| folder.join(token_file(registry.host())));
-    let kept = file
+    let stored = file
         .as_ref()
         .and_then(|file| fs::read_to_string(file).ok())
         .and_then(|text| Token::from_file(&text));
-    let logged_in = kept.is_some();
-    if let Some(token) = kept.filter(|token| is_good(token, Timestamp::now())) {
+    let logged_in = stored.is_some();
+    if let Some(token) = stored.filter(|token| is_fresh(token, Timestamp::now())) {
         return Ok(Some(token));
     }
     let fetched = async {
@@ -124,32 +118,31 @@ async fn token(registry: &Registry, env: &Env) -> Result<Option<Token>, EcrError
     };
     let token = match fetched.await {
         Ok(token) => token,
-        // Anybody may read the public gallery: one who is not let in there reads it as anybody.
+        // The public gallery can be read without a login.
         Err(_) if matches!(registry, Registry::EcrPublic { .. }) && !logged_in => None,
         Err(error) => return Err(error),
     };
     if let (Some(token), Some(file)) = (&token, file) {
-        // Kept for the next request; without it that one fetches again.
+        // Without the file the next request gets its own token.
         let _ = write_private(&file, token.to_file().as_bytes());
     }
     Ok(token)
 }
 
-fn is_good(token: &Token, now: Timestamp) -> bool {
+fn is_fresh(token: &Token, now: Timestamp) -> bool {
     token.expires.duration_since(now) > MARGIN
 }
 
-/// Name of the file that holds a host's token. The host was recognised as ECR's, so that it has no
-/// character that means something in a path.
+/// The file for a host's token. An ECR host has no character that is special in a path.
 pub(super) fn token_file(host: &str) -> String {
     format!("{TOKEN}{}.json", host.to_ascii_lowercase())
 }
 
-/// Removes the tokens that a run has left, so that new ones are fetched.
+/// Removes a run's tokens, so that new ones are requested.
 pub(crate) fn forget(tokens: &Path) {
     for entry in fs::read_dir(tokens).into_iter().flatten().flatten() {
         if entry.file_name().to_string_lossy().starts_with(TOKEN) {
-            // One that stays is refused again, which is what is said then.
+            // If this fails, the registry's answer to the old token is the error.
             let _ = fs::remove_file(entry.path());
         }
     }
@@ -163,10 +156,10 @@ mod tests {
     fn a_token_is_renewed_before_it_ends() {
         let now = Timestamp::from_second(1_000_000).unwrap();
         let expiring_in = |minutes| Token::new("x", now + SignedDuration::from_mins(minutes));
-        assert!(is_good(&expiring_in(16), now));
-        assert!(!is_good(&expiring_in(15), now));
-        assert!(!is_good(&expiring_in(-5), now));
-        assert!(is_good(&Token::new("x", Timestamp::MAX), Timestamp::MIN));
+        assert!(is_fresh(&expiring_in(16), now));
+        assert!(!is_fresh(&expiring_in(15), now));
+        assert!(!is_fresh(&expiring_in(-5), now));
+        assert!(is_fresh(&Token::new("x", Timestamp::MAX), Timestamp::MIN));
     }
 
     #[tokio::test]

@@ -1,8 +1,7 @@
-//! Logins at registries that are not Amazon's: user and password as the input `registry-auth` gives them.
+//! Logins of the input `registry-auth` for registries that are not Amazon's.
 //!
-//! They are left to our helper in a private file of the run's folder, because a configuration with
-//! `auths` of its own would not ask the helper for ECR. A login with a scope goes where buildx looks for
-//! it, `$DOCKER_CONFIG/buildx/config/HOST/SCOPE/config.json`
+//! Our helper reads them from a private file, because Docker does not ask a helper when `config.json`
+//! has `auths`. A login with a scope goes to `$DOCKER_CONFIG/buildx/config/HOST/SCOPE/config.json`
 //! (<https://github.com/docker/buildx/blob/461836ba0/util/dockerutil/dockerconfig/configprovider.go>).
 
 use std::collections::BTreeMap;
@@ -11,20 +10,20 @@ use std::path::Path;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::json;
 
-use super::CredentialsError;
+use super::error::CredentialsError;
 use crate::inputs::registry_auth::Login;
 use crate::runner::private::{create_private_folder, write_private};
 
 const FILE: &str = "logins.json";
 
-/// Docker Hub, as images name it, and as Docker's configuration does
+/// Docker Hub's names in image references and in Docker's configuration
 /// (<https://github.com/docker/cli/blob/master/cli/config/configfile/file.go>).
 const DOCKER_HUB: &str = "docker.io";
 const DOCKER_HUB_KEY: &str = "https://index.docker.io/v1/";
 const DOCKER_HUB_HOST: &str = "index.docker.io";
 const DOCKER_HUB_REGISTRY: &str = "registry-1.docker.io";
 
-/// The name under which Docker's configuration knows a host.
+/// A host's name in Docker's configuration.
 pub(super) fn key(host: &str) -> &str {
     if host == DOCKER_HUB {
         DOCKER_HUB_KEY
@@ -72,7 +71,7 @@ pub(super) fn write(
     Ok(write_private(&tokens.join(FILE), text.as_bytes())?)
 }
 
-/// The login for a host, if the run has one.
+/// The run's login for a host.
 pub(super) fn find(tokens: &Path, host: &str) -> Option<(String, SecretString)> {
     let text = std::fs::read_to_string(tokens.join(FILE)).ok()?;
     let mut file: BTreeMap<String, (String, String)> = serde_json::from_str(&text).ok()?;

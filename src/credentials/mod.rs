@@ -1,13 +1,13 @@
-//! What this run may access: a private Docker configuration that names our credential helper.
+//! A run's credentials: a private Docker configuration that names our credential helper.
 //!
-//! In: the plan's registries, other registries' logins, a folder of this run alone, the environment. Out: [`Credentials`],
-//! whose variables the build's processes get. BuildKit asks buildx for logins, buildx reads
-//! `DOCKER_CONFIG/config.json` and calls the helper again after 4 min 50 s
+//! BuildKit asks buildx for logins. buildx reads `DOCKER_CONFIG/config.json` and calls the helper again
+//! after 4 min 50 s
 //! (<https://github.com/docker/buildx/blob/461836ba0/util/dockerutil/dockerconfig/configprovider.go>),
-//! so that a token can be renewed in mid-build. Nothing secret stands in an argument or in
-//! `config.json`; the first ECR tokens are handed to the helper through files of mode 0600.
+//! so that tokens are renewed during a build. No secret is in an argument or in `config.json`: the
+//! helper gets the first ECR tokens from files of mode 0600.
 
 mod docker_config;
+mod error;
 pub(crate) mod helper;
 pub(crate) mod kubeconfig;
 mod logins;
@@ -20,79 +20,37 @@ use std::path::{Path, PathBuf};
 
 use image::Registry;
 use secrecy::SecretString;
-use thiserror::Error;
 
-use crate::aws::{self, TOKENS_VARIABLE, ecr};
+use crate::aws::{TOKENS_VARIABLE, ecr};
 use crate::inputs::registry_auth::Login;
 use crate::runner::env::{CONTAINER_TOKEN, CONTAINER_TOKEN_FILE, Env};
-use crate::runner::private::{PrivateError, create_private_folder, write_private};
+use crate::runner::private::{create_private_folder, write_private};
+pub(crate) use error::CredentialsError;
 
-/// Name of the helper as `config.json` has it; Docker puts `docker-credential-` before it.
+/// The helper's name in `config.json`. Docker prepends `docker-credential-`.
 const HELPER: &str = "fast-ecr-push";
-/// Name under which our binary is the helper.
+/// The program name under which our binary is the helper.
 pub(crate) const HELPER_PROGRAM: &str = "docker-credential-fast-ecr-push";
-/// Name of the kubeconfig in the run's folder.
+/// The kubeconfig in the run's folder.
 pub(crate) const KUBECONFIG_FILE: &str = "kubeconfig";
-/// Its name once another builder has taken over, where something may be left in the cluster.
+/// The kubeconfig of a cluster that another builder replaced; it may still need a cleanup.
 pub(crate) const FORMER_KUBECONFIG_FILE: &str = "former-kubeconfig";
-/// Name of the folder for tokens in the run's folder.
+/// The folder for tokens in the run's folder.
 pub(crate) const TOKENS_FOLDER: &str = "tokens";
 
 /// The private Docker configuration of a run.
 #[derive(Debug, Clone)]
 pub(crate) struct Credentials {
-    /// Variables for the processes that build.
+    /// Variables for the build's processes.
     pub env: BTreeMap<String, OsString>,
-    /// Where the helper looks for tokens.
+    /// The folder with the helper's tokens.
     pub tokens: PathBuf,
     logins: Vec<Login>,
 }
 
-/// Credentials could not be had or kept.
-#[derive(Debug, Error)]
-pub(crate) enum CredentialsError {
-    #[error(transparent)]
-    Private(#[from] PrivateError),
-    #[error("could not link the credential helper as `{}`", path.display())]
-    Link {
-        path: PathBuf,
-        #[source]
-        source: io::Error,
-    },
-    #[error("could not read the Docker configuration `{}`", path.display())]
-    Read {
-        path: PathBuf,
-        #[source]
-        source: io::Error,
-    },
-    #[error("could not read the Docker configuration `{}`", path.display())]
-    Parse {
-        path: PathBuf,
-        #[source]
-        source: serde_json::Error,
-    },
-    #[error(transparent)]
-    Ecr(#[from] ecr::EcrError),
-    #[error(transparent)]
-    Aws(#[from] aws::SessionError),
-}
-
-impl CredentialsError {
-    pub(crate) fn hint(&self) -> Option<String> {
-        match self {
-            Self::Ecr(error) => error.hint(),
-            Self::Aws(error) => error.hint(),
-            Self::Parse { .. } => Some("is it JSON? `docker login` writes it anew".to_owned()),
-            Self::Private(_) | Self::Link { .. } | Self::Read { .. } => None,
-        }
-    }
-}
-
 impl Credentials {
     /// Writes the configuration into the run's folder.
-    ///
-    /// # Errors
-    /// When the folder can't be written, or the user's own configuration can't be read.
+    /// Fails when the folder cannot be written or the user's configuration cannot be read.
     pub(crate) fn prepare(
         folder: &Path,
         registries: &[Registry],
@@ -113,7 +71,7 @@ impl Credentials {
             .map(Registry::host)
             .chain(general.map(|login| logins::key(login.registry.host())))
             .collect();
-        let own = docker_config::users_own(env)?;
+        let own = docker_config::user_config(env)?;
         let config = docker_config::private(own, &hosts, HELPER);
         write_private(&docker.join("config.json"), config.to_string().as_bytes())?;
         logins::write(&others, &tokens, &docker)?;
@@ -121,7 +79,7 @@ impl Credentials {
         let program = bin.join(HELPER_PROGRAM);
         std::env::current_exe()
             .and_then(|this| match symlink(this, &program) {
-                // A second builder of this run, after the first could not be had.
+                // The fallback builder of this run.
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
                 other => other,
             })
@@ -154,8 +112,7 @@ impl Credentials {
                 "DOCKER_CONFIG".to_owned(),
                 folder.join("docker").into_os_string(),
             ),
-            // Usually the folder beside Docker's configuration; a variable of the user's must not make it another one, where
-            // builders of ours would be noted for ever.
+            // The user's own BUILDX_CONFIG would keep our builders for ever.
             (
                 "BUILDX_CONFIG".to_owned(),
                 folder.join("docker/buildx").into_os_string(),
@@ -173,22 +130,22 @@ impl Credentials {
         variables
     }
 
-    /// Whether user and password of a host are given as they are.
-    pub(crate) fn knows(&self, host: &str) -> bool {
+    /// Whether the inputs have a user and password for a host.
+    pub(crate) fn has_login(&self, host: &str) -> bool {
         let mut logins = self.logins.iter();
         logins.any(|login| !login.is_ecr && login.scope.is_none() && login.registry.host() == host)
     }
 
-    /// The AWS keys that are given for a host: id and secret.
-    pub(crate) fn keys(&self, host: &str) -> Option<(&str, &SecretString)> {
+    /// The AWS keys for a host in the inputs: id and secret.
+    pub(crate) fn aws_keys(&self, host: &str) -> Option<(&str, &SecretString)> {
         let mut logins = self.logins.iter();
         let login = logins.find(|login| login.is_ecr && login.registry.host() == host)?;
         let (id, secret) = login.user.as_ref()?;
         Some((id, secret))
     }
 
-    /// Gives the helper a token for a registry, so that it need not fetch it again.
-    pub(crate) fn keep(
+    /// Stores a token for the helper, which then does not request one.
+    pub(crate) fn store_token(
         &self,
         registry: &Registry,
         token: &ecr::Token,
@@ -216,7 +173,7 @@ mod tests {
         )
         .unwrap();
         credentials
-            .keep(&registry, &ecr::Token::new("hidden", jiff::Timestamp::MAX))
+            .store_token(&registry, &ecr::Token::new("hidden", jiff::Timestamp::MAX))
             .unwrap();
         let mut pending = vec![folder.path().to_owned()];
         let mut files = 0;

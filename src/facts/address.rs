@@ -1,9 +1,8 @@
-//! Which Docker Engine is meant, as the Docker CLI finds it.
+//! The Docker Engine's address, found as the Docker CLI does.
 //!
-//! In: the environment and the CLI's files. Out: an [`Address`], or why it is none that we can use. `DOCKER_HOST` comes first, then
-//! the context of `DOCKER_CONTEXT` or `docker context use`
+//! Precedence: `DOCKER_HOST` > the context of `DOCKER_CONTEXT` > that of `docker context use`
 //! (<https://docs.docker.com/engine/manage-resources/contexts/>, `resolveContextName` in
-//! <https://github.com/docker/cli/blob/0155c264/cli/command/cli.go>), then the usual socket.
+//! <https://github.com/docker/cli/blob/0155c264/cli/command/cli.go>) > the default socket.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -14,21 +13,21 @@ use serde::Deserialize;
 
 use crate::runner::env::Env;
 
-/// Where the Engine listens when nothing else is said.
+/// The default address of an Engine.
 const DEFAULT_HOST: &str = "unix:///var/run/docker.sock";
-/// The context that is no file: `DOCKER_HOST`, or the usual socket.
+/// The context without a file: `DOCKER_HOST`, or the default socket.
 const DEFAULT_CONTEXT: &str = "default";
 
-/// Where an Engine listens, and how it knows us.
+/// An Engine's address and certificates.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Address {
-    /// As `DOCKER_HOST` has it.
+    /// In the form of `DOCKER_HOST`.
     pub host: String,
-    /// Folder with `ca.pem`, `cert.pem` and `key.pem`, for an Engine that speaks TLS.
+    /// The folder with `ca.pem`, `cert.pem` and `key.pem`, for TLS.
     pub certificates: Option<PathBuf>,
 }
 
-/// What is read of the CLI's `config.json`.
+/// A part of the CLI's `config.json`.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct CliConfig {
@@ -53,10 +52,8 @@ struct Endpoint {
 }
 
 impl Address {
-    /// The address that the CLI would take.
-    ///
-    /// # Errors
-    /// When a context is named that can't be used.
+    /// The address that the CLI would use.
+    /// Fails when the context is unusable.
     pub(crate) fn of(env: &Env) -> Result<Self, String> {
         let folder = cli_folder(env);
         if env.get("DOCKER_HOST").is_none()
@@ -72,20 +69,20 @@ impl Address {
             .or_else(|| env.get("DOCKER_TLS"))
             .filter(|_| host.starts_with("tcp://"))
             .and_then(|_| env.path("DOCKER_CERT_PATH").map(Path::to_owned).or(folder));
-        // Unlike the CLI we never trust an Engine that nobody vouches for.
+        // Unlike the CLI we verify every Engine.
         if let Some(folder) = certificates.as_ref().filter(|_| !verified)
             && !folder.join("ca.pem").is_file()
         {
             return Err(format!(
                 "variable `DOCKER_TLS`: `{host}` would not be verified, expected its authority as `ca.pem` in `{}` \
-                 (`DOCKER_CERT_PATH` names another folder)",
+                 (`DOCKER_CERT_PATH` sets another folder)",
                 folder.display()
             ));
         }
         Ok(Self { host, certificates })
     }
 
-    /// The usual socket.
+    /// The default socket.
     pub(crate) fn usual() -> Self {
         Self {
             host: DEFAULT_HOST.to_owned(),
@@ -93,7 +90,7 @@ impl Address {
         }
     }
 
-    /// The variables that lead buildx there: it gets a configuration of ours, without contexts.
+    /// The address as variables for buildx, whose private configuration has no contexts.
     pub(crate) fn variables(&self) -> BTreeMap<String, OsString> {
         let mut variables = BTreeMap::from([("DOCKER_HOST".to_owned(), (&self.host).into())]);
         if let Some(folder) = &self.certificates {
@@ -103,7 +100,7 @@ impl Address {
         variables
     }
 
-    /// Folders bear the digests of their contexts' names; the names themselves stand inside.
+    /// A context's folder is named by the digest of its name, so each `meta.json` is read.
     fn of_context(name: &str, contexts: &Path) -> Result<Self, String> {
         let entries = fs::read_dir(contexts.join("meta")).into_iter().flatten();
         let found = entries.flatten().find_map(|entry| {
@@ -113,12 +110,12 @@ impl Address {
         });
         let Some((folder, mut metadata)) = found else {
             return Err(format!(
-                "the Docker context `{name}` was not found in `{}`: `docker context use` chooses another",
+                "the Docker context `{name}` was not found in `{}`; choose another with `docker context use`",
                 contexts.display()
             ));
         };
         let Some(endpoint) = metadata.endpoints.remove("docker") else {
-            return Err(format!("the Docker context `{name}` names no Engine"));
+            return Err(format!("the Docker context `{name}` has no Engine"));
         };
         if endpoint.skip_verification {
             return Err(format!(
@@ -133,7 +130,7 @@ impl Address {
     }
 }
 
-/// The folder of the CLI's files.
+/// The CLI's folder.
 fn cli_folder(env: &Env) -> Option<PathBuf> {
     match env.path("DOCKER_CONFIG") {
         Some(folder) => Some(folder.to_owned()),
@@ -141,7 +138,7 @@ fn cli_folder(env: &Env) -> Option<PathBuf> {
     }
 }
 
-/// The chosen context, unless it is the default one. A configuration that can't be read is told of where its logins are.
+/// The chosen context, unless it is the default one. The login reports an unreadable configuration.
 fn context(folder: &Path, env: &Env) -> Option<String> {
     let chosen = env.get("DOCKER_CONTEXT").map(str::to_owned).or_else(|| {
         let text = fs::read(folder.join("config.json")).ok()?;
@@ -155,7 +152,7 @@ fn context(folder: &Path, env: &Env) -> Option<String> {
 mod tests {
     use super::*;
 
-    /// A folder of the CLI's with contexts, the second of which has certificates.
+    /// A CLI folder with contexts, the second of which has certificates.
     fn cli(current: &str) -> tempfile::TempDir {
         let folder = tempfile::tempdir().unwrap();
         let config = format!(r#"{{"auths":{{}},"currentContext":"{current}"}}"#);
@@ -273,10 +270,10 @@ mod tests {
     }
 
     #[test]
-    fn a_context_that_can_not_be_used_is_named() {
+    fn an_unusable_context_is_named() {
         for (context, words) in [
             ("missing", "`missing` was not found"),
-            ("other", "`other` names no Engine"),
+            ("other", "`other` has no Engine"),
             ("lax", "`lax` does not verify"),
         ] {
             let reason = address(context, &[]).unwrap_err();

@@ -1,19 +1,19 @@
-//! Which buildx there is.
+//! Finds buildx and its version.
 //!
-//! The action's image holds the standalone binary; a laptop has it as a plugin of the Docker CLI,
-//! which runs just as well by itself. Plugin folders:
-//! <https://docs.docker.com/build/install-buildx/> and docker/cli's `cli-plugins/manager`.
+//! The action's image has the standalone binary. Elsewhere buildx is a plugin of the Docker CLI, which
+//! also runs by itself. Plugin folders: <https://docs.docker.com/build/install-buildx/> and docker/cli's
+//! `cli-plugins/manager`.
 
 use std::path::{Path, PathBuf};
 
 use semver::Version;
 use tokio_util::sync::CancellationToken;
 
-use super::FactsError;
+use super::error::FactsError;
 use crate::process::Command;
 use crate::runner::env::{Env, is_executable};
 
-/// The system's plugin folders, in the order in which docker/cli looks through them.
+/// The system's plugin folders, in docker/cli's order.
 const PLUGIN_FOLDERS: &[&str] = &[
     "/usr/local/lib/docker/cli-plugins",
     "/usr/local/libexec/docker/cli-plugins",
@@ -21,7 +21,7 @@ const PLUGIN_FOLDERS: &[&str] = &[
     "/usr/libexec/docker/cli-plugins",
 ];
 
-/// The action's image holds one buildx and says here which: asking it takes 40 ms of every run.
+/// Set in the action's image: asking buildx for its version takes 40 ms.
 const KNOWN_VERSION: &str = "FAST_ECR_PUSH_BUILDX_VERSION";
 
 /// A buildx binary and its version.
@@ -32,7 +32,7 @@ pub(crate) struct Buildx {
 }
 
 impl Buildx {
-    /// Finds the binary and asks it for its version.
+    /// Finds the binary and its version.
     pub(super) async fn find(env: &Env, cancel: &CancellationToken) -> Result<Self, FactsError> {
         let program = Self::locate(env).ok_or(FactsError::NoBuildx)?;
         if let Some(version) = env.get(KNOWN_VERSION).and_then(lenient_version) {
@@ -48,7 +48,7 @@ impl Buildx {
         Ok(Self { program, version })
     }
 
-    /// A version given by hand; the binary is named even where there is none.
+    /// A given version; the binary may not exist.
     pub(super) fn given(env: &Env, version: Version) -> Self {
         Self {
             program: Self::locate(env).unwrap_or_else(|| PathBuf::from("buildx")),
@@ -75,14 +75,14 @@ impl Buildx {
     }
 }
 
-/// Reads `github.com/docker/buildx v0.36.1 <commit>`; distributions print their own suffixes.
+/// Parses `github.com/docker/buildx v0.36.1 <commit>`. Distributions add suffixes.
 fn version_line(printed: &str) -> Option<Version> {
-    let mut words = printed.lines().next()?.split_whitespace();
-    words.find(|word| word.ends_with("docker/buildx"))?;
-    lenient_version(words.next()?)
+    let mut fields = printed.lines().next()?.split_whitespace();
+    fields.find(|field| field.ends_with("docker/buildx"))?;
+    lenient_version(fields.next()?)
 }
 
-/// Reads the leading `major.minor[.patch]` of a version, with or without `v`.
+/// Parses the leading `major.minor[.patch]` of a version, with or without `v`.
 pub(super) fn lenient_version(text: &str) -> Option<Version> {
     let text = text.trim_start_matches('v');
     let end = text
@@ -100,7 +100,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reads_the_versions_that_are_out_there() {
+    fn parses_the_versions_of_all_distributions() {
         let cases = [
             (
                 "a release",
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn looks_into_the_users_plugin_folder() {
+    fn searches_the_users_plugin_folder() {
         use std::os::unix::fs::PermissionsExt as _;
         let home = tempfile::tempdir().unwrap();
         let plugins = home.path().join(".docker/cli-plugins");

@@ -1,28 +1,26 @@
-//! The way into the Kubernetes cluster, from wherever there is one.
+//! Finds access to the Kubernetes cluster.
 //!
-//! In: inputs and environment. Out: an [`Access`], from the input `kubeconfig`, else from
-//! `eks-cluster` (by DescribeCluster:
-//! <https://docs.aws.amazon.com/eks/latest/APIReference/API_DescribeCluster.html>), else the user's
-//! own kubeconfig (`KUBECONFIG`, `~/.kube/config`), else this pod's service account.
+//! Precedence: the input `kubeconfig` > `eks-cluster` (by DescribeCluster:
+//! <https://docs.aws.amazon.com/eks/latest/APIReference/API_DescribeCluster.html>) > the user's
+//! kubeconfig (`KUBECONFIG`, `~/.kube/config`) > this pod's service account.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
-use aws_sdk_eks::error::{DisplayErrorContext, ProvideErrorMetadata as _};
 use aws_sdk_eks::types::{Cluster, ClusterStatus};
 use secrecy::ExposeSecret as _;
 use thiserror::Error;
 
 use crate::aws::eks::TokenRequest;
-use crate::aws::{Session, SessionError};
+use crate::aws::{Refusal, Session, SessionError, UNREACHABLE};
 use crate::credentials::kubeconfig::{Access, KubeconfigError, Terms};
 use crate::inputs::Inputs;
 use crate::runner::env::Env;
 
-/// Where a pod finds its service account.
+/// The folder of a pod's service account.
 const SERVICE_ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 
-/// No way into a cluster.
+/// No access to a cluster.
 #[derive(Debug, Error)]
 pub(crate) enum ClusterError {
     #[error(transparent)]
@@ -33,23 +31,21 @@ pub(crate) enum ClusterError {
         #[source]
         source: io::Error,
     },
-    #[error("could not describe the EKS cluster `{cluster}`: {reason}")]
-    Describe {
-        cluster: String,
-        code: Option<String>,
-        reason: String,
-    },
+    #[error("could not describe the EKS cluster `{cluster}`: {refusal}")]
+    Describe { cluster: String, refusal: Refusal },
+    #[error("could not describe the EKS cluster `{cluster}`: the answer is empty")]
+    Empty { cluster: String },
     #[error("could not describe the EKS cluster `{cluster}`")]
     Session {
         cluster: String,
         #[source]
         source: SessionError,
     },
-    #[error("could not describe the EKS cluster `{cluster}`: no AWS region is known")]
+    #[error("could not describe the EKS cluster `{cluster}`: the AWS region is unknown")]
     NoRegion { cluster: String },
-    #[error("the EKS cluster `{cluster}` is {status}, it has no API to ask")]
+    #[error("the EKS cluster `{cluster}` is {status}, so it has no API server yet")]
     NotActive { cluster: String, status: String },
-    #[error("there is no way into a Kubernetes cluster")]
+    #[error("there is no access to a Kubernetes cluster")]
     None,
     #[error("could not find our own program, which makes the cluster's tokens")]
     Program(#[source] io::Error),
@@ -60,49 +56,42 @@ impl ClusterError {
         let hint = match self {
             Self::Kubeconfig(error) => return Some(error.hint()),
             Self::Session { source, .. } => return source.hint(),
-            Self::Program(_) => return None,
+            Self::Program(_) | Self::Empty { .. } => return None,
             Self::Read { .. } => {
-                "is the path in KUBECONFIG right? The input `kubeconfig` takes the content of one"
+                "correct the path in KUBECONFIG; the input `kubeconfig` takes a kubeconfig's content"
             }
             Self::NoRegion { .. } => "set the input `aws-region`, or AWS_REGION",
             Self::NotActive { .. } => "wait until it is active",
             Self::None => {
-                "give the input `kubeconfig` (a secret with its content) or `eks-cluster` (a name)"
+                "set the input `kubeconfig` (a secret with its content) or `eks-cluster` (a name)"
             }
-            Self::Describe { code, .. } => match code.as_deref() {
-                Some("ResourceNotFoundException") => {
-                    "is the name right, and is it in this account and `aws-region`?"
-                }
+            Self::Describe { refusal, .. } => match refusal.code.as_deref() {
+                Some("ResourceNotFoundException") => "check the name, the account and `aws-region`",
                 Some("AccessDeniedException") => {
                     "the role needs `eks:DescribeCluster` on the cluster's ARN"
                 }
                 Some(_) => return None,
-                None => {
-                    "can this machine reach AWS in that region, through its proxy (HTTPS_PROXY) \
-                     where it has one?"
-                }
+                None => UNREACHABLE,
             },
         };
         Some(hint.to_owned())
     }
 
-    /// Whether what the user gave is wrong, which no other builder mends.
+    /// Whether an input is wrong, which another builder would not fix.
     pub(crate) fn is_input(&self) -> bool {
         matches!(self, Self::Kubeconfig(_) | Self::None)
     }
 }
 
-/// Finds a way into the cluster, with the proxy that is on it.
-///
-/// # Errors
-/// When there is none, or what was given can't be used.
+/// Finds access to the cluster, with its proxy.
+/// Fails when there is none, or the given one is unusable.
 pub(crate) async fn find(
     inputs: &Inputs,
     session: &Session,
     env: &Env,
 ) -> Result<Access, ClusterError> {
     let access = Box::pin(first(inputs, session, env)).await?;
-    Ok(access.through_proxy_of(env))
+    Ok(access.with_proxy(env))
 }
 
 async fn first(inputs: &Inputs, session: &Session, env: &Env) -> Result<Access, ClusterError> {
@@ -146,7 +135,7 @@ fn own_files(env: &Env) -> Vec<PathBuf> {
     path.filter(|path| path.is_file()).into_iter().collect()
 }
 
-/// The content of those that are there, as kubectl does; of one at least.
+/// Reads the files that exist, as kubectl does; at least one must.
 fn read(paths: Vec<PathBuf>) -> Result<Vec<(PathBuf, String)>, ClusterError> {
     let mut files = Vec::new();
     let mut missing = None;
@@ -183,14 +172,10 @@ async fn describe(name: &str, session: &Session, program: &Path) -> Result<Acces
         .await
         .map_err(|error| ClusterError::Describe {
             cluster: cluster(),
-            code: error.code().map(str::to_owned),
-            reason: DisplayErrorContext(&error).to_string(),
+            refusal: Refusal::of(&error),
         })?;
-    let described = answer.cluster.ok_or(ClusterError::Describe {
-        cluster: cluster(),
-        code: None,
-        reason: "the answer is empty".to_owned(),
-    })?;
+    let described = answer.cluster;
+    let described = described.ok_or_else(|| ClusterError::Empty { cluster: cluster() })?;
     access(name, region, &described, program)
 }
 
@@ -205,7 +190,7 @@ fn access(
         .certificate_authority
         .as_ref()
         .and_then(|authority| authority.data.as_deref());
-    // A cluster that is being updated answers all the while.
+    // The API server also answers during an update.
     let usable = matches!(
         status,
         Some(ClusterStatus::Active | ClusterStatus::Updating)
@@ -218,7 +203,7 @@ fn access(
         });
     };
     let request = TokenRequest {
-        // On Outposts the cluster's id is signed, not its name.
+        // On Outposts the token has the cluster's id, not its name.
         cluster: match &cluster.outpost_config {
             Some(_) => cluster.id.clone().unwrap_or_else(|| name.to_owned()),
             None => name.to_owned(),
@@ -231,13 +216,12 @@ fn access(
     Ok(access)
 }
 
-/// Who can reach the API, when not everybody can.
+/// Who can reach the API server, if it is not public.
 fn restriction(cluster: &Cluster) -> Option<String> {
     let network = cluster.resources_vpc_config.as_ref()?;
     if !network.endpoint_public_access {
         return Some(
-            "its API endpoint is private: only a runner inside of its VPC (or a network connected \
-             to it) can reach it"
+            "its API endpoint is private: only runners in its VPC (or a connected network) can reach it"
                 .to_owned(),
         );
     }
@@ -246,7 +230,7 @@ fn restriction(cluster: &Cluster) -> Option<String> {
         return None;
     }
     Some(format!(
-        "its API endpoint is open to {} only: a runner on GitHub's machines has an address of its own",
+        "its API endpoint accepts only {}, which GitHub's own runners are not part of",
         ranges.join(", ")
     ))
 }
@@ -272,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn a_restricted_endpoint_is_put_into_words() {
+    fn a_restricted_endpoint_is_described() {
         let network = VpcConfigResponse::builder;
         let public = network().endpoint_public_access(true);
         for (network, expected) in [
@@ -283,7 +267,7 @@ mod tests {
             ),
             (
                 public.public_access_cidrs("203.0.113.0/24").build(),
-                Some("open to 203.0.113.0/24 only"),
+                Some("accepts only 203.0.113.0/24"),
             ),
             (
                 network().endpoint_private_access(true).build(),
@@ -306,7 +290,7 @@ mod tests {
         let error = found(&cluster(ClusterStatus::Creating, network)).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "the EKS cluster `builders` is CREATING, it has no API to ask"
+            "the EKS cluster `builders` is CREATING, so it has no API server yet"
         );
     }
 
@@ -315,7 +299,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn without_any_way_in_both_inputs_are_named() {
+    async fn without_access_the_hint_names_both_inputs() {
         let error = find(&Inputs::default(), &session(), &Env::default())
             .await
             .unwrap_err();
@@ -345,8 +329,7 @@ mod tests {
         assert!(error.to_string().contains("`/nowhere/config`"));
     }
 
-    /// What is found in these files, each with its folder: `KUBECONFIG` as it is in the test's, with
-    /// `@` for it.
+    /// The access from these files. `@` in the value of `KUBECONFIG` is their folder.
     async fn found_in(files: &[(&str, &str)], list: &str) -> Result<Access, ClusterError> {
         let root = tempfile::tempdir().unwrap();
         for (path, text) in files {
@@ -375,7 +358,7 @@ mod tests {
             ("three/config", others),
             ("bad/config", "clusters: {"),
         ];
-        // A file that is not there is passed over, and the first one to say something is heeded.
+        // Missing files are skipped, and the first definition wins.
         let list = "@/none/config::@/one/config:@/two/config:@/three/config";
         let access = found_in(&files, list).await.unwrap();
         assert_eq!(

@@ -1,20 +1,18 @@
-//! Which Docker Engine there is, and how it stores images.
+//! The Docker Engine and its image store.
 //!
-//! The image store decides a lot: only with containerd's can the Engine's own BuildKit push by
-//! itself, compress as asked and export caches
-//! (<https://docs.docker.com/engine/storage/containerd/>).
-
-use std::fmt::Write as _;
+//! Only with containerd's image store can the Engine's own BuildKit push, choose the compression and
+//! export caches (<https://docs.docker.com/engine/storage/containerd/>).
 
 use bollard::{API_DEFAULT_VERSION, Docker};
 
 use super::address::Address;
+use crate::aws::error_chain;
 use crate::runner::env::Env;
 
-/// How long to wait for an answer (seconds). A healthy Engine takes milliseconds.
+/// Time limit of a request (seconds). A healthy Engine takes milliseconds.
 const TIMEOUT: u64 = 20;
 
-/// Why a client could not be had.
+/// Why there is no client.
 type ClientError = Box<dyn std::error::Error + Send + Sync>;
 
 /// A Docker Engine that answered.
@@ -23,7 +21,7 @@ pub(crate) struct Engine {
     pub address: Address,
     pub version: String,
     pub store: ImageStore,
-    /// Its own platform, `linux/amd64`.
+    /// The Engine's platform, `linux/amd64`.
     pub platform: String,
 }
 
@@ -31,12 +29,12 @@ pub(crate) struct Engine {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ImageStore {
     Containerd,
-    /// The graph drivers from before containerd's store.
+    /// The older graph drivers.
     Classic,
 }
 
 impl Engine {
-    /// No Engine, for a builder that needs none.
+    /// A placeholder for builders without an Engine.
     pub(crate) fn none() -> Self {
         Self {
             address: Address::usual(),
@@ -46,19 +44,12 @@ impl Engine {
         }
     }
 
-    /// Asks the Engine; an error says why it could not be asked.
+    /// Asks the Engine, or says why it does not answer.
     pub(super) async fn ask(env: &Env) -> Result<Self, String> {
         let address = Address::of(env)?;
         Self::ask_at(&address).await.map_err(|error| {
-            let host = &address.host;
-            let mut text = format!("could not reach the Docker Engine at `{host}`");
-            let mut source: Option<&dyn std::error::Error> = Some(&*error);
-            while let Some(cause) = source {
-                // Writing to a String can't fail.
-                let _ = write!(text, ": {cause}");
-                source = cause.source();
-            }
-            text
+            let (host, reason) = (&address.host, error_chain(&*error));
+            format!("could not reach the Docker Engine at `{host}`: {reason}")
         })
     }
 
@@ -87,10 +78,8 @@ impl Engine {
 }
 
 impl Address {
-    /// A client of the Engine's API, in the version that both know.
-    ///
-    /// # Errors
-    /// When the Engine does not answer, or the address is of a kind that is not supported.
+    /// A client of the Engine's API, with a negotiated version.
+    /// Fails when the Engine does not answer, or the kind of address is not supported.
     pub(crate) async fn client(&self) -> Result<Docker, ClientError> {
         let Self { host, certificates } = self;
         let docker = match (host.split_once("://"), certificates) {
@@ -118,7 +107,7 @@ impl Address {
     }
 }
 
-/// The kernel's name of an architecture as an image platform has it.
+/// An image platform's architecture, from the kernel's name.
 fn architecture(machine: &str) -> &str {
     match machine {
         "x86_64" => "amd64",
@@ -135,7 +124,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn an_engine_that_is_not_there_is_named_with_the_reason() {
+    async fn a_missing_engine_is_named_with_the_reason() {
         let env = Env::from([("DOCKER_HOST", "unix:///nowhere/docker.sock")]);
         let reason = Engine::ask(&env).await.unwrap_err();
         assert!(
@@ -147,7 +136,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_address_of_another_kind_is_refused_in_words() {
+    async fn refuses_another_kind_of_address() {
         let env = Env::from([("DOCKER_HOST", "ssh://host")]);
         let reason = Engine::ask(&env).await.unwrap_err();
         assert!(

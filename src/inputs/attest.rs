@@ -6,7 +6,7 @@
 
 use std::fmt;
 
-use lists::attributes;
+use lists::attributes::{self, Attributes};
 
 use super::value::{Expected, Field, Form, Item, Read, Single as _, Value};
 
@@ -15,32 +15,22 @@ use super::value::{Expected, Field, Form, Item, Read, Single as _, Value};
 pub(crate) struct Attest {
     /// `provenance`, `sbom`, or another that the builder knows.
     pub kind: String,
-    /// `name=value` each, `type` among them.
-    fields: Vec<String>,
+    attributes: Attributes,
 }
 
 impl Attest {
     /// Reads one item; `None` when buildx would refuse it.
     pub(crate) fn parse(text: &str) -> Option<Self> {
-        let mut kind = None;
-        let mut fields = Vec::new();
-        for field in attributes::split(text)? {
-            let field = match attributes::boolean(field.trim()) {
-                Some(on) => format!("disabled={}", !on),
-                None => field.trim().to_owned(),
-            };
-            let (name, value) = field.split_once('=')?;
-            match name.trim().to_lowercase().as_str() {
-                "type" => kind = Some(value.to_owned()),
-                "disabled" => {
-                    attributes::boolean(value)?;
-                }
-                _ => {}
-            }
-            fields.push(field);
+        let fields = attributes::split(text)?.into_iter();
+        let fields = fields.map(|field| match attributes::boolean(field.trim()) {
+            Some(on) => format!("disabled={}", !on),
+            None => field,
+        });
+        let (kind, attributes) = Attributes::with_type(fields)?;
+        if let Some(disabled) = attributes.get("disabled") {
+            attributes::boolean(disabled)?;
         }
-        let kind = kind.filter(|kind| !kind.is_empty())?;
-        Some(Self { kind, fields })
+        Some(Self { kind, attributes })
     }
 
     /// The attestation of this kind with these attributes.
@@ -50,21 +40,14 @@ impl Attest {
 
     /// Whether it is asked for.
     pub(crate) fn is_on(&self) -> bool {
-        self.attribute("disabled").and_then(attributes::boolean) != Some(true)
+        !self.attributes.is_true("disabled")
     }
 
     /// Adds an attribute unless it is there.
     pub(crate) fn set_default(&mut self, name: &str, value: &str) {
-        if self.attribute(name).is_none() {
-            self.fields.push(format!("{name}={value}"));
+        if self.attributes.get(name).is_none() {
+            self.attributes.set(name, value);
         }
-    }
-
-    fn attribute(&self, name: &str) -> Option<&str> {
-        self.fields.iter().find_map(|field| {
-            let (key, value) = field.split_once('=')?;
-            key.trim().eq_ignore_ascii_case(name).then_some(value)
-        })
     }
 }
 
@@ -94,7 +77,7 @@ impl Value for Option<Attest> {
 
 impl fmt::Display for Attest {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(&attributes::join(&self.fields))
+        attributes::write(formatter, &self.kind, &self.attributes)
     }
 }
 

@@ -4,89 +4,96 @@
 
 use std::fmt;
 
-use lists::attributes;
+use lists::attributes::{self, Attributes};
 use lists::list::Grammar;
 use serde::{Serialize, Serializer};
+use strum::{EnumString, IntoStaticStr, VariantNames};
 
-use super::value::{Expected, Item};
+use super::value::{Expected, Item, one_of};
 
 /// Where and how BuildKit exports the result.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct OutputSpec {
-    /// The exporter: `image`, `registry`, `local`, `tar`, `oci`, `docker`, …
-    pub exporter: String,
-    /// Attributes in the order given, `dest` among them; names in lower case.
-    pub attributes: Vec<(String, String)>,
+    pub exporter: Exporter,
+    /// `dest` among them.
+    pub attributes: Attributes,
+}
+
+/// What buildx and BuildKit know (<https://docs.docker.com/build/exporters/>).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, EnumString, IntoStaticStr, VariantNames)]
+#[strum(serialize_all = "lowercase")]
+pub(crate) enum Exporter {
+    Image,
+    Registry,
+    Local,
+    Tar,
+    Oci,
+    Docker,
+    CacheOnly,
 }
 
 impl OutputSpec {
+    pub(crate) fn new(exporter: Exporter) -> Self {
+        Self {
+            exporter,
+            attributes: Attributes::default(),
+        }
+    }
+
     /// Reads one item.
     ///
     /// # Errors
     /// What is expected instead.
-    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+    pub(crate) fn parse(text: &str) -> Result<Self, Expected> {
         const EXPECTED: &str = "`type=<exporter>[,name=value…]`, or the path of a folder; see https://docs.docker.com/build/exporters/";
         let fields = attributes::split(text).ok_or(EXPECTED)?;
         if let [lone] = fields.as_slice()
             && lone == text
             && !text.starts_with("type=")
         {
-            return Ok(Self {
-                exporter: if text == "-" { "tar" } else { "local" }.to_owned(),
-                attributes: vec![("dest".to_owned(), text.to_owned())],
-            });
-        }
-        let mut exporter = None;
-        let mut attributes = Vec::new();
-        for field in fields {
-            let (name, value) = field.split_once('=').ok_or(EXPECTED)?;
-            let name = name.trim().to_lowercase();
-            if name == "type" {
-                exporter = Some(value.to_owned());
+            let exporter = if text == "-" {
+                Exporter::Tar
             } else {
-                attributes.push((name, value.to_owned()));
-            }
+                Exporter::Local
+            };
+            let mut output = Self::new(exporter);
+            output.set("dest", text);
+            return Ok(output);
         }
-        let exporter = exporter.filter(|name| !name.is_empty()).ok_or(EXPECTED)?;
+        let (exporter, attributes) = Attributes::with_type(fields).ok_or(EXPECTED)?;
         Ok(Self {
-            exporter,
+            exporter: exporter.parse().map_err(|_| one_of(Exporter::VARIANTS))?,
             attributes,
         })
     }
 
-    /// An attribute's value; the last one wins, as in buildx.
     pub(crate) fn attribute(&self, name: &str) -> Option<&str> {
-        self.attributes
-            .iter()
-            .rev()
-            .find(|(key, _)| key == name)
-            .map(|(_, value)| value.as_str())
+        self.attributes.get(name)
     }
 
-    /// Sets an attribute.
-    pub(crate) fn set(&mut self, name: &str, value: &str) {
-        self.attributes.retain(|(key, _)| key != name);
-        self.attributes.push((name.to_owned(), value.to_owned()));
+    pub(crate) fn set(&mut self, name: &str, value: impl Into<String>) {
+        self.attributes.set(name, value);
     }
 
     /// Whether the result is an image in an image store or a registry.
     pub(crate) fn is_image(&self) -> bool {
-        matches!(self.exporter.as_str(), "image" | "registry")
+        matches!(self.exporter, Exporter::Image | Exporter::Registry)
     }
 
     /// Whether the result is an image in a file, or on its way into the Engine.
     pub(crate) fn is_archive(&self) -> bool {
-        matches!(self.exporter.as_str(), "oci" | "docker")
+        matches!(self.exporter, Exporter::Oci | Exporter::Docker)
     }
 
     /// Whether this output pushes.
     pub(crate) fn pushes(&self) -> bool {
-        self.exporter == "registry" || (self.exporter == "image" && self.is_true("push"))
+        self.exporter == Exporter::Registry
+            || (self.exporter == Exporter::Image && self.attributes.is_true("push"))
     }
 
     /// Whether what it pushes has no tag, only its digest.
     pub(crate) fn is_by_digest(&self) -> bool {
-        self.is_image() && self.is_true("push-by-digest")
+        self.is_image() && self.attributes.is_true("push-by-digest")
     }
 
     /// The names it gives its image, by itself.
@@ -97,10 +104,6 @@ impl OutputSpec {
             .map(str::trim)
             .filter(|name| !name.is_empty())
             .collect()
-    }
-
-    fn is_true(&self, name: &str) -> bool {
-        self.attribute(name).and_then(attributes::boolean) == Some(true)
     }
 }
 
@@ -116,12 +119,7 @@ impl Item for OutputSpec {
 /// The item as buildx reads it.
 impl fmt::Display for OutputSpec {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let kind = format!("type={}", self.exporter);
-        let others = self
-            .attributes
-            .iter()
-            .map(|(name, value)| format!("{name}={value}"));
-        formatter.write_str(&attributes::join(std::iter::once(kind).chain(others)))
+        attributes::write(formatter, self.exporter.into(), &self.attributes)
     }
 }
 
@@ -148,6 +146,21 @@ mod tests {
                 "type=image,\"name=a,b\"",
             ),
             ("case and blanks", "Type=local, DEST=x", "type=local,dest=x"),
+            (
+                "quotes around the type",
+                "\"type=image\",PUSH=true",
+                "type=image,push=true",
+            ),
+            (
+                "the last of a name",
+                "type=image,push=true,push=false",
+                "type=image,push=false",
+            ),
+            (
+                "a folder of this name",
+                "Type=local",
+                "type=local,dest=Type=local",
+            ),
         ];
         for (name, text, printed) in cases {
             assert_eq!(
@@ -160,7 +173,16 @@ mod tests {
 
     #[test]
     fn refuses_what_buildx_refuses() {
-        for text in ["dest=x,a=b", "type=", "type=image,push", "", "a\nb"] {
+        for text in [
+            "dest=x,a=b",
+            "type=",
+            "type= image",
+            "type=IMAGE",
+            "type=image,push",
+            "type=local,dest=\"x\"",
+            "",
+            "a\nb",
+        ] {
             assert!(OutputSpec::parse(text).is_err(), "{text}");
         }
     }
@@ -179,7 +201,7 @@ mod tests {
         #[test]
         fn what_is_printed_is_read_again(value in "[a-z,\" =]{0,12}") {
             let mut spec = OutputSpec::parse("type=image").unwrap();
-            spec.set("name", &value);
+            spec.set("name", value);
             prop_assert_eq!(OutputSpec::parse(&spec.to_string()).unwrap(), spec);
         }
 

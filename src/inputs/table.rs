@@ -13,7 +13,7 @@ use super::append::AppendedNode;
 use super::attest::Attest;
 use super::aws::{ACCOUNT, EXTERNAL_ID, ONE_WORD, REGISTRY, RoleName, SESSION_NAME};
 use super::build::{BuildArg, BuildContext, SshKey, Ulimit};
-use super::cache::{CACHE_FROM, CACHE_TO, CacheEntry};
+use super::cache::{CacheEntry, IMPORT};
 use super::call::Call;
 use super::choices::{Cache, CacheMode, Compression, Driver, Fallback, Network};
 use super::driver_options::DriverOption;
@@ -174,9 +174,9 @@ inputs! {
     /// default where supported)
     "cache-mode" => cache_mode: Option<CacheMode>;
     /// Caches to import, `type=registry,ref=name`; overrides `cache`
-    "cache-from" => cache_from: Vec<CacheEntry> where CACHE_FROM, paths;
+    "cache-from" => cache_from: Vec<CacheEntry> where IMPORT, paths;
     /// Caches to export, `type=inline`; overrides `cache`
-    "cache-to" => cache_to: Vec<CacheEntry> where CACHE_TO, paths;
+    "cache-to" => cache_to: Vec<CacheEntry>, paths;
     /// Compression of new layers: `auto` (zstd where possible; gzip in your own `outputs`), `gzip`,
     /// `zstd`, `estargz` or `uncompressed`
     "compression" => compression: Compression = "auto";

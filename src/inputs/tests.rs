@@ -175,12 +175,12 @@ fn what_buildx_would_refuse_is_refused_with_what_it_takes() {
         (
             "a cache of no kind",
             ("cache-to", "type=inline\ntype=regstry,ref=a"),
-            "`type=regstry,ref=a` given, expected a type of cache, one of `registry`, `inline`, `gha`, `local`, `s3`, `azblob`",
+            "`type=regstry,ref=a` given, expected a cache type, one of `registry`, `inline`, `gha`, `local`, `s3`, `azblob`",
         ),
         (
             "a cache that nothing is read from",
             ("cache-from", "a/b:cache\ntype=ghaa"),
-            "`type=ghaa` given, expected a type of cache, one of `registry`, `gha`, `local`, `s3`, `azblob`",
+            "`type=ghaa` given, expected a cache type, one of `registry`, `inline`, `gha`",
         ),
         (
             "two methods",

@@ -227,11 +227,13 @@ impl<T: Choice> Single for T {
     const FORM: Form = Form::Choice(T::VARIANTS);
 
     fn parse(text: &str) -> Result<Self, Expected> {
-        text.parse().map_err(|_| {
-            let names: Vec<String> = T::VARIANTS.iter().map(|name| format!("`{name}`")).collect();
-            format!("one of {}", names.join(", ")).into()
-        })
+        text.parse().map_err(|_| one_of(T::VARIANTS))
     }
+}
+
+pub(super) fn one_of(names: &[&str]) -> Expected {
+    let names: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
+    format!("one of {}", names.join(", ")).into()
 }
 
 impl Item for String {

@@ -1,15 +1,15 @@
-//! What started the run: `GITHUB_*` values and the event's payload in, the facts that rules and labels ask for out.
+//! The facts of a workflow run that rules and labels need, from `GITHUB_*` variables and the event's payload.
 //!
 //! Payloads: <https://docs.github.com/en/webhooks/webhook-events-and-payloads>; variables:
-//! <https://docs.github.com/en/actions/reference/variables-reference>. No IO: what a payload does not tell (the commit's
-//! time on a pull request, the repository on a schedule) the caller may fill in.
+//! <https://docs.github.com/en/actions/reference/variables-reference>. No IO: some payloads lack the commit's time
+//! (pull requests) or the repository (schedules), and the caller may add them.
 
 use jiff::Timestamp;
 use serde_json::Value;
 
 use super::expression::Name;
 
-/// The variables of a run, as the runner sets them; an empty text where one is not set.
+/// The runner's variables, empty if not set.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct GithubValues<'a> {
     /// `GITHUB_EVENT_NAME`
@@ -24,12 +24,12 @@ pub(crate) struct GithubValues<'a> {
     pub server_url: &'a str,
 }
 
-/// How a run is looked at.
+/// docker/metadata-action's settings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Settings {
-    /// How many characters of a commit's hash are enough (`DOCKER_METADATA_SHORT_SHA_LENGTH`).
+    /// Length of a short commit hash (`DOCKER_METADATA_SHORT_SHA_LENGTH`).
     pub short_sha_length: usize,
-    /// Whether a pull request's own commit counts, not the merge commit (`DOCKER_METADATA_PR_HEAD_SHA`).
+    /// Whether a pull request's commit is its head, not the merge commit (`DOCKER_METADATA_PR_HEAD_SHA`).
     pub pull_request_head: bool,
 }
 
@@ -42,34 +42,27 @@ impl Default for Settings {
     }
 }
 
-/// A setting that cannot be read.
+/// An invalid setting.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`DOCKER_METADATA_SHORT_SHA_LENGTH` is `{0}`, expected a whole number above 0")]
 pub(crate) struct SettingsError(String);
 
 impl Settings {
-    /// Reads the two `DOCKER_METADATA_*` variables that docker/metadata-action has for them.
+    /// Parses the two `DOCKER_METADATA_*` variables.
     pub(crate) fn parse(
         short_sha_length: Option<&str>,
         pull_request_head: Option<&str>,
     ) -> Result<Self, SettingsError> {
-        let default = Self::default();
-        let short_sha_length = match short_sha_length
-            .map(str::trim)
-            .filter(|text| !text.is_empty())
-        {
-            Some(text) => text
-                .parse()
-                .ok()
-                .filter(|length| *length > 0)
-                .ok_or_else(|| SettingsError(text.to_owned()))?,
-            None => default.short_sha_length,
-        };
-        Ok(Self {
-            short_sha_length,
-            pull_request_head: pull_request_head
-                .is_some_and(|text| text.to_ascii_lowercase().contains("true")),
-        })
+        let mut settings = Self::default();
+        let length = short_sha_length.map_or("", str::trim);
+        if !length.is_empty() {
+            let length = length.parse().ok().filter(|length| *length > 0);
+            let error = || SettingsError(short_sha_length.unwrap_or_default().to_owned());
+            settings.short_sha_length = length.ok_or_else(error)?;
+        }
+        settings.pull_request_head =
+            pull_request_head.is_some_and(|text| text.to_ascii_lowercase().contains("true"));
+        Ok(settings)
     }
 }
 
@@ -78,19 +71,19 @@ impl Settings {
 pub(crate) struct WorkflowRun {
     /// The event's name, `push`.
     pub event: String,
-    /// The git reference, `refs/heads/main`; for pull_request_target that of the pull request.
+    /// The Git reference, `refs/heads/main`; for pull_request_target that of the pull request.
     pub reference: String,
-    /// The commit's hash, or nothing.
+    /// The commit's hash, or empty.
     pub sha: String,
-    /// The branch that a pull request aims at or a tag was made on, or nothing.
+    /// The base branch of a pull request or a Git tag, or empty.
     pub base_ref: String,
-    /// When the commit was made, where the payload tells.
+    /// The commit's time, if the payload has it.
     pub commit_date: Option<Timestamp>,
     pub repository: Repository,
     pub short_sha_length: usize,
 }
 
-/// What labels tell of the repository; texts are empty where nothing is known.
+/// The repository's data for labels, empty if unknown.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Repository {
     pub name: String,
@@ -102,7 +95,7 @@ pub(crate) struct Repository {
 }
 
 impl WorkflowRun {
-    /// Takes the facts from the runner's variables and the event's payload.
+    /// Collects the facts from the runner's variables and the event's payload.
     pub(crate) fn new(github: GithubValues<'_>, payload: &Value, settings: Settings) -> Self {
         let text = |pointer: &str| {
             let value = payload.pointer(pointer).and_then(Value::as_str);
@@ -112,7 +105,7 @@ impl WorkflowRun {
         if github.event_name.contains("pull_request_target")
             && let Some(number) = payload.get("number").and_then(Value::as_u64)
         {
-            // GITHUB_REF names the branch it aims at:
+            // GITHUB_REF is the base branch:
             // https://docs.github.com/en/actions/reference/workflows-and-actions/events-that-trigger-workflows#pull_request_target
             reference = format!("refs/pull/{number}/merge");
         }
@@ -159,12 +152,12 @@ impl WorkflowRun {
         self.reference.strip_prefix("refs/heads/")
     }
 
-    /// The git tag that was pushed, if one was.
+    /// The Git tag that was pushed, if one was.
     pub(crate) fn tag(&self) -> Option<&str> {
         self.reference.strip_prefix("refs/tags/")
     }
 
-    /// The pull request's number, or what stands in its place.
+    /// The pull request's number.
     pub(crate) fn pull_request(&self) -> Option<&str> {
         let rest = self.reference.strip_prefix("refs/pull/")?;
         Some(rest.strip_suffix("/merge").unwrap_or(rest))
@@ -175,7 +168,7 @@ impl WorkflowRun {
         self.sha.chars().take(self.short_sha_length).collect()
     }
 
-    /// Whether the run is one of the default branch. Events that GitHub starts on that branch only count as such.
+    /// Whether the run is for the default branch. Some events always are.
     pub(crate) fn is_default_branch(&self) -> bool {
         let branch = self.branch().unwrap_or(&self.reference);
         !branch.is_empty()
@@ -185,7 +178,7 @@ impl WorkflowRun {
                     .any(|event| self.event.contains(event)))
     }
 
-    /// What an expression prints for a name; names that are no part of a run are empty.
+    /// The value that an expression names; empty for other names.
     pub(crate) fn value(&self, name: Name) -> String {
         match name {
             Name::Branch => self.branch().unwrap_or_default().to_owned(),
@@ -200,7 +193,7 @@ impl WorkflowRun {
 }
 
 impl Repository {
-    /// What the variables alone tell: a schedule's payload may hold no repository.
+    /// The data that the variables have: a schedule's payload may lack the repository.
     fn from_values(github: GithubValues<'_>) -> Self {
         let Some((_, name)) = github.repository.split_once('/') else {
             return Self::default();
@@ -217,7 +210,7 @@ impl Repository {
     }
 }
 
-/// The time of the run's commit, from the lists of commits that payloads hold.
+/// The time of the run's commit, from the commits in the payload.
 fn commit_date(payload: &Value, sha: &str) -> Option<Timestamp> {
     let pushed = payload.get("commits").and_then(Value::as_array);
     let heads = [
@@ -252,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn takes_a_pull_request_for_what_it_is() {
+    fn recognises_a_pull_request() {
         let payload = json!({"number": 15, "pull_request": {"base": {"ref": "release/2"}, "head": {"sha": "abc"}}});
         for event in ["pull_request", "pull_request_target"] {
             let reference = if event == "pull_request" {
@@ -276,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn finds_the_time_of_its_own_commit() {
+    fn finds_the_time_of_the_runs_commit() {
         let own = "860c1904a1ce19322e91ac35af1ab07466440c37";
         let expected = "2020-01-09T14:30:15Z".parse().ok();
         for (payload, found) in [
@@ -324,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_a_length_that_is_none() {
+    fn refuses_an_invalid_length() {
         for length in ["0", "-1", "seven", "1.5"] {
             let error = Settings::parse(Some(length), None).unwrap_err().to_string();
             assert!(error.contains(length), "{error}");

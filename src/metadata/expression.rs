@@ -1,15 +1,14 @@
-//! What stands between the braces of a [`Template`](super::template::Template): `name`, or `date 'format' tz='zone'`.
-//! A text in, an [`Expression`] out; names, formats and time zones are checked here.
+//! The text between the braces of a [`Template`](super::template::Template): `name`, or `date 'format' tz='zone'`.
 //!
-//! The names are those of <https://github.com/docker/metadata-action#global-expressions> and of its patterns. What else
-//! Handlebars has (blocks, comments, partials, paths), which could hide a mistake or run code, is refused.
+//! The names are docker/metadata-action's (<https://github.com/docker/metadata-action#global-expressions>). The rest of
+//! Handlebars (blocks, comments, partials, paths) could hide a mistake or run code, and is an error.
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use super::date;
 
-/// What stands between braces.
+/// A value or a date.
 #[derive(Debug, Clone)]
 pub(crate) enum Expression {
     Value(Name),
@@ -20,17 +19,17 @@ pub(crate) enum Expression {
     },
 }
 
-/// Which moment a date is of.
+/// The moment that a date shows.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Clock {
     Run,
     Commit,
 }
 
-/// Which names an expression may use.
+/// The names that an expression may use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Scope {
-    /// The run that makes the tags: `prefix`, `suffix`, `value`, `enable`, labels.
+    /// The workflow run: `prefix`, `suffix`, `value`, `enable`, labels.
     Run,
     /// Dates only: the pattern of a schedule.
     Dates,
@@ -38,7 +37,7 @@ pub(crate) enum Scope {
     Version,
 }
 
-/// A value that an expression may ask for.
+/// A value of a run or of a version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Name {
     Branch,
@@ -97,16 +96,14 @@ impl Scope {
     }
 }
 
-/// The two moments that dates are printed of.
+/// The times that dates show.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Clocks {
-    /// When the tags are made.
     pub now: Timestamp,
-    /// When the commit was made.
     pub commit: Timestamp,
 }
 
-/// Why a text is no template.
+/// An invalid template.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum ExpressionError {
     #[error("the braces opened at `{0}` are never closed")]
@@ -124,9 +121,49 @@ pub(crate) enum ExpressionError {
 }
 
 impl Expression {
-    /// Reads what stands between braces.
+    /// Parses the text between braces.
     pub(crate) fn parse(inside: &str, scope: Scope) -> Result<Self, ExpressionError> {
-        read(inside, scope)
+        let inside = inside.trim();
+        let (name, arguments) = inside
+            .split_once(char::is_whitespace)
+            .unwrap_or((inside, ""));
+        let clock = match name {
+            "date" if scope.has_dates() => Clock::Run,
+            "commit_date" if scope.has_dates() => Clock::Commit,
+            _ => {
+                let mut names = scope.names().iter();
+                let Some((_, name)) = names.find(|(known, _)| *known == name) else {
+                    return Err(ExpressionError::Unknown {
+                        found: inside.to_owned(),
+                        known: scope.known(),
+                    });
+                };
+                if !arguments.trim().is_empty() {
+                    return Err(ExpressionError::UnexpectedArgument(inside.to_owned()));
+                }
+                return Ok(Self::Value(*name));
+            }
+        };
+        let fault = || ExpressionError::Date(inside.to_owned());
+        let (format, mut rest) = quoted(arguments.trim_start()).ok_or_else(fault)?;
+        let mut zone_name = "UTC".to_owned();
+        while !rest.trim_start().is_empty() {
+            let value = rest
+                .strip_prefix(char::is_whitespace)
+                .and_then(|rest| rest.trim_start().strip_prefix("tz"))
+                .and_then(|rest| rest.trim_start().strip_prefix('='))
+                .ok_or_else(fault)?;
+            (zone_name, rest) = quoted(value.trim_start()).ok_or_else(fault)?;
+        }
+        let zone = TimeZone::get(&zone_name).map_err(|_| ExpressionError::TimeZone {
+            expression: inside.to_owned(),
+            zone: zone_name,
+        })?;
+        Ok(Self::Date {
+            clock,
+            format,
+            zone,
+        })
     }
 
     /// Its value as text.
@@ -148,72 +185,15 @@ impl Expression {
     }
 }
 
-fn read(inside: &str, scope: Scope) -> Result<Expression, ExpressionError> {
-    let inside = inside.trim();
-    let (name, arguments) = inside
-        .split_once(char::is_whitespace)
-        .unwrap_or((inside, ""));
-    let clock = match name {
-        "date" if scope.has_dates() => Clock::Run,
-        "commit_date" if scope.has_dates() => Clock::Commit,
-        _ => {
-            let (_, known) = scope
-                .names()
-                .iter()
-                .find(|(known, _)| *known == name)
-                .ok_or_else(|| ExpressionError::Unknown {
-                    found: inside.to_owned(),
-                    known: scope.known(),
-                })?;
-            if !arguments.trim().is_empty() {
-                return Err(ExpressionError::UnexpectedArgument(inside.to_owned()));
-            }
-            return Ok(Expression::Value(*known));
-        }
-    };
-    let fault = || ExpressionError::Date(inside.to_owned());
-    let (format, mut rest) = quoted(arguments.trim_start()).ok_or_else(fault)?;
-    let mut zone_name = "UTC".to_owned();
-    while !rest.trim_start().is_empty() {
-        if rest.trim_start().len() == rest.len() {
-            return Err(fault());
-        }
-        let value = rest
-            .trim_start()
-            .strip_prefix("tz")
-            .and_then(|rest| rest.trim_start().strip_prefix('='))
-            .ok_or_else(fault)?;
-        (zone_name, rest) = quoted(value.trim_start()).ok_or_else(fault)?;
-    }
-    let zone = TimeZone::get(&zone_name).map_err(|_| ExpressionError::TimeZone {
-        expression: inside.to_owned(),
-        zone: zone_name,
-    })?;
-    Ok(Expression::Date {
-        clock,
-        format,
-        zone,
-    })
-}
-
-/// A text in quotes, in which a backslash makes the same quote plain, and what follows it.
+/// Splits off a quoted text, in which a backslash escapes the quote.
 fn quoted(text: &str) -> Option<(String, &str)> {
     let quote = text.chars().next().filter(|c| matches!(c, '\'' | '"'))?;
-    let (inside, after) = split_closing(text.strip_prefix(quote)?, quote)?;
-    Some((
-        inside.replace(&format!("\\{quote}"), &quote.to_string()),
-        after,
-    ))
-}
-
-fn split_closing(text: &str, quote: char) -> Option<(&str, &str)> {
-    let mut previous = None;
-    for (at, c) in text.char_indices() {
-        if c == quote && previous != Some('\\') {
-            let (inside, after) = text.split_at_checked(at)?;
-            return Some((inside, after.strip_prefix(quote)?));
-        }
-        previous = Some(c);
-    }
-    None
+    let text = text.strip_prefix(quote)?;
+    let mut quotes = text.match_indices(quote);
+    let (inside, after) = quotes.find_map(|(at, _)| {
+        let (inside, after) = text.split_at_checked(at)?;
+        (!inside.ends_with('\\')).then_some((inside, after.strip_prefix(quote)?))
+    })?;
+    let inside = inside.replace(&format!("\\{quote}"), &quote.to_string());
+    Some((inside, after))
 }

@@ -1,10 +1,11 @@
-//! Whether a rule fires in a run, and on what: a [`Rule`] and a [`WorkflowRun`] in, the tag's middle part or the reason
-//! why there is none out. Prefixes, suffixes and characters that a tag may not hold come later.
+//! Applies one rule to a workflow run: the middle part of the tag, or the reason why there is none.
+//!
+//! [`super::generate`] adds prefixes and suffixes, and replaces characters that a tag cannot hold.
 
 use super::event::WorkflowRun;
 use super::expression::{Clocks, Name};
-use super::generate::Warning;
 use super::pattern::{Found, Pattern};
+use super::reason::{Reason, Warning};
 use super::rule::{Kind, Rule, VersionRule};
 use super::template::Template;
 use super::version::Version;
@@ -13,76 +14,17 @@ use super::version::Version;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Fired {
     pub value: String,
-    /// Whether `latest` follows from it, should it name the version.
+    /// Whether `latest` follows if this rule gives the version.
     pub is_latest: bool,
 }
 
-/// Why a rule gives no tag.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Reason {
-    #[error("`enable` is false")]
-    Disabled,
-    #[error("the event is `{0}`, not a schedule")]
-    NotScheduled(String),
-    #[error("`{0}` is no branch")]
-    NotABranch(String),
-    #[error("`{0}` is no git tag, and no `value=` stands in its place")]
-    NotATag(String),
-    #[error("`{0}` is no pull request")]
-    NotAPullRequest(String),
-    #[error("the branch is `{found}`, not `{wanted}`")]
-    OtherBranch { found: String, wanted: String },
-    #[error("the event does not tell the default branch; name it with `branch=`")]
-    UnknownDefaultBranch,
-    #[error("there is no commit")]
-    NoCommit,
-    #[error("`{0}` is not a semantic version (https://semver.org)")]
-    NotSemver(String),
-    #[error("`{0}` is not a version as PEP 440 has them (https://peps.python.org/pep-0440)")]
-    NotPep440(String),
-    #[error("`{pattern}` does not match `{value}`")]
-    NoMatch { pattern: String, value: String },
-    #[error("`{pattern}` matches `{value}`, but its group {group} caught nothing")]
-    NoGroup {
-        pattern: String,
-        value: String,
-        group: usize,
-    },
-    #[error("it is empty")]
-    Empty,
-    #[error("`{0}` holds no character that a tag may begin with")]
-    NothingLeft(String),
-}
-
-impl Reason {
-    /// Whether it is likely a mistake. Rules for other events are none: lists are written for several.
-    pub(crate) fn is_warning(&self) -> bool {
-        match self {
-            Self::UnknownDefaultBranch
-            | Self::NotSemver(_)
-            | Self::NotPep440(_)
-            | Self::NoMatch { .. }
-            | Self::NoGroup { .. }
-            | Self::NothingLeft(_) => true,
-            Self::Disabled
-            | Self::NotScheduled(_)
-            | Self::NotABranch(_)
-            | Self::NotATag(_)
-            | Self::NotAPullRequest(_)
-            | Self::OtherBranch { .. }
-            | Self::NoCommit
-            | Self::Empty => false,
-        }
-    }
-}
-
-/// A rule that cannot be followed, whatever the run.
+/// A rule that is wrong in any run.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum FireError {
     #[error("tag rule `{rule}`: enable is `{found}`, expected true or false")]
     Enable { rule: String, found: String },
     #[error(
-        "tag rule `{rule}`: `match={pattern}` matches `{value}`, but has no group that caught the version"
+        "tag rule `{rule}`: `match={pattern}` matches `{value}`, but has no group for the version"
     )]
     NoPart {
         rule: String,
@@ -91,7 +33,7 @@ pub(crate) enum FireError {
     },
 }
 
-/// Follows one rule.
+/// Applies a rule.
 pub(crate) fn fire(
     rule: &Rule,
     run: &WorkflowRun,
@@ -109,9 +51,14 @@ pub(crate) fn fire(
             });
         }
     }
+    // The text to look at: the rule's own, else the Git tag.
+    let subject = |value: &Option<Template>| match value {
+        Some(value) => Ok(print(value)),
+        None => tag(run).map(str::to_owned),
+    };
     Ok(match &rule.kind {
         Kind::Semver(version) | Kind::Pep440(version) => {
-            let text = match subject(run, version.value.as_ref(), print) {
+            let text = match subject(&version.value) {
                 Ok(text) => text,
                 Err(reason) => return Ok(Err(reason)),
             };
@@ -127,7 +74,7 @@ pub(crate) fn fire(
             pattern,
             group,
             value,
-        } => subject(run, value.as_ref(), print)
+        } => subject(value)
             .and_then(|text| find(pattern, *group, text))
             .map(latest),
         Kind::Schedule { pattern } => {
@@ -138,29 +85,29 @@ pub(crate) fn fire(
             }
         }
         Kind::Edge { branch } => edge(run, branch.as_deref()),
-        Kind::Branch => branch(run).map(|branch| plain(branch.to_owned())),
-        Kind::Tag => tag(run).map(|tag| latest(tag.to_owned())),
-        Kind::PullRequest => run
-            .pull_request()
-            .map(|number| plain(number.to_owned()))
-            .ok_or_else(|| Reason::NotAPullRequest(run.reference.clone())),
+        Kind::Branch => branch(run).map(plain),
+        Kind::Tag => tag(run).map(latest),
+        Kind::PullRequest => match run.pull_request() {
+            Some(number) => Ok(plain(number)),
+            None => Err(Reason::NotAPullRequest(run.reference.clone())),
+        },
         Kind::Raw { value } => Ok(plain(print(value))),
         Kind::Sha { .. } if run.sha.is_empty() => Err(Reason::NoCommit),
-        Kind::Sha { long: true } => Ok(plain(run.sha.clone())),
+        Kind::Sha { long: true } => Ok(plain(&*run.sha)),
         Kind::Sha { long: false } => Ok(plain(run.short_sha())),
     })
 }
 
-fn plain(value: String) -> Fired {
+fn plain(value: impl Into<String>) -> Fired {
     Fired {
-        value,
+        value: value.into(),
         is_latest: false,
     }
 }
 
-fn latest(value: String) -> Fired {
+fn latest(value: impl Into<String>) -> Fired {
     Fired {
-        value,
+        value: value.into(),
         is_latest: true,
     }
 }
@@ -187,37 +134,26 @@ fn edge(run: &WorkflowRun, wanted: Option<&str>) -> Result<Fired, Reason> {
             wanted: wanted.to_owned(),
         });
     }
-    Ok(plain("edge".to_owned()))
-}
-
-/// What a rule looks at: its own value, else the git tag.
-fn subject(
-    run: &WorkflowRun,
-    value: Option<&Template>,
-    print: &impl Fn(&Template) -> String,
-) -> Result<String, Reason> {
-    match value {
-        Some(value) => Ok(print(value)),
-        None => tag(run).map(str::to_owned),
-    }
+    Ok(plain("edge"))
 }
 
 fn find(pattern: &Pattern, group: usize, value: String) -> Result<String, Reason> {
+    let given = pattern.given().to_owned();
     match pattern.find(&value, group) {
         Found::Text(text) => Ok(text),
         Found::Nothing => Err(Reason::NoMatch {
-            pattern: pattern.given().to_owned(),
+            pattern: given,
             value,
         }),
         Found::NoGroup => Err(Reason::NoGroup {
-            pattern: pattern.given().to_owned(),
+            pattern: given,
             value,
             group,
         }),
     }
 }
 
-/// The part of a text that is the version; all of it where the rule's `match=` does not.
+/// The version in a text: what `match=` finds, else all of it.
 fn version_part(
     rule: &Rule,
     version: &VersionRule,
@@ -248,15 +184,12 @@ fn version_part(
     Ok(found.replace('/', "-"))
 }
 
-/// A version that is not final moves often: it gives its full form only, or the raw one where the pattern is that.
+/// Renders a version. A version that is not final gives only its full form, or the raw one for the pattern `{{raw}}`:
+/// `1.2` must not move to a pre-release.
 fn print_version(version: &Version, pattern: &Template, clocks: Clocks) -> Fired {
     if version.is_final {
         return latest(pattern.render(clocks, |name| version.value(name)));
     }
-    let name = if pattern.is_only(Name::Raw) {
-        Name::Raw
-    } else {
-        Name::Version
-    };
-    plain(version.value(name))
+    let is_raw = pattern.is_only(Name::Raw);
+    plain(version.value(if is_raw { Name::Raw } else { Name::Version }))
 }

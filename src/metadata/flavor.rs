@@ -1,4 +1,4 @@
-//! `flavor`: what holds for every tag, and when `latest` is one. The input's items in, [`Flavor`] out.
+//! The input `flavor`: prefix and suffix of every tag, and when `latest` is one of the tags.
 //!
 //! <https://github.com/docker/metadata-action#flavor-input>
 
@@ -7,7 +7,7 @@ use lists::list::{self, Grammar, ListError, trim};
 use super::expression::{ExpressionError, Scope};
 use super::template::Template;
 
-/// What holds for every tag.
+/// The input, parsed.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Flavor {
     pub latest: Latest,
@@ -18,7 +18,7 @@ pub(crate) struct Flavor {
 /// Whether `latest` is one of the tags.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) enum Latest {
-    /// The rule that names the version decides.
+    /// The rule that gives the version decides.
     #[default]
     Auto,
     Always,
@@ -28,111 +28,91 @@ pub(crate) enum Latest {
 /// A prefix or suffix of tags.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Affix {
-    /// Nothing where the tags are to stay as they are.
     pub text: Option<Template>,
     /// Whether `latest` gets it too.
     pub on_latest: bool,
 }
 
-/// Why an input is no flavor.
+/// An invalid flavor.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum FlavorError {
     #[error("could not read `flavor`")]
     List(#[source] ListError),
     #[error("could not read flavor `{item}`")]
-    Fields {
+    Item {
         item: String,
         #[source]
-        source: ListError,
-    },
-    #[error(
-        "flavor `{item}`: `{found}`, expected latest=, prefix= or suffix=, and onlatest= after these two"
-    )]
-    Unknown { item: String, found: String },
-    #[error("flavor `{item}`: latest is `{found}`, expected auto, true or false")]
-    Latest { item: String, found: String },
-    #[error("flavor `{item}`: onlatest is `{found}`, expected true or false")]
-    OnLatest { item: String, found: String },
-    #[error("could not read flavor `{item}`")]
-    Expression {
-        item: String,
-        #[source]
-        source: ExpressionError,
+        source: Fault,
     },
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Fault {
+    #[error(transparent)]
+    Fields(#[from] ListError),
+    #[error("`{0}`, expected latest=, prefix= or suffix=, and onlatest= after the last two")]
+    Unknown(String),
+    #[error("latest is `{0}`, expected auto, true or false")]
+    Latest(String),
+    #[error("onlatest is `{0}`, expected true or false")]
+    OnLatest(String),
+    #[error(transparent)]
+    Expression(#[from] ExpressionError),
+}
+
 impl Flavor {
-    /// Reads the whole input; of settings given twice the last counts.
+    /// Parses the input. The last of repeated settings counts.
     pub(crate) fn parse(input: &str) -> Result<Self, FlavorError> {
         let mut flavor = Self::default();
         for item in list::parse(input, Grammar::Rules).map_err(FlavorError::List)? {
-            flavor.read(&item)?;
+            let read = flavor.read(&item);
+            read.map_err(|source| FlavorError::Item { item, source })?;
         }
         Ok(flavor)
     }
 
-    fn read(&mut self, item: &str) -> Result<(), FlavorError> {
-        let fields = list::fields(item).map_err(|source| FlavorError::Fields {
-            item: item.to_owned(),
-            source,
-        })?;
-        // Which of the two an `onlatest` belongs to.
-        let mut is_prefix = None;
-        for field in fields {
-            let unknown = || FlavorError::Unknown {
-                item: item.to_owned(),
-                found: field.clone(),
-            };
+    fn read(&mut self, item: &str) -> Result<(), Fault> {
+        // The setting that a following `onlatest` belongs to.
+        let mut affix = None;
+        for field in list::fields(item)? {
+            let unknown = || Fault::Unknown(field.clone());
             let (key, value) = field.split_once('=').ok_or_else(unknown)?;
-            let (key, value) = (trim(key).to_lowercase(), trim(value));
-            match key.as_str() {
+            let value = trim(value);
+            match trim(key).to_lowercase().as_str() {
                 "latest" => {
                     self.latest = match value {
                         "auto" => Latest::Auto,
                         "true" => Latest::Always,
                         "false" => Latest::Never,
-                        _ => {
-                            return Err(FlavorError::Latest {
-                                item: item.to_owned(),
-                                found: value.to_owned(),
-                            });
-                        }
+                        _ => return Err(Fault::Latest(value.to_owned())),
                     };
                 }
-                "prefix" | "suffix" => {
-                    let template = Template::parse(value, Scope::Run).map_err(|source| {
-                        FlavorError::Expression {
-                            item: item.to_owned(),
-                            source,
-                        }
-                    })?;
-                    is_prefix = Some(key == "prefix");
-                    self.affix(key == "prefix").text = (!value.is_empty()).then_some(template);
+                key @ ("prefix" | "suffix") => {
+                    let template = Template::parse(value, Scope::Run)?;
+                    let target = if key == "prefix" {
+                        &mut self.prefix
+                    } else {
+                        &mut self.suffix
+                    };
+                    target.text = (!value.is_empty()).then_some(template);
+                    affix = Some(target);
                 }
                 "onlatest" => {
-                    let on_latest = value.parse().map_err(|_| FlavorError::OnLatest {
-                        item: item.to_owned(),
-                        found: value.to_owned(),
-                    })?;
-                    self.affix(is_prefix.ok_or_else(unknown)?).on_latest = on_latest;
+                    let on_latest = value.parse();
+                    let on_latest = on_latest.map_err(|_| Fault::OnLatest(value.to_owned()))?;
+                    affix.as_mut().ok_or_else(unknown)?.on_latest = on_latest;
                 }
                 _ => return Err(unknown()),
             }
         }
         Ok(())
     }
-
-    fn affix(&mut self, is_prefix: bool) -> &mut Affix {
-        if is_prefix {
-            &mut self.prefix
-        } else {
-            &mut self.suffix
-        }
-    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::error::Error as _;
+
     use super::*;
 
     #[test]
@@ -149,7 +129,10 @@ mod tests {
     #[test]
     fn says_what_it_does_not_understand() {
         for (input, why) in [
-            ("latest", "flavor `latest`: `latest`, expected latest="),
+            (
+                "latest",
+                "could not read flavor `latest`: `latest`, expected latest=",
+            ),
             (
                 "latest=yes",
                 "latest is `yes`, expected auto, true or false",
@@ -164,7 +147,8 @@ mod tests {
             ("prefix=\"a\"", "could not read flavor"),
             ("\"prefix=a", "could not read `flavor`"),
         ] {
-            let error = Flavor::parse(input).unwrap_err().to_string();
+            let error = Flavor::parse(input).unwrap_err();
+            let error = format!("{error}: {}", error.source().unwrap());
             assert!(error.contains(why), "{input}: {error}");
         }
     }

@@ -1,4 +1,4 @@
-//! Follows the rules in one run: [`Tags`], a [`Flavor`], a [`WorkflowRun`] and image names in, [`Generated`] out.
+//! Applies all rules to a workflow run: the tags, the version, and the reasons of rules that gave no tag.
 
 use std::collections::BTreeMap;
 
@@ -8,54 +8,27 @@ use serde::Serialize;
 use super::Tags;
 use super::event::WorkflowRun;
 use super::expression::Clocks;
-use super::fire::{FireError, Reason, fire};
+use super::fire::{FireError, fire};
 use super::flavor::{Affix, Flavor, Latest};
-use super::name::{self, Repair};
+use super::name;
+use super::reason::{Reason, Unfired, Warning};
 use super::rule::Rule;
 use super::template::Template;
 
-/// What the rules make of a run.
+/// The result of the rules in one run.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Generated {
-    /// The first tag, without `latest` and without image; empty where there is none.
+    /// The first tag that is not the flavor's `latest`; empty if there is none.
     pub version: String,
     /// The tags alone.
     pub names: Vec<String>,
-    /// Every tag with every image's name, then the full references.
+    /// Every tag with every image name, then the full references.
     pub tags: Vec<String>,
-    /// Rules that gave no tag.
     pub unfired: Vec<Unfired>,
     pub warnings: Vec<Warning>,
 }
 
-/// A rule that gave no tag, and why.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("tag rule `{rule}` gives no tag: {reason}")]
-pub(crate) struct Unfired {
-    pub rule: String,
-    pub reason: Reason,
-}
-
-/// What the user should look at, though tags could be made.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Warning {
-    #[error(transparent)]
-    Unfired(#[from] Unfired),
-    #[error(
-        "tag rule `{rule}`: `{pattern}` does not match `{value}`, all of it is taken for the version"
-    )]
-    PartNotFound {
-        rule: String,
-        pattern: String,
-        value: String,
-    },
-    #[error("tag rule `{rule}`: `{attribute}=` means nothing to a rule of this type")]
-    UnusedAttribute { rule: String, attribute: String },
-    #[error("tag rule `{rule}`: {repair}")]
-    Repaired { rule: String, repair: Repair },
-}
-
-/// Everything made for a run, as one JSON object.
+/// The output `json`.
 #[derive(Debug, Serialize)]
 pub(crate) struct Json<'a> {
     tags: &'a [String],
@@ -66,7 +39,7 @@ pub(crate) struct Json<'a> {
 }
 
 impl Tags {
-    /// Makes the tags of a run, for each of the images (names without tag; lower-cased).
+    /// Makes the tags of a run for each of the image names, which become lower case.
     pub(crate) fn generate(
         &self,
         flavor: &Flavor,
@@ -86,28 +59,28 @@ impl Tags {
         let mut generated = Generated::default();
         let mut auto_latest = None;
         for rule in &self.rules {
-            let unused = rule
-                .unused
-                .iter()
-                .map(|attribute| Warning::UnusedAttribute {
-                    rule: rule.source.clone(),
-                    attribute: attribute.clone(),
-                });
+            let unused = rule.unused.iter();
+            let unused = unused.map(|attribute| Warning::UnusedAttribute {
+                rule: rule.source.clone(),
+                attribute: attribute.clone(),
+            });
             generated.warnings.extend(unused);
-            match fire(rule, run, &print, clocks, &mut generated.warnings)? {
-                Ok(fired) => {
-                    let prefix = affix(&rule.prefix, &flavor.prefix);
-                    let suffix = affix(&rule.suffix, &flavor.suffix);
-                    let whole = format!("{prefix}{}{suffix}", fired.value);
-                    if whole.is_empty() {
-                        generated.miss(rule, Reason::Empty);
-                        continue;
-                    }
-                    auto_latest.get_or_insert(fired.is_latest);
-                    generated.add(rule, &whole);
+            let fired = match fire(rule, run, &print, clocks, &mut generated.warnings)? {
+                Ok(fired) => fired,
+                Err(reason) => {
+                    generated.miss(rule, reason);
+                    continue;
                 }
-                Err(reason) => generated.miss(rule, reason),
+            };
+            let prefix = affix(&rule.prefix, &flavor.prefix);
+            let suffix = affix(&rule.suffix, &flavor.suffix);
+            let whole = format!("{prefix}{}{suffix}", fired.value);
+            if whole.is_empty() {
+                generated.miss(rule, Reason::Empty);
+                continue;
             }
+            auto_latest.get_or_insert(fired.is_latest);
+            generated.add(rule, &whole);
         }
         generated.version = generated.names.first().cloned().unwrap_or_default();
         let is_latest = match flavor.latest {
@@ -147,13 +120,13 @@ impl Tags {
 }
 
 impl Generated {
-    /// The `json` output of docker/metadata-action; annotations with their levels.
+    /// The output `json` of docker/metadata-action. The annotations have levels.
     pub(crate) fn json<'a>(&'a self, labels: &'a [String], annotations: &'a [String]) -> Json<'a> {
+        let labels = labels.iter();
         Json {
             tags: &self.tags,
             names: &self.names,
             labels: labels
-                .iter()
                 .map(|label| label.split_once('=').unwrap_or((label, "")))
                 .collect(),
             annotations,
@@ -165,12 +138,12 @@ impl Generated {
             self.miss(rule, Reason::NothingLeft(whole.to_owned()));
             return;
         };
-        if let Some(repair) = repair {
-            self.warnings.push(Warning::Repaired {
-                rule: rule.source.clone(),
-                repair,
-            });
-        }
+        let rule = || rule.source.clone();
+        let repaired = repair.map(|repair| Warning::Repaired {
+            rule: rule(),
+            repair,
+        });
+        self.warnings.extend(repaired);
         self.push(tag);
     }
 
@@ -266,16 +239,16 @@ mod tests {
             reasons,
             "\n  tag rule `type=schedule` gives no tag: the event is `push`, not a schedule\
             \n  tag rule `type=semver,pattern={{major}},value=x` gives no tag: `x` is not a semantic version (https://semver.org)\
-            \n  tag rule `type=pep440,pattern={{major}},value=x` gives no tag: `x` is not a version as PEP 440 has them (https://peps.python.org/pep-0440)\
+            \n  tag rule `type=pep440,pattern={{major}},value=x` gives no tag: `x` is not a PEP 440 version (https://peps.python.org/pep-0440)\
             \n  tag rule `type=match,pattern=v,value=x` gives no tag: `v` does not match `x`\
-            \n  tag rule `type=match,pattern=(v)?,group=1,value=x` gives no tag: `(v)?` matches `x`, but its group 1 caught nothing\
+            \n  tag rule `type=match,pattern=(v)?,group=1,value=x` gives no tag: `(v)?` matches `x`, but group 1 matched nothing\
             \n  tag rule `type=edge,branch=dev` gives no tag: the branch is `main`, not `dev`\
-            \n  tag rule `type=edge` gives no tag: the event does not tell the default branch; name it with `branch=`\
-            \n  tag rule `type=ref,event=tag` gives no tag: `refs/heads/main` is no git tag, and no `value=` stands in its place\
-            \n  tag rule `type=ref,event=pr` gives no tag: `refs/heads/main` is no pull request\
+            \n  tag rule `type=edge` gives no tag: the event does not name the default branch; set `branch=`\
+            \n  tag rule `type=ref,event=tag` gives no tag: `refs/heads/main` is not a Git tag, and the rule has no `value=`\
+            \n  tag rule `type=ref,event=pr` gives no tag: `refs/heads/main` is not a pull request\
             \n  tag rule `type=raw,value={{tag}}` gives no tag: it is empty\
             \n  tag rule `type=raw,value=a,enable=false` gives no tag: `enable` is false\
-            \n  tag rule `type=raw,value=/` gives no tag: `/` holds no character that a tag may begin with"
+            \n  tag rule `type=raw,value=/` gives no tag: `/` has no character that can start a tag"
         );
         let warned: Vec<String> = made.warnings.iter().map(ToString::to_string).collect();
         assert_eq!(warned.len(), 6, "{warned:#?}");
@@ -286,7 +259,7 @@ mod tests {
         for (rule, why) in [
             (
                 "type=sha,branch=x",
-                "`branch=` means nothing to a rule of this type",
+                "`branch=` has no effect on a rule of this type",
             ),
             (
                 "type=semver,pattern={{major}},value=1.2.3,match=x(.)",
@@ -318,7 +291,7 @@ mod tests {
         assert!(
             error
                 .to_string()
-                .contains("has no group that caught the version")
+                .contains("but has no group for the version")
         );
     }
 

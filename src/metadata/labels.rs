@@ -1,8 +1,8 @@
-//! Labels and annotations: the input and a run in, `key=value` pairs out.
+//! Labels and annotations.
 //!
-//! Without a line `auto` the lines are taken as they stand, as docker/build-push-action does. With it the eight keys
-//! of <https://github.com/opencontainers/image-spec/blob/main/annotations.md> come first, lines override them, `#` begins
-//! a comment and expressions are printed, as docker/metadata-action does. Levels of annotations:
+//! Without a line `auto` the lines pass unchanged, as in docker/build-push-action. With it the input works as in
+//! docker/metadata-action: eight keys of <https://github.com/opencontainers/image-spec/blob/main/annotations.md>,
+//! which lines override; `#` begins a comment; expressions are replaced. Levels of annotations:
 //! <https://github.com/moby/buildkit/blob/master/docs/annotations.md>.
 
 use std::collections::BTreeMap;
@@ -18,14 +18,20 @@ use super::template::Template;
 
 /// The line that asks for the eight keys.
 const AUTO: &str = "auto";
+const LEVELS: [&str; 4] = [
+    "manifest",
+    "index",
+    "manifest-descriptor",
+    "index-descriptor",
+];
 const KEY_PREFIX: &str = "org.opencontainers.image.";
 
-/// What an input of labels or annotations asks for.
+/// The input `labels` or `annotations`, parsed.
 #[derive(Debug, Clone)]
 pub(crate) enum Labels {
-    /// These, as they stand.
+    /// These lines, unchanged.
     Lines(Vec<String>),
-    /// The eight keys, and these over them.
+    /// The eight keys, and these lines, which override them.
     Auto(Vec<Template>),
 }
 
@@ -35,7 +41,7 @@ impl Default for Labels {
     }
 }
 
-/// Why an input holds no labels.
+/// Invalid labels or annotations.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum LabelsError {
     #[error("could not read the list of labels")]
@@ -49,13 +55,13 @@ pub(crate) enum LabelsError {
     #[error("label `{0}`, expected `key=value`")]
     NoKey(String),
     #[error(
-        "annotation level `{0}`, expected manifest, index, manifest-descriptor or index-descriptor, perhaps with `[platform]`"
+        "annotation level `{0}`, expected manifest, index, manifest-descriptor or index-descriptor, with or without `[platform]`"
     )]
     Level(String),
 }
 
 impl Labels {
-    /// Reads the input; nothing asked for is no lines.
+    /// Parses the input.
     pub(crate) fn parse(input: &str) -> Result<Self, LabelsError> {
         let lines = list::parse(input, Grammar::Lines).map_err(LabelsError::List)?;
         if !lines.iter().any(|line| line == AUTO) {
@@ -77,7 +83,7 @@ impl Labels {
         Ok(Self::Auto(templates))
     }
 
-    /// The labels of one run, `key=value` each, ordered by key where they are made here.
+    /// The labels of one run, `key=value` each; with `auto` sorted by key.
     pub(crate) fn render(&self, run: &WorkflowRun, version: &str, now: Timestamp) -> Vec<String> {
         let templates = match self {
             Self::Lines(lines) => return lines.clone(),
@@ -114,13 +120,13 @@ impl Labels {
             .collect()
     }
 
-    /// Whether a label tells a time that no payload told: then two runs of one commit give two digests.
-    pub(crate) fn tells_the_clock(&self, run: &WorkflowRun) -> bool {
+    /// Whether a label has the current time, for lack of the commit's: two runs of one commit then give two digests.
+    pub(crate) fn has_current_time(&self, run: &WorkflowRun) -> bool {
         matches!(self, Self::Auto(_)) && run.commit_date.is_none()
     }
 }
 
-/// Reads the levels that annotations are made for, separated by commas (`DOCKER_METADATA_ANNOTATIONS_LEVELS`).
+/// Parses the levels of annotations, separated by commas (`DOCKER_METADATA_ANNOTATIONS_LEVELS`).
 pub(crate) fn levels(text: &str) -> Result<Vec<String>, LabelsError> {
     let mut levels = Vec::new();
     for level in text.split(',').map(trim).filter(|level| !level.is_empty()) {
@@ -128,14 +134,7 @@ pub(crate) fn levels(text: &str) -> Result<Vec<String>, LabelsError> {
             Some((name, platform)) if platform.ends_with(']') => name,
             _ => level,
         };
-        if ![
-            "manifest",
-            "index",
-            "manifest-descriptor",
-            "index-descriptor",
-        ]
-        .contains(&name)
-        {
+        if !LEVELS.contains(&name) {
             return Err(LabelsError::Level(level.to_owned()));
         }
         levels.push(level.to_owned());
@@ -146,8 +145,8 @@ pub(crate) fn levels(text: &str) -> Result<Vec<String>, LabelsError> {
     Ok(levels)
 }
 
-/// Every label at every level, as buildx's `--annotation` takes them: `manifest:key=value`. One that names its own level
-/// stays as it is.
+/// Every label at every level, in the form of buildx's `--annotation`: `manifest:key=value`. A label with a level of its
+/// own is unchanged.
 pub(crate) fn at_levels(labels: &[String], levels: &[String]) -> Vec<String> {
     let has_level = |label: &&String| {
         let key = label.split_once('=').map_or(label.as_str(), |(key, _)| key);
@@ -180,7 +179,7 @@ mod tests {
         };
         let run = WorkflowRun::new(github, &payload, Settings::default());
         let labels = Labels::parse(input).unwrap();
-        assert!(!labels.tells_the_clock(&run));
+        assert!(!labels.has_current_time(&run));
         labels.render(&run, "1.2.3", "2026-01-01T00:00:00Z".parse().unwrap())
     }
 
@@ -212,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn says_which_line_is_no_label() {
+    fn names_an_invalid_line() {
         for (input, why) in [
             (
                 "auto\nmaintainer",

@@ -1,9 +1,7 @@
-//! Tags as docker/metadata-action makes them.
+//! Tags, labels and annotations in the way of docker/metadata-action. No IO, no clock.
 //!
-//! The input `tags` (rules, plain tags and full references, mixed), `flavor`
-//! and a [`WorkflowRun`](event::WorkflowRun) in; tags, version and the reasons of the rules that gave none out. No IO, no clock.
-//!
-//! Compared with the real one (`tests/fixtures/tags`); where this crate means to answer otherwise stands in the user's page:
+//! Tests compare the results with that action's own (`tests/fixtures/tags`). The user's page lists the intended
+//! differences:
 //!
 #![doc = include_str!("../../docs/tags.md")]
 
@@ -17,6 +15,7 @@ pub(crate) mod name;
 mod date;
 mod expression;
 mod pattern;
+mod reason;
 mod rule;
 mod template;
 mod version;
@@ -33,31 +32,31 @@ use lists::list::{self, Grammar, ListError, trim};
 
 use self::rule::{Rule, RuleError};
 
-/// The rules that docker/metadata-action follows where none are given.
+/// docker/metadata-action's default rules.
 #[cfg(test)]
 pub(crate) const DEFAULT_RULES: &str =
     "type=schedule\ntype=ref,event=branch\ntype=ref,event=tag\ntype=ref,event=pr";
 
-/// The input `tags`, read.
+/// The input `tags`, parsed.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Tags {
     /// Highest priority first.
     rules: Vec<Rule>,
-    /// Full references, which no rule touches.
+    /// Full references, which rules do not change.
     references: Vec<ImageRef>,
 }
 
-/// Why a line is neither rule nor tag nor reference.
+/// A line that is no rule, tag or reference.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum TagsError {
     #[error("could not read `tags`")]
     List(#[source] ListError),
     #[error(transparent)]
-    Rule(#[from] RuleError),
-    /// A name with a path, which can be nothing but a reference.
+    Rule(RuleError),
+    /// A name with a path, which can only be a reference.
     #[error(transparent)]
     Image(ImageRefError),
-    #[error("`{given}` is neither a tag nor a reference, and no rule since it has no `type=`")]
+    #[error("`{given}` is not a tag, a reference or a rule (which begins with `type=`)")]
     Reference {
         given: String,
         #[source]
@@ -66,50 +65,56 @@ pub(crate) enum TagsError {
 }
 
 impl TagsError {
-    /// The next thing to do about it, where there is one.
+    /// What to do about it.
     pub(crate) fn hint(&self) -> Option<&'static str> {
         match self {
             Self::List(error) => Some(error.hint()),
-            Self::Reference { .. } => Some(
-                "begin the line with `type=raw,value=` for a tag of other characters: they become `-`",
-            ),
+            Self::Reference { .. } => {
+                Some("begin the line with `type=raw,value=` to replace other characters by `-`")
+            }
             Self::Rule(_) | Self::Image(_) => None,
         }
     }
 }
 
+impl TagsError {
+    fn not_a_reference(given: &str, source: ImageRefError) -> Self {
+        if given.contains('/') {
+            return Self::Image(source);
+        }
+        Self::Reference {
+            given: given.to_owned(),
+            source,
+        }
+    }
+}
+
 impl Tags {
-    /// Reads the whole input; all wrong lines are reported.
+    /// Parses the input and reports all invalid lines.
     pub(crate) fn parse(input: &str) -> Result<Self, Vec<TagsError>> {
         let items =
             list::parse(input, Grammar::Rules).map_err(|error| vec![TagsError::List(error)])?;
         let mut tags = Self::default();
         let mut errors = Vec::new();
         for item in items {
-            // Neither a tag nor a reference can hold these.
-            if item.contains('=') || item.contains("{{") {
-                match Rule::parse(&item) {
-                    Ok(rule) => tags.rules.push(rule),
-                    Err(error) => errors.push(error.into()),
-                }
-                continue;
-            }
-            for given in item.split(',').map(trim).filter(|given| !given.is_empty()) {
-                if is_tag(given) {
-                    match Rule::parse(given) {
-                        Ok(rule) => tags.rules.push(rule),
-                        Err(error) => errors.push(error.into()),
-                    }
-                    continue;
-                }
-                match given.parse() {
-                    Ok(reference) => tags.references.push(reference),
-                    Err(source) if given.contains('/') => errors.push(TagsError::Image(source)),
-                    Err(source) => errors.push(TagsError::Reference {
-                        given: given.to_owned(),
-                        source,
-                    }),
-                }
+            // Tags and references cannot contain these.
+            let is_rule = item.contains('=') || item.contains("{{");
+            let entries = match is_rule {
+                true => vec![&*item],
+                false => item.split(',').map(trim).collect(),
+            };
+            for given in entries.into_iter().filter(|given| !given.is_empty()) {
+                let added = if is_rule || is_tag(given) {
+                    Rule::parse(given)
+                        .map(|rule| tags.rules.push(rule))
+                        .map_err(TagsError::Rule)
+                } else {
+                    given
+                        .parse()
+                        .map(|reference| tags.references.push(reference))
+                        .map_err(|source| TagsError::not_a_reference(given, source))
+                };
+                errors.extend(added.err());
             }
         }
         if !errors.is_empty() {
@@ -125,7 +130,7 @@ impl Tags {
         &self.references
     }
 
-    /// Whether a line needs an image's name to be a reference.
+    /// Whether a line needs `repository` to become a reference.
     pub(crate) fn needs_image(&self) -> bool {
         !self.rules.is_empty()
     }
@@ -157,14 +162,14 @@ mod tests {
     }
 
     #[test]
-    fn reports_every_wrong_line() {
+    fn reports_every_invalid_line() {
         let errors = Tags::parse("type=foo\nok\n-x\ntype=raw\nA/b:c").unwrap_err();
         let texts: Vec<String> = errors.iter().map(ToString::to_string).collect();
         assert_eq!(
             texts,
             [
                 "could not read tag rule `type=foo`",
-                "`-x` is neither a tag nor a reference, and no rule since it has no `type=`",
+                "`-x` is not a tag, a reference or a rule (which begins with `type=`)",
                 "could not read tag rule `type=raw`",
             ]
         );

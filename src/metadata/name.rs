@@ -1,37 +1,21 @@
-//! Makes a tag of any text: what a tag may not hold becomes `-`.
+//! Turns any text into a valid tag: characters that a tag cannot hold become `-`.
 //!
-//! <https://github.com/docker/metadata-action#image-name-and-tag-sanitization>; the grammar is
-//! [`image::is_tag`]'s, which docker/metadata-action leaves to the registry.
+//! <https://github.com/docker/metadata-action#image-name-and-tag-sanitization>. The grammar is [`image::is_tag`]'s;
+//! docker/metadata-action leaves that check to the registry.
 
-use std::fmt;
+/// The longest tag (characters).
+const MAX_LENGTH: usize = 128;
 
-/// The longest tag a registry takes, in characters.
-const LONGEST: usize = 128;
-
-/// What had to be done beyond replacing characters.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Repair {
-    /// The tag began with `.` or `-`.
-    Start { given: String, tag: String },
-    /// The tag was too long.
-    Length { given: String, tag: String },
+/// A change to a tag beyond replaced characters.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{given}` {fault}, the tag is `{tag}`")]
+pub(crate) struct Repair {
+    given: String,
+    fault: &'static str,
+    tag: String,
 }
 
-impl fmt::Display for Repair {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Start { given, tag } => {
-                write!(f, "`{given}` begins with `.` or `-`, the tag is `{tag}`")
-            }
-            Self::Length { given, tag } => write!(
-                f,
-                "`{given}` is longer than {LONGEST} characters, the tag is `{tag}`"
-            ),
-        }
-    }
-}
-
-/// The tag that a text gives, or nothing where no character of it may stand in a tag.
+/// The tag that a text gives; `None` when no character of it may start a tag.
 pub(crate) fn valid(text: &str) -> Option<(String, Option<Repair>)> {
     let mut sanitized = String::with_capacity(text.len());
     let mut replacing = false;
@@ -44,27 +28,25 @@ pub(crate) fn valid(text: &str) -> Option<(String, Option<Repair>)> {
         }
         replacing = !fits;
     }
-    let tag = sanitized.trim_start_matches(['.', '-']);
+    let mut tag = sanitized.trim_start_matches(['.', '-']).to_owned();
     if tag.is_empty() {
         return None;
     }
-    let given = || text.to_owned();
-    if tag.len() > LONGEST {
-        // Two long names must not become one tag.
+    let fault = if tag.len() > MAX_LENGTH {
+        // Two long names must not give the same tag.
         let hash = format!("-{:016x}", fnv1a(&sanitized));
-        let mut tag: String = tag.chars().take(LONGEST - hash.len()).collect();
+        tag.truncate(MAX_LENGTH - hash.len());
         tag.push_str(&hash);
-        let repair = Repair::Length {
-            given: given(),
-            tag: tag.clone(),
-        };
-        return Some((tag, Some(repair)));
-    }
-    let repair = (tag.len() < sanitized.len()).then(|| Repair::Start {
-        given: given(),
-        tag: tag.to_owned(),
+        Some("is longer than 128 characters")
+    } else {
+        (tag.len() < sanitized.len()).then_some("begins with `.` or `-`")
+    };
+    let repair = fault.map(|fault| Repair {
+        given: text.to_owned(),
+        fault,
+        tag: tag.clone(),
     });
-    Some((tag.to_owned(), repair))
+    Some((tag, repair))
 }
 
 /// The 64-bit FNV-1a hash: <https://datatracker.ietf.org/doc/html/rfc9923>.
@@ -105,11 +87,11 @@ mod tests {
         let (one, repair) = valid(&format!("{long}a")).unwrap();
         let (other, _) = valid(&format!("{long}b")).unwrap();
         assert_ne!(one, other);
-        assert_eq!(one.len(), LONGEST);
+        assert_eq!(one.len(), MAX_LENGTH);
         assert!(repair.unwrap().to_string().contains("longer than 128"));
         assert_eq!(
-            valid(&"x".repeat(LONGEST)),
-            Some(("x".repeat(LONGEST), None))
+            valid(&"x".repeat(MAX_LENGTH)),
+            Some(("x".repeat(MAX_LENGTH), None))
         );
         // A published value: https://datatracker.ietf.org/doc/html/rfc9923#appendix-C
         assert_eq!(fnv1a("foobar"), 0x8594_4171_f739_67e8);

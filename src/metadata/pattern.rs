@@ -1,15 +1,14 @@
-//! Regular expressions as JavaScript writes them, run by the `regex` crate in linear time: `text` or `/text/flags` in,
-//! what a group caught out.
+//! JavaScript's regular expressions, `text` or `/text/flags`, run by the `regex` crate in linear time.
 //!
 //! Translated: `\d`, `\w`, `\D`, `\W` (ASCII), `[` and set operators inside a class; flags `i`, `m`, `s`, `g`, `y`
-//! (`d`, `u` and `v` change nothing here). Refused: look-around and back-references, an empty class (`[]`, `[^]`), a
-//! brace that is no quantifier, `[\b]`. Taken though JavaScript refuses it: a quantifier after a quantifier or `\b`.
-//! `\s`, `\b` and `.` may differ on characters that no git tag holds.
+//! (`d`, `u` and `v` have no effect). Errors: look-around and back-references, an empty class (`[]`, `[^]`), a brace that
+//! is not a quantifier, `[\b]`. Accepted, although JavaScript does not: a quantifier after a quantifier or `\b`. `\s`,
+//! `\b` and `.` may differ on characters that no Git tag contains.
 //! <https://developer.mozilla.org/en-US/docs/Web/JavaScript/Guide/Regular_expressions>
 
 use regex::{Regex, RegexBuilder};
 
-/// A pattern ready to be run.
+/// A compiled pattern.
 #[derive(Debug, Clone)]
 pub(crate) struct Pattern {
     given: String,
@@ -18,16 +17,16 @@ pub(crate) struct Pattern {
     every: bool,
 }
 
-/// What a pattern found.
+/// The result of a search.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Found {
     Nothing,
-    /// The pattern matches, but has no such group, or the group took no part.
+    /// The pattern matches, but the group does not exist or matched nothing.
     NoGroup,
     Text(String),
 }
 
-/// Why a text is no pattern.
+/// An invalid pattern.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum PatternError {
     #[error("pattern `{given}`: {why}")]
@@ -39,7 +38,7 @@ pub(crate) enum PatternError {
 }
 
 impl Pattern {
-    /// Reads `/text/flags`, or a text without flags.
+    /// Parses `/text/flags`, or a text without flags.
     pub(crate) fn parse(given: &str) -> Result<Self, PatternError> {
         let (text, flags) = given
             .strip_prefix('/')
@@ -49,7 +48,7 @@ impl Pattern {
         Self::new(given, text, flags)
     }
 
-    /// Reads a text that has no flags, whatever slashes it holds.
+    /// Parses a text without flags; its slashes are literal.
     pub(crate) fn without_flags(given: &str) -> Result<Self, PatternError> {
         Self::new(given, given, "")
     }
@@ -87,7 +86,7 @@ impl Pattern {
         &self.given
     }
 
-    /// What a group of the first match caught; 0 is the whole match.
+    /// The text of a group in the first match; 0 is the whole match.
     pub(crate) fn find(&self, text: &str, group: usize) -> Found {
         let Some(captures) = self.regex.captures(text) else {
             return Found::Nothing;
@@ -103,7 +102,7 @@ impl Pattern {
     }
 }
 
-/// The last line of a syntax error says what is wrong; those before it draw the pattern.
+/// The last line of a syntax error; the lines before it draw the pattern.
 fn reason(error: &regex::Error) -> String {
     let text = error.to_string();
     let last = text.lines().last().unwrap_or_default();
@@ -119,7 +118,7 @@ fn translate(text: &str) -> String {
         match c {
             '\\' => {
                 let next = chars.next();
-                // Before a class of characters it is no range: `[.-\d]` holds a dash.
+                // A dash before a class such as `\d` is literal, not a range: `[.-\d]`.
                 if in_class && previous == Some('-') && matches!(next, Some('d' | 'D' | 'w' | 'W'))
                 {
                     out.pop();
@@ -184,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn says_what_it_does_not_read() {
+    fn names_an_invalid_pattern() {
         for (given, why) in [
             ("(", "pattern `(`: unclosed group"),
             ("[", "unclosed character class"),

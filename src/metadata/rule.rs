@@ -1,4 +1,4 @@
-//! One rule of `tags` as it is written: `type=semver,pattern={{version}},priority=950` in, [`Rule`] out.
+//! One rule of the input `tags`, such as `type=semver,pattern={{version}},priority=950`.
 //!
 //! Types, attributes and defaults: <https://github.com/docker/metadata-action#tags-input>.
 
@@ -8,24 +8,25 @@ use super::expression::{ExpressionError, Scope};
 use super::pattern::{Pattern, PatternError};
 use super::template::Template;
 
-/// One rule, read and checked.
+/// A valid rule.
 #[derive(Debug, Clone)]
 pub(crate) struct Rule {
-    /// The rule as it was given.
+    /// The rule's text.
     pub source: String,
     pub kind: Kind,
-    /// Higher comes first; the first tag names the version.
+    /// The highest comes first; the first tag is the version.
     pub priority: f64,
-    /// Prints `true` or `false`.
+    /// Renders to `true` or `false`.
     pub enable: Template,
-    /// The rule's own, in place of the flavor's.
+    /// Overrides the flavor's prefix.
     pub prefix: Option<Template>,
+    /// Overrides the flavor's suffix.
     pub suffix: Option<Template>,
-    /// Attributes that rules of this type do not look at.
+    /// Attributes that have no effect on this type of rule.
     pub unused: Vec<String>,
 }
 
-/// What a rule makes its tag of.
+/// The source of a rule's tag.
 #[derive(Debug, Clone)]
 pub(crate) enum Kind {
     Schedule {
@@ -39,7 +40,7 @@ pub(crate) enum Kind {
         value: Option<Template>,
     },
     Edge {
-        /// The default branch where none is named.
+        /// `None` for the default branch.
         branch: Option<String>,
     },
     Branch,
@@ -53,17 +54,17 @@ pub(crate) enum Kind {
     },
 }
 
-/// How a version becomes a tag.
+/// A tag made from a version.
 #[derive(Debug, Clone)]
 pub(crate) struct VersionRule {
     pub pattern: Template,
-    /// In place of the git tag.
+    /// The text to parse, instead of the Git tag.
     pub value: Option<Template>,
-    /// Its first group is the version.
+    /// The first group is the version.
     pub part: Option<Pattern>,
 }
 
-/// Why a text is no rule.
+/// An invalid rule.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("could not read tag rule `{rule}`")]
 pub(crate) struct RuleError {
@@ -102,7 +103,7 @@ const ATTRIBUTES: [&str; 12] = [
     "branch", "event", "format",
 ];
 
-/// A type's name, its priority and the attributes of its own.
+/// Each type's name, default priority and own attributes.
 const TYPES: [(&str, f64, &[&str]); 8] = [
     ("schedule", 1000.0, &["pattern"]),
     ("semver", 900.0, &["pattern", "value", "match"]),
@@ -114,11 +115,11 @@ const TYPES: [(&str, f64, &[&str]); 8] = [
     ("sha", 100.0, &["format"]),
 ];
 
-/// The attributes every type has.
+/// The attributes of every type.
 const COMMON: [&str; 5] = ["type", "enable", "priority", "prefix", "suffix"];
 
 impl Rule {
-    /// Reads a rule; a field without `=` is the value, and without a type it is a raw one.
+    /// Parses a rule. A field without `=` is the value, a rule without type is `raw`.
     pub(crate) fn parse(source: &str) -> Result<Self, RuleError> {
         Self::read(source).map_err(|fault| RuleError {
             rule: source.to_owned(),
@@ -134,7 +135,6 @@ impl Rule {
             .find(|(name, ..)| *name == type_name)
             .ok_or_else(|| Fault::Type(type_name.to_owned()))?;
         let run = |text: &str| Template::parse(text, Scope::Run);
-        let optional = |name: &str| attributes.get(name).map(run).transpose();
         let needed = |attribute: &'static str| {
             attributes.get(attribute).ok_or(Fault::Missing {
                 type_name,
@@ -142,8 +142,12 @@ impl Rule {
             })
         };
         let filled = |name: &str| attributes.get(name).filter(|text| !text.is_empty());
-
-        let mut prefix = optional("prefix")?;
+        let wrong = |attribute, found: &str, expected| Fault::Value {
+            attribute,
+            found: found.to_owned(),
+            expected,
+        };
+        let mut default_prefix = None;
         let version = || -> Result<VersionRule, Fault> {
             Ok(VersionRule {
                 pattern: Template::parse(needed("pattern")?, Scope::Version)?,
@@ -152,23 +156,22 @@ impl Rule {
             })
         };
         let kind = match type_name {
-            "schedule" => {
-                let pattern = attributes.get("pattern").unwrap_or("nightly");
-                Kind::Schedule {
-                    pattern: Template::parse(pattern, Scope::Dates)?,
-                }
-            }
+            "schedule" => Kind::Schedule {
+                pattern: Template::parse(
+                    attributes.get("pattern").unwrap_or("nightly"),
+                    Scope::Dates,
+                )?,
+            },
             "semver" => Kind::Semver(version()?),
             "pep440" => Kind::Pep440(version()?),
             "match" => Kind::Match {
                 pattern: Pattern::parse(needed("pattern")?)?,
-                group: attributes.get("group").map_or(Ok(0), |found| {
-                    found.parse().map_err(|_| Fault::Value {
-                        attribute: "group",
-                        found: found.to_owned(),
-                        expected: "a whole number",
-                    })
-                })?,
+                group: match attributes.get("group") {
+                    Some(found) => found
+                        .parse()
+                        .map_err(|_| wrong("group", found, "a whole number"))?,
+                    None => 0,
+                },
                 value: filled("value").map(run).transpose()?,
             },
             "edge" => Kind::Edge {
@@ -178,65 +181,45 @@ impl Rule {
                 "branch" => Kind::Branch,
                 "tag" => Kind::Tag,
                 "pr" => {
-                    if prefix.is_none() {
-                        prefix = Some(run("pr-")?);
-                    }
+                    default_prefix = Some("pr-");
                     Kind::PullRequest
                 }
-                found => {
-                    return Err(Fault::Value {
-                        attribute: "event",
-                        found: found.to_owned(),
-                        expected: "branch, tag or pr",
-                    });
-                }
+                found => return Err(wrong("event", found, "branch, tag or pr")),
             },
             "sha" => {
-                if prefix.is_none() {
-                    prefix = Some(run("sha-")?);
-                }
-                Kind::Sha {
-                    long: match attributes.get("format") {
-                        None | Some("short") => false,
-                        Some("long") => true,
-                        Some(found) => {
-                            return Err(Fault::Value {
-                                attribute: "format",
-                                found: found.to_owned(),
-                                expected: "short or long",
-                            });
-                        }
-                    },
+                default_prefix = Some("sha-");
+                match attributes.get("format") {
+                    None | Some("short") => Kind::Sha { long: false },
+                    Some("long") => Kind::Sha { long: true },
+                    Some(found) => return Err(wrong("format", found, "short or long")),
                 }
             }
             _ => Kind::Raw {
                 value: run(needed("value")?)?,
             },
         };
-        let priority = attributes.get("priority").map_or(Ok(priority), |found| {
-            found
+        let priority = match attributes.get("priority") {
+            Some(found) => found
                 .parse()
                 .ok()
                 .filter(|number: &f64| number.is_finite())
-                .ok_or_else(|| Fault::Value {
-                    attribute: "priority",
-                    found: found.to_owned(),
-                    expected: "a number",
-                })
-        })?;
+                .ok_or_else(|| wrong("priority", found, "a number"))?,
+            None => priority,
+        };
+        let prefix = attributes.get("prefix").or(default_prefix);
         Ok(Self {
             source: source.to_owned(),
             kind,
             priority,
             enable: run(attributes.get("enable").unwrap_or("true"))?,
-            prefix,
-            suffix: optional("suffix")?,
+            prefix: prefix.map(run).transpose()?,
+            suffix: attributes.get("suffix").map(run).transpose()?,
             unused: attributes.others(own),
         })
     }
 }
 
-/// The attributes of one rule; of one given twice the last counts.
+/// The attributes of one rule. The last of repeated attributes counts.
 struct Attributes(Vec<(&'static str, String)>);
 
 impl Attributes {

@@ -1,13 +1,11 @@
-//! Text with expressions in it, `v{{major}}-{{sha}}`: a text in, a [`Template`] out, whose printing cannot fail, since
-//! every expression is checked when it is read.
+//! Text with expressions, `v{{major}}-{{sha}}`. Parsing checks every expression, so rendering cannot fail.
 //!
-//! A small part of [Handlebars](https://handlebarsjs.com/guide/expressions.html), printed as there: `{{name}}` escapes
-//! for HTML, `{{{name}}}` and `{{&name}}` do not, `\{{` stands for itself. What stands between braces is
-//! [`Expression`]'s.
+//! A small part of [Handlebars](https://handlebarsjs.com/guide/expressions.html): `{{name}}` escapes for HTML,
+//! `{{{name}}}` and `{{&name}}` do not, `\{{` is a literal `{{`. [`Expression`] parses the text between braces.
 
 use super::expression::{Clocks, Expression, ExpressionError, Name, Scope};
 
-/// Text with expressions in it.
+/// Text with expressions.
 #[derive(Debug, Clone)]
 pub(crate) struct Template {
     parts: Vec<Part>,
@@ -23,19 +21,16 @@ enum Part {
 }
 
 impl Template {
-    /// Reads a text whose expressions may use the names of a scope.
+    /// Parses a text whose expressions may use the names of a scope.
     pub(crate) fn parse(text: &str, scope: Scope) -> Result<Self, ExpressionError> {
         let mut parts = Vec::new();
         let mut rest = text;
         while let Some((before, from_braces)) = split_before(rest, "{{") {
-            // Two backslashes are one, and the braces count; one backslash makes them plain text.
+            // `\\{{` is a backslash and an expression, `\{{` is literal text.
             if let Some(before) = before.strip_suffix("\\\\") {
                 parts.push(Part::Text(format!("{before}\\")));
             } else if let Some(before) = before.strip_suffix('\\') {
-                let literal = literal_length(from_braces);
-                let (literal, after) = from_braces
-                    .split_at_checked(literal)
-                    .unwrap_or((from_braces, ""));
+                let (literal, after) = split_literal(from_braces);
                 parts.push(Part::Text(format!("{before}{literal}")));
                 rest = after;
                 continue;
@@ -68,7 +63,7 @@ impl Template {
         Ok(Self { parts })
     }
 
-    /// Whether this is one `{{name}}` and nothing else.
+    /// Whether the text is exactly one `{{name}}`.
     pub(crate) fn is_only(&self, wanted: Name) -> bool {
         matches!(
             self.parts.as_slice(),
@@ -76,7 +71,7 @@ impl Template {
         )
     }
 
-    /// Prints the text with the values in it.
+    /// Replaces the expressions by their values.
     pub(crate) fn render(&self, clocks: Clocks, value: impl Fn(Name) -> String) -> String {
         let mut out = String::new();
         for part in &self.parts {
@@ -92,7 +87,7 @@ impl Template {
     }
 }
 
-/// The characters that Handlebars escapes, `=` and backquote among them.
+/// Appends a value, escaped as Handlebars does it.
 fn push(out: &mut String, value: &str, escaped: bool) {
     if !escaped {
         out.push_str(value);
@@ -116,17 +111,15 @@ fn split_before<'a>(text: &'a str, mark: &str) -> Option<(&'a str, &'a str)> {
     text.find(mark).and_then(|at| text.split_at_checked(at))
 }
 
-/// How far a text that begins with escaped braces is plain: up to the next braces or their backslashes.
-fn literal_length(text: &str) -> usize {
+/// Splits a text that begins with escaped braces before the next braces and their backslashes.
+fn split_literal(text: &str) -> (&str, &str) {
     let after = text.strip_prefix("{{").unwrap_or_default();
-    let Some((plain, _)) = split_before(after, "{{") else {
-        return text.len();
-    };
-    let plain = plain
-        .strip_suffix("\\\\")
-        .or_else(|| plain.strip_suffix('\\'))
-        .unwrap_or(plain);
-    2 + plain.len()
+    let end = split_before(after, "{{").map(|(plain, _)| {
+        let shorter = plain.strip_suffix("\\\\").or(plain.strip_suffix('\\'));
+        2 + shorter.unwrap_or(plain).len()
+    });
+    end.and_then(|end| text.split_at_checked(end))
+        .unwrap_or((text, ""))
 }
 
 fn split_outside_quotes<'a>(text: &'a str, close: &str) -> Option<(&'a str, &'a str)> {

@@ -1,7 +1,7 @@
-//! What a git tag says as a version: a text in, the parts that a pattern may print out.
+//! Versions in git tags, split into the parts that a pattern may print.
 //!
-//! Semantic versions as [node-semver](https://github.com/npm/node-semver) reads them strictly (a leading `v`, numbers
-//! up to 2^53-1, at most 256 characters); Python's as [PEP 440](https://peps.python.org/pep-0440/) has them.
+//! Semantic versions are parsed like strict [node-semver](https://github.com/npm/node-semver): a leading `v`, numbers
+//! up to 2^53-1, at most 256 characters. Python's follow [PEP 440](https://peps.python.org/pep-0440/).
 
 use std::str::FromStr as _;
 
@@ -11,55 +11,39 @@ use super::expression::Name;
 
 /// The largest number of a version that JavaScript holds exactly (`Number.MAX_SAFE_INTEGER`).
 const LARGEST: u64 = (1 << 53) - 1;
-/// The longest version that node-semver reads, in characters.
+/// The longest version that node-semver accepts (UTF-16 units).
 const LONGEST: usize = 256;
 
 /// The parts of a version, as text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Version {
-    raw: String,
-    full: String,
-    major: String,
-    minor: String,
-    patch: String,
-    prerelease: String,
-    build: String,
-    /// Whether neither pre-release, post-release nor development release: patterns apply, and `latest` may follow.
+    values: [(Name, String); 7],
+    /// Whether this is no pre-release, post-release or development release: patterns apply, and `latest` may follow.
     pub is_final: bool,
 }
 
 impl Version {
-    /// Reads a semantic version.
+    /// Parses a semantic version.
     pub(crate) fn semver(raw: &str) -> Option<Self> {
         if raw.encode_utf16().count() > LONGEST {
             return None;
         }
         let text = trim(raw);
         let version = semver::Version::parse(text.strip_prefix('v').unwrap_or(text)).ok()?;
-        if [version.major, version.minor, version.patch]
-            .iter()
-            .any(|number| *number > LARGEST)
-        {
+        if version.major.max(version.minor).max(version.patch) > LARGEST {
             return None;
         }
-        let identifiers = |text: &str| text.replace('.', ",");
-        let mut full = format!("{}.{}.{}", version.major, version.minor, version.patch);
+        let numbers = [version.major, version.minor, version.patch].map(|part| part.to_string());
+        let mut full = numbers.join(".");
         if !version.pre.is_empty() {
             full = format!("{full}-{}", version.pre);
         }
-        Some(Self {
-            raw: raw.to_owned(),
-            full,
-            major: version.major.to_string(),
-            minor: version.minor.to_string(),
-            patch: version.patch.to_string(),
-            prerelease: identifiers(&version.pre),
-            build: identifiers(&version.build),
-            is_final: version.pre.is_empty(),
-        })
+        let is_final = version.pre.is_empty();
+        let identifiers = [&*version.pre, &*version.build].map(|text| text.replace('.', ","));
+        Some(Self::new(raw, full, numbers, identifiers, is_final))
     }
 
-    /// Reads a Python version; the full form is the normalised one.
+    /// Parses a Python version. The full form is the normalised one.
     pub(crate) fn pep440(raw: &str) -> Option<Self> {
         let version = pep440_rs::Version::from_str(raw).ok()?;
         let part = |index: usize| {
@@ -67,36 +51,39 @@ impl Version {
             number.to_string()
         };
         let full = version.to_string();
-        // The local part is printed with commas there: `1.2+a.b` gives the tag `1.2-a-b`.
+        // docker/metadata-action prints the local part with commas: `1.2+a.b` gives the tag `1.2-a-b`.
         let full = match full.split_once('+') {
             Some((public, local)) => format!("{public}+{}", local.replace('.', ",")),
             None => full,
         };
-        Some(Self {
-            raw: raw.to_owned(),
-            full,
-            major: part(0),
-            minor: part(1),
-            patch: part(2),
-            prerelease: String::new(),
-            build: String::new(),
-            is_final: !version.any_prerelease() && !version.is_post(),
-        })
+        let is_final = !version.any_prerelease() && !version.is_post();
+        let numbers = [part(0), part(1), part(2)];
+        Some(Self::new(raw, full, numbers, Default::default(), is_final))
     }
 
-    /// The part that an expression names; names that are no part of a version are empty.
+    fn new(
+        raw: &str,
+        full: String,
+        [major, minor, patch]: [String; 3],
+        [prerelease, build]: [String; 2],
+        is_final: bool,
+    ) -> Self {
+        let values = [
+            (Name::Raw, raw.to_owned()),
+            (Name::Version, full),
+            (Name::Major, major),
+            (Name::Minor, minor),
+            (Name::Patch, patch),
+            (Name::Prerelease, prerelease),
+            (Name::Build, build),
+        ];
+        Self { values, is_final }
+    }
+
+    /// The part that an expression names; empty for other names.
     pub(crate) fn value(&self, name: Name) -> String {
-        match name {
-            Name::Raw => &self.raw,
-            Name::Version => &self.full,
-            Name::Major => &self.major,
-            Name::Minor => &self.minor,
-            Name::Patch => &self.patch,
-            Name::Prerelease => &self.prerelease,
-            Name::Build => &self.build,
-            _ => "",
-        }
-        .to_owned()
+        let value = self.values.iter().find(|(known, _)| *known == name);
+        value.map(|(_, text)| text.clone()).unwrap_or_default()
     }
 }
 
@@ -114,8 +101,8 @@ mod tests {
         ] {
             let version = Version::semver(raw).unwrap();
             assert_eq!(
-                (version.full.as_str(), version.is_final),
-                (full, is_final),
+                (version.value(Name::Version), version.is_final),
+                (full.to_owned(), is_final),
                 "{raw}"
             );
             assert_eq!(version.value(Name::Raw), raw);
@@ -146,8 +133,8 @@ mod tests {
         ] {
             let version = Version::pep440(raw).unwrap();
             assert_eq!(
-                (version.full.as_str(), version.is_final),
-                (full, is_final),
+                (version.value(Name::Version), version.is_final),
+                (full.to_owned(), is_final),
                 "{raw}"
             );
         }

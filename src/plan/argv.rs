@@ -32,9 +32,9 @@ pub(super) fn build(
             format!("{}={}", context.name, context.value),
         );
     }
-    argv.each("--cache-from", &image.cache_from);
+    argv.each("--cache-from", &texts(&image.cache_from));
     if !image.cache.afterwards {
-        argv.each("--cache-to", &image.cache_to);
+        argv.each("--cache-to", &texts(&image.cache_to));
     }
     argv.option("--call", image.call.as_ref().map(|call| &call.text));
     argv.option("--cgroup-parent", inputs.cgroup_parent.as_ref());
@@ -131,7 +131,7 @@ pub(super) fn cache(image: &ImagePlan) -> Vec<String> {
     while let Some(flag) = words.next() {
         // The last word is the context.
         if words.peek().is_none() {
-            argv.each("--cache-to", &image.cache_to);
+            argv.each("--cache-to", &texts(&image.cache_to));
             argv.pair("--output", "type=cacheonly");
             argv.pair("--provenance", "false");
             argv.0.push(flag);

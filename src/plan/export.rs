@@ -8,7 +8,7 @@
 use super::{BuilderPlan, Driver, Remarks};
 use crate::facts::{Engine, ImageStore};
 use crate::inputs::attest::Attest;
-use crate::inputs::output_spec::OutputSpec;
+use crate::inputs::output_spec::{Exporter, OutputSpec};
 use crate::inputs::{Call, Compression, InputError, Inputs, Number};
 
 /// A call makes nothing that could be put anywhere.
@@ -66,26 +66,23 @@ pub(super) fn choose(
         compress(inputs, &layers, output, classic, remarks);
     }
     if push && !outputs.iter().any(OutputSpec::pushes) {
-        let mut attributes = vec![("push".to_owned(), "true".to_owned())];
-        attributes.extend(layers.clone());
+        let mut output = OutputSpec::new(Exporter::Image);
+        output.set("push", "true");
+        for (name, value) in &layers {
+            output.set(name, value);
+        }
         // BuildKit over containerd's image store would fetch all layers and unpack an image that is
         // only to be pushed: 18 to 32 s on a layer of 2.6 GB. `unpack=false` does not stop it,
         // `store=false` does. The Engine's is one of these, and whatever `driver-opts: image` names
         // may be; one without a store takes no notice.
         if !classic && !inputs.load {
-            attributes.push(("store".to_owned(), "false".to_owned()));
+            output.set("store", "false");
         }
-        outputs.push(OutputSpec {
-            exporter: "image".to_owned(),
-            attributes,
-        });
+        outputs.push(output);
     }
     // The Engine's own BuildKit keeps what it pushes, unless told not to.
     if inputs.load && !(engine_stores && push) {
-        let mut output = OutputSpec {
-            exporter: "docker".to_owned(),
-            attributes: Vec::new(),
-        };
+        let mut output = OutputSpec::new(Exporter::Docker);
         compress(inputs, &layers, &mut output, classic, remarks);
         outputs.push(output);
     }
@@ -120,7 +117,7 @@ fn check_lists(inputs: &Inputs, engine: &Engine, remarks: &mut Remarks) {
     }
     for output in &inputs.outputs {
         let file = output.attribute("dest").is_some();
-        if output.exporter == "docker" && (several || attested) && (file || classic) {
+        if output.exporter == Exporter::Docker && (several || attested) && (file || classic) {
             remarks.wrong(
                 "outputs",
                 output.to_string(),
@@ -138,7 +135,7 @@ fn layers(
     engine: &Engine,
     push: bool,
     remarks: &mut Remarks,
-) -> Vec<(String, String)> {
+) -> Vec<(&'static str, String)> {
     let classic = builder.driver == Driver::Docker && engine.store == ImageStore::Classic;
     let loads_from_container = builder.driver != Driver::Docker && inputs.load;
     let compression = match inputs.compression {
@@ -179,13 +176,13 @@ fn layers(
     }
     let mut attributes = Vec::new();
     if let Some(name) = compression.name() {
-        attributes.push(("compression".to_owned(), name.to_owned()));
+        attributes.push(("compression", name.to_owned()));
     }
     if let Some(level) = inputs.compression_level.map(Number::get) {
-        attributes.push(("compression-level".to_owned(), level.to_string()));
+        attributes.push(("compression-level", level.to_string()));
     }
     if matches!(compression, Compression::Zstd | Compression::Estargz) {
-        attributes.push(("oci-mediatypes".to_owned(), "true".to_owned()));
+        attributes.push(("oci-mediatypes", "true".to_owned()));
     }
     attributes
 }
@@ -195,7 +192,7 @@ fn layers(
 /// (<https://docs.docker.com/build/exporters/oci-docker/>). `auto` leaves it BuildKit's gzip, which everything reads.
 fn compress(
     inputs: &Inputs,
-    layers: &[(String, String)],
+    layers: &[(&str, String)],
     output: &mut OutputSpec,
     classic: bool,
     remarks: &mut Remarks,
@@ -222,7 +219,7 @@ fn compress(
         _ => Compression::Gzip,
     };
     check_level(Some(level), compression, classic, remarks);
-    output.set("compression-level", &level.to_string());
+    output.set("compression-level", level.to_string());
 }
 
 fn check_level(level: Option<u32>, compression: Compression, classic: bool, remarks: &mut Remarks) {

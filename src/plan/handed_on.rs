@@ -7,11 +7,10 @@
 
 use std::collections::BTreeSet;
 
-use lists::attributes;
-
 use super::{ImagePlan, SecretSource};
 use crate::credentials::kubeconfig::Access;
 use crate::inputs::Inputs;
+use crate::inputs::cache::Backend;
 use crate::runner::env::{CONTAINER_TOKEN, SECRETS};
 
 /// The names to hand on.
@@ -20,16 +19,10 @@ pub(super) fn choose(
     image: &ImagePlan,
     access: Option<&Access>,
 ) -> BTreeSet<String> {
-    let mut kinds = Vec::new();
-    for cache in image.cache_from.iter().chain(&image.cache_to) {
-        let fields = attributes::split(cache).unwrap_or_default();
-        kinds.extend(
-            fields
-                .iter()
-                .filter_map(|field| field.trim().strip_prefix("type="))
-                .map(|kind| kind.trim().to_ascii_lowercase()),
-        );
-    }
+    let asks_for = |backend| {
+        let mut caches = image.cache_from.iter().chain(&image.cache_to);
+        caches.any(|cache| cache.backend == backend)
+    };
     // A command of the user's own may ask anybody for the cluster's credentials.
     let foreign = access.is_some_and(Access::runs_a_foreign_command);
     let wants = |name: &str| {
@@ -41,10 +34,10 @@ pub(super) fn choose(
                 .iter()
                 .any(|argument| argument.value.is_none() && argument.name == name);
         let by_kind = match name {
-            "ACTIONS_RUNTIME_TOKEN" => kinds.iter().any(|kind| kind == "gha"),
+            "ACTIONS_RUNTIME_TOKEN" => asks_for(Backend::Gha),
             // AWS's libraries get a file instead; a command may know the variable only.
             "ACTIONS_ID_TOKEN_REQUEST_TOKEN" | CONTAINER_TOKEN => foreign,
-            _ => foreign || kinds.iter().any(|kind| kind == "s3"),
+            _ => foreign || asks_for(Backend::S3),
         };
         by_name || by_kind
     };
@@ -78,6 +71,8 @@ mod tests {
             ),
             ("cache-from", "bucket=b,\"type=s3\"", &keys),
             ("cache-from", "type=gha", &runtime),
+            ("cache-from", "Type=gha", &runtime),
+            ("cache-to", "\"type=gha\",mode=max", &runtime),
             ("cache-from", "r.test/gha:s3", &[]),
             ("build-args", "ACTIONS_RUNTIME_TOKEN", &runtime),
             ("build-args", "ACTIONS_RUNTIME_TOKEN=x", &[]),

@@ -30,8 +30,9 @@ use thiserror::Error;
 use crate::credentials::{KUBECONFIG_FILE, TOKENS_FOLDER};
 use crate::facts::{Engine, Facts, OLDEST_BUILDX};
 pub(crate) use crate::inputs::LARGEST_SECRET;
+use crate::inputs::cache::CacheEntry;
 pub(crate) use crate::inputs::new_repository::{LifecyclePolicy, NewRepository};
-use crate::inputs::output_spec::OutputSpec;
+use crate::inputs::output_spec::{Exporter, OutputSpec};
 use crate::inputs::{Call, InputError, Inputs};
 use crate::runner::workflow::WorkflowRun;
 
@@ -154,8 +155,8 @@ pub(crate) struct ImagePlan {
     pub json: serde_json::Value,
     pub annotations: Vec<String>,
     pub cache: CachePlan,
-    pub cache_from: Vec<String>,
-    pub cache_to: Vec<String>,
+    pub cache_from: Vec<CacheEntry>,
+    pub cache_to: Vec<CacheEntry>,
     /// Variables that this build needs.
     pub variables: Vec<(String, String)>,
     pub outputs: Vec<OutputSpec>,
@@ -325,7 +326,7 @@ impl Plan {
             image_id: inputs.call.is_none()
                 && outputs
                     .iter()
-                    .all(|output| !matches!(output.exporter.as_str(), "local" | "tar")),
+                    .all(|output| !matches!(output.exporter, Exporter::Local | Exporter::Tar)),
             push: outputs.iter().any(OutputSpec::pushes),
             outputs,
             platforms: inputs.platforms.iter().map(ToString::to_string).collect(),

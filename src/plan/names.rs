@@ -49,7 +49,7 @@ impl Names {
             });
         let warnings = generated.warnings.iter().map(ToString::to_string);
         remarks.warnings.extend(warnings);
-        if inputs.labels.tells_the_clock(&event) || inputs.annotations.tells_the_clock(&event) {
+        if inputs.labels.has_current_time(&event) || inputs.annotations.has_current_time(&event) {
             remarks.notices.push(
                 "the commit's time is not in this event: the label `created` has the current time, \
                  so that another run makes another digest"
@@ -93,7 +93,7 @@ impl Names {
             if let (true, Some(image)) = (output.is_by_digest(), &self.image)
                 && output.names().is_empty()
             {
-                output.set("name", image);
+                output.set("name", image.as_str());
             }
             unnamed |= output.names().is_empty();
             self.references.extend(named(output, remarks));
@@ -132,7 +132,7 @@ impl Names {
         let names: Vec<String> = self.references.drain(..).map(|name| name.name()).collect();
         if !names.is_empty() {
             for output in outputs.iter_mut().filter(|output| output.is_by_digest()) {
-                output.set("name", &names.join(","));
+                output.set("name", names.join(","));
             }
         }
         Ok(())

@@ -1,9 +1,9 @@
 //! The Amazon ECR repositories that a plan writes to: images and caches.
 
 use image::{EcrRegistry, ImageRef, Registry};
-use lists::attributes;
 
 use super::{CacheKind, ImagePlan, Plan};
+use crate::inputs::cache::Backend;
 use crate::inputs::output_spec::OutputSpec;
 
 /// A repository in Amazon ECR, and what is written there.
@@ -47,7 +47,7 @@ impl EcrRepository {
         let name = &self.name;
         format!(
             "arn:{}:ecr:{region}:{account}:repository/{name}",
-            partition.name()
+            partition.name
         )
     }
 
@@ -112,19 +112,11 @@ fn entry<'a>(
 
 /// Caches that go to a registry, with whether they may fail.
 fn caches(image: &ImagePlan) -> impl Iterator<Item = (ImageRef, bool)> {
-    image.cache_to.iter().filter_map(|text| {
-        // A lone name is a registry's.
-        if !text.contains('=') {
-            return Some((text.parse().ok()?, false));
-        }
-        let cache = OutputSpec::parse(text).ok()?;
-        let may_fail = cache
-            .attribute("ignore-error")
-            .and_then(attributes::boolean);
-        let reference = cache
-            .attribute("ref")
-            .filter(|_| cache.exporter == "registry")?;
-        Some((reference.parse().ok()?, may_fail == Some(true)))
+    let caches = image.cache_to.iter();
+    let caches = caches.filter(|cache| cache.backend == Backend::Registry);
+    caches.filter_map(|cache| {
+        let name = cache.attributes.get("ref")?.parse().ok()?;
+        Some((name, cache.attributes.is_true("ignore-error")))
     })
 }
 

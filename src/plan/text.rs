@@ -32,10 +32,9 @@ impl fmt::Display for Plan {
                 .collect();
             row(formatter, "secret", &secrets)?;
             row(formatter, "cache", &[cache(&image.cache)])?;
-            row(formatter, "import", &image.cache_from)?;
-            row(formatter, "export", &image.cache_to)?;
-            let outputs: Vec<String> = image.outputs.iter().map(ToString::to_string).collect();
-            row(formatter, "output", &outputs)?;
+            row(formatter, "import", &texts(&image.cache_from))?;
+            row(formatter, "export", &texts(&image.cache_to))?;
+            row(formatter, "output", &texts(&image.outputs))?;
             let command = shell_line(image.argv.iter().map(Cow::from));
             row(formatter, "command", &[command])?;
             if !image.cache_argv.is_empty() {
@@ -45,6 +44,10 @@ impl fmt::Display for Plan {
         }
         Ok(())
     }
+}
+
+fn texts<T: ToString>(items: &[T]) -> Vec<String> {
+    items.iter().map(ToString::to_string).collect()
 }
 
 /// `registry (the builder's disk is new in every run)`.

@@ -6,14 +6,15 @@
 use super::markdown::cell;
 use super::part::Part;
 use super::{traffic, units};
+use crate::inputs::cache::CacheEntry;
+use crate::inputs::output_spec::OutputSpec;
 use crate::plan::{Context, Plan};
 use crate::timings::Traffic;
 use crate::timings::schema::Runner;
 
 /// Attributes of caches and outputs that can't hold a secret
 /// (<https://docs.docker.com/build/cache/backends/>, <https://docs.docker.com/build/exporters/>).
-const HARMLESS: [&str; 14] = [
-    "type",
+const HARMLESS: [&str; 13] = [
     "ref",
     "mode",
     "scope",
@@ -58,14 +59,16 @@ pub(super) fn settings(plan: &Plan, runner: &Runner, api: Option<Traffic>) -> Pa
             ),
             (
                 "outputs",
-                image
-                    .outputs
-                    .iter()
-                    .map(|output| harmless(&output.to_string()))
-                    .collect(),
+                image.outputs.iter().cloned().map(shown_output).collect(),
             ),
-            ("cache-from", each_harmless(&image.cache_from)),
-            ("cache-to", each_harmless(&image.cache_to)),
+            (
+                "cache-from",
+                image.cache_from.iter().cloned().map(shown_cache).collect(),
+            ),
+            (
+                "cache-to",
+                image.cache_to.iter().cloned().map(shown_cache).collect(),
+            ),
         ]);
     }
     Part {
@@ -117,46 +120,44 @@ fn without_login(url: &str) -> String {
     }
 }
 
-fn each_harmless(items: &[String]) -> Vec<String> {
-    items.iter().map(|item| harmless(item)).collect()
+fn shown_cache(mut cache: CacheEntry) -> String {
+    cache.attributes.show_only(&HARMLESS);
+    cache.to_string()
 }
 
-/// The harmless attributes; the others by name alone.
-fn harmless(item: &str) -> String {
-    if !item.contains('=') {
-        return item.to_owned();
-    }
-    let fields: Vec<String> = item
-        .split(',')
-        .map(|field| match field.split_once('=') {
-            Some((name, _)) if !HARMLESS.contains(&name.trim().to_lowercase().as_str()) => {
-                format!("{name}=…")
-            }
-            Some(_) => field.to_owned(),
-            None => "…".to_owned(),
-        })
-        .collect();
-    fields.join(",")
+fn shown_output(mut output: OutputSpec) -> String {
+    output.attributes.show_only(&HARMLESS);
+    output.to_string()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::inputs::Inputs;
 
     #[test]
     fn only_harmless_attributes_are_shown() {
-        let cases = [
+        let raw = [
             (
-                "type=s3,region=x,secret_access_key=hush,mode=max",
-                "type=s3,region=…,secret_access_key=…,mode=max",
+                "cache-to",
+                "type=s3,region=x,secret_access_key=hush,mode=max\ntype=gha,token=hush,scope=a\n\
+                 \"type=s3,\"\"x=hush,mode=hush\"\"\"\nr.example/a:cache",
             ),
-            ("type=gha,token=hush,scope=a", "type=gha,token=…,scope=a"),
-            ("type=registry,\"ref=a\",hush", "type=registry,\"ref=…,…"),
-            ("r.example/a:cache", "r.example/a:cache"),
+            ("outputs", "type=image,x=hush,push=true"),
         ];
-        for (item, expected) in cases {
-            assert_eq!(harmless(item), expected, "{item}");
-        }
+        let inputs = Inputs::parse(&raw.into_iter().collect()).unwrap();
+        let caches: Vec<String> = inputs.cache_to.into_iter().map(shown_cache).collect();
+        assert_eq!(
+            caches,
+            [
+                "type=s3,region=…,secret_access_key=…,mode=max",
+                "type=gha,token=…,scope=a",
+                "type=s3,x=…",
+                "type=registry,ref=r.example/a:cache",
+            ]
+        );
+        let output = inputs.outputs[0].clone();
+        assert_eq!(shown_output(output), "type=image,x=…,push=true");
     }
 
     #[test]

@@ -26,20 +26,20 @@ impl Run {
         let registries = plan.logins();
         let tokens = registries.iter().map(|registry| async move {
             let host = registry.host();
-            if credentials.knows(host) {
+            if credentials.has_login(host) {
                 return Ok(None);
             }
             if let Some(known) = authorization.filter(|known| known.host == host) {
                 return Ok(Some(known.token.clone()));
             }
-            match credentials.keys(host) {
+            match credentials.aws_keys(host) {
                 None => {
                     self.unless_cancelled(Box::pin(ecr::token(registry, session)))
                         .await
                 }
                 Some((id, secret)) => {
                     let own = Session::new(Settings::of_keys(id, secret), self.masking());
-                    own.hand_over_for(host, &credentials.tokens)?;
+                    own.share_for(host, &credentials.tokens)?;
                     self.unless_cancelled(Box::pin(ecr::token(registry, &own)))
                         .await
                 }
@@ -51,7 +51,7 @@ impl Run {
             if let Some(token) = token {
                 any = true;
                 self.mask(token.password.expose_secret());
-                credentials.keep(registry, &token)?;
+                credentials.store_token(registry, &token)?;
             }
         }
         Ok(any)

@@ -103,7 +103,7 @@ impl Run {
         certificates::check(&self.env)?;
         let folder = folder::create(&self.env).map_err(Error::Folder)?;
         let place = Place::at(folder.path());
-        let session = session.hand_over(&place.tokens_folder())?;
+        let session = session.share(&place.tokens_folder())?;
         let given = GivenFacts::default();
         let settled = Box::pin(self.settle(&inputs, &session, &given, &place)).await;
         let mut settled = settled.map_err(|error| self.explained(error))?;

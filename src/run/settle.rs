@@ -44,7 +44,7 @@ impl Run {
         let asks = inputs.repository.is_some()
             && inputs.registry.is_none()
             && inputs.call.is_none()
-            && given.registry().is_none();
+            && given.registry.is_none();
         let authorization = async {
             if !asks {
                 return Ok(None);
@@ -110,7 +110,7 @@ impl Run {
         if !inputs.wants_cluster() {
             return Ok(Ok(None));
         }
-        if let Some(name) = given.cluster() {
+        if let Some(name) = given.cluster.as_deref() {
             return Ok(Ok(Some(Access::assumed(name))));
         }
         let found = tokio::select! {

@@ -273,7 +273,7 @@ fn without_aws_credentials_the_error_says_where_they_come_from() {
         .exits(3);
     ran.says("could not get an ECR token for the account's own registry")
         .says("caused by: there are no AWS credentials")
-        .says("hint: give the input `role-to-assume`, with `permissions: id-token: write`, or run aws-actions/configure-aws-credentials")
+        .says("hint: set the input `role-to-assume`, with `permissions: id-token: write`, or run aws-actions/configure-aws-credentials")
         .started_nothing();
     assert!(ecr.requests().is_empty());
 }

@@ -217,18 +217,18 @@ fn a_buildx_that_is_too_old_is_refused_with_both_versions() {
 fn a_buildx_that_is_missing_or_broken_is_an_error_of_the_environment() {
     let missing = Runner::new().variable("PATH", "/nowhere").run().exits(3);
     missing
-        .says("could not find buildx: no `buildx` or `docker-buildx` in PATH")
+        .says("could not find buildx: there is no `buildx` or `docker-buildx` in PATH")
         .says("hint: install Docker Buildx");
     let broken = Runner::new().buildx("version.exit", "1").run().exits(3);
     broken
-        .says("could not ask buildx for its version")
+        .says("could not get buildx's version")
         .started_nothing();
     let other = Runner::new()
         .buildx("version", "Docker version 28.5.2\n")
         .run()
         .exits(3);
     other
-        .says("could not read buildx's version from `Docker version 28.5.2`")
+        .says("could not parse buildx's version from `Docker version 28.5.2`")
         .started_nothing();
 }
 

@@ -45,12 +45,12 @@ fn a_job_without_the_permission_is_told_to_ask_for_it() {
     let ran = without_keys(without_token(sts.serve(tagged(ecr.serve(Runner::new())))))
         .run()
         .exits(3);
-    ran.says("hint: the job needs `permissions: id-token: write` for `role-to-assume`");
+    ran.says("hint: `role-to-assume` needs GitHub's OpenID Connect token: give the job `permissions: id-token: write`");
     assert!(sts.asked().is_empty());
     let sts = Sts::with_issuer(&[Answer::Keys(60)], &[Answer::Error(403, "", "no")]);
     let ran = sts.serve(tagged(ecr.serve(Runner::new()))).run().exits(3);
-    ran.says("127.0.0.1 gives no token, it answers 403 Forbidden")
-        .says("hint: does the job have `permissions: id-token: write`?");
+    ran.says("127.0.0.1 answered 403 Forbidden")
+        .says("hint: give the job `permissions: id-token: write`");
     assert_eq!(sts.asked(), ["token"]);
 }
 
@@ -85,13 +85,13 @@ fn a_machine_that_is_not_amazons_has_no_credentials_either() {
         };
         let ran = without_permission().run().exits(3);
         ran.says("caused by: there are no AWS credentials")
-            .says("hint: the job needs `permissions: id-token: write` for `role-to-assume`");
+            .says("hint: `role-to-assume` needs GitHub's OpenID Connect token: give the job `permissions: id-token: write`");
         let ran = without_permission()
             .without("INPUT_ROLE-TO-ASSUME")
             .run()
             .exits(3);
         ran.says("caused by: there are no AWS credentials")
-            .says("hint: give the input `role-to-assume`");
+            .says("hint: set the input `role-to-assume`");
         assert!(sts.asked().is_empty());
     }
 }
@@ -107,7 +107,7 @@ fn credentials_in_place_of_the_token_that_do_not_do_are_told_about_the_permissio
             .input("role-chaining", chaining)
             .run()
             .exits(3);
-        ran.says("may the credentials call sts:AssumeRole on it");
+        ran.says("must be allowed to call sts:AssumeRole on it");
         let told = ran.log.contains("`permissions: id-token: write`");
         assert_eq!(told, expected, "{}", ran.log);
     }

@@ -63,9 +63,9 @@ fn an_immutable_tag_that_is_taken_is_refused_before_the_build() {
         .on("BatchGetImage", &[images(&["1", "latest"])]);
     let ran = runner(&ecr).run().exits(3);
     ran.says(&format!(
-        "the repository `{HOST}/team/app` keeps its tags (IMMUTABLE_WITH_EXCLUSION), and of this image's `1` names sha256:ab"
+        "the repository `{HOST}/team/app` is IMMUTABLE_WITH_EXCLUSION, and these tags exist: `1` is sha256:ab"
     ))
-    .says("hint: push a tag of its own for every build, as `type=sha`");
+    .says("hint: push a unique tag for every build, such as `type=sha`");
     assert_eq!(ran.verbs(), ["version"]);
     let asked = &ecr.asked("BatchGetImage")[0];
     assert_eq!(
@@ -260,8 +260,8 @@ fn a_key_that_can_not_be_used_is_said() {
     runner(&ecr)
         .run()
         .exits(3)
-        .says("takes no upload")
-        .says("hint: the repository is encrypted with a KMS key");
+        .says("accepts no upload")
+        .says("hint: the repository's KMS key is unusable");
 }
 
 #[test]
@@ -278,7 +278,7 @@ fn a_caches_tag_that_can_not_move_stops_the_run_unless_the_cache_may_fail() {
             .run()
             .exits(code);
         ran.says(&format!(
-            "the cache can't be written to `{HOST}/team/app:cache`"
+            "the cache cannot be written to `{HOST}/team/app:cache`"
         ))
         .says("filterType=WILDCARD,filter=cache");
     }
@@ -345,7 +345,7 @@ fn a_repository_for_caches_only_may_be_missing_where_the_cache_may_fail() {
 fn an_ecr_that_does_not_answer_holds_nobody_up() {
     let ecr = ecr().on("DescribeRepositories", &[Answer::Silence]);
     let ran = runner(&ecr).run().exits(0);
-    ran.says("was not looked at beforehand: Amazon ECR did not answer within ");
+    ran.says("is not checked: Amazon ECR did not answer within ");
     assert!(ran.took < Duration::from_secs(12), "{:?}", ran.took);
 }
 

@@ -83,7 +83,7 @@ fn a_session_that_ends_in_mid_build_is_renewed_by_the_helper() {
         "region": null, "profile": null, "allowed_accounts": [], "on_runner": true,
         "source": {"Role": {
             "name": ROLE, "session_name": "ci", "seconds": 900, "external_id": null,
-            "proof": {"GitHub": {"url": url, "token": BEARER, "audience": "sts.amazonaws.com"}},
+            "with": {"GitHub": {"url": url, "token": BEARER, "audience": "sts.amazonaws.com"}},
             "lacks_token": false,
         }},
     });
@@ -161,7 +161,7 @@ fn a_refusal_is_final_and_says_what_the_trust_policy_has_to_hold() {
         ),
         (
             Answer::Error(400, "InvalidIdentityToken", "Incorrect token audience"),
-            "have to hold the input `audience`",
+            "add the input `audience` to the audiences",
         ),
     ];
     for (answer, hint) in cases {
@@ -240,7 +240,7 @@ fn credentials_of_an_account_that_is_not_allowed_are_not_used() {
             .run()
             .exits(code);
         if code != 0 {
-            ran.says("caused by: the AWS credentials belong to the account 123456789012, which `allowed-account-ids` does not hold: 210987654321");
+            ran.says("caused by: the AWS credentials belong to the account 123456789012, which is not in `allowed-account-ids`: 210987654321");
         }
     }
     assert_eq!(sts.asked(), ["GetCallerIdentity", "GetCallerIdentity"]);

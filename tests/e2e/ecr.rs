@@ -84,7 +84,7 @@ fn an_immutable_tag_that_is_taken_is_refused_before_anything_is_asked_of_builder
     let second = run(&account, &[]);
     assert_eq!(second.code, Some(3), "{}", second.log());
     let named = format!(
-        "keeps its tags (IMMUTABLE), and of this image's `1` names {}",
+        "is IMMUTABLE, and these tags exist: `1` is {}",
         first.output("digest")
     );
     says(

@@ -7,10 +7,10 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::event::{GithubValues, Settings, WorkflowRun};
-use super::fire::Reason;
 use super::flavor::Flavor;
-use super::generate::{Generated, Warning};
+use super::generate::Generated;
 use super::labels::{self, Labels};
+use super::reason::{Reason, Warning};
 use super::{DEFAULT_RULES, Tags, name};
 
 const RECORDED: &str = include_str!("../fixtures/tags/recorded.json");

@@ -1,4 +1,4 @@
-//! The digest by which registries and BuildKit name content.
+//! The digest that identifies content in registries and BuildKit.
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,8 +9,19 @@ use std::str::FromStr;
 pub struct Digest(String);
 
 impl Digest {
+    /// The digest of content whose SHA-256 is `hash`.
+    pub fn sha256(hash: [u8; 32]) -> Self {
+        let mut text = String::with_capacity(71);
+        text.push_str("sha256:");
+        for byte in hash {
+            for digit in [byte >> 4, byte & 15] {
+                text.extend(char::from_digit(digit.into(), 16));
+            }
+        }
+        Self(text)
+    }
+
     /// `sha256:…`, as registries print it.
-    #[cfg(test)]
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -26,31 +37,25 @@ impl FromStr for Digest {
     type Err = DigestError;
 
     fn from_str(given: &str) -> Result<Self, Self::Err> {
-        let digits = match given.split_once(':') {
-            Some(("sha256", hex)) => Some((hex, 64)),
-            Some(("sha384", hex)) => Some((hex, 96)),
-            Some(("sha512", hex)) => Some((hex, 128)),
-            _ => None,
+        let (algorithm, hex) = given.split_once(':').unwrap_or_default();
+        let length = match algorithm {
+            "sha256" => 64,
+            "sha384" => 96,
+            "sha512" => 128,
+            _ => return Err(DigestError(given.to_owned())),
         };
-        match digits {
-            Some((hex, length)) if hex.len() == length && hex.bytes().all(is_lower_hex) => {
-                Ok(Self(given.to_owned()))
-            }
-            _ => Err(DigestError {
-                given: given.to_owned(),
-            }),
+        if hex.len() != length || !hex.bytes().all(is_lower_hex) {
+            return Err(DigestError(given.to_owned()));
         }
+        Ok(Self(given.to_owned()))
     }
 }
 
-/// A text that is no digest.
+/// A text that is not a digest.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("digest `{given}`, expected `sha256:` and 64 lower-case hexadecimal digits")]
-pub struct DigestError {
-    given: String,
-}
+#[error("digest `{0}`, expected `sha256:` and 64 lower-case hexadecimal digits")]
+pub struct DigestError(String);
 
-/// One digit of a digest or an image's id.
 pub(crate) fn is_lower_hex(byte: u8) -> bool {
     byte.is_ascii_digit() || matches!(byte, b'a'..=b'f')
 }
@@ -58,6 +63,18 @@ pub(crate) fn is_lower_hex(byte: u8) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn prints_a_hash_as_registries_do() {
+        let mut hash = [0; 32];
+        (hash[0], hash[31]) = (0x0f, 0xe1);
+        let digest = Digest::sha256(hash);
+        assert_eq!(
+            digest.as_str(),
+            format!("sha256:0f{}e1", "00".repeat(30)).as_str()
+        );
+        assert_eq!(digest.to_string().parse(), Ok(digest));
+    }
 
     #[test]
     fn takes_only_whole_digests_of_known_algorithms() {

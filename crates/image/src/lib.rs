@@ -1,6 +1,4 @@
-//! The vocabulary of images: [`ImageRef`], [`Digest`], [`Registry`]; text in, typed values out, and back.
-//!
-//! Uses nothing else of this crate, and every stage may use it.
+//! Image references, digests, registries and tag rules: text in, typed values out, and back.
 
 mod digest;
 mod mutability;
@@ -12,7 +10,7 @@ pub use mutability::Mutability;
 pub use reference::{ImageRef, ImageRefError, is_host, is_tag};
 pub use registry::{EcrRegistry, Partition, Registry};
 
-/// Whether a registry's host is a machine's own loopback: in a container another one than the Engine's.
+/// Whether a registry's host is a loopback address. A container's loopback is not the Engine's.
 pub fn is_loopback(host: &str) -> bool {
     let name = match host.strip_prefix('[') {
         Some(address) => address.split(']').next().unwrap_or_default(),

@@ -1,34 +1,30 @@
-//! Which of a repository's tags may be given to another image.
+//! Which of a repository's tags may move to another image.
 //!
-//! Amazon ECR's setting and its filters, which have `*` for any characters:
+//! Amazon ECR's setting and its filters, in which `*` matches any characters:
 //! <https://docs.aws.amazon.com/AmazonECR/latest/userguide/image-tag-mutability.html>.
 
-/// A repository's setting.
+/// A repository's tag mutability.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Mutability {
     Mutable,
     Immutable,
-    /// Immutable but for tags that a filter fits.
+    /// Immutable, except for tags that match a filter.
     ImmutableExcept(Vec<String>),
-    /// Mutable but for tags that a filter fits.
+    /// Mutable, except for tags that match a filter.
     MutableExcept(Vec<String>),
 }
 
 impl Mutability {
-    /// Whether a tag that exists can be given to another image.
+    /// Whether an existing tag can move to another image.
     pub fn may_move(&self, tag: &str) -> bool {
-        let fits = |filters: &[String]| filters.iter().any(|filter| fits(filter, tag));
+        let is_excluded = self.filters().iter().any(|filter| matches(filter, tag));
         match self {
-            Self::Mutable => true,
-            Self::Immutable => false,
-            Self::ImmutableExcept(filters) => fits(filters),
-            Self::MutableExcept(filters) => !fits(filters),
+            Self::Mutable | Self::MutableExcept(_) => !is_excluded,
+            Self::Immutable | Self::ImmutableExcept(_) => is_excluded,
         }
     }
-}
 
-impl Mutability {
-    /// The setting as the API names it.
+    /// The API's name of the setting.
     pub fn name(&self) -> &'static str {
         match self {
             Self::Mutable => "MUTABLE",
@@ -38,7 +34,7 @@ impl Mutability {
         }
     }
 
-    /// The filters of tags that are excluded from the rule.
+    /// The filters of the tags that the setting excludes.
     pub fn filters(&self) -> &[String] {
         match self {
             Self::Mutable | Self::Immutable => &[],
@@ -47,8 +43,8 @@ impl Mutability {
     }
 }
 
-/// Whether a filter with any number of `*` fits a whole tag.
-fn fits(filter: &str, tag: &str) -> bool {
+/// Whether a filter with any number of `*` matches a whole tag.
+fn matches(filter: &str, tag: &str) -> bool {
     let Some((start, rest)) = filter.split_once('*') else {
         return filter == tag;
     };
@@ -59,10 +55,10 @@ fn fits(filter: &str, tag: &str) -> bool {
         return left.ends_with(rest);
     };
     for part in middle.split('*') {
-        let Some((_, behind)) = left.split_once(part) else {
+        let Some((_, after)) = left.split_once(part) else {
             return false;
         };
-        left = behind;
+        left = after;
     }
     left.ends_with(end)
 }
@@ -89,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn a_star_stands_for_any_characters() {
+    fn a_star_matches_any_characters() {
         let cases = [
             ("*", "x", true),
             ("a*", "a", true),
@@ -102,7 +98,7 @@ mod tests {
             ("a", "ab", false),
         ];
         for (filter, tag, expected) in cases {
-            assert_eq!(fits(filter, tag), expected, "{filter} {tag}");
+            assert_eq!(matches(filter, tag), expected, "{filter} {tag}");
         }
     }
 
@@ -111,7 +107,7 @@ mod tests {
         fn stars_agree_with_a_regular_expression(filter in "[ab*]{0,6}", tag in "[ab]{0,8}") {
             let pattern = format!("^{}$", filter.replace('*', ".*"));
             let expected = regex::Regex::new(&pattern).unwrap().is_match(&tag);
-            prop_assert_eq!(fits(&filter, &tag), expected);
+            prop_assert_eq!(matches(&filter, &tag), expected);
         }
     }
 }

@@ -1,7 +1,7 @@
-//! An image's name, parsed and printed.
+//! Image references, parsed and printed.
 //!
-//! The grammar is distribution's, normalised as docker does it:
-//! <https://github.com/distribution/reference/blob/main/reference.go>, and `normalize.go` beside it.
+//! The grammar and the normalisation are Docker's: `reference.go` and `normalize.go` in
+//! <https://github.com/distribution/reference>.
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,18 +9,18 @@ use std::str::FromStr;
 use super::digest::{Digest, DigestError, is_lower_hex};
 use super::registry::Registry;
 
-/// Docker Hub's host, meant by every reference that names none.
+/// Docker Hub's host, the default of a reference without one.
 const DOCKER_HUB: &str = "docker.io";
-/// What docker turns into [`DOCKER_HUB`].
+/// Docker replaces this host by [`DOCKER_HUB`].
 const LEGACY_DOCKER_HUB: &str = "index.docker.io";
-/// Where Docker Hub keeps repositories of one path component.
+/// Docker Hub's namespace for repositories of one path component.
 const OFFICIAL: &str = "library/";
 /// Longest repository path, in bytes (`RepositoryNameTotalLengthMax`).
 const REPOSITORY_MAX: usize = 255;
 /// Longest tag, in bytes.
 const TAG_MAX: usize = 128;
 
-/// An image's name: `host/repository[:tag][@digest]`. Printing gives the full form, with host and `library/`.
+/// An image reference, `host/repository[:tag][@digest]`. Printing gives the full form, with host and `library/`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ImageRef {
     /// Registry host, with the port if one was given.
@@ -75,16 +75,11 @@ impl FromStr for ImageRef {
             return Err(fault(Fault::Host(host.to_owned())));
         }
         let (rest, digest) = match rest.split_once('@') {
-            Some((rest, digest)) => (
-                rest,
-                Some(
-                    digest
-                        .parse()
-                        .map_err(|error| fault(Fault::Digest(error)))?,
-                ),
-            ),
+            Some((rest, digest)) => (rest, Some(digest)),
             None => (rest, None),
         };
+        let digest = digest.map(str::parse).transpose();
+        let digest = digest.map_err(|error| fault(Fault::Digest(error)))?;
         let (path, tag) = match rest.split_once(':') {
             Some((path, tag)) => (path, Some(tag)),
             None => (rest, None),
@@ -117,7 +112,7 @@ impl FromStr for ImageRef {
     }
 }
 
-/// Whether a text may be an image's tag: `[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}`.
+/// Whether a text is a valid tag: `[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}`.
 pub fn is_tag(text: &str) -> bool {
     let mut bytes = text.bytes();
     let word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
@@ -126,8 +121,8 @@ pub fn is_tag(text: &str) -> bool {
         && bytes.all(|byte| word(byte) || matches!(byte, b'.' | b'-'))
 }
 
-/// The host a reference names or implies, and the rest. A first component is a host only when nothing else can be
-/// meant by it.
+/// Splits a reference into its host, given or implied, and the rest. The first component is a host only when it
+/// cannot be a path component.
 fn split_host(reference: &str) -> (&str, &str) {
     match reference.split_once('/') {
         Some((LEGACY_DOCKER_HUB, rest)) => (DOCKER_HUB, rest),
@@ -142,38 +137,25 @@ fn split_host(reference: &str) -> (&str, &str) {
     }
 }
 
+/// Whether a text is a host, `name[:port]` or `[IPv6 address][:port]`.
 pub fn is_host(text: &str) -> bool {
-    let (name, port) = if let Some(rest) = text.strip_prefix('[') {
-        let Some((address, port)) = rest.split_once(']') else {
-            return false;
-        };
-        if address.is_empty() || !address.bytes().all(|b| b.is_ascii_hexdigit() || b == b':') {
-            return false;
-        }
-        match port.strip_prefix(':') {
-            Some(port) => (None, Some(port)),
-            None if port.is_empty() => (None, None),
-            None => return false,
-        }
-    } else {
-        match text.split_once(':') {
-            Some((name, port)) => (Some(name), Some(port)),
-            None => (Some(text), None),
-        }
+    let is_label = |label: &str| {
+        let edge_is_dash = label.starts_with('-') || label.ends_with('-');
+        let allowed = |b: u8| b.is_ascii_alphanumeric() || b == b'-';
+        !label.is_empty() && !edge_is_dash && label.bytes().all(allowed)
     };
-    let name_fits = name.is_none_or(|name| {
-        name.split('.').all(|label| {
-            !label.is_empty()
-                && !label.starts_with('-')
-                && !label.ends_with('-')
-                && label
-                    .bytes()
-                    .all(|b| b.is_ascii_alphanumeric() || b == b'-')
-        })
-    });
-    let port_fits =
-        port.is_none_or(|port| !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit()));
-    name_fits && port_fits
+    let is_port = |port: &str| !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit());
+    if let Some((address, port)) = text.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        let allowed = |b: u8| b.is_ascii_hexdigit() || b == b':';
+        return !address.is_empty()
+            && address.bytes().all(allowed)
+            && (port.is_empty() || port.strip_prefix(':').is_some_and(is_port));
+    }
+    let (name, port) = match text.split_once(':') {
+        Some((name, port)) => (name, Some(port)),
+        None => (text, None),
+    };
+    name.split('.').all(is_label) && port.is_none_or(is_port)
 }
 
 /// Words of `[a-z0-9]+` joined by one `.`, one or two `_`, or any number of `-`.
@@ -189,20 +171,16 @@ fn is_path_component(text: &str) -> bool {
             return true;
         }
         let after_dashes = after_word.trim_start_matches('-');
-        rest = if after_dashes.len() < after_word.len() {
-            after_dashes
-        } else if let Some(rest) = ["__", "_", "."]
-            .iter()
-            .find_map(|separator| after_word.strip_prefix(separator))
-        {
-            rest
-        } else {
-            return false;
+        let mut separators = ["__", "_", "."].iter();
+        rest = match separators.find_map(|separator| after_word.strip_prefix(separator)) {
+            Some(rest) => rest,
+            None if after_dashes.len() < after_word.len() => after_dashes,
+            None => return false,
         };
     }
 }
 
-/// Why a text is no image reference.
+/// A text that is not an image reference.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{given}` is not an image reference: {kind}")]
 pub struct ImageRefError {
@@ -214,7 +192,7 @@ pub struct ImageRefError {
 enum Fault {
     #[error("it is empty, expected `[host/]repository[:tag][@digest]`")]
     Empty,
-    #[error("64 hexadecimal digits are an image's id, expected a repository's name")]
+    #[error("64 hexadecimal digits are an image id, expected a repository name")]
     ImageId,
     #[error("host `{0}`, expected a domain name or an address with an optional port")]
     Host(String),
@@ -298,7 +276,7 @@ mod tests {
         let id = "a".repeat(64);
         let cases = [
             ("", "it is empty"),
-            (id.as_str(), "an image's id"),
+            (id.as_str(), "an image id"),
             ("a b", "repository `a b`"),
             ("App", "repository `App` has upper-case letters"),
             ("a.b/App:x", "repository `App` has upper-case letters"),

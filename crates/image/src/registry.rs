@@ -1,13 +1,13 @@
-//! Which registry a host is: a private ECR of any partition, ECR Public, or another.
+//! Which registry a host is: a private Amazon ECR registry, ECR Public, or another registry.
 //!
 //! Host forms: <https://docs.aws.amazon.com/AmazonECR/latest/userguide/ecr-requests.html> and
-//! <https://docs.aws.amazon.com/general/latest/gr/ecr.html>; DNS suffixes as in the AWS SDKs' partition data
-//! (`dnsSuffix`, `dualStackDnsSuffix`): <https://github.com/boto/botocore/blob/develop/botocore/data/partitions.json>.
+//! <https://docs.aws.amazon.com/general/latest/gr/ecr.html>. DNS suffixes (`dnsSuffix`,
+//! `dualStackDnsSuffix`): <https://github.com/boto/botocore/blob/develop/botocore/data/partitions.json>.
 
 /// ECR Public's hosts, over IPv4 and dual-stack.
 const ECR_PUBLIC: [&str; 2] = ["public.ecr.aws", "ecr-public.aws.com"];
 
-/// What kind of registry a host is.
+/// The registry behind a host.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Registry {
     Ecr(EcrRegistry),
@@ -21,18 +21,17 @@ pub enum Registry {
 }
 
 impl Registry {
-    /// Recognises a host as it stands in an image reference; letter case is of no account, as in DNS.
+    /// Recognises the host of an image reference, in any letter case.
     pub fn from_host(host: &str) -> Self {
         if let Some(ecr) = EcrRegistry::from_host(host) {
-            Self::Ecr(ecr)
-        } else if ECR_PUBLIC.contains(&host.to_ascii_lowercase().as_str()) {
-            Self::EcrPublic {
-                host: host.to_owned(),
-            }
+            return Self::Ecr(ecr);
+        }
+        let is_public = ECR_PUBLIC.contains(&host.to_ascii_lowercase().as_str());
+        let host = host.to_owned();
+        if is_public {
+            Self::EcrPublic { host }
         } else {
-            Self::Other {
-                host: host.to_owned(),
-            }
+            Self::Other { host }
         }
     }
 
@@ -52,50 +51,41 @@ pub struct EcrRegistry {
     pub account: String,
     /// The region's code, `eu-west-1`.
     pub region: String,
-    /// The host, as it was given: logins are kept under exactly this name.
+    /// The host, as it was given: Docker stores logins under exactly this name.
     pub host: String,
     pub partition: Partition,
     /// Whether the host is a FIPS 140 endpoint.
     pub fips: bool,
-    /// Whether the host answers over IPv6 too; PrivateLink does not serve such hosts.
+    /// Whether the host also answers over IPv6. PrivateLink does not serve such hosts.
     pub dual_stack: bool,
 }
 
 impl EcrRegistry {
-    /// `<account>.dkr.ecr[-fips].<region>.<suffix>`, or `dkr-ecr` with a dual-stack suffix.
+    /// Parses `<account>.dkr.ecr[-fips].<region>.<suffix>`, or `dkr-ecr` with a dual-stack suffix.
     pub fn from_host(given: &str) -> Option<Self> {
         let host = given.to_ascii_lowercase();
         let (account, rest) = host.split_once('.')?;
         if account.len() != 12 || !account.bytes().all(|byte| byte.is_ascii_digit()) {
             return None;
         }
-        let (dual_stack, rest) = if let Some(rest) = rest.strip_prefix("dkr.ecr") {
-            (false, rest)
-        } else {
-            (true, rest.strip_prefix("dkr-ecr")?)
+        let (dual_stack, rest) = match rest.strip_prefix("dkr.ecr") {
+            Some(rest) => (false, rest),
+            None => (true, rest.strip_prefix("dkr-ecr")?),
         };
         let (fips, rest) = match rest.strip_prefix("-fips") {
             Some(rest) => (true, rest),
             None => (false, rest),
         };
         let (region, suffix) = rest.strip_prefix('.')?.split_once('.')?;
-        if region.is_empty()
-            || !region
-                .bytes()
-                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
-        {
-            return None;
-        }
-        let partition = Partition::ALL.into_iter().find(|partition| {
-            partition.holds(region)
-                && suffix
-                    == if dual_stack {
-                        partition.dual_stack_suffix()
-                    } else {
-                        partition.dns_suffix()
-                    }
-        })?;
-        Some(Self {
+        let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+        let partition = Partition::of_region(region);
+        let expected = if dual_stack {
+            partition.dual_stack_suffix
+        } else {
+            partition.dns_suffix
+        };
+        let is_ecr = !region.is_empty() && region.bytes().all(allowed) && suffix == expected;
+        is_ecr.then(|| Self {
             account: account.to_owned(),
             region: region.to_owned(),
             host: given.to_owned(),
@@ -105,104 +95,58 @@ impl EcrRegistry {
         })
     }
 
-    /// The registry of an account in a region, by its ordinary IPv4 host.
+    /// The registry of an account in a region, by its IPv4 host.
     pub fn new(account: &str, region: &str) -> Option<Self> {
-        let partition = Partition::of_region(region);
-        Self::from_host(&format!(
-            "{account}.dkr.ecr.{region}.{}",
-            partition.dns_suffix()
-        ))
+        let suffix = Partition::of_region(region).dns_suffix;
+        Self::from_host(&format!("{account}.dkr.ecr.{region}.{suffix}"))
     }
 }
 
-/// A group of AWS regions with its own accounts and DNS suffix.
+/// A group of AWS regions with its own accounts and DNS suffixes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Partition {
-    Aws,
-    China,
-    GovCloud,
-    EuropeanSovereignCloud,
-    Iso,
-    IsoB,
-    IsoE,
-    IsoF,
+pub struct Partition {
+    /// The name in an ARN.
+    pub name: &'static str,
+    region_prefixes: &'static [&'static str],
+    /// The end of an AWS host's name.
+    pub dns_suffix: &'static str,
+    dual_stack_suffix: &'static str,
 }
+
+const fn partition(
+    name: &'static str,
+    region_prefixes: &'static [&'static str],
+    dns_suffix: &'static str,
+    dual_stack_suffix: &'static str,
+) -> Partition {
+    Partition {
+        name,
+        region_prefixes,
+        dns_suffix,
+        dual_stack_suffix,
+    }
+}
+
+#[rustfmt::skip]
+const PARTITIONS: [Partition; 7] = [
+    partition("aws-cn", &["cn-"], "amazonaws.com.cn", "on.amazonwebservices.com.cn"),
+    partition("aws-us-gov", &["us-gov-"], "amazonaws.com", "on.aws"),
+    partition("aws-eusc", &["eusc-"], "amazonaws.eu", "on.amazonwebservices.eu"),
+    partition("aws-iso", &["us-iso-"], "c2s.ic.gov", "on.aws.ic.gov"),
+    partition("aws-iso-b", &["us-isob-"], "sc2s.sgov.gov", "on.aws.scloud"),
+    partition("aws-iso-e", &["eu-isoe-"], "cloud.adc-e.uk", "on.cloud-aws.adc-e.uk"),
+    partition("aws-iso-f", &["us-isof-", "eu-isof-"], "csp.hci.ic.gov", "on.aws.hci.ic.gov"),
+];
+const COMMERCIAL: Partition = partition("aws", &[], "amazonaws.com", "on.aws");
 
 impl Partition {
-    const ALL: [Self; 8] = [
-        Self::China,
-        Self::GovCloud,
-        Self::EuropeanSovereignCloud,
-        Self::IsoB,
-        Self::IsoE,
-        Self::IsoF,
-        Self::Iso,
-        Self::Aws,
-    ];
-
-    /// The name it has in an ARN.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Aws => "aws",
-            Self::China => "aws-cn",
-            Self::GovCloud => "aws-us-gov",
-            Self::EuropeanSovereignCloud => "aws-eusc",
-            Self::Iso => "aws-iso",
-            Self::IsoB => "aws-iso-b",
-            Self::IsoE => "aws-iso-e",
-            Self::IsoF => "aws-iso-f",
-        }
-    }
-
-    /// The partition of a region; a region not known yet is taken for one of the commercial partition.
+    /// The partition of a region. An unknown region counts as commercial.
     pub fn of_region(region: &str) -> Self {
-        Self::ALL
-            .into_iter()
-            .find(|partition| partition.holds(region))
-            .unwrap_or(Self::Aws)
-    }
-
-    fn holds(self, region: &str) -> bool {
-        let prefixes: &[&str] = match self {
-            Self::China => &["cn-"],
-            Self::GovCloud => &["us-gov-"],
-            Self::EuropeanSovereignCloud => &["eusc-"],
-            Self::Iso => &["us-iso-"],
-            Self::IsoB => &["us-isob-"],
-            Self::IsoE => &["eu-isoe-"],
-            Self::IsoF => &["us-isof-", "eu-isof-"],
-            Self::Aws => {
-                return Self::ALL
-                    .iter()
-                    .all(|other| *other == Self::Aws || !other.holds(region));
-            }
-        };
-        prefixes.iter().any(|prefix| region.starts_with(prefix))
-    }
-
-    /// What the names of its AWS hosts end with.
-    pub fn dns_suffix(self) -> &'static str {
-        match self {
-            Self::Aws | Self::GovCloud => "amazonaws.com",
-            Self::China => "amazonaws.com.cn",
-            Self::EuropeanSovereignCloud => "amazonaws.eu",
-            Self::Iso => "c2s.ic.gov",
-            Self::IsoB => "sc2s.sgov.gov",
-            Self::IsoE => "cloud.adc-e.uk",
-            Self::IsoF => "csp.hci.ic.gov",
-        }
-    }
-
-    fn dual_stack_suffix(self) -> &'static str {
-        match self {
-            Self::Aws | Self::GovCloud => "on.aws",
-            Self::China => "on.amazonwebservices.com.cn",
-            Self::EuropeanSovereignCloud => "on.amazonwebservices.eu",
-            Self::Iso => "on.aws.ic.gov",
-            Self::IsoB => "on.aws.scloud",
-            Self::IsoE => "on.cloud-aws.adc-e.uk",
-            Self::IsoF => "on.aws.hci.ic.gov",
-        }
+        let has_prefix = |prefix: &&str| region.starts_with(prefix);
+        let mut partitions = PARTITIONS.into_iter();
+        partitions
+            .find(|partition| partition.region_prefixes.iter().any(has_prefix))
+            .unwrap_or(COMMERCIAL)
     }
 }
 
@@ -315,7 +259,7 @@ mod tests {
             };
             assert_eq!(ecr.account, "123456789012", "{host}");
             assert_eq!(ecr.region, region, "{host}");
-            assert_eq!(ecr.partition.name(), partition, "{host}");
+            assert_eq!(ecr.partition.name, partition, "{host}");
             assert_eq!((ecr.fips, ecr.dual_stack), (fips, dual_stack), "{host}");
             assert_eq!(ecr.host, host);
             let ordinary = EcrRegistry::new("123456789012", region).unwrap();

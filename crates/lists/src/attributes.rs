@@ -2,20 +2,74 @@
 //!
 //! Source: <https://github.com/docker/buildx/tree/461836ba0/util/buildflags>, `csvvalue.Fields`.
 
+use std::fmt;
+
 use crate::list;
 
-/// The record's fields; `None` when there are none, several records, or an open quote.
+/// The record's fields; `None` for no record, for several, and for a quote in the wrong place.
 pub fn split(text: &str) -> Option<Vec<String>> {
-    let mut reader = csv::ReaderBuilder::new()
-        .has_headers(false)
-        .flexible(true)
-        .from_reader(text.as_bytes());
-    let mut records = reader.records();
-    let record = records.next()?.ok()?;
-    if records.next().is_some() {
-        return None;
+    list::record(text).ok().flatten()
+}
+
+/// Attributes by name, in the order given.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Attributes(Vec<(String, String)>);
+
+impl Attributes {
+    /// Reads fields `name=value`, as buildx does: case and blanks around a name do not count, of a
+    /// name given twice the last one counts, a value is taken as it is. `None` for a field without
+    /// `=`.
+    fn read<S: AsRef<str>>(fields: impl IntoIterator<Item = S>) -> Option<Self> {
+        let mut attributes = Self::default();
+        for field in fields {
+            let (name, value) = field.as_ref().split_once('=')?;
+            attributes.set(&name.trim().to_lowercase(), value);
+        }
+        Some(attributes)
     }
-    Some(record.iter().map(str::to_owned).collect())
+
+    /// Reads fields of which one is the type; `None` also for a type without name.
+    pub fn with_type<S: AsRef<str>>(fields: impl IntoIterator<Item = S>) -> Option<(String, Self)> {
+        let mut attributes = Self::read(fields)?;
+        let kind = attributes.take("type").filter(|kind| !kind.is_empty())?;
+        Some((kind, attributes))
+    }
+
+    pub fn get(&self, name: &str) -> Option<&str> {
+        let found = self.0.iter().find(|(other, _)| other == name);
+        found.map(|(_, value)| value.as_str())
+    }
+
+    /// Whether an attribute is there and true.
+    pub fn is_true(&self, name: &str) -> bool {
+        self.get(name).and_then(boolean) == Some(true)
+    }
+
+    /// Sets an attribute, which is the last one then.
+    pub fn set(&mut self, name: &str, value: impl Into<String>) {
+        self.take(name);
+        self.0.push((name.to_owned(), value.into()));
+    }
+
+    /// Hides the values of all but these attributes.
+    pub fn show_only(&mut self, names: &[&str]) {
+        let others = self.0.iter_mut();
+        for (_, value) in others.filter(|(name, _)| !names.contains(&name.as_str())) {
+            "…".clone_into(value);
+        }
+    }
+
+    fn take(&mut self, name: &str) -> Option<String> {
+        let index = self.0.iter().position(|(other, _)| other == name)?;
+        Some(self.0.remove(index).1)
+    }
+}
+
+/// Writes the record of a type and its attributes.
+pub fn write(to: &mut fmt::Formatter<'_>, kind: &str, attributes: &Attributes) -> fmt::Result {
+    let others = attributes.0.iter();
+    let others = others.map(|(name, value)| format!("{name}={value}"));
+    to.write_str(&join([format!("type={kind}")].into_iter().chain(others)))
 }
 
 /// Driver options of one text, several with commas between, read as buildx reads `--driver-opt`
@@ -27,7 +81,7 @@ pub fn split(text: &str) -> Option<Vec<String>> {
 pub fn driver_options(text: &str) -> Result<Vec<(String, String)>, &'static str> {
     const EXPECTED: &str = "`name=value`, several of them with commas between; one with commas in \
                             its value stands in quotes, as `\"env.no_proxy=localhost,127.0.0.1\"`";
-    let fields = list::fields(text).map_err(|_| EXPECTED)?;
+    let fields = split(text).ok_or(EXPECTED)?;
     let pairs = fields.iter().map(|field| pair(field).ok_or(EXPECTED));
     pairs.collect()
 }
@@ -111,6 +165,32 @@ mod tests {
         ] {
             let expected = driver_options(text).unwrap_err();
             assert!(expected.starts_with("`name=value`, several"), "{text}");
+        }
+    }
+
+    #[test]
+    fn attributes_are_read_as_buildx_reads_them() {
+        for (text, expected) in [
+            ("Type=gha", Some("type=gha")),
+            ("type= gha", Some("type= gha")),
+            ("type=GHA, Scope=a", Some("type=GHA|scope=a")),
+            ("\"type=gha\",scope=a", Some("type=gha|scope=a")),
+            ("type=a,type=b", Some("type=b")),
+            ("\"name=a,b\",push=", Some("name=a,b|push=")),
+            ("type=gha,", None),
+            ("type=gha,mode", None),
+            ("dest=\"a\"", None),
+            ("\"type=gha\"x", None),
+            ("\"type=gha", None),
+            ("a=b\nc=d", None),
+            ("", None),
+        ] {
+            let read = split(text).and_then(Attributes::read);
+            let fields = |read: Attributes| {
+                let fields = read.0.iter().map(|(name, value)| format!("{name}={value}"));
+                fields.collect::<Vec<_>>().join("|")
+            };
+            assert_eq!(read.map(fields).as_deref(), expected, "{text}");
         }
     }
 

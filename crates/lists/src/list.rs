@@ -103,6 +103,17 @@ pub fn fields(rule: &str) -> Result<Vec<String>, ListError> {
     Ok(records.into_iter().next().unwrap_or_default())
 }
 
+/// The fields of the one record of a text, with strict quotes; none for no record, or several.
+pub(crate) fn record(text: &str) -> Result<Option<Vec<String>>, ListError> {
+    let dialect = Dialect {
+        quotes: Quotes::Strict,
+        comments: false,
+    };
+    let records = records(text, dialect).map_err(|fault| fault.locate(text, Grammar::Rules))?;
+    let mut records = records.into_iter();
+    Ok(records.next().filter(|_| records.next().is_none()))
+}
+
 /// Removes what JavaScript's `String.prototype.trim` removes: unlike Rust's, the byte order mark but not U+0085.
 /// <https://tc39.es/ecma262/#sec-trimstring>
 pub fn trim(text: &str) -> &str {

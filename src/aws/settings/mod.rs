@@ -1,48 +1,47 @@
-//! Where AWS credentials come from: what the inputs say, else what the environment offers.
+//! Where AWS credentials come from: the inputs, else the environment. No requests.
 //!
-//! In: inputs and environment. Out: [`Settings`], or inputs that speak against each other. Nothing is
-//! asked of anybody here. They can be written to a private file, with all that is secret in them, for
-//! the processes that buildx starts: see [`super::Session::hand_over`].
+//! [`super::Session::share`] writes the settings, with their secrets, to a private file.
 
 use std::path::PathBuf;
 
 use image::{Partition, Registry};
-use secrecy::{ExposeSecret as _, SecretString};
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use secrecy::SecretString;
+use serde::{Deserialize, Serialize};
 
-use super::error::Instead;
+use super::error::Fallback;
+use super::secret_text;
 use crate::inputs::aws::RoleName;
 use crate::inputs::{InputError, Inputs};
 use crate::runner::env::Env;
 
-/// configure-aws-credentials' defaults
+/// The defaults of configure-aws-credentials
 /// (<https://github.com/aws-actions/configure-aws-credentials/blob/bcd4089/action.yml>).
 const SESSION_NAME: &str = "GitHubActions";
 const SECONDS: i32 = 3600;
 const AUDIENCE: &str = "sts.amazonaws.com";
 
-/// The longest session of a role that another role's session assumes (seconds):
+/// The longest session of a chained role (seconds):
 /// <https://docs.aws.amazon.com/IAM/latest/UserGuide/id_roles.html#iam-term-role-chaining>.
-const LONGEST_CHAINED: u32 = 3600;
+const MAX_CHAINED: u32 = 3600;
 
 /// How this run gets AWS credentials.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Settings {
-    /// The region of requests that name none by themselves; none for the environment's.
+    /// The default region; `None` for the environment's.
     pub region: Option<String>,
     pub source: Source,
-    /// A profile for the standard chain, which a kubeconfig names.
+    /// A kubeconfig's profile, for the standard chain.
     pub profile: Option<String>,
-    /// Accounts, 12 digits each; empty where any will do.
+    /// Account ids of 12 digits; empty allows all.
     pub allowed_accounts: Vec<String>,
-    /// Whether GitHub's runner started us, so that its remedies are the ones to name.
+    /// Whether GitHub's runner started us: hints depend on it.
     pub on_runner: bool,
 }
 
-/// Whose credentials are used.
+/// The source of credentials.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) enum Source {
-    /// What the AWS SDKs find by themselves.
+    /// The AWS SDK's standard chain.
     #[default]
     Chain,
     /// A profile of the configuration files.
@@ -54,82 +53,78 @@ pub(crate) enum Source {
 /// Long-lived or temporary keys.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Keys {
-    #[serde(serialize_with = "exposed", deserialize_with = "hidden")]
+    #[serde(with = "secret_text")]
     pub id: SecretString,
-    #[serde(serialize_with = "exposed", deserialize_with = "hidden")]
+    #[serde(with = "secret_text")]
     pub secret: SecretString,
-    #[serde(serialize_with = "exposed", deserialize_with = "hidden")]
     /// Empty for long-lived keys.
+    #[serde(with = "secret_text")]
     pub token: SecretString,
 }
 
 /// A role to assume.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Role {
-    /// Its ARN; or its name alone, in the account of the credentials that assume it.
+    /// Its ARN, or its name in the account of the credentials that assume it.
     pub name: String,
     pub session_name: String,
     pub seconds: i32,
     pub external_id: Option<String>,
-    pub proof: Proof,
-    /// Whether it would be assumed with GitHub's token, if the job got one.
+    pub with: AssumeWith,
+    /// Whether GitHub's token was the first choice, but the job may not request one.
     pub lacks_token: bool,
 }
 
 impl Role {
-    /// Why it is assumed with other credentials than a token, if it is.
-    pub(super) fn instead(&self) -> Option<Instead> {
-        match self.proof {
-            Proof::GitHub { .. } | Proof::File(_) => None,
-            Proof::Credentials(_) if self.lacks_token => Some(Instead::NoToken),
-            Proof::Credentials(_) => Some(Instead::Chosen),
+    /// The credentials that assume the role; `None` for an OpenID Connect token.
+    pub(super) fn source(&self) -> Option<&Source> {
+        match &self.with {
+            AssumeWith::Credentials(source) => Some(source),
+            AssumeWith::GitHub { .. } | AssumeWith::TokenFile(_) => None,
         }
+    }
+
+    /// Why the role is assumed without an OpenID Connect token, if it is.
+    pub(super) fn fallback(&self) -> Option<Fallback> {
+        self.source().map(|_| match self.lacks_token {
+            true => Fallback::NoToken,
+            false => Fallback::Chosen,
+        })
     }
 }
 
 /// What a role is assumed with.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) enum Proof {
-    /// A token for OpenID Connect, asked of GitHub each time: it is good for minutes.
+pub(crate) enum AssumeWith {
+    /// GitHub's OpenID Connect token, requested each time: it lasts minutes.
     GitHub {
         /// The runner's `ACTIONS_ID_TOKEN_REQUEST_URL`.
         url: String,
-        /// The runner's `ACTIONS_ID_TOKEN_REQUEST_TOKEN`, good as long as the job.
-        #[serde(serialize_with = "exposed", deserialize_with = "hidden")]
+        /// The runner's `ACTIONS_ID_TOKEN_REQUEST_TOKEN`, valid for the whole job.
+        #[serde(with = "secret_text")]
         token: SecretString,
         audience: String,
     },
-    /// A token for OpenID Connect in a file, which somebody renews.
-    File(PathBuf),
+    /// A file with an OpenID Connect token, which another program renews.
+    TokenFile(PathBuf),
     /// Other credentials.
     Credentials(Source),
 }
 
-pub(super) fn exposed<S: Serializer>(secret: &SecretString, to: S) -> Result<S::Ok, S::Error> {
-    to.serialize_str(secret.expose_secret())
-}
-
-pub(super) fn hidden<'de, D: Deserializer<'de>>(from: D) -> Result<SecretString, D::Error> {
-    String::deserialize(from).map(SecretString::from)
-}
-
 impl Settings {
-    /// Settles where credentials come from.
-    ///
-    /// # Errors
-    /// All inputs that lack something or speak against another.
+    /// Chooses the source of credentials.
+    /// Fails with an error for each input that is incomplete or contradicts another.
     pub(crate) fn choose(inputs: &Inputs, env: &Env) -> Result<Self, Vec<InputError>> {
         let mut errors = Vec::new();
         let keys = keys(inputs, &mut errors);
         if inputs.role_to_assume.is_none() {
-            for (name, text) in [
+            let seconds = inputs
+                .role_duration_seconds
+                .map(|seconds| seconds.get().to_string());
+            let file = inputs.web_identity_token_file.as_ref();
+            let of_role = [
                 ("role-session-name", inputs.role_session_name.clone()),
-                (
-                    "role-duration-seconds",
-                    inputs
-                        .role_duration_seconds
-                        .map(|seconds| seconds.get().to_string()),
-                ),
+                ("role-duration-seconds", seconds),
                 ("role-external-id", inputs.role_external_id.clone()),
                 ("audience", inputs.audience.clone()),
                 (
@@ -138,24 +133,17 @@ impl Settings {
                 ),
                 (
                     "web-identity-token-file",
-                    inputs
-                        .web_identity_token_file
-                        .as_ref()
-                        .map(|path| path.display().to_string()),
+                    file.map(|path| path.display().to_string()),
                 ),
-            ] {
-                if let Some(text) = text {
-                    errors.push(InputError::new(name, text, "`role-to-assume` beside it"));
-                }
-            }
+            ];
+            let given = of_role.into_iter();
+            let given = given.filter_map(|(name, text)| Some((name, text?)));
+            let expected = "`role-to-assume` to be set as well";
+            errors.extend(given.map(|(name, text)| InputError::new(name, text, expected)));
         }
-        if inputs.aws_profile.is_some() && keys.is_some() {
-            let profile = inputs.aws_profile.as_deref().unwrap_or_default();
-            errors.push(InputError::new(
-                "aws-profile",
-                profile,
-                "either a profile or `aws-access-key-id`, not both",
-            ));
+        if let (Some(profile), Some(_)) = (&inputs.aws_profile, &keys) {
+            let expected = "either a profile or `aws-access-key-id`, not both";
+            errors.push(InputError::new("aws-profile", profile, expected));
         }
         let plain = match (keys, &inputs.aws_profile) {
             (Some(keys), _) => Source::Keys(keys),
@@ -178,7 +166,7 @@ impl Settings {
         })
     }
 
-    /// The settings of a login with keys of its own.
+    /// Settings for a registry with keys of its own.
     pub(crate) fn of_keys(id: &str, secret: &SecretString) -> Self {
         Self {
             source: Source::Keys(Keys {
@@ -190,7 +178,7 @@ impl Settings {
         }
     }
 
-    /// The settings of one that has no inputs: our subcommands, called by themselves.
+    /// Settings without inputs, for a subcommand outside a run.
     pub(crate) fn of_environment(env: &Env) -> Self {
         Self {
             source: of_environment(env).map_or(Source::Chain, Source::Keys),
@@ -200,7 +188,7 @@ impl Settings {
     }
 }
 
-/// The keys that inputs give: id and secret together, or neither.
+/// The keys in the inputs: id and secret together, or neither.
 fn keys(inputs: &Inputs, errors: &mut Vec<InputError>) -> Option<Keys> {
     match (&inputs.aws_access_key_id, &inputs.aws_secret_access_key) {
         (Some(id), Some(secret)) => Some(Keys {
@@ -218,8 +206,8 @@ fn keys(inputs: &Inputs, errors: &mut Vec<InputError>) -> Option<Keys> {
                 None => ("aws-access-key-id", "aws-session-token"),
             };
             let expected = format!(
-                "a key beside `{other}`; an expression that is empty here gives none, as \
-                 `secrets.NAME` in a run of a fork's pull request"
+                "a key, since `{other}` is set; an expression such as `secrets.NAME` is empty in a \
+                 pull request from a fork"
             );
             errors.push(InputError::new(name, "", expected));
             None
@@ -227,7 +215,7 @@ fn keys(inputs: &Inputs, errors: &mut Vec<InputError>) -> Option<Keys> {
     }
 }
 
-/// Keys in the standard variables, as a preceding configure-aws-credentials leaves them.
+/// Keys in the standard variables, which configure-aws-credentials sets.
 fn of_environment(env: &Env) -> Option<Keys> {
     Some(Keys {
         id: env.get("AWS_ACCESS_KEY_ID")?.into(),
@@ -252,35 +240,35 @@ fn assumed(
         && !chosen
         && inputs.web_identity_token_file.is_none()
         && request.is_none();
-    let proof = match (&inputs.web_identity_token_file, request) {
-        (Some(path), _) => Proof::File(path.clone()),
-        (None, Some((url, token))) if !chosen => Proof::GitHub {
+    let with = match (&inputs.web_identity_token_file, request) {
+        (Some(path), _) => AssumeWith::TokenFile(path.clone()),
+        (None, Some((url, token))) if !chosen => AssumeWith::GitHub {
             url: url.to_owned(),
             token: token.into(),
             audience: inputs.audience.clone().unwrap_or(AUDIENCE.to_owned()),
         },
-        _ => Proof::Credentials(plain),
+        _ => AssumeWith::Credentials(plain),
     };
     if let (true, Some(path)) = (chosen, &inputs.web_identity_token_file) {
         errors.push(InputError::new(
             "web-identity-token-file",
             path.display().to_string(),
-            "one way to assume the role: this file, keys, a profile, or `role-chaining`",
+            "one way to assume the role: this file, keys, a profile or `role-chaining`",
         ));
     }
     if let (true, Some(seconds)) = (inputs.role_chaining, inputs.role_duration_seconds)
-        && seconds.get() > LONGEST_CHAINED
+        && seconds.get() > MAX_CHAINED
     {
         errors.push(InputError::new(
             "role-duration-seconds",
             seconds.get().to_string(),
-            "at most 3600 beside `role-chaining`, as AWS takes it",
+            "at most 3600 with `role-chaining`, which is AWS's limit",
         ));
     }
-    let account = match (role, &proof) {
+    let account = match (role, &with) {
         (RoleName::Arn { account, .. }, _) => Some(account.clone()),
-        // Whoever assumes it knows: it is the account of those credentials, whosever the registry is.
-        (RoleName::Name(_), Proof::Credentials(_)) => None,
+        // The account is that of the credentials, which are not known yet.
+        (RoleName::Name(_), AssumeWith::Credentials(_)) => None,
         (RoleName::Name(_), _) => known_account(inputs),
     };
     if let Some(account) = &account
@@ -303,16 +291,16 @@ fn assumed(
         (RoleName::Arn { arn, .. }, _) => arn.clone(),
         (RoleName::Name(name), Some(account)) => {
             let region = inputs.aws_region.as_deref().unwrap_or_default();
-            let partition = Partition::of_region(region).name();
+            let partition = Partition::of_region(region).name;
             format!("arn:{partition}:iam::{account}:role/{name}")
         }
         (RoleName::Name(name), None) => {
-            if !matches!(proof, Proof::Credentials(_)) {
+            if !matches!(with, AssumeWith::Credentials(_)) {
                 errors.push(InputError::new(
                     "role-to-assume",
                     name,
-                    "the role's ARN: of which account a role is, a token for OpenID Connect does \
-                     not tell (one id in `allowed-account-ids` would)",
+                    "the role's ARN, or its account in `allowed-account-ids`: an OpenID Connect \
+                     token has no account",
                 ));
             }
             name.clone()
@@ -329,12 +317,12 @@ fn assumed(
             .and_then(|seconds| i32::try_from(seconds.get()).ok())
             .unwrap_or(SECONDS),
         external_id: inputs.role_external_id.clone(),
-        proof,
+        with,
         lacks_token,
     }
 }
 
-/// The one account that inputs name: the only allowed one, else that of the ECR hosts.
+/// The account in the inputs: the only allowed one, else that of the ECR hosts.
 fn known_account(inputs: &Inputs) -> Option<String> {
     if let [account] = inputs.allowed_account_ids.as_slice() {
         return Some(account.clone());
@@ -353,10 +341,7 @@ fn known_account(inputs: &Inputs) -> Option<String> {
         })
         .collect();
     accounts.dedup();
-    match accounts.as_mut_slice() {
-        [account] => Some(std::mem::take(account)),
-        _ => None,
-    }
+    accounts.pop().filter(|_| accounts.is_empty())
 }
 
 #[cfg(test)]

@@ -1,3 +1,5 @@
+use secrecy::ExposeSecret as _;
+
 use super::*;
 use crate::inputs::RawInputs;
 
@@ -27,16 +29,16 @@ fn choose(
         .map_err(|errors| errors.iter().map(ToString::to_string).collect())
 }
 
-/// The way to the credentials, in short.
+/// The source of the credentials, in short.
 fn way(source: &Source) -> String {
     match source {
         Source::Chain => "chain".to_owned(),
         Source::Profile(name) => format!("profile {name}"),
         Source::Keys(keys) => format!("keys {}", keys.id.expose_secret()),
-        Source::Role(role) => match &role.proof {
-            Proof::GitHub { audience, .. } => format!("{} by GitHub, {audience}", role.name),
-            Proof::File(path) => format!("{} by {}", role.name, path.display()),
-            Proof::Credentials(source) => format!("{} by {}", role.name, way(source)),
+        Source::Role(role) => match &role.with {
+            AssumeWith::GitHub { audience, .. } => format!("{} by GitHub, {audience}", role.name),
+            AssumeWith::TokenFile(path) => format!("{} by {}", role.name, path.display()),
+            AssumeWith::Credentials(source) => format!("{} by {}", role.name, way(source)),
         },
     }
 }
@@ -70,7 +72,7 @@ fn credentials_come_from_where_configure_aws_credentials_takes_them() {
             format!("{ARN} by GitHub, sts.amazonaws.com"),
         ),
         (
-            "a role beside keys before us",
+            "a role with keys before us",
             &[role],
             &both,
             format!("{ARN} by GitHub, sts.amazonaws.com"),
@@ -158,12 +160,12 @@ fn credentials_come_from_where_configure_aws_credentials_takes_them() {
 }
 
 #[test]
-fn inputs_that_speak_against_each_other_are_named() {
+fn contradicting_inputs_are_named() {
     let role = ("role-to-assume", ARN);
     let cases = [
         (
             &[("aws-access-key-id", "AKID")][..],
-            "input `aws-secret-access-key`: nothing given, expected a key beside `aws-access-key-id`",
+            "input `aws-secret-access-key`: nothing given, expected a key, since `aws-access-key-id` is set",
         ),
         (
             &[("aws-secret-access-key", "canary")],
@@ -171,11 +173,11 @@ fn inputs_that_speak_against_each_other_are_named() {
         ),
         (
             &[("aws-session-token", "canary")],
-            "input `aws-access-key-id`: nothing given, expected a key beside `aws-session-token`",
+            "input `aws-access-key-id`: nothing given, expected a key, since `aws-session-token` is set",
         ),
         (
             &[("role-session-name", "abc")],
-            "input `role-session-name`: `abc` given, expected `role-to-assume` beside it",
+            "input `role-session-name`: `abc` given, expected `role-to-assume` to be set as well",
         ),
         (
             &[("role-chaining", "true")],
@@ -224,7 +226,7 @@ fn inputs_that_speak_against_each_other_are_named() {
 }
 
 #[test]
-fn a_file_of_settings_says_the_same_and_debug_output_nothing_secret() {
+fn settings_survive_their_file_and_debug_output_has_no_secret() {
     let role = [("role-to-assume", ARN), ("role-external-id", "x1")];
     let chained = [role[0], ("role-chaining", "true")];
     for (inputs, variables) in [(&role, OIDC), (&chained, KEYS)] {

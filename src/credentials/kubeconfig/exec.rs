@@ -1,26 +1,25 @@
-//! Commands that a kubeconfig has run for credentials: AWS's become our own, others are refused.
+//! A kubeconfig's commands for credentials.
 //!
-//! In: an exec entry. Out: a [`TokenRequest`] where it is one of the two programs that make EKS
-//! tokens, with cluster, region, role and profile as it names them. Our image has neither program.
-//! `aws eks get-token`: <https://docs.aws.amazon.com/cli/latest/reference/eks/get-token.html>;
+//! Our image has neither of the two programs that make EKS tokens: their entries become a
+//! [`TokenRequest`]. `aws eks get-token`: <https://docs.aws.amazon.com/cli/latest/reference/eks/get-token.html>;
 //! `aws-iam-authenticator token`: <https://github.com/kubernetes-sigs/aws-iam-authenticator>.
 
 use kube::config::ExecConfig;
 
 use crate::aws::eks::TokenRequest;
 
-/// What an exec entry amounts to.
+/// The meaning of an exec entry.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Exec {
     /// A token for an EKS cluster.
     Eks(TokenRequest),
-    /// Another program, by its name.
+    /// The name of another program.
     Other(String),
-    /// One of AWS's programs with an argument that has no counterpart.
+    /// One of AWS's programs with an unsupported argument.
     Unknown { program: String, argument: String },
 }
 
-/// Arguments of both programs that mean nothing to us, with the number of their values.
+/// Ignored arguments of both programs, with the number of their values.
 const IGNORED: &[(&str, usize)] = &[
     ("--output", 1),
     ("--color", 1),
@@ -34,13 +33,13 @@ const IGNORED: &[(&str, usize)] = &[
     ("-s", 1),
 ];
 
-/// Reads an exec entry.
+/// Parses an exec entry.
 pub(super) fn read(config: &ExecConfig) -> Exec {
     let command = config.command.as_deref().unwrap_or_default();
     let program = command.rsplit(['/', '\\']).next().unwrap_or_default();
     let program = program.strip_suffix(".exe").unwrap_or(program);
     let arguments: Vec<&str> = config.args.iter().flatten().map(String::as_str).collect();
-    let words: &[&str] = match program {
+    let subcommand: &[&str] = match program {
         "aws" => &["eks", "get-token"],
         "aws-iam-authenticator" | "heptio-authenticator-aws" => &["token"],
         _ => return Exec::Other(command.to_owned()),
@@ -67,7 +66,7 @@ pub(super) fn read(config: &ExecConfig) -> Exec {
             "--role-arn" | "--role" | "-r" => request.role.get_or_insert_default(),
             "--external-id" | "-e" => request.external_id.get_or_insert_default(),
             "--profile" => request.profile.get_or_insert_default(),
-            word if words.get(seen) == Some(&word) => {
+            word if subcommand.get(seen) == Some(&word) => {
                 seen += 1;
                 continue;
             }
@@ -86,7 +85,7 @@ pub(super) fn read(config: &ExecConfig) -> Exec {
             _ => return unknown(argument),
         }
     }
-    if seen < words.len() || request.cluster.is_empty() {
+    if seen < subcommand.len() || request.cluster.is_empty() {
         return unknown("no cluster");
     }
     Exec::Eks(request)
@@ -178,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_no_counterpart_is_named() {
+    fn an_unsupported_argument_is_named() {
         let unknown = |line: &str| match exec(line, &[]) {
             Exec::Unknown { argument, .. } => argument,
             other => panic!("{line}: {other:?}"),

@@ -1,10 +1,8 @@
-//! A kubeconfig, made fit for this run: one context, credentials that last, nothing that points
-//! out of it.
+//! The run's kubeconfig, made from the user's: one context, renewable credentials, no references to
+//! files of another machine.
 //!
-//! In: its text, plain or base64, and where it comes from. Out: an [`Access`], which is written into
-//! the run's folder for buildx and for our own client, or a [`KubeconfigError`]. The text may come
-//! from a secret: no error repeats any of it but names. Format:
-//! <https://kubernetes.io/docs/reference/config-api/kubeconfig.v1/>.
+//! buildx and our own client read it from the run's folder. The text may be a secret, so errors quote
+//! only names. Format: <https://kubernetes.io/docs/reference/config-api/kubeconfig.v1/>.
 
 mod error;
 mod exec;
@@ -27,73 +25,63 @@ use crate::aws::eks::{self, TokenRequest};
 pub(crate) use error::KubeconfigError;
 use exec::Exec;
 
-/// The one cluster, context and user of what we write.
+/// The name of our cluster, context and user.
 const NAME: &str = "fast-ecr-push";
 
-/// A way into a cluster.
+/// Access to a cluster.
 #[derive(Debug, Clone)]
 pub(crate) struct Access {
     config: Kubeconfig,
     /// The API server's address.
     pub server: String,
-    /// Name of the context that was chosen.
+    /// The name of the chosen context.
     pub context: String,
     /// The context's namespace.
     pub namespace: Option<String>,
-    /// Who can reach the server, when not everybody can.
+    /// Who can reach the server, if it is not public.
     pub restriction: Option<String>,
     pub warnings: Vec<String>,
 }
 
-/// What is taken from a kubeconfig, and how far it is trusted.
+/// What to take from a kubeconfig, and how far to trust it.
 #[derive(Debug, Clone)]
 pub(crate) struct Terms<'a> {
     /// The context to use instead of the current one.
     pub context: Option<&'a str>,
-    /// Whether commands that we don't know may be run.
+    /// Whether unknown commands may run.
     pub allow_exec: bool,
-    /// Whether it may name files. Not the content of an input: they lie where it was made.
+    /// Whether it may name files. An input's content may not: its files are on another machine.
     pub may_name_files: bool,
     /// Our own program.
     pub program: &'a Path,
 }
 
 impl Access {
-    /// Reads a kubeconfig.
-    ///
-    /// # Errors
-    /// When it can't be read, has no such context, or needs what isn't there.
+    /// Parses a kubeconfig.
+    /// Fails when it is invalid, lacks the context, or needs something unavailable.
     pub(crate) fn read(text: &str, terms: &Terms<'_>) -> Result<Self, KubeconfigError> {
-        Self::choose(&read::parse(text)?, terms)
+        Self::select(&read::parse(text)?, terms)
     }
 
-    /// Reads files, each with its name, as one kubeconfig.
-    ///
-    /// # Errors
-    /// As [`Self::read`].
+    /// Parses files, given by path and content, as one kubeconfig.
+    /// Fails like [`Self::read`].
     pub(crate) fn merge(
         files: &[(PathBuf, String)],
         terms: &Terms<'_>,
     ) -> Result<Self, KubeconfigError> {
-        Self::choose(&read::merged(files)?, terms)
+        Self::select(&read::merged(files)?, terms)
     }
 
-    fn choose(config: &Kubeconfig, terms: &Terms<'_>) -> Result<Self, KubeconfigError> {
-        let known = || {
-            config
-                .contexts
-                .iter()
-                .map(|named| named.name.clone())
-                .collect()
-        };
+    fn select(config: &Kubeconfig, terms: &Terms<'_>) -> Result<Self, KubeconfigError> {
+        let contexts = config.contexts.iter();
+        let known = || contexts.clone().map(|named| named.name.clone()).collect();
         let name = terms
             .context
             .or(config.current_context.as_deref())
             .filter(|name| !name.is_empty())
             .ok_or_else(|| KubeconfigError::NoCurrentContext { known: known() })?;
-        let context = config
-            .contexts
-            .iter()
+        let context = contexts
+            .clone()
             .find(|named| named.name == name)
             .and_then(|named| named.context.clone())
             .ok_or_else(|| KubeconfigError::NoContext {
@@ -123,7 +111,7 @@ impl Access {
         Self::assemble(name, context.namespace, cluster, user, terms)
     }
 
-    /// The access that a cluster's description and our own tokens give.
+    /// Access to an EKS cluster with our own tokens.
     pub(crate) fn eks(
         server: &str,
         authority: &str,
@@ -161,7 +149,7 @@ impl Access {
         }
     }
 
-    /// The access of a pod's service account, whose token file is renewed by the kubelet
+    /// The access of a pod's service account. The kubelet renews its token file
     /// (<https://kubernetes.io/docs/tasks/run-application/access-api-from-pod/>).
     pub(crate) fn in_cluster(
         folder: &Path,
@@ -206,14 +194,14 @@ impl Access {
         if !server.starts_with("https://") {
             return Err(KubeconfigError::Server { server });
         }
-        file(
-            &mut cluster.certificate_authority,
-            "certificate-authority",
-            terms,
-        )?;
-        file(&mut user.client_certificate, "client-certificate", terms)?;
-        file(&mut user.client_key, "client-key", terms)?;
-        file(&mut user.token_file, "tokenFile", terms)?;
+        for (value, field) in [
+            (&mut cluster.certificate_authority, "certificate-authority"),
+            (&mut user.client_certificate, "client-certificate"),
+            (&mut user.client_key, "client-key"),
+            (&mut user.token_file, "tokenFile"),
+        ] {
+            check_file(value, field, terms)?;
+        }
         if let Some(data) = &cluster.certificate_authority_data
             && STANDARD.decode(data.trim()).is_err()
         {
@@ -230,9 +218,8 @@ impl Access {
         let mut warnings = Vec::new();
         if cluster.insecure_skip_tls_verify == Some(true) {
             warnings.push(format!(
-                "the kubeconfig says `insecure-skip-tls-verify` for {server}: whoever answers there \
-                 gets the credentials and the build context; put the authority's certificate into \
-                 `certificate-authority-data`"
+                "the kubeconfig sets `insecure-skip-tls-verify` for {server}: an attacker could get the \
+                 credentials and the build context. Set `certificate-authority-data` instead"
             ));
         }
         cluster.extensions = None;
@@ -272,7 +259,7 @@ impl Access {
         })
     }
 
-    /// What the runner has to hide: credentials that stand in it as they are.
+    /// The credentials in it, which the log must mask.
     pub(crate) fn secrets(&self) -> Vec<String> {
         let users = self.config.auth_infos.iter();
         users
@@ -284,7 +271,7 @@ impl Access {
             .collect()
     }
 
-    /// Whether credentials come from a command that is not ours.
+    /// Whether credentials come from a command other than ours.
     pub(crate) fn runs_a_foreign_command(&self) -> bool {
         let users = self.config.auth_infos.iter();
         users
@@ -292,27 +279,20 @@ impl Access {
             .any(|exec| !is_ours(exec))
     }
 
-    /// The kubeconfig as a file's content, with this namespace, and with the run's folder of tokens
-    /// for our own command. JSON is YAML.
+    /// The kubeconfig as JSON, with a namespace, and with the folder of tokens for our own command.
     pub(crate) fn to_file(&self, namespace: &str, tokens: &Path) -> SecretString {
         let mut config = self.config.clone();
         let variable = HashMap::from([
             ("name".to_owned(), TOKENS_VARIABLE.to_owned()),
             ("value".to_owned(), tokens.to_string_lossy().into_owned()),
         ]);
-        for exec in config
-            .auth_infos
-            .iter_mut()
-            .filter_map(|named| named.auth_info.as_mut()?.exec.as_mut())
-            .filter(|exec| is_ours(exec))
-        {
+        let users = config.auth_infos.iter_mut();
+        let commands = users.filter_map(|named| named.auth_info.as_mut()?.exec.as_mut());
+        for exec in commands.filter(|exec| is_ours(exec)) {
             exec.env.get_or_insert_default().push(variable.clone());
         }
-        for context in config
-            .contexts
-            .iter_mut()
-            .filter_map(|named| named.context.as_mut())
-        {
+        let contexts = config.contexts.iter_mut();
+        for context in contexts.filter_map(|named| named.context.as_mut()) {
             context.namespace = Some(namespace.to_owned());
         }
         // Maps with text as keys always serialize.
@@ -320,8 +300,8 @@ impl Access {
     }
 }
 
-/// A file's name is looked at: whether it may stand there, and whether there is such a file.
-fn file(
+/// Checks a file's name: whether it is allowed, and whether the file exists.
+fn check_file(
     value: &mut Option<String>,
     field: &'static str,
     terms: &Terms<'_>,
@@ -360,7 +340,7 @@ fn is_ours(exec: &ExecConfig) -> bool {
     first.is_some_and(|argument| argument == eks::SUBCOMMAND)
 }
 
-/// Our own program as the exec entry, with the variables of the one it replaces.
+/// An exec entry with our own program and the variables of the replaced entry.
 fn plugin(request: &TokenRequest, program: &Path, replaced: Option<ExecConfig>) -> ExecConfig {
     ExecConfig {
         api_version: Some("client.authentication.k8s.io/v1beta1".to_owned()),

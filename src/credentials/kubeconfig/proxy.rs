@@ -1,9 +1,8 @@
-//! The proxy on the way to the API server: that of the kubeconfig, else the environment's.
+//! The proxy for the API server: the kubeconfig's, else the environment's.
 //!
-//! It is settled here, once, and stands in what is written for this run, so that buildx and our own
-//! client go the same way. As kubectl has it
-//! (<https://pkg.go.dev/golang.org/x/net/http/httpproxy#Config>), a server that `NO_PROXY` names is
-//! asked directly, and so is one on this machine; a proxy of the kubeconfig has no exceptions.
+//! The run's kubeconfig names it, so that buildx and our own client use the same one. As in kubectl
+//! (<https://pkg.go.dev/golang.org/x/net/http/httpproxy#Config>), servers in `NO_PROXY` and on this
+//! machine are reached directly; a kubeconfig's proxy has no exceptions.
 
 use http::Uri;
 use hyper_util::client::proxy::matcher::Matcher;
@@ -13,8 +12,8 @@ use crate::network::no_proxy::in_hypers_words;
 use crate::runner::env::Env;
 
 impl Access {
-    /// The same way in, through the environment's proxy where one is on it.
-    pub(crate) fn through_proxy_of(mut self, env: &Env) -> Self {
+    /// Adds the environment's proxy, unless the kubeconfig has its own.
+    pub(crate) fn with_proxy(mut self, env: &Env) -> Self {
         let either = |name: &str, small: &str| {
             let value = env.get(name).or_else(|| env.get(small));
             value.filter(|value| !value.is_empty()).map(str::to_owned)
@@ -23,7 +22,7 @@ impl Access {
             return self;
         };
         let except = either("NO_PROXY", "no_proxy").unwrap_or_default();
-        if is_beyond(&self.server, &proxy, &except) {
+        if needs_proxy(&self.server, &proxy, &except) {
             let clusters = self.config.clusters.iter_mut();
             for cluster in clusters.filter_map(|named| named.cluster.as_mut()) {
                 let proxy = if proxy.contains("://") {
@@ -39,7 +38,7 @@ impl Access {
 }
 
 /// Whether a server is reached through the proxy.
-fn is_beyond(server: &str, proxy: &str, except: &str) -> bool {
+fn needs_proxy(server: &str, proxy: &str, except: &str) -> bool {
     let Ok(uri) = server.parse::<Uri>() else {
         return false;
     };
@@ -53,7 +52,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_proxy_names_servers_and_not_proxies() {
+    fn no_proxy_excludes_servers() {
         let proxy = "proxy.example:3128";
         for (server, except, beyond) in [
             ("https://k.eks.amazonaws.com", "", true),
@@ -66,7 +65,7 @@ mod tests {
             ("https://localhost:6443", "", false),
         ] {
             assert_eq!(
-                is_beyond(server, proxy, except),
+                needs_proxy(server, proxy, except),
                 beyond,
                 "{server} {except}"
             );

@@ -1,5 +1,5 @@
-//! From text to a kubeconfig; from several files to one: the first one to name something wins, and
-//! names of files are relative to the one that holds them.
+//! Parses kubeconfigs and merges several into one: the first definition wins, and file names are
+//! relative to the kubeconfig.
 //!
 //! Rules: <https://kubernetes.io/docs/concepts/configuration/organize-cluster-access-kubeconfig/#merging-kubeconfig-files>
 //! and `ResolveLocalPaths` in
@@ -13,16 +13,16 @@ use kube::config::Kubeconfig;
 
 use super::error::KubeconfigError;
 
-/// The longest kubeconfig that is read; one with dozens of clusters has some 100 KiB.
-pub(super) const LONGEST: usize = 1 << 20;
+/// The longest accepted kubeconfig (bytes); dozens of clusters take about 100 KiB.
+pub(super) const MAX_LENGTH: usize = 1 << 20;
 
-/// Reads YAML, plain or in base64.
+/// Parses YAML, plain or in base64.
 pub(super) fn parse(text: &str) -> Result<Kubeconfig, KubeconfigError> {
-    if text.len() > LONGEST {
+    if text.len() > MAX_LENGTH {
         return Err(KubeconfigError::Long);
     }
     let decoded;
-    // A colon stands in every kubeconfig and in no base64.
+    // Every kubeconfig has a colon, base64 has none.
     let text = if text.contains(':') {
         text
     } else {
@@ -38,11 +38,11 @@ pub(super) fn parse(text: &str) -> Result<Kubeconfig, KubeconfigError> {
             max_aliases: 100,
             max_anchors: 100,
             max_recorded_anchor_events: 10_000,
-            max_recorded_anchor_bytes: LONGEST,
+            max_recorded_anchor_bytes: MAX_LENGTH,
             max_depth: 32,
             max_documents: 1,
             max_nodes: 50_000,
-            max_total_scalar_bytes: 2 * LONGEST,
+            max_total_scalar_bytes: 2 * MAX_LENGTH,
         },
         // An excerpt could show a secret.
         with_snippet: false,
@@ -53,7 +53,7 @@ pub(super) fn parse(text: &str) -> Result<Kubeconfig, KubeconfigError> {
     })
 }
 
-/// All of these files, each with its name, as one.
+/// Merges files, given by path and content.
 pub(super) fn merged(files: &[(PathBuf, String)]) -> Result<Kubeconfig, KubeconfigError> {
     let mut merged = Kubeconfig::default();
     for (path, text) in files {
@@ -62,7 +62,7 @@ pub(super) fn merged(files: &[(PathBuf, String)]) -> Result<Kubeconfig, Kubeconf
             source: Box::new(source),
         };
         let mut config = parse(text).map_err(within)?;
-        // What stands empty is not said.
+        // An empty name counts as unset.
         config.current_context = config.current_context.filter(|name| !name.is_empty());
         resolve(&mut config, path.parent().unwrap_or(Path::new("/")));
         merged = merged
@@ -79,31 +79,23 @@ fn resolve(config: &mut Kubeconfig, folder: &Path) {
             return;
         };
         let path = folder.join(given);
-        // Fails only where there is no current folder, which a relative KUBECONFIG has no use for.
+        // Fails only without a current folder.
         let path = std::path::absolute(&path).unwrap_or(path);
         *name = Some(path.to_string_lossy().into_owned());
     };
-    for cluster in config
-        .clusters
-        .iter_mut()
-        .filter_map(|named| named.cluster.as_mut())
-    {
+    let clusters = config.clusters.iter_mut();
+    for cluster in clusters.filter_map(|named| named.cluster.as_mut()) {
         absolute(&mut cluster.certificate_authority);
     }
-    for user in config
-        .auth_infos
-        .iter_mut()
-        .filter_map(|named| named.auth_info.as_mut())
-    {
+    let users = config.auth_infos.iter_mut();
+    for user in users.filter_map(|named| named.auth_info.as_mut()) {
         absolute(&mut user.client_certificate);
         absolute(&mut user.client_key);
         absolute(&mut user.token_file);
-        // A command without a slash is looked for in PATH.
+        // A command without a slash is searched in PATH.
+        let has_slash = |command: &String| command.contains('/');
         if let Some(exec) = &mut user.exec
-            && exec
-                .command
-                .as_deref()
-                .is_some_and(|command| command.contains('/'))
+            && exec.command.as_ref().is_some_and(has_slash)
         {
             absolute(&mut exec.command);
         }

@@ -99,7 +99,7 @@ fn what_is_written_is_read_again_as_the_same() {
 }
 
 #[test]
-fn every_kubeconfig_that_can_not_be_used_has_its_words_and_a_hint() {
+fn every_unusable_kubeconfig_has_an_error_and_a_hint() {
     let changed = |from: &str, to: &str| STATIC.replace(from, to);
     let bomb = {
         let mut text = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
@@ -114,10 +114,10 @@ fn every_kubeconfig_that_can_not_be_used_has_its_words_and_a_hint() {
     };
     let deep = format!("apiVersion: {}", "[".repeat(100_000));
     for (name, text, words) in [
-        ("no YAML", "a: [b".to_owned(), "can't be read as YAML"),
-        ("a list", "- a: b".to_owned(), "can't be read as YAML"),
-        ("a bomb", bomb, "can't be read as YAML"),
-        ("deep", deep, "can't be read as YAML"),
+        ("no YAML", "a: [b".to_owned(), "not valid YAML"),
+        ("a list", "- a: b".to_owned(), "not valid YAML"),
+        ("a bomb", bomb, "not valid YAML"),
+        ("deep", deep, "not valid YAML"),
         (
             "nothing but letters",
             "hidden-secret".to_owned(),
@@ -125,7 +125,7 @@ fn every_kubeconfig_that_can_not_be_used_has_its_words_and_a_hint() {
         ),
         (
             "too long",
-            format!("a: {}", "x".repeat(read::LONGEST)),
+            format!("a: {}", "x".repeat(read::MAX_LENGTH)),
             "longer than 1 MiB",
         ),
         (
@@ -151,7 +151,7 @@ fn every_kubeconfig_that_can_not_be_used_has_its_words_and_a_hint() {
         (
             "http",
             changed("https://", "http://"),
-            "no usable address: `http://k8s.example`",
+            "`server` is `http://k8s.example`, not an `https://`",
         ),
         ("bad authority", changed("Y2E=", "\"???\""), "is not base64"),
         (
@@ -195,7 +195,7 @@ fn every_kubeconfig_that_can_not_be_used_has_its_words_and_a_hint() {
 }
 
 #[test]
-fn the_contexts_that_could_be_meant_are_listed() {
+fn the_hint_lists_the_contexts() {
     let error = read(&STATIC.replace("current-context: one", "")).unwrap_err();
     assert_eq!(
         error.hint(),
@@ -204,7 +204,7 @@ fn the_contexts_that_could_be_meant_are_listed() {
 }
 
 #[test]
-fn an_unverified_server_is_warned_of() {
+fn an_unverified_server_gives_a_warning() {
     let text = STATIC.replace(
         "certificate-authority-data: Y2E=",
         "insecure-skip-tls-verify: true",
@@ -214,7 +214,7 @@ fn an_unverified_server_is_warned_of() {
 }
 
 #[test]
-fn the_users_own_file_may_name_files_beside_it_and_other_commands_when_allowed() {
+fn the_users_own_file_may_name_files_and_allowed_commands() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("config");
     let text = STATIC.replace("token: hidden-token", "tokenFile: t");

@@ -1,7 +1,6 @@
 //! One kind of cache after the other: what buildx is told of it.
 
 use image::ImageRef;
-use lists::attributes;
 
 use super::choose::Choice;
 use super::names::CACHE_TAGS;
@@ -9,6 +8,7 @@ use super::names::with_tag;
 use super::raw::AS_IMAGE;
 use super::scope::Scopes;
 use super::{CachePlan, Chosen, Remarks};
+use crate::inputs::cache::{Backend, CacheEntry};
 use crate::inputs::{Cache, CacheMode};
 
 /// What the tags of images begin with that are found by their inline cache. They are no
@@ -86,11 +86,10 @@ impl Choice<'_> {
         let writes = self.pushes() && !self.untrusted(remarks);
         Chosen {
             from: imports.iter().map(import).collect(),
-            to: if writes {
-                vec!["type=inline".to_owned()]
-            } else {
-                Vec::new()
-            },
+            to: writes
+                .then(|| CacheEntry::new(Backend::Inline))
+                .into_iter()
+                .collect(),
             plan: self.plan(tag.filter(|_| writes).as_ref(), None),
         }
     }
@@ -112,15 +111,18 @@ impl Choice<'_> {
             .map(|name| name.repository.clone())
             .collect();
         scope.extend(self.parts());
+        let mut from = CacheEntry::new(Backend::Gha);
+        let mut to = from.clone().with("mode", self.mode());
+        to.attributes.set("ignore-error", "true");
         // Images of one workflow would overwrite each other's.
-        let scope = (!scope.is_empty()).then(|| format!("scope={}", scope.join("-")));
-        let fields = |more: &[String]| {
-            let all = std::iter::once("type=gha".to_owned()).chain(more.iter().cloned());
-            attributes::join(all.chain(scope.clone()))
-        };
+        if !scope.is_empty() {
+            let scope = scope.join("-");
+            from.attributes.set("scope", scope.clone());
+            to.attributes.set("scope", scope);
+        }
         Chosen {
-            from: vec![fields(&[])],
-            to: vec![fields(&[self.mode(), "ignore-error=true".to_owned()])],
+            from: vec![from],
+            to: vec![to],
             plan: self.plan(None, None),
         }
     }
@@ -148,32 +150,26 @@ impl Choice<'_> {
 
     /// The export to a registry, compressed as the image is: else every layer would be compressed
     /// and uploaded a second time.
-    fn export(&self, name: &ImageRef) -> String {
-        let mut fields = vec![
-            "type=registry".to_owned(),
-            format!("ref={name}"),
-            self.mode(),
-        ];
+    fn export(&self, name: &ImageRef) -> CacheEntry {
+        let mut cache = import(name).with("mode", self.mode());
+        for (attribute, value) in AS_IMAGE {
+            cache.attributes.set(attribute, value);
+        }
         let pushed = self.situation.outputs.iter().find(|output| output.pushes());
-        let of_image = ["compression", "compression-level"].map(|attribute| {
-            let value = pushed?.attribute(attribute)?;
-            Some(format!("{attribute}={value}"))
-        });
-        fields.extend(AS_IMAGE.map(|(name, value)| format!("{name}={value}")));
-        fields.extend(of_image.into_iter().flatten());
-        fields.push("ignore-error=true".to_owned());
-        attributes::join(fields)
+        for attribute in ["compression", "compression-level"] {
+            if let Some(value) = pushed.and_then(|output| output.attribute(attribute)) {
+                cache.attributes.set(attribute, value);
+            }
+        }
+        cache.with("ignore-error", "true")
     }
 
-    fn mode(&self) -> String {
-        let mode = match self.situation.inputs.cache_mode {
-            Some(CacheMode::Min) => "min",
-            Some(CacheMode::Max) | None => "max",
-        };
-        format!("mode={mode}")
+    fn mode(&self) -> &'static str {
+        let mode = self.situation.inputs.cache_mode;
+        mode.unwrap_or(CacheMode::Max).into()
     }
 }
 
-fn import(name: &ImageRef) -> String {
-    attributes::join(["type=registry".to_owned(), format!("ref={name}")])
+fn import(name: &ImageRef) -> CacheEntry {
+    CacheEntry::new(Backend::Registry).with("ref", name.to_string())
 }

@@ -15,12 +15,11 @@ mod scope;
 mod tests;
 
 use image::ImageRef;
-use lists::attributes;
 use serde::Serialize;
 
 use super::{BuilderPlan, Driver, Remarks};
 use crate::facts::{Engine, Facts, ImageStore};
-use crate::inputs::cache::CacheEntry;
+use crate::inputs::cache::{Backend, CacheEntry};
 use crate::inputs::output_spec::OutputSpec;
 use crate::inputs::{Cache, Inputs};
 use crate::runner::origin::Origin;
@@ -76,8 +75,8 @@ pub(crate) struct CachePlan {
 #[derive(Debug)]
 pub(super) struct Chosen {
     pub plan: CachePlan,
-    pub from: Vec<String>,
-    pub to: Vec<String>,
+    pub from: Vec<CacheEntry>,
+    pub to: Vec<CacheEntry>,
 }
 
 /// What there is to decide on.
@@ -168,10 +167,10 @@ fn given(inputs: &Inputs, remarks: &mut Remarks) -> Chosen {
             written: None,
             afterwards: false,
         },
-        from: texts(&inputs.cache_from),
+        from: inputs.cache_from.clone(),
         to: match inputs.call {
             Some(_) => Vec::new(),
-            None => raw::exports(&texts(&inputs.cache_to), remarks),
+            None => raw::exports(&inputs.cache_to, remarks),
         },
     }
 }
@@ -195,10 +194,6 @@ fn check(inputs: &Inputs, remarks: &mut Remarks) {
             "nothing beside `cache: gha`, which is in no registry",
         );
     }
-}
-
-fn texts(caches: &[CacheEntry]) -> Vec<String> {
-    caches.iter().map(ToString::to_string).collect()
 }
 
 /// Whether the builder's disk is there in the next run: a named builder's in a cluster, and the
@@ -239,14 +234,12 @@ fn is_written_afterwards(situation: &Situation<'_>, chosen: &Chosen) -> bool {
 /// when told to, and GitHub Enterprise Server has none
 /// (<https://docs.docker.com/build/cache/backends/gha/>).
 pub(super) fn variables(
-    from: &[String],
-    to: &[String],
+    from: &[CacheEntry],
+    to: &[CacheEntry],
     run: Option<&WorkflowRun>,
 ) -> Vec<(String, String)> {
-    let is_gha = |text: &String| {
-        attributes::split(text).is_some_and(|fields| fields.iter().any(|field| field == "type=gha"))
-    };
-    let asked = from.iter().chain(to).any(is_gha);
+    let mut caches = from.iter().chain(to);
+    let asked = caches.any(|cache| cache.backend == Backend::Gha);
     match run {
         Some(run) if asked && !run.is_enterprise_server() => {
             vec![("ACTIONS_CACHE_SERVICE_V2".to_owned(), "true".to_owned())]

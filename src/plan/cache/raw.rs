@@ -1,8 +1,8 @@
-//! `cache-from` and `cache-to` as they were typed: passed through, with what Amazon ECR needs.
+//! `cache-to` as it was given, with what Amazon ECR needs.
 
 use image::{ImageRef, Registry};
 
-use crate::inputs::output_spec::OutputSpec;
+use crate::inputs::cache::{Backend, CacheEntry};
 use crate::plan::Remarks;
 
 /// A cache as an image manifest of OCI types: BuildKit before 0.21 writes an index by default, whose
@@ -12,69 +12,63 @@ pub(super) const AS_IMAGE: [(&str, &str); 2] =
     [("image-manifest", "true"), ("oci-mediatypes", "true")];
 
 /// The exports, completed.
-pub(super) fn exports(given: &[String], remarks: &mut Remarks) -> Vec<String> {
-    given
-        .iter()
-        .map(|text| export(text, remarks).unwrap_or_else(|| text.clone()))
-        .collect()
+pub(super) fn exports(given: &[CacheEntry], remarks: &mut Remarks) -> Vec<CacheEntry> {
+    let mut exports = given.to_vec();
+    for cache in exports.iter_mut().filter(|cache| goes_to_ecr(cache)) {
+        complete(cache, remarks);
+    }
+    exports
 }
 
-/// The export with what was missing; none where it goes as it is.
-fn export(text: &str, remarks: &mut Remarks) -> Option<String> {
-    let mut spec = parse(text)?;
-    let name: ImageRef = spec.attribute("ref")?.parse().ok()?;
-    if spec.exporter != "registry" || matches!(name.registry(), Registry::Other { .. }) {
-        return None;
-    }
-    let mut added = Vec::new();
-    let mut refused = Vec::new();
-    for (attribute, value) in AS_IMAGE {
-        match spec.attribute(attribute) {
-            None => added.push((attribute, value)),
-            Some(given) if given != value => refused.push(format!("{attribute}={given}")),
-            Some(_) => {}
-        }
-    }
+fn goes_to_ecr(cache: &CacheEntry) -> bool {
+    let name = cache.attributes.get("ref").unwrap_or_default();
+    let name = name.parse::<ImageRef>();
+    cache.backend == Backend::Registry
+        && name.is_ok_and(|name| !matches!(name.registry(), Registry::Other { .. }))
+}
+
+/// Adds what is missing, unless something else is asked for.
+fn complete(cache: &mut CacheEntry, remarks: &mut Remarks) {
+    let given = |(name, value): &(&str, &str)| {
+        let given = cache.attributes.get(name).filter(|given| given != value)?;
+        Some(format!("{name}={given}"))
+    };
+    let refused: Vec<String> = AS_IMAGE.iter().filter_map(given).collect();
     if !refused.is_empty() {
-        // Whoever says so has a reason, or learns of it here.
         remarks.warnings.push(format!(
             "`cache-to` has `{}`: Amazon ECR refuses such a cache",
             refused.join(",")
         ));
-        return None;
+        return;
     }
-    if added.is_empty() {
-        return None;
+    let mut added = Vec::new();
+    for (name, value) in AS_IMAGE {
+        if cache.attributes.get(name).is_none() {
+            cache.attributes.set(name, value);
+            added.push(format!("{name}={value}"));
+        }
     }
-    let names: Vec<String> = added
-        .iter()
-        .map(|(name, value)| format!("{name}={value}"))
-        .collect();
-    for (name, value) in added {
-        spec.set(name, value);
+    if !added.is_empty() {
+        remarks.notices.push(format!(
+            "`cache-to` gets `{}`, without which Amazon ECR may refuse the cache",
+            added.join(",")
+        ));
     }
-    remarks.notices.push(format!(
-        "`cache-to` gets `{}`, without which Amazon ECR may refuse the cache",
-        names.join(",")
-    ));
-    Some(spec.to_string())
-}
-
-/// An export: attributes, or a lone name, which is a registry's
-/// (<https://github.com/docker/buildx/blob/461836ba0/util/buildflags/cache.go>).
-fn parse(text: &str) -> Option<OutputSpec> {
-    if text.contains('=') {
-        return OutputSpec::parse(text).ok();
-    }
-    Some(OutputSpec {
-        exporter: "registry".to_owned(),
-        attributes: vec![("ref".to_owned(), text.to_owned())],
-    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::inputs::Inputs;
+
+    fn completed(given: &str) -> (String, Remarks) {
+        let raw = [("cache-to", given)].into_iter().collect();
+        let inputs = Inputs::parse(&raw).unwrap();
+        let mut remarks = Remarks::default();
+        let exports = exports(&inputs.cache_to, &mut remarks);
+        let exports: Vec<String> = exports.iter().map(ToString::to_string).collect();
+        (exports.join(" "), remarks)
+    }
 
     const ECR: &str = "123456789012.dkr.ecr.eu-west-1.amazonaws.com/team/app";
 
@@ -105,7 +99,7 @@ mod tests {
             ),
             (
                 "user/app:cache".to_owned(),
-                "user/app:cache".to_owned(),
+                "type=registry,ref=user/app:cache".to_owned(),
                 false,
             ),
             ("type=inline".to_owned(), "type=inline".to_owned(), false),
@@ -119,19 +113,10 @@ mod tests {
                 "type=local,dest=c".to_owned(),
                 false,
             ),
-            (
-                "type=s3,\"name=a".to_owned(),
-                "type=s3,\"name=a".to_owned(),
-                false,
-            ),
         ];
         for (given, expected, told) in cases {
-            let mut remarks = Remarks::default();
-            assert_eq!(
-                exports(std::slice::from_ref(&given), &mut remarks),
-                [expected],
-                "{given}"
-            );
+            let (exports, remarks) = completed(&given);
+            assert_eq!(exports, expected, "{given}");
             assert_eq!(remarks.notices.len(), usize::from(told), "{given}");
             assert!(remarks.warnings.is_empty());
         }
@@ -140,8 +125,8 @@ mod tests {
     #[test]
     fn what_ecr_refuses_is_said() {
         let given = format!("type=registry,ref={ECR}:c,image-manifest=false");
-        let mut remarks = Remarks::default();
-        assert_eq!(exports(std::slice::from_ref(&given), &mut remarks), [given]);
+        let (exports, remarks) = completed(&given);
+        assert_eq!(exports, given);
         assert!(remarks.warnings[0].contains("`image-manifest=false`: Amazon ECR refuses"));
         assert!(remarks.notices.is_empty());
     }

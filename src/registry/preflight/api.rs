@@ -1,10 +1,10 @@
-//! Amazon ECR's API as the preflight asks it: one call a question.
+//! The calls to Amazon ECR's API that the preflight makes.
 //!
 //! <https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_Operations.html>
 
 use aws_config::SdkConfig;
 use aws_sdk_ecr::Client;
-use aws_sdk_ecr::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+use aws_sdk_ecr::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_ecr::primitives::Blob;
 use aws_sdk_ecr::types::{
     EncryptionConfiguration, EncryptionType, ImageIdentifier, ImageScanningConfiguration,
@@ -13,14 +13,14 @@ use aws_sdk_ecr::types::{
 };
 use image::{EcrRegistry, Mutability};
 
+use crate::aws::Refusal;
 use crate::plan::NewRepository;
 
-/// Most images that `BatchGetImage` takes
+/// The most images of one `BatchGetImage`
 /// (<https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_BatchGetImage.html>).
-const MOST_IMAGES: usize = 100;
+const MAX_IMAGES: usize = 100;
 
-/// Manifests of every kind. The API's page names fewer; an image that is none of those it is told of
-/// could be taken for one that is not there.
+/// All kinds of manifests. An image of another kind would seem to be missing.
 const MANIFESTS: [&str; 5] = [
     "application/vnd.oci.image.index.v1+json",
     "application/vnd.oci.image.manifest.v1+json",
@@ -29,35 +29,45 @@ const MANIFESTS: [&str; 5] = [
     "application/vnd.docker.distribution.manifest.v1+json",
 ];
 
-/// The layer of no bytes: asked for, it need not be there.
+/// The layer without bytes. It need not exist.
 const EMPTY_LAYER: &str = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
-/// An upload that nobody began.
+/// An upload that does not exist.
 const NO_UPLOAD: &str = "00000000-0000-0000-0000-000000000000";
 
-/// A registry's API.
+/// The API of one registry.
 #[derive(Debug, Clone)]
 pub(super) struct Api {
     client: Client,
     account: String,
 }
 
-/// An answer that is no answer to the question.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Trouble {
+/// A failed call.
+#[derive(Debug, Clone)]
+pub(super) enum ApiError {
     /// The repository does not exist.
     Missing,
-    /// The role may not ask or do this; in AWS's words.
+    /// The role may not do this; AWS's message.
     Denied(String),
-    /// Anything else: its code, if there is one, and its words.
-    Other { code: Option<String>, words: String },
+    Other(Refusal),
 }
 
-/// A repository's settings.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Described {
-    /// None where it is of a kind not known here.
-    pub mutability: Option<Mutability>,
+impl ApiError {
+    pub(super) fn message(&self) -> &str {
+        match self {
+            Self::Missing => "the repository does not exist",
+            Self::Denied(message) => message,
+            Self::Other(refusal) => &refusal.reason,
+        }
+    }
+
+    /// AWS's error code, if there is one.
+    pub(super) fn code(&self) -> &str {
+        match self {
+            Self::Other(refusal) => refusal.code.as_deref().unwrap_or_default(),
+            Self::Missing | Self::Denied(_) => "",
+        }
+    }
 }
 
 impl Api {
@@ -68,24 +78,23 @@ impl Api {
         }
     }
 
-    pub(super) async fn describe(&self, name: &str) -> Result<Described, Trouble> {
+    /// The repository's tag mutability; `None` for an unknown kind.
+    pub(super) async fn mutability(&self, name: &str) -> Result<Option<Mutability>, ApiError> {
         let call = self.client.describe_repositories();
         let call = call.registry_id(&self.account).repository_names(name);
-        let answer = call.send().await.map_err(trouble)?;
-        let found = answer.repositories().first().ok_or(Trouble::Missing)?;
-        Ok(Described {
-            mutability: mutability(found),
-        })
+        let answer = call.send().await.map_err(api_error)?;
+        let repository = answer.repositories().first().ok_or(ApiError::Missing)?;
+        Ok(mutability(repository))
     }
 
-    /// Which of the tags name an image, with its digest.
-    pub(super) async fn taken(
+    /// The tags that exist, with their images' digests.
+    pub(super) async fn existing_tags(
         &self,
         name: &str,
         tags: &[String],
-    ) -> Result<Vec<(String, String)>, Trouble> {
-        let mut taken = Vec::new();
-        for tags in tags.chunks(MOST_IMAGES) {
+    ) -> Result<Vec<(String, String)>, ApiError> {
+        let mut existing = Vec::new();
+        for tags in tags.chunks(MAX_IMAGES) {
             let call = self.client.batch_get_image();
             let ids = tags
                 .iter()
@@ -95,48 +104,46 @@ impl Api {
                 .repository_name(name)
                 .set_image_ids(Some(ids.collect()))
                 .set_accepted_media_types(Some(MANIFESTS.map(str::to_owned).to_vec()));
-            let answer = call.send().await.map_err(trouble)?;
-            // Tags that name nothing are among the answer's failures.
-            taken.extend(answer.images().iter().filter_map(|image| {
+            let answer = call.send().await.map_err(api_error)?;
+            // Missing tags are among the answer's failures.
+            existing.extend(answer.images().iter().filter_map(|image| {
                 let id = image.image_id()?;
                 let digest = id.image_digest().unwrap_or("an image");
                 Some((id.image_tag()?.to_owned(), digest.to_owned()))
             }));
         }
-        Ok(taken)
+        Ok(existing)
     }
 
-    pub(super) async fn has_lifecycle_policy(&self, name: &str) -> Result<bool, Trouble> {
+    pub(super) async fn has_lifecycle_policy(&self, name: &str) -> Result<bool, ApiError> {
         let call = self.client.get_lifecycle_policy();
         let call = call.registry_id(&self.account).repository_name(name);
-        match call.send().await.map_err(trouble) {
+        match call.send().await.map_err(api_error) {
             Ok(_) => Ok(true),
-            Err(Trouble::Other {
-                code: Some(code), ..
-            }) if code == "LifecyclePolicyNotFoundException" => Ok(false),
-            Err(trouble) => Err(trouble),
+            Err(error) if error.code() == "LifecyclePolicyNotFoundException" => Ok(false),
+            Err(error) => Err(error),
         }
     }
 
-    /// Asks for a layer, as the first request of a push does.
-    pub(super) async fn may_look(&self, name: &str) -> Result<(), Trouble> {
+    /// Asks for a layer, like the first request of a push.
+    pub(super) async fn may_look(&self, name: &str) -> Result<(), ApiError> {
         let call = self.client.batch_check_layer_availability();
         let call = call
             .registry_id(&self.account)
             .repository_name(name)
             .layer_digests(EMPTY_LAYER);
-        call.send().await.map(drop).map_err(trouble)
+        call.send().await.map(drop).map_err(api_error)
     }
 
-    /// Begins an upload that is never completed, as a push does: a layer without bytes is no layer.
-    pub(super) async fn may_begin(&self, name: &str) -> Result<(), Trouble> {
+    /// Begins an upload that is never completed.
+    pub(super) async fn may_begin(&self, name: &str) -> Result<(), ApiError> {
         let call = self.client.initiate_layer_upload();
         let call = call.registry_id(&self.account).repository_name(name);
-        call.send().await.map(drop).map_err(trouble)
+        call.send().await.map(drop).map_err(api_error)
     }
 
-    /// Sends a byte to an upload that does not exist: IAM answers before that is found out.
-    pub(super) async fn may_upload(&self, name: &str) -> Result<(), Trouble> {
+    /// Sends a byte to an upload that does not exist: ECR checks the rights first.
+    pub(super) async fn may_upload(&self, name: &str) -> Result<(), ApiError> {
         let call = self.client.upload_layer_part();
         let call = call
             .registry_id(&self.account)
@@ -145,25 +152,25 @@ impl Api {
             .part_first_byte(0)
             .part_last_byte(0)
             .layer_part_blob(Blob::new([0]));
-        call.send().await.map(drop).map_err(trouble)
+        call.send().await.map(drop).map_err(api_error)
     }
 
-    /// Completes an upload that does not exist, likewise.
-    pub(super) async fn may_complete(&self, name: &str) -> Result<(), Trouble> {
+    /// Completes an upload that does not exist: ECR checks the rights first.
+    pub(super) async fn may_complete(&self, name: &str) -> Result<(), ApiError> {
         let call = self.client.complete_layer_upload();
         let call = call
             .registry_id(&self.account)
             .repository_name(name)
             .upload_id(NO_UPLOAD)
             .layer_digests(EMPTY_LAYER);
-        call.send().await.map(drop).map_err(trouble)
+        call.send().await.map(drop).map_err(api_error)
     }
 
-    /// The prefixes of names that ECR makes repositories for when something is pushed there
+    /// The prefixes of names for which ECR creates repositories on push
     /// (<https://docs.aws.amazon.com/AmazonECR/latest/userguide/repository-creation-templates.html>).
-    pub(super) async fn created_on_push(&self) -> Result<Vec<String>, Trouble> {
+    pub(super) async fn created_on_push(&self) -> Result<Vec<String>, ApiError> {
         let call = self.client.describe_repository_creation_templates();
-        let answer = call.max_results(1000).send().await.map_err(trouble)?;
+        let answer = call.max_results(1000).send().await.map_err(api_error)?;
         let on_push = answer.repository_creation_templates().iter();
         let on_push = on_push.filter(|template| {
             template
@@ -175,7 +182,7 @@ impl Api {
             .collect())
     }
 
-    pub(super) async fn create(&self, name: &str, new: &NewRepository) -> Result<(), Trouble> {
+    pub(super) async fn create(&self, name: &str, new: &NewRepository) -> Result<(), ApiError> {
         let mut call = self.client.create_repository();
         call = call.registry_id(&self.account).repository_name(name);
         if let Some(mutability) = &new.mutability {
@@ -208,20 +215,20 @@ impl Api {
                 call = call.tags(tag);
             }
         }
-        call.send().await.map(drop).map_err(trouble)
+        call.send().await.map(drop).map_err(api_error)
     }
 
     pub(super) async fn put_lifecycle_policy(
         &self,
         name: &str,
         policy: &str,
-    ) -> Result<(), Trouble> {
+    ) -> Result<(), ApiError> {
         let call = self.client.put_lifecycle_policy();
         let call = call
             .registry_id(&self.account)
             .repository_name(name)
             .lifecycle_policy_text(policy);
-        call.send().await.map(drop).map_err(trouble)
+        call.send().await.map(drop).map_err(api_error)
     }
 }
 
@@ -239,24 +246,16 @@ fn mutability(repository: &Repository) -> Option<Mutability> {
     }
 }
 
-/// The error in three kinds. AWS says by whom and why something is denied.
-#[expect(clippy::needless_pass_by_value, reason = "goes into `map_err`")]
-fn trouble<E>(error: SdkError<E>) -> Trouble
+#[expect(clippy::needless_pass_by_value, reason = "an argument of `map_err`")]
+fn api_error<E>(error: SdkError<E>) -> ApiError
 where
     E: ProvideErrorMetadata + std::error::Error + 'static,
 {
-    match (error.code(), error.message()) {
-        (Some("RepositoryNotFoundException"), _) => Trouble::Missing,
-        (Some("AccessDeniedException" | "AccessDenied"), words) => {
-            Trouble::Denied(words.unwrap_or("no reason given").to_owned())
+    match error.code() {
+        Some("RepositoryNotFoundException") => ApiError::Missing,
+        Some("AccessDeniedException" | "AccessDenied") => {
+            ApiError::Denied(error.message().unwrap_or("no reason given").to_owned())
         }
-        (Some(code), words) => Trouble::Other {
-            code: Some(code.to_owned()),
-            words: format!("{code}: {}", words.unwrap_or("no reason given")),
-        },
-        (None, _) => Trouble::Other {
-            code: None,
-            words: DisplayErrorContext(&error).to_string(),
-        },
+        _ => ApiError::Other(Refusal::of(&error)),
     }
 }

@@ -1,98 +1,85 @@
-//! A repository that does not exist: made by us, by ECR's template, or an error.
+//! Creates a missing repository, or finds out whether ECR will.
 
 use std::fs;
 
-use super::api::Trouble;
+use super::api::ApiError;
 use super::problem::Kind;
-use super::{FoundRepository, Look};
+use super::{Check, FoundRepository};
 use crate::plan::{LifecyclePolicy, NewRepository};
 use crate::registry::lifecycle;
 use crate::runner::log;
 
-/// The template for every name.
+/// The template for all names.
 const ROOT: &str = "ROOT";
 
-impl Look<'_> {
-    /// Makes the repository, where that is asked for or ECR does.
-    pub(super) async fn make(&self, found: &mut FoundRepository) -> Result<(), Kind> {
+impl Check<'_> {
+    /// Creates the repository if the inputs say so; otherwise ECR may.
+    pub(super) async fn create(&self, found: &mut FoundRepository) -> Result<(), Kind> {
         match self.new {
-            Some(new) => self.create(new, found).await,
-            None => self.let_ecr_create(found).await,
+            Some(new) => self.create_by_input(new, found).await,
+            None => self.create_by_template(found).await,
         }
     }
 
-    async fn create(&self, new: &NewRepository, found: &mut FoundRepository) -> Result<(), Kind> {
-        let (name, address) = (self.repository.name.as_str(), &found.address);
-        match self.api.create(name, new).await {
-            Ok(()) => {}
-            Err(Trouble::Other {
-                code: Some(code), ..
-            }) if code == "RepositoryAlreadyExistsException" => {
+    async fn create_by_input(
+        &self,
+        new: &NewRepository,
+        found: &mut FoundRepository,
+    ) -> Result<(), Kind> {
+        let address = &found.address;
+        if let Err(error) = self.api.create(&self.repository.name, new).await {
+            if error.code() == "RepositoryAlreadyExistsException" {
                 tracing::info!("another run has just created the repository `{address}`");
                 found.exists = true;
                 return Ok(());
             }
-            Err(Trouble::Denied(words)) => {
-                return Err(Kind::Uncreated {
-                    denied: true,
-                    words,
-                });
-            }
-            Err(Trouble::Other { words, .. }) => {
-                return Err(Kind::Uncreated {
-                    denied: false,
-                    words,
-                });
-            }
-            Err(Trouble::Missing) => return Err(Kind::Missing),
+            return Err(Kind::NotCreated {
+                denied: matches!(error, ApiError::Denied(_)),
+                message: error.message().to_owned(),
+            });
         }
         tracing::info!(target: log::NOTICE, "created the repository `{address}`");
         found.exists = true;
         found.created = true;
         found.mutability.clone_from(&new.mutability);
-        found.has_lifecycle_policy = Some(self.give_policy(new).await);
+        found.has_lifecycle_policy = Some(self.put_policy(new).await);
         Ok(())
     }
 
-    /// Whether the new repository has a lifecycle policy now. It works without.
-    async fn give_policy(&self, new: &NewRepository) -> bool {
+    /// Sets the new repository's lifecycle policy; a failure is a warning. Returns whether it has one.
+    async fn put_policy(&self, new: &NewRepository) -> bool {
         let policy = match &new.lifecycle_policy {
             LifecyclePolicy::None => return false,
-            LifecyclePolicy::Ours => lifecycle::policy_text(),
-            // Looked at before anything was started.
+            LifecyclePolicy::Ours => lifecycle::policy().to_string(),
+            // Checked before the run started.
             LifecyclePolicy::File(path) => fs::read_to_string(path).unwrap_or_default(),
         };
-        let given = self
-            .api
-            .put_lifecycle_policy(&self.repository.name, &policy);
-        match given.await {
-            Ok(()) => true,
-            Err(Trouble::Denied(words) | Trouble::Other { words, .. }) => {
-                let address = self.repository.address();
-                tracing::warn!("could not give `{address}` its lifecycle policy: {words}");
-                false
-            }
-            Err(Trouble::Missing) => false,
+        let name = &self.repository.name;
+        if let Err(error) = self.api.put_lifecycle_policy(name, &policy).await {
+            let (address, message) = (self.repository.address(), error.message());
+            tracing::warn!("could not set the lifecycle policy of `{address}`: {message}");
+            return false;
         }
+        true
     }
 
-    /// ECR makes a repository when something is pushed to it, if a template says so
+    /// ECR creates a repository on push if a template says so
     /// (<https://aws.amazon.com/about-aws/whats-new/2025/12/amazon-ecr-creating-repositories-on-push/>).
-    /// An upload that begins shows it; where it does not, the templates may still tell.
-    async fn let_ecr_create(&self, found: &mut FoundRepository) -> Result<(), Kind> {
+    /// Beginning an upload may create it; otherwise the templates may show that a push will.
+    async fn create_by_template(&self, found: &mut FoundRepository) -> Result<(), Kind> {
         let name = self.repository.name.as_str();
         let begun = self.in_time(self.api.may_begin(name)).await;
-        if begun == Some(Ok(())) {
+        if let Some(Ok(())) = begun {
             tracing::info!(
                 target: log::NOTICE,
-                "Amazon ECR created the repository `{}`, by a template of the registry",
+                "Amazon ECR created the repository `{}` from a template of the registry",
                 found.address
             );
             found.exists = true;
             found.created = true;
             return Ok(());
         }
-        if begun == Some(Err(Trouble::Missing))
+        if let Some(Err(ApiError::Missing)) = begun
             && let Some(Ok(prefixes)) = self.in_time(self.api.created_on_push()).await
             && prefixes.iter().any(|prefix| covers(prefix, name))
         {
@@ -102,7 +89,7 @@ impl Look<'_> {
     }
 }
 
-/// Whether a template of this prefix, behind which a `/` is thought, is for the name
+/// Whether a template's prefix, which implies a trailing `/`, covers a name
 /// (<https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_CreateRepositoryCreationTemplate.html>).
 fn covers(prefix: &str, name: &str) -> bool {
     let rest = name.strip_prefix(prefix.trim_end_matches('/'));
@@ -114,7 +101,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_template_is_for_names_below_its_prefix() {
+    fn a_template_covers_names_below_its_prefix() {
         for (prefix, name, expected) in [
             ("ROOT", "app", true),
             ("team", "team/app", true),

@@ -1,4 +1,4 @@
-//! What would fail later, in words, with the remedy.
+//! Problems that would make the push fail, each with what to do.
 
 use std::fmt;
 
@@ -8,12 +8,12 @@ use thiserror::Error;
 
 use crate::plan::EcrRepository;
 
-/// The image could not be pushed, however well it is built.
+/// The push would fail.
 #[derive(Debug, Error)]
 #[error("{}", lines(.0))]
 pub(crate) struct PreflightError(Vec<Problem>);
 
-/// What stands in the way of one repository.
+/// A problem of one repository.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Problem {
     pub repository: EcrRepository,
@@ -22,27 +22,32 @@ pub(super) struct Problem {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// It does not exist.
     Missing,
-    /// It does not exist and can't be created; AWS's words.
-    Uncreated { denied: bool, words: String },
-    /// Tags that name an image, with its digest, and can't be given to another.
+    /// It does not exist and could not be created; AWS's message.
+    NotCreated {
+        denied: bool,
+        message: String,
+    },
+    /// Tags that exist, each with its digest, and cannot move.
     Taken {
         tags: Vec<(String, String)>,
         mutability: Mutability,
     },
-    /// A cache's tag names one already, and can't be moved.
-    Cache { tag: String, mutability: Mutability },
-    /// The role lacks these IAM actions; AWS's words about one of them.
+    /// A cache's tag that exists and cannot move.
+    Cache {
+        tag: String,
+        mutability: Mutability,
+    },
+    /// IAM actions that the role lacks, and AWS's message about one of them.
     Denied {
         actions: Vec<&'static str>,
-        words: String,
+        message: String,
     },
-    /// An upload can't begin; AWS's words.
-    Refused { words: String },
+    /// ECR accepts no upload; AWS's message.
+    Refused(String),
 }
 
-/// IAM actions that a push needs on its repository
+/// The IAM actions that a push needs on its repository
 /// (<https://docs.aws.amazon.com/AmazonECR/latest/userguide/image-push-iam.html>).
 pub(super) const PUSH: [&str; 6] = [
     "ecr:BatchCheckLayerAvailability",
@@ -58,7 +63,7 @@ impl PreflightError {
         Self(problems)
     }
 
-    /// What to do, about each problem.
+    /// What to do about each problem.
     pub(crate) fn hint(&self) -> Option<String> {
         let mut hints: Vec<String> = Vec::new();
         for hint in self.0.iter().map(Problem::hint) {
@@ -71,12 +76,11 @@ impl PreflightError {
 
     /// Whether rights are missing.
     pub(crate) fn is_refusal(&self) -> bool {
-        self.0.iter().any(|problem| {
-            matches!(
-                problem.kind,
-                Kind::Denied { .. } | Kind::Uncreated { denied: true, .. }
-            )
-        })
+        let denied = |kind: &Kind| match kind {
+            Kind::NotCreated { denied, .. } => *denied,
+            kind => matches!(kind, Kind::Denied { .. }),
+        };
+        self.0.iter().any(|problem| denied(&problem.kind))
     }
 }
 
@@ -90,72 +94,79 @@ impl fmt::Display for Problem {
         let address = self.repository.address();
         match &self.kind {
             Kind::Missing => write!(formatter, "the repository `{address}` does not exist"),
-            Kind::Uncreated { words, .. } => {
-                write!(
-                    formatter,
-                    "could not create the repository `{address}`: {words}"
-                )
-            }
+            Kind::NotCreated { message, .. } => write!(
+                formatter,
+                "could not create the repository `{address}`: {message}"
+            ),
             Kind::Taken { tags, mutability } => {
-                let named: Vec<String> = tags
-                    .iter()
-                    .map(|(tag, digest)| format!("`{tag}` names {digest}"))
-                    .collect();
+                let tags = tags.iter();
+                let tags = tags.map(|(tag, digest)| format!("`{tag}` is {digest}"));
                 write!(
                     formatter,
-                    "the repository `{address}` keeps its tags ({}), and of this image's {}",
+                    "the repository `{address}` is {}, and these tags exist: {}",
                     mutability.name(),
-                    named.join(", ")
+                    tags.collect::<Vec<_>>().join(", ")
                 )
             }
             Kind::Cache { tag, mutability } => write!(
                 formatter,
-                "the cache can't be written to `{address}:{tag}`: the repository keeps its tags \
-                 ({}), and this one is taken",
+                "the cache cannot be written to `{address}:{tag}`: the repository is {}, and the tag \
+                 exists",
                 mutability.name()
             ),
-            Kind::Denied { actions, words } => write!(
+            Kind::Denied { actions, message } => write!(
                 formatter,
-                "the role may not push to `{address}`, it lacks {}: {words}",
+                "the role may not push to `{address}`, it lacks {}: {message}",
                 actions.join(", ")
             ),
-            Kind::Refused { words } => write!(
+            Kind::Refused(message) => write!(
                 formatter,
-                "Amazon ECR takes no upload to `{address}`: {words}"
+                "Amazon ECR accepts no upload to `{address}`: {message}"
             ),
         }
     }
 }
 
 impl Problem {
+    /// Whether only a cache is affected, so that the image is pushed all the same.
+    pub(super) fn is_of_cache_only(&self) -> bool {
+        match &self.kind {
+            Kind::Cache { tag, .. } => {
+                let mut caches = self.repository.caches.iter();
+                caches.all(|cache| cache.may_fail || cache.tag != *tag)
+            }
+            _ => self.repository.is_optional(),
+        }
+    }
+
     pub(super) fn hint(&self) -> String {
         let EcrRepository { registry, name, .. } = &self.repository;
         let region = &registry.region;
         match &self.kind {
             Kind::Missing if names_a_host(name) => format!(
-                "`repository` is the path in the registry: leave the host out of `{name}`"
+                "`repository` is the path in the registry: remove the host from `{name}`"
             ),
             Kind::Missing => format!(
-                "set `create-repository: true`, or run `aws ecr create-repository \
-                 --repository-name {name} --region {region}`; or is it the name, the account or \
-                 the region?"
+                "set `create-repository: true`, or run `aws ecr create-repository --repository-name {name} \
+                 --region {region}`; or check the name, the account and the region"
             ),
-            Kind::Uncreated { denied: true, .. } => format!(
+            Kind::NotCreated { denied: true, .. } => format!(
                 "give the role these rights:\n{}",
                 policy(
                     &["ecr:CreateRepository", "ecr:PutLifecyclePolicy", "ecr:TagResource"],
                     &self.repository
                 )
             ),
-            Kind::Uncreated { words, .. } | Kind::Refused { words } => hint_about(words).to_owned(),
-            Kind::Taken { .. } => "push a tag of its own for every build, as `type=sha`; to build the \
-                 same commit again needs another tag too, since two builds are rarely the same byte \
-                 for byte. A tag that has to move, as `latest`, needs an exclusion filter of the \
-                 repository: `aws ecr put-image-tag-mutability --image-tag-mutability \
-                 IMMUTABLE_WITH_EXCLUSION`"
+            Kind::NotCreated { message, .. } | Kind::Refused(message) => {
+                hint_about(message).to_owned()
+            }
+            Kind::Taken { .. } => "push a unique tag for every build, such as `type=sha`. To build the \
+                 same commit again, push another tag: two builds rarely give the same digest. A tag that \
+                 moves, such as `latest`, needs an exclusion filter: `aws ecr put-image-tag-mutability \
+                 --image-tag-mutability IMMUTABLE_WITH_EXCLUSION`"
                 .to_owned(),
             Kind::Cache { tag, .. } => format!(
-                "write the cache to a repository whose tags may move, or exclude it: `aws ecr \
+                "write the cache to a repository with mutable tags, or exclude its tag: `aws ecr \
                  put-image-tag-mutability --repository-name {name} --region {region} \
                  --image-tag-mutability IMMUTABLE_WITH_EXCLUSION \
                  --image-tag-mutability-exclusion-filters filterType=WILDCARD,filter={tag}`"
@@ -168,16 +179,16 @@ impl Problem {
     }
 }
 
-/// What to do about an answer of AWS that is about the key, the organization or a quota.
-fn hint_about(words: &str) -> &'static str {
-    if words.starts_with("KmsException") {
-        "the repository is encrypted with a KMS key that can't be used: is it enabled, and may the role use it?"
-    } else if words.starts_with("LimitExceededException") {
+/// What to do about an AWS message.
+fn hint_about(message: &str) -> &'static str {
+    if message.starts_with("KmsException") {
+        "the repository's KMS key is unusable: check that it is enabled and that the role may use it"
+    } else if message.starts_with("LimitExceededException") {
         "a quota of the account is used up: https://docs.aws.amazon.com/AmazonECR/latest/userguide/service-quotas.html"
-    } else if words.starts_with("BlockedByOrganizationPolicyException") {
-        "a policy of the AWS organization forbids it: ask who manages it"
+    } else if message.starts_with("BlockedByOrganizationPolicyException") {
+        "a policy of the AWS organization forbids it: ask its administrator"
     } else {
-        "Amazon ECR's words stand above; https://docs.aws.amazon.com/AmazonECR/latest/APIReference/CommonErrors.html lists what they mean"
+        "https://docs.aws.amazon.com/AmazonECR/latest/APIReference/CommonErrors.html explains AWS's errors"
     }
 }
 
@@ -216,8 +227,9 @@ mod tests {
     }
 
     #[test]
-    fn each_problem_is_said_with_its_remedy() {
-        let words = "KmsException: The operation failed because the KMS key is disabled".to_owned();
+    fn each_problem_has_a_message_and_a_hint() {
+        let message =
+            "KmsException: The operation failed because the KMS key is disabled".to_owned();
         let cases = [
             (
                 problem("a/b", Kind::Missing),
@@ -227,38 +239,33 @@ mod tests {
             (
                 problem("public.ecr.aws/a/b", Kind::Missing),
                 "does not exist",
-                "leave the host out",
+                "remove the host",
             ),
             (
                 problem(
                     "a",
-                    Kind::Uncreated {
+                    Kind::NotCreated {
                         denied: true,
-                        words: "no".to_owned(),
+                        message: "no".to_owned(),
                     },
                 ),
                 "could not create the repository",
                 "\"ecr:CreateRepository\"",
             ),
             (
-                problem(
-                    "a",
-                    Kind::Refused {
-                        words: words.clone(),
-                    },
-                ),
-                &words,
-                "KMS key that can't be used",
+                problem("a", Kind::Refused(message.clone())),
+                &message,
+                "KMS key is unusable",
             ),
             (
                 problem(
                     "a",
-                    Kind::Uncreated {
+                    Kind::NotCreated {
                         denied: false,
-                        words: words.clone(),
+                        message: message.clone(),
                     },
                 ),
-                &words,
+                &message,
                 "KMS key",
             ),
             (
@@ -269,7 +276,7 @@ mod tests {
                         mutability: Mutability::Immutable,
                     },
                 ),
-                "keeps its tags (IMMUTABLE), and of this image's `1.0` names sha256:ab",
+                "is IMMUTABLE, and these tags exist: `1.0` is sha256:ab",
                 "`type=sha`",
             ),
             (
@@ -288,7 +295,7 @@ mod tests {
                     "a",
                     Kind::Denied {
                         actions: vec!["ecr:PutImage"],
-                        words: "User: x is not authorized".to_owned(),
+                        message: "User: x is not authorized".to_owned(),
                     },
                 ),
                 "it lacks ecr:PutImage: User: x is not",
@@ -302,10 +309,8 @@ mod tests {
     }
 
     #[test]
-    fn one_remedy_for_all_is_said_once() {
-        let kind = || Kind::Refused {
-            words: "LimitExceededException: x".to_owned(),
-        };
+    fn a_common_hint_is_given_once() {
+        let kind = || Kind::Refused("LimitExceededException: x".to_owned());
         let error = PreflightError::new(vec![problem("a", kind()), problem("b", kind())]);
         assert_eq!(error.to_string().lines().count(), 2);
         assert_eq!(error.hint().unwrap().lines().count(), 1);

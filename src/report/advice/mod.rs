@@ -80,9 +80,8 @@ pub(super) fn part(outcome: &Outcome) -> Part {
     };
     let image = outcome.plan.images.first();
     let exported = image.and_then(|image| {
-        let images = ["image", "registry", "oci", "docker"];
         let mut outputs = image.outputs.iter();
-        outputs.find(|output| images.contains(&output.exporter.as_str()))
+        outputs.find(|output| output.is_image() || output.is_archive())
     });
     let facts = Facts {
         timings: &outcome.timings,

@@ -14,6 +14,7 @@ use super::{Around, Built, Outcome, outputs, summary, timings_file};
 use crate::buildx::BuildError;
 use crate::buildx::metadata::Metadata;
 use crate::facts::{Facts, ImageStore};
+use crate::inputs::cache::{Backend, CacheEntry};
 use crate::inputs::{Inputs, RawInputs};
 use crate::plan::{Place, Plan};
 use crate::registry::pushed::{Layer, PushedImage};
@@ -146,7 +147,8 @@ fn outcomes() -> Vec<(String, Outcome)> {
     );
     let mut hostile = outcome(steps(60, HOSTILE), layers(12, HOSTILE));
     hostile.plan.warnings = vec![HOSTILE.to_owned()];
-    hostile.plan.images[0].cache_from = vec![HOSTILE.to_owned()];
+    hostile.plan.images[0].cache_from =
+        vec![CacheEntry::new(Backend::Registry).with("ref", HOSTILE)];
     hostile.plan.images[0].tags = vec![HOSTILE.to_owned(), HOSTILE.to_owned()];
     add("hostile", hostile);
     add(

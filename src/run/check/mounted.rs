@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
-use crate::inputs::output_spec::OutputSpec;
+use crate::inputs::cache::{Backend, CacheEntry};
 use crate::plan::Plan;
 use crate::runner::env::Env;
 use crate::runner::mounts::{self, Mounts};
@@ -76,8 +76,7 @@ pub(crate) fn written(plan: &Plan) -> Vec<(&'static str, PathBuf)> {
 }
 
 /// The folder of a cache on disk (<https://docs.docker.com/build/cache/backends/local/>).
-fn local_cache(text: &str, attribute: &str) -> Option<PathBuf> {
-    let cache = OutputSpec::parse(text).ok()?;
-    let is_local = cache.exporter == "local" && text.contains("type=");
-    is_local.then(|| cache.attribute(attribute).map(PathBuf::from))?
+fn local_cache(cache: &CacheEntry, attribute: &str) -> Option<PathBuf> {
+    let folder = cache.attributes.get(attribute).map(PathBuf::from);
+    folder.filter(|_| cache.backend == Backend::Local)
 }

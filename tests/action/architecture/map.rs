@@ -41,13 +41,11 @@ pub(super) const AGAINST: &[(&str, &str)] =
 
 /// Siblings that use each other, as `folder: one, another`, which are to go.
 pub(super) const CYCLES: &[&str] = &[
-    "aws: error, github",
     "buildx: cache, progress",
     "builder::kubernetes: api, client, login",
     "builder::kubernetes: error, rights",
     "crate: cli, compare, history, report, run",
     "crate: credentials, facts, network, plan",
-    "metadata: fire, generate",
     "plan: builder, ignored, kubernetes",
     "plan::cache: choose, names",
     "report: advice, around",

@@ -64,7 +64,7 @@ fn the_cache_is_written_by_the_same_build_without_its_image() {
     let plan = of(pairs, None);
     let image = image(&plan);
     let words = image.cache_argv[2..].join(" ");
-    let export = image.cache_to[0].as_str();
+    let export = image.cache_to[0].to_string();
     let expected = format!(
         "--build-arg A=1 --build-context b=./b --cache-from {} --label l=1 --platform linux/amd64 \
          --secret id=S,src=/run/secret-0 --target t --builder fast-ecr-push-x1 --network none --progress rawjson \

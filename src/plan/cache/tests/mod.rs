@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use serde_json::{Value, json};
 
 use crate::facts::{Facts, ImageStore};
+use crate::inputs::cache::CacheEntry;
 use crate::inputs::{Inputs, RawInputs};
 use crate::plan::{ImagePlan, Place, Plan, PlanError};
 use crate::runner::workflow::WorkflowRun;
@@ -30,19 +31,20 @@ const TAG: (&str, &str) = ("tags", "r.example/a:1");
 const CONTAINER: (&str, &str) = ("driver", "docker-container");
 
 fn plan(pairs: Pairs<'_>, run: Option<&WorkflowRun>, facts: &Facts) -> Result<Plan, PlanError> {
-    let mut given = RawInputs::default();
-    for (name, text) in pairs {
-        given.set(name, (*text).to_owned());
-    }
+    let raw: RawInputs = pairs.iter().copied().collect();
     let place = Place {
         folder: PathBuf::from("/run"),
         id: "x1".to_owned(),
     };
-    Plan::new(&Inputs::parse(&given).unwrap(), run, facts, &place)
+    Plan::new(&Inputs::parse(&raw).unwrap(), run, facts, &place)
 }
 
 fn of(pairs: Pairs<'_>, run: Option<&WorkflowRun>) -> Plan {
     plan(pairs, run, &Facts::example(ImageStore::Containerd)).unwrap()
+}
+
+fn texts(caches: &[CacheEntry]) -> Vec<String> {
+    caches.iter().map(ToString::to_string).collect()
 }
 
 fn image(plan: &Plan) -> &ImagePlan {
@@ -177,8 +179,8 @@ fn auto_takes_what_suits_the_builder() {
             *kind,
             "{name}"
         );
-        assert_eq!(found.cache_from, *from, "{name}");
-        assert_eq!(found.cache_to, *to, "{name}");
+        assert_eq!(texts(&found.cache_from), *from, "{name}");
+        assert_eq!(texts(&found.cache_to), *to, "{name}");
         assert_eq!(
             found.tags.len(),
             found.argv.iter().filter(|word| *word == "--tag").count(),
@@ -207,7 +209,7 @@ fn the_registrys_cache_is_compressed_as_the_image() {
     for (more, words) in cases {
         let pairs = [&[TAG, ("cache", "registry")], *more].concat();
         let plan = of(&pairs, None);
-        let to = &image(&plan).cache_to[0];
+        let to = &texts(&image(&plan).cache_to)[0];
         assert!(to.contains(words), "{to}");
         assert!(to.ends_with("ignore-error=true"), "{to}");
     }
@@ -221,9 +223,9 @@ fn githubs_cache_service_is_used_where_there_is_one() {
         ..on_main()
     };
     let found = of(&gha, Some(&served));
-    assert_eq!(image(&found).cache_from, ["type=gha,scope=a"]);
+    assert_eq!(texts(&image(&found).cache_from), ["type=gha,scope=a"]);
     assert_eq!(
-        image(&found).cache_to,
+        texts(&image(&found).cache_to),
         ["type=gha,mode=max,ignore-error=true,scope=a"]
     );
     let second = [("ACTIONS_CACHE_SERVICE_V2".to_owned(), "true".to_owned())];
@@ -239,8 +241,10 @@ fn githubs_cache_service_is_used_where_there_is_one() {
         ..served.clone()
     };
     assert_eq!(image(&of(&gha, Some(&residency))).variables, second);
-    let raw = of(&[TAG, ("cache-to", "type=gha,mode=min")], Some(&served));
-    assert_eq!(image(&raw).variables, second);
+    for raw in ["type=gha,mode=min", "Type=gha", "\"type=gha\",mode=min"] {
+        let plan = of(&[TAG, ("cache-to", raw)], Some(&served));
+        assert_eq!(image(&plan).variables, second, "{raw}");
+    }
     assert!(image(&of(&[TAG], Some(&served))).variables.is_empty());
 
     for run in [None, Some(on_main())] {

@@ -36,7 +36,7 @@ fn branches_have_caches_of_their_own_and_fall_back() {
     ];
     for (run, from, written) in cases {
         let plan = of(&[TAG], Some(&run));
-        assert_eq!(image(&plan).cache_from, refs(from));
+        assert_eq!(texts(&image(&plan).cache_from), refs(from));
         assert_eq!(image(&plan).cache.written.as_deref(), written);
         assert_eq!(image(&plan).cache_to.len(), usize::from(written.is_some()));
         let told = plan
@@ -85,8 +85,8 @@ fn the_inline_cache_is_found_under_tags_that_move() {
             .iter()
             .map(|name| format!("type=registry,ref={name}"))
             .collect();
-        assert_eq!(image(&plan).cache_from, from, "{name}");
-        assert_eq!(image(&plan).cache_to, ["type=inline"], "{name}");
+        assert_eq!(texts(&image(&plan).cache_from), from, "{name}");
+        assert_eq!(texts(&image(&plan).cache_to), ["type=inline"], "{name}");
         assert_eq!(image(&plan).cache.tag.as_deref(), *tag, "{name}");
         if let Some(tag) = tag {
             let argv = &image(&plan).argv;
@@ -136,7 +136,7 @@ fn a_cache_has_the_name_that_it_is_given() {
     for (pairs, expected) in cases {
         let plan = of(pairs, Some(&run));
         assert_eq!(image(&plan).cache.written.as_deref(), Some(*expected));
-        assert!(image(&plan).cache_from[0].ends_with(expected));
+        assert!(texts(&image(&plan).cache_from)[0].ends_with(expected));
     }
     let facts = Facts::example(ImageStore::Containerd);
     let refused: &[(Pairs<'_>, &str)] = &[

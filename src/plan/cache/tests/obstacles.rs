@@ -18,7 +18,7 @@ fn where_no_other_cache_can_be_written_it_is_the_images_own() {
             &facts,
         )
         .unwrap();
-        assert_eq!(image(&plan).cache_to, ["type=inline"], "{kind}");
+        assert_eq!(texts(&image(&plan).cache_to), ["type=inline"], "{kind}");
         let told = plan
             .notices
             .iter()
@@ -60,9 +60,9 @@ fn an_immutable_repository_freezes_no_cache() {
     assert!(excluded.warnings.is_empty());
 
     let latest = with(except("latest"), &[("tags", &tags)]);
-    assert_eq!(image(&latest).cache_to, ["type=inline"]);
+    assert_eq!(texts(&image(&latest).cache_to), ["type=inline"]);
     assert_eq!(
-        image(&latest).cache_from,
+        texts(&image(&latest).cache_from),
         ["type=registry,ref=r.example/a:latest"]
     );
     assert!(

@@ -44,16 +44,10 @@ fn every_bad_input_has_its_own_words_and_hint_within_ten_seconds() {
             "a: [b",
             "{}",
             2,
-            "the kubeconfig can't be read as YAML",
+            "the kubeconfig is not valid YAML",
             flatten,
         ),
-        (
-            &bomb,
-            "{}",
-            2,
-            "the kubeconfig can't be read as YAML",
-            flatten,
-        ),
+        (&bomb, "{}", 2, "the kubeconfig is not valid YAML", flatten),
         (
             &no_context,
             "{}",
@@ -155,13 +149,13 @@ fn every_bad_input_has_its_own_words_and_hint_within_ten_seconds() {
     for (path, words, hint) in [
         (
             own.as_str(),
-            "ca.crt` as `certificate-authority`, which is not there",
+            "ca.crt` as `certificate-authority`, which does not exist",
             "up to date",
         ),
         (
             "/nowhere",
             "could not read the kubeconfig `/nowhere`",
-            "is the path in KUBECONFIG right?",
+            "correct the path in KUBECONFIG",
         ),
     ] {
         let run = cluster.run_with(&[("kubeconfig", "")], &[("KUBECONFIG", path)]);

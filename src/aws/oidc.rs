@@ -1,7 +1,6 @@
-//! GitHub's token for OpenID Connect: what proves to AWS which workflow this is.
+//! GitHub's OpenID Connect token, which proves to AWS which workflow this is.
 //!
-//! In: the runner's address and token, an audience. Out: a JWT, good for some five minutes, so that it
-//! is asked for right before it is used
+//! It lasts about five minutes, so it is requested right before use
 //! (<https://docs.github.com/actions/reference/security/oidc#methods-for-requesting-the-oidc-token>).
 
 use std::time::Duration;
@@ -13,20 +12,20 @@ use reqwest::{StatusCode, Url};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 
-use super::error::{Refusal, words};
+use super::refusal::{Refusal, error_chain};
 
-/// How long one request may take. GitHub answers within a second.
+/// Time limit of a request; GitHub answers within a second.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The longest answer that is read (bytes); STS takes tokens of 20,000 characters.
-const LONGEST: usize = 64 * 1024;
+/// The longest accepted answer (bytes). STS accepts tokens of 20,000 characters.
+const MAX_LENGTH: usize = 64 * 1024;
 
 #[derive(Deserialize)]
 struct Answer {
     value: String,
 }
 
-/// What a token says of itself; AWS compares it with the role's trust policy.
+/// The claims that AWS compares with the role's trust policy.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub(crate) struct Claims {
     /// Repository, and branch, tag, environment or event.
@@ -34,10 +33,7 @@ pub(crate) struct Claims {
     pub aud: String,
 }
 
-/// Asks the runner's service for a token.
-///
-/// # Errors
-/// With whether trying again can help.
+/// Requests a token from the runner's service.
 pub(super) async fn token(
     address: &str,
     bearer: &SecretString,
@@ -45,83 +41,69 @@ pub(super) async fn token(
 ) -> Result<SecretString, Refusal> {
     let url = url(address, audience)?;
     let host = url.host_str().unwrap_or_default().to_owned();
-    let failed = |error: &dyn std::error::Error| Refusal {
-        reason: format!("could not ask {host} for GitHub's token: {}", words(error)),
+    let failed = |error: reqwest::Error| Refusal {
+        reason: format!(
+            "could not reach {host}: {}",
+            error_chain(&error.without_url())
+        ),
         code: None,
-        passes: true,
+        is_transient: true,
     };
-    let authorization = format!("bearer {}", bearer.expose_secret());
-    let mut header = HeaderValue::from_str(&authorization).map_err(|_| Refusal {
-        reason: "ACTIONS_ID_TOKEN_REQUEST_TOKEN is no token".to_owned(),
-        code: None,
-        passes: false,
-    })?;
+    let mut header = HeaderValue::from_str(&format!("bearer {}", bearer.expose_secret()))
+        .map_err(|_| Refusal::fatal("ACTIONS_ID_TOKEN_REQUEST_TOKEN is not a token"))?;
     header.set_sensitive(true);
-    let client = reqwest::Client::builder()
-        .timeout(TIMEOUT)
-        .build()
-        .map_err(|error| failed(&error))?;
+    let client = reqwest::Client::builder().timeout(TIMEOUT).build();
     let mut answer = client
+        .map_err(failed)?
         .get(url)
         .header(AUTHORIZATION, header)
         .header(ACCEPT, "application/json; api-version=2.0")
         .send()
         .await
-        .map_err(|error| failed(&error.without_url()))?;
+        .map_err(failed)?;
     let status = answer.status();
     if status != StatusCode::OK {
+        let transient = [StatusCode::TOO_MANY_REQUESTS, StatusCode::REQUEST_TIMEOUT];
         return Err(Refusal {
-            reason: format!("{host} gives no token, it answers {status}"),
+            reason: format!("{host} answered {status}"),
             code: Some(status.as_str().to_owned()),
-            passes: status.is_server_error()
-                || matches!(
-                    status,
-                    StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT
-                ),
+            is_transient: status.is_server_error() || transient.contains(&status),
         });
     }
     let mut body = Vec::new();
-    while let Some(chunk) = answer
-        .chunk()
-        .await
-        .map_err(|error| failed(&error.without_url()))?
-    {
+    while let Some(chunk) = answer.chunk().await.map_err(failed)? {
         body.extend_from_slice(&chunk);
-        if body.len() > LONGEST {
+        if body.len() > MAX_LENGTH {
             break;
         }
     }
     match serde_json::from_slice::<Answer>(&body) {
-        Ok(answer) if !answer.value.is_empty() && body.len() <= LONGEST => {
+        Ok(answer) if !answer.value.is_empty() && body.len() <= MAX_LENGTH => {
             Ok(SecretString::from(answer.value))
         }
-        // What was sent instead may hold the token: it is not repeated.
-        _ => Err(Refusal {
-            reason: format!("{host} answers something else than a token"),
-            code: None,
-            passes: false,
-        }),
+        // The answer is not quoted: it may contain the token.
+        _ => Err(Refusal::fatal(format!("{host} answered without a token"))),
     }
 }
 
-/// The runner's address has a query already; the audience is added to it.
+/// Adds the audience to the query of the runner's address.
 fn url(address: &str, audience: &str) -> Result<Url, Refusal> {
-    let mut url = Url::parse(address).map_err(|error| Refusal {
-        reason: format!("ACTIONS_ID_TOKEN_REQUEST_URL is no address: {error}"),
-        code: None,
-        passes: false,
+    let mut url = Url::parse(address).map_err(|error| {
+        Refusal::fatal(format!(
+            "ACTIONS_ID_TOKEN_REQUEST_URL is not a URL: {error}"
+        ))
     })?;
     url.query_pairs_mut().append_pair("audience", audience);
     Ok(url)
 }
 
-/// The claims of a token, for words; whether they are true is AWS's business.
+/// The claims of a token, for messages. AWS verifies them.
 pub(super) fn claims(token: &SecretString) -> Option<Claims> {
     let payload = token.expose_secret().split('.').nth(1)?;
     let decoded = URL_SAFE_NO_PAD.decode(payload).ok()?;
     let claims: Claims = serde_json::from_slice(&decoded).ok()?;
-    let plain = |text: &str| text.len() <= 512 && !text.contains(char::is_control);
-    (plain(&claims.sub) && plain(&claims.aud)).then_some(claims)
+    let is_plain = |text: &str| text.len() <= 512 && !text.contains(char::is_control);
+    (is_plain(&claims.sub) && is_plain(&claims.aud)).then_some(claims)
 }
 
 #[cfg(test)]
@@ -144,7 +126,7 @@ mod tests {
         ] {
             assert_eq!(url(address, audience).unwrap().as_str(), expected);
         }
-        assert!(!url("no address", "x").unwrap_err().passes);
+        assert!(!url("no address", "x").unwrap_err().is_transient);
     }
 
     #[test]

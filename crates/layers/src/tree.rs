@@ -1,0 +1,316 @@
+//! A mounted root file system, read without ever leaving it.
+//!
+//! The content of the tree is hostile: a symbolic link may point anywhere. Each directory is opened from the one above it, one
+//! name at a time, with `O_NOFOLLOW`; nothing is opened by a longer path. A directory on another file system than the root's is
+//! an error. Only regular files are opened, and none of them blocks (`O_NONBLOCK`, should a FIFO have taken its place).
+
+use std::ffi::CStr;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::path::Path;
+use std::sync::Arc;
+
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, Stat};
+
+use crate::error::{Error, Result};
+use crate::path::TreePath;
+
+/// The root of an image, mounted.
+#[derive(Debug, Clone)]
+pub struct Tree {
+    root: Arc<Directory>,
+    device: u64,
+}
+
+impl Tree {
+    /// Opens `root`, a directory that nothing writes to from now on.
+    pub fn open(root: &Path) -> Result<Self> {
+        let path = TreePath::root();
+        let fd = rustix::fs::openat(CWD, root, DIRECTORY, Mode::empty())
+            .map_err(Error::tree("could not open", &path))?;
+        let stat = rustix::fs::fstat(&fd).map_err(Error::tree("could not look at", &path))?;
+        Ok(Self {
+            root: Arc::new(Directory { path, fd }),
+            device: stat.st_dev,
+        })
+    }
+
+    /// The root directory.
+    pub(crate) fn root(&self) -> &Arc<Directory> {
+        &self.root
+    }
+
+    /// Opens the directory `name` of `parent`.
+    pub(crate) fn enter(&self, parent: &Directory, name: &[u8]) -> Result<Directory> {
+        let path = parent.path.join(name);
+        let fd = rustix::fs::openat(&parent.fd, name, DIRECTORY, Mode::empty())
+            .map_err(Error::tree("could not open", &path))?;
+        let stat = rustix::fs::fstat(&fd).map_err(Error::tree("could not look at", &path))?;
+        if stat.st_dev != self.device {
+            return Err(Error::OtherFileSystem { path });
+        }
+        Ok(Directory { path, fd })
+    }
+
+    /// The bytes of a regular file, if it is one and at most `limit` long.
+    pub(crate) fn read(&self, path: &TreePath, limit: u64) -> Result<Option<Vec<u8>>> {
+        let Some(parent) = path.parent() else {
+            return Ok(None);
+        };
+        let mut cursor = Cursor::new(self.clone());
+        let directory = cursor.enter(&parent)?;
+        let file = directory.open(path.name())?;
+        let stat = rustix::fs::fstat(&file).map_err(Error::tree("could not look at", path))?;
+        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile
+            || u64::try_from(stat.st_size).unwrap_or(u64::MAX) > limit
+        {
+            return Ok(None);
+        }
+        let mut content = Vec::new();
+        io::Read::read_to_end(
+            &mut io::Read::take(std::fs::File::from(file), limit),
+            &mut content,
+        )
+        .map_err(Error::tree("could not read", path))?;
+        Ok(Some(content))
+    }
+}
+
+const DIRECTORY: OFlags = OFlags::RDONLY
+    .union(OFlags::DIRECTORY)
+    .union(OFlags::NOFOLLOW)
+    .union(OFlags::CLOEXEC);
+
+const FILE: OFlags = OFlags::RDONLY
+    .union(OFlags::NOFOLLOW)
+    .union(OFlags::NONBLOCK)
+    .union(OFlags::NOCTTY)
+    .union(OFlags::CLOEXEC);
+
+/// An open directory of a tree.
+#[derive(Debug)]
+pub(crate) struct Directory {
+    pub(crate) path: TreePath,
+    fd: OwnedFd,
+}
+
+impl Directory {
+    /// The names in it, sorted by bytes.
+    pub(crate) fn names(&self) -> Result<Vec<Box<[u8]>>> {
+        let failed = |source| Error::tree("could not list", &self.path)(source);
+        let mut names = Vec::new();
+        for entry in rustix::fs::Dir::read_from(&self.fd).map_err(failed)? {
+            let entry = entry.map_err(failed)?;
+            let name = entry.file_name().to_bytes();
+            if !matches!(name, b"." | b"..") {
+                names.push(name.into());
+            }
+        }
+        names.sort_unstable();
+        Ok(names)
+    }
+
+    /// What `name` is, without following it.
+    pub(crate) fn look(&self, name: &[u8]) -> Result<Found> {
+        let stat = rustix::fs::statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW)
+            .map_err(|error| Error::tree("could not look at", &self.path.join(name))(error))?;
+        Ok(Found::from(&stat))
+    }
+
+    /// Where the symbolic link `name` points.
+    pub(crate) fn target(&self, name: &[u8]) -> Result<Vec<u8>> {
+        rustix::fs::readlinkat(&self.fd, name, Vec::new())
+            .map(std::ffi::CString::into_bytes)
+            .map_err(|error| Error::tree("could not read the link", &self.path.join(name))(error))
+    }
+
+    /// Opens the regular file `name`.
+    pub(crate) fn open(&self, name: &[u8]) -> Result<OwnedFd> {
+        rustix::fs::openat(&self.fd, name, FILE, Mode::empty())
+            .map_err(|error| Error::tree("could not open", &self.path.join(name))(error))
+    }
+
+    /// The capabilities of `name`, which need not be a file that can be opened: a link or a device has them, too, if one insists.
+    pub(crate) fn capability_of(&self, name: &[u8]) -> Result<Option<Vec<u8>>> {
+        // The system has no `lgetxattrat` before Linux 6.13. `/proc` leads to the open directory; the name is not followed.
+        let mut path = format!("/proc/self/fd/{}/", self.fd.as_raw_fd()).into_bytes();
+        path.extend_from_slice(name);
+        let mut value = [0; LONGEST_CAPABILITY];
+        let length = rustix::fs::lgetxattr(path, CAPABILITY, &mut value);
+        kept(length, &value, || self.path.join(name))
+    }
+
+    /// The capabilities of this directory itself, see [`capability`].
+    pub(crate) fn capability(&self) -> Result<Option<Vec<u8>>> {
+        capability(&self.fd, &self.path)
+    }
+}
+
+/// The name of the one extended attribute that BuildKit's layers keep.
+/// <https://github.com/containerd/containerd/blob/v2.1.0/pkg/archive/tar.go#L645>
+pub(crate) const CAPABILITY: &CStr = c"security.capability";
+
+/// Twice what version 3 takes, the longest so far: linux/capability.h, `XATTR_CAPS_SZ_3`.
+const LONGEST_CAPABILITY: usize = 48;
+
+/// The file capabilities of an open file, if it has any.
+pub(crate) fn capability(file: impl AsFd, path: &TreePath) -> Result<Option<Vec<u8>>> {
+    let mut value = [0; LONGEST_CAPABILITY];
+    let length = rustix::fs::fgetxattr(file, CAPABILITY, &mut value);
+    kept(length, &value, || path.clone())
+}
+
+fn kept(
+    length: rustix::io::Result<usize>,
+    value: &[u8],
+    path: impl FnOnce() -> TreePath,
+) -> Result<Option<Vec<u8>>> {
+    match length {
+        Ok(0) | Err(rustix::io::Errno::NODATA | rustix::io::Errno::OPNOTSUPP) => Ok(None),
+        Ok(length) => Ok(value.get(..length).map(<[u8]>::to_vec)),
+        Err(error) => Err(Error::tree("could not read the capabilities of", &path())(
+            error,
+        )),
+    }
+}
+
+/// What a name stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A directory.
+    Directory,
+    /// A regular file.
+    File,
+    /// A symbolic link.
+    Link,
+    /// A character device.
+    Character,
+    /// A block device.
+    Block,
+    /// A named pipe.
+    Fifo,
+    /// A socket, which layers cannot hold.
+    Socket,
+}
+
+/// A point in time as the file system has it: whole seconds since 1970, and nanoseconds from there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Time {
+    /// Seconds since 1970, negative before.
+    pub seconds: i64,
+    /// 0 to 999,999,999.
+    pub nanoseconds: u32,
+}
+
+/// What the file system says about a name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Found {
+    /// File, directory, link, …
+    pub kind: Kind,
+    /// Permissions with setuid, setgid and sticky: the lowest 12 bits.
+    pub mode: u32,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+    /// Length in bytes, of regular files only; 0 otherwise.
+    pub size: u64,
+    /// A device's major and minor number; 0 otherwise.
+    pub device: (u32, u32),
+    /// When the content changed.
+    pub modified: Time,
+    /// When content or attributes changed. Nothing can set it.
+    pub changed: Time,
+    /// The file's number in its file system.
+    pub inode: u64,
+    /// How many names it has.
+    pub names: u64,
+}
+
+impl From<&Stat> for Found {
+    fn from(stat: &Stat) -> Self {
+        let kind = match FileType::from_raw_mode(stat.st_mode) {
+            FileType::Directory => Kind::Directory,
+            FileType::Symlink => Kind::Link,
+            FileType::CharacterDevice => Kind::Character,
+            FileType::BlockDevice => Kind::Block,
+            FileType::Fifo => Kind::Fifo,
+            FileType::Socket => Kind::Socket,
+            FileType::RegularFile | FileType::Unknown => Kind::File,
+        };
+        Self {
+            kind,
+            mode: stat.st_mode & 0o7777,
+            uid: stat.st_uid,
+            gid: stat.st_gid,
+            size: match kind {
+                Kind::File => u64::try_from(stat.st_size).unwrap_or_default(),
+                _ => 0,
+            },
+            device: match kind {
+                Kind::Character | Kind::Block => (
+                    rustix::fs::major(stat.st_rdev),
+                    rustix::fs::minor(stat.st_rdev),
+                ),
+                _ => (0, 0),
+            },
+            modified: time(stat.st_mtime, stat.st_mtime_nsec),
+            changed: time(stat.st_ctime, stat.st_ctime_nsec),
+            inode: stat.st_ino,
+            names: wide(stat.st_nlink),
+        }
+    }
+}
+
+/// The number of names has 32 bits on some architectures.
+fn wide(number: impl Into<u64>) -> u64 {
+    number.into()
+}
+
+fn time(seconds: impl Into<i64>, nanoseconds: impl TryInto<u32>) -> Time {
+    Time {
+        seconds: seconds.into(),
+        nanoseconds: nanoseconds.try_into().unwrap_or_default(),
+    }
+}
+
+/// Goes from directory to directory; near ones are cheap, since those above stay open.
+#[derive(Debug)]
+pub(crate) struct Cursor {
+    tree: Tree,
+    open: Vec<Directory>,
+}
+
+impl Cursor {
+    pub(crate) fn new(tree: Tree) -> Self {
+        Self {
+            tree,
+            open: Vec::new(),
+        }
+    }
+
+    /// Opens the directory at `path`.
+    pub(crate) fn enter(&mut self, path: &TreePath) -> Result<&Directory> {
+        while let Some(last) = self.open.last()
+            && &last.path != path
+            && path.below(&last.path).is_none()
+        {
+            self.open.pop();
+        }
+        let start = self
+            .open
+            .last()
+            .map_or(TreePath::root(), |it| it.path.clone());
+        let rest = if &start == path {
+            &[]
+        } else {
+            path.below(&start).unwrap_or_default()
+        };
+        for name in rest.split(|&byte| byte == b'/').filter(|it| !it.is_empty()) {
+            let parent = self.open.last().unwrap_or(&self.tree.root);
+            let child = self.tree.enter(parent, name)?;
+            self.open.push(child);
+        }
+        Ok(self.open.last().unwrap_or(&self.tree.root))
+    }
+}

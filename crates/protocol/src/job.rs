@@ -1,0 +1,68 @@
+//! What the step is to do. Holds no secret: it lies in a build context.
+
+use serde::{Deserialize, Serialize};
+
+/// Everything that the step needs to know, but for logins.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Job {
+    /// [`crate::VERSION`].
+    pub version: u32,
+    /// Different in each run, so that BuildKit does not take the step from its cache.
+    pub nonce: String,
+    /// Port on loopback where BuildKit pushes the image's configuration.
+    pub port: u16,
+    /// Where the image goes. All get the same manifest.
+    pub destinations: Vec<Destination>,
+    pub compression: Compression,
+    pub media_types: MediaTypes,
+    /// Instructions of the Dockerfile that the configuration does not know, in order.
+    pub removed: Vec<RemovedInstruction>,
+    /// Annotations of the manifest.
+    pub annotations: Vec<(String, String)>,
+    /// Threads that compress. Default: one per core.
+    pub threads: Option<usize>,
+}
+
+/// A repository that gets the image.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Destination {
+    /// Host of the registry, with its port.
+    pub registry: String,
+    pub repository: String,
+    /// None: the image is pushed by digest only.
+    pub tags: Vec<String>,
+    /// Talk HTTP without TLS.
+    pub is_plain: bool,
+    /// Repositories of the same registry that may hold layers of the base image.
+    pub mount_from: Vec<String>,
+}
+
+/// How layers are compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase", tag = "method")]
+pub enum Compression {
+    /// Levels 1 to 22.
+    Zstd { level: i32 },
+    /// Levels 0 to 9.
+    Gzip { level: u32 },
+}
+
+/// Which media types the manifest uses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MediaTypes {
+    Oci,
+    Docker,
+}
+
+/// An instruction that made layers and is not in the configuration's history.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RemovedInstruction {
+    /// How many instructions that the configuration does know come after it.
+    pub followed_by: usize,
+    /// As the history shows it: `RUN pip install -r requirements.txt`.
+    pub text: String,
+}

@@ -1,0 +1,30 @@
+//! What the action and its build step say to each other.
+//!
+//! The action writes a [`Job`] into the step's build context, and [`Secrets`] into a build secret. The step prints [`Event`]s, one a
+//! line, which reach the action through BuildKit's log. Both sides come from the same release, so [`VERSION`] is checked for
+//! equality.
+
+mod event;
+mod job;
+mod secrets;
+
+pub use event::{
+    Event, EventError, LARGEST_LINE, Layer, LayerSource, Published, Summary, parse, render,
+};
+pub use job::{Compression, Destination, Job, MediaTypes, RemovedInstruction};
+pub use secrets::{Login, Secrets};
+
+/// Version of the protocol.
+pub const VERSION: u32 = 1;
+
+/// File name of the [`Job`] in the step's build context.
+pub const JOB_FILE: &str = "job.json";
+
+/// Id of the build secret with the [`Secrets`].
+pub const SECRETS_ID: &str = "fast-ecr-push-step";
+
+/// Where BuildKit mounts that secret.
+pub const SECRETS_PATH: &str = "/run/secrets/fast-ecr-push-step";
+
+/// Repository that the step plays on loopback for the image's configuration.
+pub const CONFIGURATION_REPOSITORY: &str = "fast-ecr-push/configuration";

@@ -1,0 +1,167 @@
+//! The repositories that get the image, and what is known to be in all of them.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+
+use anyhow::Context as _;
+use image::Digest;
+use protocol::{Job, Secrets};
+use upload::{
+    Blob, Credentials, How, Memory, Pending, Present, RegistrySettings, Repository, Settings,
+    Uploader,
+};
+
+/// Content that waits for its uploads, of all layers together (bytes).
+const MEMORY: usize = 96 << 20;
+
+/// Of one layer (bytes): more is made again after a failed upload.
+const MEMORY_PER_LAYER: usize = 32 << 20;
+
+/// All repositories.
+pub(crate) struct Destinations {
+    uploader: Uploader,
+    registries: Vec<upload::Registry>,
+    repositories: Vec<Target>,
+    memory: Memory,
+    present: Mutex<HashMap<String, Vec<Present>>>,
+}
+
+struct Target {
+    repository: Repository,
+    mount_from: Vec<String>,
+    tags: Vec<String>,
+}
+
+impl Destinations {
+    /// Makes clients; asks nothing yet.
+    pub(crate) fn new(job: &Job, secrets: &Secrets) -> anyhow::Result<Self> {
+        let uploader = Uploader::start(&Settings::default())?;
+        let mut registries: Vec<(&str, upload::Registry)> = Vec::new();
+        let mut repositories = Vec::new();
+        for destination in &job.destinations {
+            let host = destination.registry.as_str();
+            let known = registries.iter().find(|(name, _)| *name == host);
+            let registry = match known {
+                Some((_, registry)) => registry.clone(),
+                None => {
+                    let mut settings = RegistrySettings::new(host);
+                    settings.is_plain = destination.is_plain;
+                    if let Some(login) = secrets.logins.get(host) {
+                        settings.credentials = Credentials::Basic {
+                            user: login.user.clone(),
+                            password: login.password.clone(),
+                        };
+                    }
+                    let registry = uploader.registry(settings)?;
+                    registries.push((host, registry.clone()));
+                    registry
+                }
+            };
+            repositories.push(Target {
+                repository: registry.repository(&destination.repository),
+                mount_from: destination.mount_from.clone(),
+                tags: destination.tags.clone(),
+            });
+        }
+        Ok(Self {
+            uploader,
+            registries: registries
+                .into_iter()
+                .map(|(_, registry)| registry)
+                .collect(),
+            repositories,
+            memory: Memory::new(MEMORY, MEMORY_PER_LAYER),
+            present: Mutex::default(),
+        })
+    }
+
+    /// Room for content on its way.
+    pub(crate) fn memory(&self) -> &Memory {
+        &self.memory
+    }
+
+    /// Starts to get a blob into all repositories.
+    pub(crate) fn push(&self, blob: &Blob) -> Vec<Pending<Present>> {
+        let targets = self.repositories.iter();
+        targets
+            .map(|target| {
+                let mounts = target.mount_from.iter().cloned();
+                target.repository.push(blob.clone().mounted_from(mounts))
+            })
+            .collect()
+    }
+
+    /// Waits for such a push. How the blob came there: sent, if any repository did not have it.
+    pub(crate) fn finish(&self, pending: Vec<Pending<Present>>) -> anyhow::Result<How> {
+        let mut how = How::Reused;
+        let mut arrived = Vec::new();
+        for pending in pending {
+            let present = pending.wait()?;
+            how = match (how, present.how()) {
+                (How::Uploaded, _) | (_, How::Uploaded) => How::Uploaded,
+                (How::Mounted, _) | (_, How::Mounted) => How::Mounted,
+                (How::Reused, How::Reused) => How::Reused,
+            };
+            arrived.push(present);
+        }
+        if let Some(first) = arrived.first() {
+            let digest = first.descriptor().digest.to_string();
+            self.present().insert(digest, arrived);
+        }
+        Ok(how)
+    }
+
+    /// Whether all repositories have a blob by now, or can mount it.
+    pub(crate) fn obtain(&self, digest: &Digest) -> bool {
+        if self.present().contains_key(digest.as_str()) {
+            return true;
+        }
+        let asked: Vec<_> = self
+            .repositories
+            .iter()
+            .map(|target| target.repository.obtain(digest, &target.mount_from))
+            .collect();
+        let found = asked
+            .into_iter()
+            .map(|pending| pending.wait().ok().flatten());
+        let Some(found) = found.collect::<Option<Vec<Present>>>() else {
+            return false;
+        };
+        self.present().insert(digest.to_string(), found);
+        true
+    }
+
+    /// Writes the manifest and the tags, and reads them back.
+    pub(crate) fn publish(&self, media_type: &str, manifest: &[u8]) -> anyhow::Result<()> {
+        let present = self.present().clone();
+        let blobs: Vec<Present> = present.into_values().flatten().collect();
+        let mut images = Vec::new();
+        for target in &self.repositories {
+            let complete =
+                target
+                    .repository
+                    .complete(media_type, manifest.to_vec(), &blobs, &[])?;
+            images.push((complete, target.tags.clone()));
+        }
+        self.uploader
+            .publish(images)
+            .wait()
+            .context("could not write the image's manifest")?;
+        Ok(())
+    }
+
+    /// Bytes sent by now, and uploads that run.
+    pub(crate) fn progress(&self) -> (u64, usize) {
+        let progress = self.registries.iter().map(upload::Registry::progress);
+        progress.fold((0, 0), |(sent, streams), one| {
+            (
+                sent.saturating_add(one.sent),
+                streams.saturating_add(one.streams),
+            )
+        })
+    }
+
+    fn present(&self) -> std::sync::MutexGuard<'_, HashMap<String, Vec<Present>>> {
+        self.present.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

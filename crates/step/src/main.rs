@@ -1,0 +1,34 @@
+//! A build step that pushes the image it is given.
+//!
+//! It runs inside the BuildKit that built the image, with the image's root file system at `/final`, that of its configuration at
+//! `/base` (the base image, and what `WORKDIR` makes), and the network of BuildKit. It compares the two trees, packs what is new into
+//! even layers on all cores, uploads them while they are packed, and writes configuration, manifest and tags last.
+//!
+//! In: the [`Job`](protocol::Job) and the [`Secrets`](protocol::Secrets). Out: [`Event`]s, one a line. Exit code 0 when the image is
+//! complete in all registries, else 1.
+
+mod compose;
+mod destinations;
+mod events;
+mod job;
+mod push;
+mod receiver;
+
+use std::process::ExitCode;
+
+use events::Events;
+use protocol::Event;
+
+fn main() -> ExitCode {
+    let events = Events::default();
+    match push::run(&events) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            events.send(&Event::Failed {
+                message: format!("{error:#}"),
+                hint: push::hint(&error),
+            });
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,383 @@
+//! The order of the work: listen, compare, plan, pack and upload, compose, publish.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context as _, anyhow};
+use image::Digest;
+use layers::{
+    Compression, Diff, DigestCache, Fingerprint, Limits, Owners, Packer, Plan, Tree, Workers,
+};
+use protocol::{CONFIGURATION_REPOSITORY, Event, Job, LayerSource, Published, Summary};
+use sha2::{Digest as _, Sha256};
+use upload::{Blob, Descriptor, How};
+
+use crate::compose::{self, Base, NewLayer};
+use crate::destinations::Destinations;
+use crate::events::Events;
+use crate::job;
+use crate::receiver::Receiver;
+
+/// Where the step finds what it is given.
+const JOB: &str = "/job.json";
+const FINAL: &str = "/final";
+const BASE: &str = "/base";
+/// A cache mount.
+const CACHE: &str = "/cache/digests";
+
+/// How long BuildKit may take to push the configuration after it can.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Chunks that are compressed or wait for their upload (bytes).
+const MEMORY: usize = 64 << 20;
+
+/// Layers that are packed at a time. Each keeps a file open and little else; the cores are shared.
+const PACKERS: usize = 4;
+
+/// How often progress is reported.
+const REPORT: Duration = Duration::from_millis(500);
+
+/// What to do about an error, where that is known.
+pub(crate) fn hint(error: &anyhow::Error) -> Option<String> {
+    let upload = error
+        .chain()
+        .find_map(|cause| cause.downcast_ref::<upload::Error>());
+    upload.and_then(upload::Error::hint).map(str::to_owned)
+}
+
+/// Does all of it.
+pub(crate) fn run(events: &Events) -> anyhow::Result<()> {
+    let started = Instant::now();
+    let job = job::read(Path::new(JOB))?;
+    let destinations = Arc::new(Destinations::new(&job, &job::secrets()?)?);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .context("could not start a thread")?;
+    let listening = Receiver::listen(
+        job.port,
+        CONFIGURATION_REPOSITORY,
+        Arc::clone(&destinations),
+    );
+    let mut receiver = runtime.block_on(listening)?;
+    events.send(&Event::Listening);
+
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let workers = Workers::new(job.threads.unwrap_or(threads), MEMORY)?;
+    let (image, base) = (Tree::open(Path::new(FINAL))?, Tree::open(Path::new(BASE))?);
+    let diff = Diff::new(&image, Some(&base), &workers)?;
+    let owners = Owners::read(&image, &diff)?;
+    let bytes = diff.entries.iter().map(|entry| entry.found.size).sum();
+    events.send(&Event::Compared {
+        changed: diff.entries.len() as u64,
+        removed: diff.removed.len() as u64,
+        bytes,
+        milliseconds: milliseconds(started),
+    });
+
+    let received = runtime.block_on(receiver.wait(PATIENCE));
+    let received = match (received, receiver.problem()) {
+        (_, Some(problem)) => {
+            return Err(problem.context("could not copy a layer of the base image"));
+        }
+        (received, None) => received?,
+    };
+    let configuration = compose::configuration_digest(&received.manifest)?;
+    let configuration = received
+        .blobs
+        .get(configuration.as_str())
+        .ok_or_else(|| anyhow!("BuildKit did not push the image's configuration"))?;
+    let base = Base::new(&received.manifest, configuration)?;
+    let plan = Plan::new(&diff, &owners, base.layers.len(), None, Limits::default());
+
+    let work = Work {
+        job: &job,
+        destinations: &destinations,
+        events,
+        image: &image,
+        diff: &diff,
+        workers: &workers,
+        packed: AtomicU64::new(0),
+        total: bytes,
+    };
+    let layers = work.push(&plan)?;
+    work.publish(&base, &layers, started)
+}
+
+struct Work<'a> {
+    job: &'a Job,
+    destinations: &'a Destinations,
+    events: &'a Events,
+    image: &'a Tree,
+    diff: &'a Diff,
+    workers: &'a Workers,
+    /// Bytes of tar that were packed.
+    packed: AtomicU64,
+    /// Bytes of files.
+    total: u64,
+}
+
+/// A layer in all repositories.
+struct Pushed {
+    layer: NewLayer,
+    source: LayerSource,
+    cached: (Fingerprint, layers::Blob),
+}
+
+impl Work<'_> {
+    /// Packs and uploads all layers, the largest first.
+    fn push(&self, plan: &Plan) -> anyhow::Result<Vec<(NewLayer, LayerSource)>> {
+        let compression = compression(self.job);
+        let packer = Packer::new(self.image, self.diff, self.workers, compression);
+        // Lost, damaged, or of another version: everything is packed.
+        let cache = DigestCache::load(Path::new(CACHE)).unwrap_or_default();
+        let cache = Mutex::new(cache);
+        let queue = Mutex::new(plan.largest_first().into_iter());
+        let done: Mutex<Vec<(String, Pushed)>> = Mutex::default();
+        let failed: Mutex<Option<anyhow::Error>> = Mutex::default();
+        let is_over = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| self.report(&is_over));
+            let packers: Vec<_> = (0..PACKERS)
+                .map(|_| {
+                    scope.spawn(|| {
+                        while lock(&failed).is_none() {
+                            let Some(layer) = lock(&queue).next() else {
+                                return;
+                            };
+                            match self.push_layer(layer, &packer, &cache, compression) {
+                                Ok(pushed) => lock(&done).push((layer.name.clone(), pushed)),
+                                Err(error) => {
+                                    lock(&failed).get_or_insert(error);
+                                }
+                            }
+                        }
+                    })
+                })
+                .collect();
+            for packer in packers {
+                // A panic is a failure of the whole step.
+                if packer.join().is_err() {
+                    lock(&failed).get_or_insert_with(|| anyhow!("a thread that packs has ended"));
+                }
+            }
+            is_over.store(true, Ordering::Relaxed);
+        });
+        if let Some(error) = failed.into_inner().unwrap_or_else(PoisonError::into_inner) {
+            return Err(error);
+        }
+        let mut done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let mut cache = cache.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let now = now();
+        for (_, pushed) in &done {
+            let (fingerprint, blob) = pushed.cached;
+            cache.keep(fingerprint, compression, &blob, now);
+        }
+        // A cache that can't be kept costs time later.
+        let _ = cache.save(Path::new(CACHE));
+        let order = |name: &str| plan.layers.iter().position(|layer| layer.name == name);
+        done.sort_by_key(|(name, _)| order(name));
+        let done = done.into_iter();
+        Ok(done
+            .map(|(_, pushed)| (pushed.layer, pushed.source))
+            .collect())
+    }
+
+    fn push_layer(
+        &self,
+        layer: &layers::Layer,
+        packer: &Packer<'_>,
+        cache: &Mutex<DigestCache>,
+        compression: Compression,
+    ) -> anyhow::Result<Pushed> {
+        let fingerprint = Fingerprint::new(self.diff, layer);
+        let known = lock(cache).blob(&fingerprint, compression, now());
+        if let Some(blob) = known {
+            let descriptor = Descriptor {
+                digest: blob.digest(),
+                size: blob.size,
+            };
+            let pending = self.destinations.push(&Blob::known(descriptor));
+            // Not there any more: it is packed once more.
+            if self.destinations.finish(pending).is_ok() {
+                self.packed.fetch_add(blob.tar.size, Ordering::Relaxed);
+                return Ok(self.pushed(layer, fingerprint, blob, LayerSource::Unchanged));
+            }
+        }
+        let (mut writer, content) = Blob::written(self.destinations.memory());
+        let pending = self.destinations.push(&content);
+        let blob = match packer.compress(layer, &mut writer) {
+            Ok(blob) => blob,
+            Err(error) => {
+                // The uploads say more than a writer that nobody reads from.
+                writer.fail(&std::io::Error::other(error.to_string()));
+                let upload = self.destinations.finish(pending).err();
+                return Err(upload
+                    .filter(|_| is_broken_pipe(&error))
+                    .unwrap_or_else(|| error.into()));
+            }
+        };
+        writer
+            .finish()
+            .context("could not pass on a packed layer")?;
+        self.packed.fetch_add(blob.tar.size, Ordering::Relaxed);
+        let source = match self.destinations.finish(pending)? {
+            How::Uploaded => LayerSource::Uploaded,
+            _ => LayerSource::Present,
+        };
+        Ok(self.pushed(layer, fingerprint, blob, source))
+    }
+
+    fn pushed(
+        &self,
+        layer: &layers::Layer,
+        fingerprint: Fingerprint,
+        blob: layers::Blob,
+        source: LayerSource,
+    ) -> Pushed {
+        let new = NewLayer {
+            diff_id: blob.tar.diff_id(),
+            digest: blob.digest(),
+            size: blob.size,
+            media_type: media_type(self.job),
+            name: layer.name.clone(),
+        };
+        self.events.send(&Event::Layer(event_layer(&new, source)));
+        Pushed {
+            layer: new,
+            source,
+            cached: (fingerprint, blob),
+        }
+    }
+
+    /// Configuration, manifest and tags.
+    fn publish(
+        &self,
+        base: &Base,
+        layers: &[(NewLayer, LayerSource)],
+        started: Instant,
+    ) -> anyhow::Result<()> {
+        let new: Vec<NewLayer> = layers.iter().map(|(layer, _)| layer.clone()).collect();
+        let configuration = base.configuration(&new, &self.job.removed);
+        let id = digest(&configuration);
+        let manifest = base.manifest((&id, configuration.len()), &new, &self.job.annotations);
+        let pending = self.destinations.push(&Blob::bytes(configuration.into()));
+        self.destinations.finish(pending)?;
+        for layer in &base.layers {
+            // BuildKit asked for each of them; one that it did not need to send is looked for here.
+            if !self.destinations.obtain(&layer.digest) {
+                return Err(anyhow!(
+                    "layer {} of the base image is not in the registry",
+                    layer.digest
+                ));
+            }
+        }
+        let media_type = base.media_type();
+        self.destinations.publish(media_type, &manifest)?;
+        let digest = digest(&manifest);
+        for destination in &self.job.destinations {
+            self.events.send(&Event::Published(Published {
+                registry: destination.registry.clone(),
+                repository: destination.repository.clone(),
+                digest: digest.clone(),
+                tags: destination.tags.clone(),
+            }));
+        }
+        let (uploaded, _) = self.destinations.progress();
+        let bases = base.layers.iter().map(|layer| protocol::Layer {
+            name: "base image".to_owned(),
+            digest: layer.digest.clone(),
+            size: layer.size,
+            source: LayerSource::Base,
+        });
+        let own = layers
+            .iter()
+            .map(|(layer, source)| event_layer(layer, *source));
+        let all: Vec<protocol::Layer> = bases.chain(own).collect();
+        let reused = all
+            .iter()
+            .filter(|layer| layer.source != LayerSource::Uploaded);
+        self.events.send(&Event::Done(Summary {
+            digest,
+            configuration: id,
+            media_type: media_type.to_owned(),
+            size: manifest.len() as u64,
+            reused: reused.map(|layer| layer.size).sum(),
+            layers: all,
+            uploaded,
+            streams: 0,
+            milliseconds: milliseconds(started),
+        }));
+        Ok(())
+    }
+
+    /// Says how far the work is, until it is over.
+    fn report(&self, is_over: &std::sync::atomic::AtomicBool) {
+        let mut last = Instant::now();
+        while !is_over.load(Ordering::Relaxed) {
+            std::thread::sleep(Duration::from_millis(20));
+            if last.elapsed() < REPORT {
+                continue;
+            }
+            last = Instant::now();
+            let (uploaded, streams) = self.destinations.progress();
+            self.events.send(&Event::Progress {
+                packed: self.packed.load(Ordering::Relaxed),
+                total: self.total,
+                uploaded,
+                streams: u32::try_from(streams).unwrap_or(u32::MAX),
+            });
+        }
+    }
+}
+
+fn is_broken_pipe(error: &layers::Error) -> bool {
+    matches!(error, layers::Error::Sink(_))
+}
+
+fn event_layer(layer: &NewLayer, source: LayerSource) -> protocol::Layer {
+    protocol::Layer {
+        name: layer.name.clone(),
+        digest: layer.digest.clone(),
+        size: layer.size,
+        source,
+    }
+}
+
+fn compression(job: &Job) -> Compression {
+    match job.compression {
+        protocol::Compression::Zstd { level } => Compression::Zstd { level },
+        protocol::Compression::Gzip { level } => Compression::Gzip { level },
+    }
+}
+
+fn media_type(job: &Job) -> &'static str {
+    match (job.media_types, job.compression) {
+        (protocol::MediaTypes::Docker, protocol::Compression::Gzip { .. }) => {
+            "application/vnd.docker.image.rootfs.diff.tar.gzip"
+        }
+        (_, protocol::Compression::Gzip { .. }) => "application/vnd.oci.image.layer.v1.tar+gzip",
+        (_, protocol::Compression::Zstd { .. }) => "application/vnd.oci.image.layer.v1.tar+zstd",
+    }
+}
+
+fn digest(content: &[u8]) -> Digest {
+    Digest::sha256(Sha256::digest(content).into())
+}
+
+fn milliseconds(since: Instant) -> u64 {
+    u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Seconds since 1970.
+fn now() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| since.as_secs())
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

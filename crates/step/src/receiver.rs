@@ -1,0 +1,319 @@
+//! A registry on loopback that takes one image: the configuration that BuildKit made for the user's Dockerfile without its layers.
+//!
+//! BuildKit pushes as it does to any registry (`util/push` and containerd's `core/remotes/docker/pusher.go`): HEAD of every blob, an
+//! upload of each that is not there, then the manifest. The HEAD names the blob's media type first in `Accept`, so a layer that the
+//! destinations have, or can mount, is "there" and never moves. Any other layer is small (a `WORKDIR` makes one) or is read here
+//! once and passed on.
+//!
+//! BuildKit tries HTTPS first where a port is given, and falls back to HTTP when the answer to its TLS greeting looks like HTTP
+//! (`net/http` turns exactly that into "server gave HTTP response to HTTPS client"), so that is what a greeting gets.
+
+use std::collections::{HashMap, HashSet};
+use std::convert::Infallible;
+use std::io::{self, Write as _};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::body::Incoming;
+use hyper::header::{ACCEPT, CONTENT_LENGTH, LOCATION};
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::TokioIo;
+use image::Digest;
+use sha2::{Digest as _, Sha256};
+use thiserror::Error;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use upload::Blob;
+
+use crate::destinations::Destinations;
+
+/// A configuration or manifest may have so many bytes: as much as Amazon ECR takes of a manifest
+/// (<https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_PutImage.html>).
+const LARGEST_DOCUMENT: usize = 4 * 1024 * 1024;
+
+/// First byte of a TLS record with a handshake (RFC 8446, section 5.1).
+const TLS_HANDSHAKE: u8 = 0x16;
+
+/// What BuildKit pushed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Received {
+    pub manifest: Bytes,
+    /// Blobs that were sent, by digest: the configuration, and layers that no destination had.
+    pub blobs: HashMap<String, Bytes>,
+}
+
+/// The configuration did not arrive.
+#[derive(Debug, Error)]
+pub(crate) enum ReceiveError {
+    #[error("could not listen on port {port} of loopback")]
+    Listen {
+        port: u16,
+        #[source]
+        source: io::Error,
+    },
+    #[error("the configuration did not arrive within {0} s")]
+    Late(u64),
+}
+
+/// The registry, listening.
+pub(crate) struct Receiver {
+    shared: Arc<Shared>,
+    received: watch::Receiver<Option<Received>>,
+}
+
+struct Shared {
+    repository: String,
+    destinations: Arc<Destinations>,
+    blobs: Mutex<HashMap<String, Bytes>>,
+    /// Digests that BuildKit asked for as layers.
+    layers: Mutex<HashSet<String>>,
+    /// Why a layer could not be passed on.
+    problem: Mutex<Option<anyhow::Error>>,
+    received: watch::Sender<Option<Received>>,
+}
+
+impl Receiver {
+    /// Listens, in the background.
+    pub(crate) async fn listen(
+        port: u16,
+        repository: &str,
+        destinations: Arc<Destinations>,
+    ) -> Result<Self, ReceiveError> {
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let listener = TcpListener::bind(address)
+            .await
+            .map_err(|source| ReceiveError::Listen { port, source })?;
+        let (sender, received) = watch::channel(None);
+        let shared = Arc::new(Shared {
+            repository: repository.to_owned(),
+            destinations,
+            blobs: Mutex::default(),
+            layers: Mutex::default(),
+            problem: Mutex::default(),
+            received: sender,
+        });
+        let serving = Arc::clone(&shared);
+        tokio::spawn(async move {
+            // A connection that could not be accepted is BuildKit's to open again.
+            while let Ok((stream, _)) = listener.accept().await {
+                let shared = Arc::clone(&serving);
+                tokio::spawn(serve(stream, shared));
+            }
+        });
+        Ok(Self { shared, received })
+    }
+
+    /// Why a layer could not be passed on, if so.
+    pub(crate) fn problem(&self) -> Option<anyhow::Error> {
+        let mut problem = self
+            .shared
+            .problem
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        problem.take()
+    }
+
+    /// Waits for the manifest, with which BuildKit ends its push.
+    pub(crate) async fn wait(
+        &mut self,
+        patience: std::time::Duration,
+    ) -> Result<Received, ReceiveError> {
+        let arrived = self.received.wait_for(Option::is_some);
+        let late = || ReceiveError::Late(patience.as_secs());
+        let received = tokio::time::timeout(patience, arrived).await;
+        let received = received.map_err(|_| late())?.map_err(|_| late())?;
+        received.clone().ok_or_else(late)
+    }
+}
+
+async fn serve(mut stream: TcpStream, shared: Arc<Shared>) {
+    let mut first = [0];
+    if stream.peek(&mut first).await.is_ok() && first == [TLS_HANDSHAKE] {
+        // Read, so that closing does not reset the connection before the answer is read.
+        let mut greeting = [0; 4096];
+        let _ = stream.read(&mut greeting).await;
+        let answer = "HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+        let _ = stream.write_all(answer.as_bytes()).await;
+        return;
+    }
+    let service = service_fn(move |request| {
+        let shared = Arc::clone(&shared);
+        async move { Ok::<_, Infallible>(shared.answer(request).await) }
+    });
+    // What BuildKit makes of a broken connection is in its log.
+    let _ = hyper::server::conn::http1::Builder::new()
+        .serve_connection(TokioIo::new(stream), service)
+        .await;
+}
+
+impl Shared {
+    async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
+        let path = request.uri().path().to_owned();
+        if path == "/v2/" || path == "/v2" {
+            return plain(StatusCode::OK);
+        }
+        let prefix = format!("/v2/{}/", self.repository);
+        let Some(rest) = path.strip_prefix(&prefix) else {
+            return plain(StatusCode::NOT_FOUND);
+        };
+        match (request.method().clone(), rest.split_once('/')) {
+            (Method::POST, Some(("blobs", "uploads/"))) => {
+                let mut response = plain(StatusCode::ACCEPTED);
+                if let Ok(location) = format!("{prefix}blobs/uploads/1").parse() {
+                    response.headers_mut().insert(LOCATION, location);
+                }
+                response
+            }
+            (Method::PUT, Some(("blobs", rest))) if rest.starts_with("uploads/") => {
+                let expected = request.uri().query().and_then(digest_parameter);
+                self.take_blob(request, expected).await
+            }
+            (Method::HEAD, Some(("blobs", digest))) => self.head(&request, digest).await,
+            (Method::PUT, Some(("manifests", _))) => self.take_manifest(request).await,
+            _ => plain(StatusCode::NOT_FOUND),
+        }
+    }
+
+    async fn head(&self, request: &Request<Incoming>, digest: &str) -> Response<Full<Bytes>> {
+        let accept = request.headers().get(ACCEPT);
+        let media_type = accept
+            .and_then(|accept| accept.to_str().ok())
+            .unwrap_or_default();
+        let is_layer = media_type.contains("layer") || media_type.contains("rootfs");
+        if is_layer {
+            let mut layers = self.layers.lock().unwrap_or_else(PoisonError::into_inner);
+            layers.insert(digest.to_owned());
+        }
+        match digest.parse::<Digest>() {
+            Ok(digest) if is_layer && self.obtain(digest.clone()).await => {
+                let mut response = named(StatusCode::OK, &digest);
+                // hyper counts the empty body of a HEAD otherwise; BuildKit wants any number.
+                response.headers_mut().insert(CONTENT_LENGTH, 0.into());
+                response
+            }
+            _ => plain(StatusCode::NOT_FOUND),
+        }
+    }
+
+    /// Asks the destinations, which block, on a thread of its own.
+    async fn obtain(&self, digest: Digest) -> bool {
+        let destinations = Arc::clone(&self.destinations);
+        let asked = tokio::task::spawn_blocking(move || destinations.obtain(&digest));
+        asked.await.unwrap_or(false)
+    }
+
+    async fn take_blob(
+        &self,
+        request: Request<Incoming>,
+        expected: Option<String>,
+    ) -> Response<Full<Bytes>> {
+        let Some(expected) = expected.and_then(|digest| digest.parse::<Digest>().ok()) else {
+            return plain(StatusCode::BAD_REQUEST);
+        };
+        if self.is_layer(&expected) {
+            return self.pass_layer_on(request, &expected).await;
+        }
+        let Some(content) = document(request).await else {
+            return plain(StatusCode::PAYLOAD_TOO_LARGE);
+        };
+        let digest = Digest::sha256(Sha256::digest(&content).into());
+        if expected != digest {
+            return plain(StatusCode::BAD_REQUEST);
+        }
+        let mut blobs = self.blobs.lock().unwrap_or_else(PoisonError::into_inner);
+        blobs.insert(digest.to_string(), content);
+        named(StatusCode::CREATED, &digest)
+    }
+
+    /// Whether BuildKit has asked for a blob as a layer.
+    fn is_layer(&self, digest: &Digest) -> bool {
+        let layers = self.layers.lock().unwrap_or_else(PoisonError::into_inner);
+        layers.contains(digest.as_str())
+    }
+
+    /// Sends a layer on while it arrives. It is answered for when all destinations have it.
+    async fn pass_layer_on(
+        &self,
+        request: Request<Incoming>,
+        digest: &Digest,
+    ) -> Response<Full<Bytes>> {
+        let (mut writer, blob) = Blob::written(self.destinations.memory());
+        let pending = self.destinations.push(&blob);
+        let (chunks, mut arriving) = tokio::sync::mpsc::channel::<Bytes>(4);
+        let destinations = Arc::clone(&self.destinations);
+        let expected = digest.clone();
+        let sent = tokio::task::spawn_blocking(move || {
+            while let Some(chunk) = arriving.blocking_recv() {
+                writer.write_all(&chunk)?;
+            }
+            let descriptor = writer.finish()?;
+            if descriptor.digest != expected {
+                anyhow::bail!("BuildKit sent other bytes than layer {expected}");
+            }
+            destinations.finish(pending)
+        });
+        let mut body = request.into_body();
+        while let Some(Ok(frame)) = body.frame().await {
+            if let Ok(chunk) = frame.into_data()
+                && chunks.send(chunk).await.is_err()
+            {
+                break;
+            }
+        }
+        drop(chunks);
+        match sent.await {
+            Ok(Ok(_)) => named(StatusCode::CREATED, digest),
+            Ok(Err(error)) => {
+                let mut problem = self.problem.lock().unwrap_or_else(PoisonError::into_inner);
+                problem.get_or_insert(error);
+                plain(StatusCode::BAD_GATEWAY)
+            }
+            Err(_) => plain(StatusCode::BAD_GATEWAY),
+        }
+    }
+
+    async fn take_manifest(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
+        let Some(manifest) = document(request).await else {
+            return plain(StatusCode::PAYLOAD_TOO_LARGE);
+        };
+        let digest = Digest::sha256(Sha256::digest(&manifest).into());
+        let blobs = self.blobs.lock().unwrap_or_else(PoisonError::into_inner);
+        let blobs = blobs.clone();
+        self.received
+            .send_replace(Some(Received { manifest, blobs }));
+        // The Engine's own BuildKit wants the digest repeated.
+        named(StatusCode::CREATED, &digest)
+    }
+}
+
+async fn document(request: Request<Incoming>) -> Option<Bytes> {
+    let body = Limited::new(request.into_body(), LARGEST_DOCUMENT);
+    Some(body.collect().await.ok()?.to_bytes())
+}
+
+/// `digest=sha256%3A…` of a query.
+fn digest_parameter(query: &str) -> Option<String> {
+    let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
+    let (_, value) = pairs.find(|(name, _)| *name == "digest")?;
+    Some(value.replace("%3A", ":").replace("%3a", ":"))
+}
+
+fn plain(status: StatusCode) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::default());
+    *response.status_mut() = status;
+    response
+}
+
+fn named(status: StatusCode, digest: &Digest) -> Response<Full<Bytes>> {
+    let mut response = plain(status);
+    if let Ok(digest) = digest.as_str().parse() {
+        response
+            .headers_mut()
+            .insert("docker-content-digest", digest);
+    }
+    response
+}
