@@ -15,11 +15,11 @@ build:
 check:
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --workspace --all-targets -- --deny warnings
-	$(CARGO) clippy --locked --workspace --test e2e -- --deny warnings
+	$(CARGO) clippy --locked --workspace --test e2e --test ecr -- --deny warnings
 
 # Unit tests and tests of the whole binary: no network, no Docker.
 unit:
-	$(CARGO) test --locked --package fast-ecr-push --package rig
+	$(CARGO) test --locked --package 'fast-ecr-push*' --package rig
 	$(CARGO) test --locked --workspace --bin kubernetes-stand-in
 	$(CARGO) test --locked --package aws-stand-in --lib --bins
 
@@ -33,9 +33,9 @@ report:
 # The whole way on real BuildKit and a real registry. Compiled before the rig starts.
 e2e: build
 	$(CARGO) test --locked --test e2e --no-run
-	$(CARGO) test --locked --workspace --test driver --test aws --no-run
+	$(CARGO) test --locked --workspace --test driver --test aws --test ecr --no-run
 	$(RIG) exec --aws --classic -- $(CARGO) test --locked --test e2e
-	$(RIG) exec --aws -- $(CARGO) test --locked --workspace --test aws
+	$(RIG) exec --aws -- $(CARGO) test --locked --workspace --test aws --test ecr
 	$(RIG) exec -- $(CARGO) test --locked --workspace --test driver
 
 # The Kubernetes tests on a real cluster: that of KUBECONFIG, with buildx from PATH. Its pods are in NAMESPACE, which lets
