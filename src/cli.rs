@@ -222,12 +222,7 @@ mod tests {
         ]));
         flags.over(&mut given);
         let inputs = Inputs::parse(&given).unwrap();
-        let tags: Vec<String> = inputs
-            .tags
-            .references()
-            .iter()
-            .map(ToString::to_string)
-            .collect();
+        let tags: Vec<String> = inputs.tags.references().map(ToString::to_string).collect();
         assert_eq!(tags, ["docker.io/library/a:1", "docker.io/library/b:2"]);
         assert_eq!(inputs.target.as_deref(), Some("stage"));
         assert!(inputs.no_cache);

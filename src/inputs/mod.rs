@@ -142,6 +142,13 @@ impl Inputs {
             errors: Vec::new(),
         };
         let inputs = Self::read(&mut reader);
+        if inputs.repository.is_some() {
+            let errors = inputs.tags.ambiguous_with_repository();
+            let errors = errors.iter();
+            let errors =
+                errors.map(|error| InputError::caused("tags", error, error.hint().as_deref()));
+            reader.errors.extend(errors);
+        }
         if reader.errors.is_empty() {
             Ok(inputs)
         } else {

@@ -40,7 +40,7 @@ fn each_kind_of_list_has_its_grammar() {
         ),
     ])
     .unwrap();
-    assert_eq!(inputs.tags.references().len(), 3);
+    assert_eq!(inputs.tags.references().count(), 3);
     assert_eq!(texts(&inputs.build_args), ["A=1,2", "B=x\ny"]);
     let pair = |name: &str, value: &str| driver_options::DriverOption {
         name: name.to_owned(),
@@ -95,6 +95,23 @@ fn reports_all_wrong_inputs_together() {
         texts[8],
         "input `compression-level`: `23` given, expected a whole number from 0 to 22"
     );
+}
+
+#[test]
+fn a_branch_with_repository_is_an_error_with_both_remedies() {
+    let tags = ("tags", "feature/login\n1\nrefs/tags/v1");
+    let errors = parse([("repository", "team/app"), tags]).unwrap_err();
+    let texts: Vec<String> = errors.iter().map(ToString::to_string).collect();
+    assert_eq!(texts.len(), 2, "{texts:?}");
+    assert_eq!(
+        texts[0],
+        "input `tags`: `feature/login` is not a tag, and with `repository` a full image name needs a registry and a \
+         tag (for a tag of `repository` use `type=ref,event=branch` or `type=raw,value=feature/login`, which give \
+         `feature-login`; for another image write its full name, `docker.io/feature/login:latest`)"
+    );
+    // Without `repository` it is Docker Hub's, as for docker.
+    let inputs = parse([("tags", "feature/login")]).unwrap();
+    assert_eq!(inputs.tags.references().count(), 1);
 }
 
 #[test]

@@ -251,7 +251,8 @@ impl Value for Tags {
     fn read(field: &Field<'_>) -> Read<Self> {
         Self::parse(field.trimmed()).map_err(|errors| {
             let errors = errors.iter();
-            let errors = errors.map(|error| InputError::caused(field.name, error, error.hint()));
+            let errors =
+                errors.map(|error| InputError::caused(field.name, error, error.hint().as_deref()));
             errors.collect()
         })
     }

@@ -5,7 +5,7 @@
 use super::event::WorkflowRun;
 use super::expression::{Clocks, Name};
 use super::pattern::{Found, Pattern};
-use super::reason::{Reason, Warning};
+use super::reason::{Reason, Subject, Warning};
 use super::rule::{Kind, Rule, VersionRule};
 use super::template::Template;
 use super::version::Version;
@@ -63,10 +63,14 @@ pub(crate) fn fire(
                 Err(reason) => return Ok(Err(reason)),
             };
             let text = version_part(rule, version, text, warnings)?;
+            let version_text = text.replace('/', "-");
+            let subject = |version| Subject { text, version };
             let read = if matches!(rule.kind, Kind::Semver(_)) {
-                Version::semver(&text).ok_or(Reason::NotSemver(text))
+                Version::semver(&version_text)
+                    .ok_or_else(|| Reason::NotSemver(subject(version_text)))
             } else {
-                Version::pep440(&text).ok_or(Reason::NotPep440(text))
+                Version::pep440(&version_text)
+                    .ok_or_else(|| Reason::NotPep440(subject(version_text)))
             };
             read.map(|read| print_version(&read, &version.pattern, clocks))
         }
@@ -181,7 +185,7 @@ fn version_part(
             }
         },
     };
-    Ok(found.replace('/', "-"))
+    Ok(found)
 }
 
 /// Renders a version. A version that is not final gives only its full form, or the raw one for the pattern `{{raw}}`:

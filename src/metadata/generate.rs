@@ -26,6 +26,10 @@ pub(crate) struct Generated {
     pub tags: Vec<String>,
     pub unfired: Vec<Unfired>,
     pub warnings: Vec<Warning>,
+    /// Surprises that are not mistakes.
+    pub notices: Vec<String>,
+    /// The tags of the full references.
+    reference_names: Vec<String>,
 }
 
 /// The output `json`.
@@ -33,7 +37,7 @@ pub(crate) struct Generated {
 pub(crate) struct Json<'a> {
     tags: &'a [String],
     #[serde(rename = "tag-names")]
-    names: &'a [String],
+    names: Vec<&'a str>,
     labels: BTreeMap<&'a str, &'a str>,
     annotations: &'a [String],
 }
@@ -58,6 +62,7 @@ impl Tags {
         };
         let mut generated = Generated::default();
         let mut auto_latest = None;
+        let mut disabled_latest = None;
         for rule in &self.rules {
             let unused = rule.unused.iter();
             let unused = unused.map(|attribute| Warning::UnusedAttribute {
@@ -68,6 +73,9 @@ impl Tags {
             let fired = match fire(rule, run, &print, clocks, &mut generated.warnings)? {
                 Ok(fired) => fired,
                 Err(reason) => {
+                    if reason == Reason::Disabled && rule.is_latest(&print) {
+                        disabled_latest = Some(&rule.source);
+                    }
                     generated.miss(rule, reason);
                     continue;
                 }
@@ -95,6 +103,16 @@ impl Tags {
             };
             let (prefix, suffix) = (on_latest(&flavor.prefix), on_latest(&flavor.suffix));
             if let Some((latest, _)) = name::valid(&format!("{prefix}latest{suffix}")) {
+                if let Some(rule) = disabled_latest.filter(|_| !generated.names.contains(&latest)) {
+                    let setting = match flavor.latest {
+                        Latest::Auto => "auto",
+                        _ => "true",
+                    };
+                    generated.notices.push(format!(
+                        "the tag `{latest}` comes from `flavor` (`latest={setting}`), although tag rule `{rule}` is \
+                         disabled; `flavor: latest=false` omits it"
+                    ));
+                }
                 generated.push(latest);
             }
         }
@@ -107,25 +125,44 @@ impl Tags {
             generated.tags.extend(tags);
         }
         for reference in &self.references {
-            let text = reference.to_string();
+            let text = reference.image.to_string();
             if !generated.tags.contains(&text) {
                 generated.tags.push(text);
             }
+            let tag = reference.image.tag.as_deref().unwrap_or("latest");
             if generated.version.is_empty() {
-                generated.version = reference.tag.clone().unwrap_or_default();
+                generated.version = tag.to_owned();
             }
+            generated.reference_names.push(tag.to_owned());
         }
         Ok(generated)
     }
 }
 
 impl Generated {
+    /// Drops the tags of full references: a push by digest has none.
+    pub(crate) fn drop_reference_names(&mut self) {
+        self.reference_names.clear();
+        self.version = self.names.first().cloned().unwrap_or_default();
+    }
+
     /// The output `json` of docker/metadata-action. The annotations have levels.
-    pub(crate) fn json<'a>(&'a self, labels: &'a [String], annotations: &'a [String]) -> Json<'a> {
+    pub(crate) fn json<'a>(
+        &'a self,
+        tags: &'a [String],
+        labels: &'a [String],
+        annotations: &'a [String],
+    ) -> Json<'a> {
         let labels = labels.iter();
+        let mut names: Vec<&str> = Vec::new();
+        for name in self.names.iter().chain(&self.reference_names) {
+            if !names.contains(&name.as_str()) {
+                names.push(name);
+            }
+        }
         Json {
-            tags: &self.tags,
-            names: &self.names,
+            tags,
+            names,
             labels: labels
                 .map(|label| label.split_once('=').unwrap_or((label, "")))
                 .collect(),
@@ -174,6 +211,15 @@ mod tests {
     use crate::metadata::event::{GithubValues, Settings};
 
     fn generate(tags: &str, reference: &str, images: &[&str]) -> Result<Generated, FireError> {
+        generate_with(tags, "", reference, images)
+    }
+
+    fn generate_with(
+        tags: &str,
+        flavor: &str,
+        reference: &str,
+        images: &[&str],
+    ) -> Result<Generated, FireError> {
         let github = GithubValues {
             event_name: "push",
             reference,
@@ -185,7 +231,7 @@ mod tests {
         let now = "2020-01-10T00:30:00Z".parse().unwrap();
         Tags::parse(tags)
             .unwrap()
-            .generate(&Flavor::default(), &run, now, &images)
+            .generate(&Flavor::parse(flavor).unwrap(), &run, now, &images)
     }
 
     #[test]
@@ -223,6 +269,59 @@ mod tests {
             (made.version.as_str(), made.tags),
             ("x", vec!["ghcr.io/o/r:x".to_owned()])
         );
+    }
+
+    #[test]
+    fn a_reference_without_tag_has_the_version_latest() {
+        let made = generate("ghcr.io/o/r\ndocker.io/o/r:x", "refs/heads/main", &[]).unwrap();
+        assert_eq!(made.version, "latest");
+        let json = serde_json::to_value(made.json(&made.tags, &[], &[])).unwrap();
+        assert_eq!(json["tag-names"], serde_json::json!(["latest", "x"]));
+        let mut by_digest = generate("ghcr.io/o/r", "refs/heads/main", &[]).unwrap();
+        by_digest.drop_reference_names();
+        assert_eq!(by_digest.version, "");
+    }
+
+    #[test]
+    fn a_latest_that_a_disabled_rule_does_not_give_is_a_notice() {
+        let disabled = "type=raw,value=latest,enable=false";
+        for (tags, flavor, expected) in [
+            (disabled, "latest=true", Some("`flavor` (`latest=true`)")),
+            (
+                disabled,
+                "latest=auto",
+                Some("`flavor` (`latest=auto`), although tag rule `type=raw,value=latest,enable="),
+            ),
+            (disabled, "latest=false", None),
+            ("type=raw,value=latest", "latest=true", None),
+            ("type=raw,value=x,enable=false", "latest=true", None),
+        ] {
+            let tags = format!("type=ref,event=tag\n{tags}");
+            let made = generate_with(&tags, flavor, "refs/tags/v1", &[]).unwrap();
+            let notices = made.notices.concat();
+            assert_eq!(
+                !notices.is_empty(),
+                expected.is_some(),
+                "{flavor}: {notices}"
+            );
+            assert!(notices.contains(expected.unwrap_or_default()), "{notices}");
+        }
+    }
+
+    #[test]
+    fn a_git_tag_with_a_slash_is_shown_as_it_is() {
+        for rule in ["semver", "pep440"] {
+            let rule = format!("type={rule},pattern={{{{version}}}}");
+            let made = generate(&rule, "refs/tags/api/v1.2.3", &[]).unwrap();
+            let reason = made.unfired[0].reason.to_string();
+            assert!(
+                reason.starts_with("`api-v1.2.3`, from `api/v1.2.3` with `-` for `/` (`match=api/(.*)` takes the part"),
+                "{reason}"
+            );
+            let rule = format!("{rule},match=api/(.*)");
+            let made = generate(&rule, "refs/tags/api/v1.2.3", &[]).unwrap();
+            assert_eq!(made.version, "1.2.3");
+        }
     }
 
     #[test]
@@ -299,7 +398,7 @@ mod tests {
     fn writes_everything_as_json() {
         let made = generate("type=raw,value=a", "refs/heads/main", &["o/r"]).unwrap();
         let (labels, annotations) = (["b=c=d".to_owned()], ["index:b=c".to_owned()]);
-        let json = made.json(&labels, &annotations);
+        let json = made.json(&made.tags, &labels, &annotations);
         assert_eq!(
             serde_json::to_string(&json).unwrap(),
             r#"{"tags":["o/r:a"],"tag-names":["a"],"labels":{"b":"c=d"},"annotations":["index:b=c"]}"#

@@ -1,5 +1,7 @@
 //! What a rule says instead of a tag: why it gives none, and what looks like a mistake.
 
+use std::fmt;
+
 use super::name::Repair;
 
 /// A rule that gave no tag, and why.
@@ -29,10 +31,10 @@ pub(crate) enum Reason {
     UnknownDefaultBranch,
     #[error("there is no commit")]
     NoCommit,
-    #[error("`{0}` is not a semantic version (https://semver.org)")]
-    NotSemver(String),
-    #[error("`{0}` is not a PEP 440 version (https://peps.python.org/pep-0440)")]
-    NotPep440(String),
+    #[error("{0} is not a semantic version (https://semver.org)")]
+    NotSemver(Subject),
+    #[error("{0} is not a PEP 440 version (https://peps.python.org/pep-0440)")]
+    NotPep440(Subject),
     #[error("`{pattern}` does not match `{value}`")]
     NoMatch { pattern: String, value: String },
     #[error("`{pattern}` matches `{value}`, but group {group} matched nothing")]
@@ -45,6 +47,28 @@ pub(crate) enum Reason {
     Empty,
     #[error("`{0}` has no character that can start a tag")]
     NothingLeft(String),
+}
+
+/// A text that should be a version.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Subject {
+    /// The text of the Git tag or of `value=`.
+    pub text: String,
+    /// The text with `-` for `/`.
+    pub version: String,
+}
+
+impl fmt::Display for Subject {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { text, version } = self;
+        match text.rsplit_once('/') {
+            None => write!(formatter, "`{version}`"),
+            Some((before, _)) => write!(
+                formatter,
+                "`{version}`, from `{text}` with `-` for `/` (`match={before}/(.*)` takes the part after it),"
+            ),
+        }
+    }
 }
 
 impl Reason {

@@ -127,6 +127,11 @@ impl Rule {
         })
     }
 
+    /// Whether this is a rule for the tag `latest`.
+    pub(super) fn is_latest(&self, print: &impl Fn(&Template) -> String) -> bool {
+        matches!(&self.kind, Kind::Raw { value } if print(value) == "latest")
+    }
+
     fn read(source: &str) -> Result<Self, Fault> {
         let attributes = Attributes::read(source)?;
         let type_name = attributes.get("type").unwrap_or("raw");
@@ -167,9 +172,12 @@ impl Rule {
             "match" => Kind::Match {
                 pattern: Pattern::parse(needed("pattern")?)?,
                 group: match attributes.get("group") {
+                    // JavaScript would look for a group named `01`.
                     Some(found) => found
                         .parse()
-                        .map_err(|_| wrong("group", found, "a whole number"))?,
+                        .ok()
+                        .filter(|group: &usize| group.to_string() == found)
+                        .ok_or_else(|| wrong("group", found, "a whole number"))?,
                     None => 0,
                 },
                 value: filled("value").map(run).transpose()?,
@@ -280,6 +288,10 @@ mod tests {
             (
                 "type=match,pattern=a,group=x",
                 "group is `x`, expected a whole number",
+            ),
+            (
+                "type=match,pattern=a,group=01",
+                "group is `01`, expected a whole number",
             ),
             (
                 "type=raw,value=a,priority=high",

@@ -38,7 +38,7 @@ impl Names {
     ) -> Self {
         let event = event(run, remarks);
         let images = images(inputs, facts.registry.as_deref(), remarks);
-        let generated = inputs
+        let mut generated = inputs
             .tags
             .generate(&inputs.flavor, &event, facts.now, &images)
             .unwrap_or_else(|error| {
@@ -49,6 +49,14 @@ impl Names {
             });
         let warnings = generated.warnings.iter().map(ToString::to_string);
         remarks.warnings.extend(warnings);
+        remarks.notices.append(&mut generated.notices);
+        remarks
+            .notices
+            .extend(head_notice(inputs, run, &event, &generated));
+        let by_digest = inputs.outputs.iter().any(OutputSpec::is_by_digest);
+        if by_digest {
+            generated.drop_reference_names();
+        }
         if inputs.labels.has_current_time(&event) || inputs.annotations.has_current_time(&event) {
             remarks.notices.push(
                 "the commit's time is not in this event: the label `created` has the current time, \
@@ -58,11 +66,18 @@ impl Names {
         }
         let labels = inputs.labels.render(&event, &generated.version, facts.now);
         let annotations = annotations(inputs, run, &event, &generated.version, facts, remarks);
+        let references = references(&generated.tags, remarks);
+        let print = |reference: &ImageRef| match by_digest {
+            true => reference.to_string(),
+            false => printed(reference),
+        };
+        let tags: Vec<String> = references.iter().map(print).collect();
+        let json = generated.json(&tags, &labels, &annotations);
         Self {
-            references: references(&generated.tags, remarks),
-            image: images.into_iter().next(),
             // Strings and lists of our own always serialize.
-            json: serde_json::to_value(generated.json(&labels, &annotations)).unwrap_or_default(),
+            json: serde_json::to_value(json).unwrap_or_default(),
+            references,
+            image: images.into_iter().next(),
             labels,
             annotations,
             version: generated.version,
@@ -156,6 +171,27 @@ fn named(output: &OutputSpec, remarks: &mut Remarks) -> Vec<ImageRef> {
         }
     }
     references
+}
+
+/// Says that tags name a pull request's head, if the build context is its merge commit.
+fn head_notice(
+    inputs: &Inputs,
+    run: Option<&WorkflowRun>,
+    event: &Event,
+    generated: &Generated,
+) -> Option<String> {
+    let context = inputs.context.as_deref().unwrap_or("{{defaultContext}}");
+    let merge = run?.sha.as_deref()?;
+    let short = event.short_sha();
+    let names_head = generated.names.iter().any(|name| name.contains(&short));
+    let differs = merge != event.sha && names_head && context.starts_with("{{defaultContext}}");
+    differs.then(|| {
+        format!(
+            "the tags name the pull request's head `{short}` (DOCKER_METADATA_PR_HEAD_SHA), but the build context is \
+             its merge commit `{}`; to build the head, check it out and set `context: .`",
+            merge.chars().take(event.short_sha_length).collect::<String>()
+        )
+    })
 }
 
 /// Annotations as they stand, or the labels' at the levels that docker/metadata-action's variable

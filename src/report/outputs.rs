@@ -94,7 +94,10 @@ pub(super) fn outputs(outcome: &Outcome) -> Vec<(&'static str, String)> {
             "json" => Some(&image?.json)
                 .filter(|json| !json.is_null())
                 .map(ToString::to_string),
-            "registry" => Some(pushed?.registry.clone()),
+            "registry" => match pushed {
+                Some(pushed) => Some(pushed.registry.clone()),
+                None => Some(image?.references.first()?.host.clone()),
+            },
             "driver" => Some(plan.builder.driver.name().to_owned()),
             "builder" => Some(plan.builder.name.clone()),
             "cached-steps" => Some(timings.cached_steps.to_string()),

@@ -203,6 +203,26 @@ fn an_engine_that_can_not_be_reached_is_named_with_a_hint() {
 }
 
 #[test]
+fn a_branch_with_repository_is_refused_before_anything_starts() {
+    for branch in [
+        "feature/login",
+        "15/merge",
+        "Feature/Login",
+        "release-1.2/fix",
+        "refs/heads/main",
+    ] {
+        let ran = Runner::new()
+            .input("repository", "team/app")
+            .input("tags", branch)
+            .run()
+            .exits(2);
+        ran.says(&format!("input `tags`: `{branch}` is not a tag"))
+            .says(&format!("`type=raw,value={branch}`"))
+            .started_nothing();
+    }
+}
+
+#[test]
 fn a_buildx_that_is_too_old_is_refused_with_both_versions() {
     let ran = Runner::new()
         .buildx("version", "github.com/docker/buildx v0.12.1 30feaa1a915b\n")

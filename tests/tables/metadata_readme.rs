@@ -268,7 +268,8 @@ fn bake_definition_and_labels() {
         .unwrap()
         .render(&run, &made.version, now);
     let json: Value =
-        serde_json::from_str(&serde_json::to_string(&made.json(&labels, &[])).unwrap()).unwrap();
+        serde_json::from_str(&serde_json::to_string(&made.json(&made.tags, &labels, &[])).unwrap())
+            .unwrap();
     assert_eq!(
         json["tags"],
         json!([

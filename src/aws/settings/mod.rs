@@ -327,13 +327,11 @@ fn known_account(inputs: &Inputs) -> Option<String> {
     if let [account] = inputs.allowed_account_ids.as_slice() {
         return Some(account.clone());
     }
-    let hosts = inputs.registry.as_deref().into_iter().chain(
-        inputs
-            .tags
-            .references()
-            .iter()
-            .map(|image| image.host.as_str()),
-    );
+    let hosts = inputs
+        .registry
+        .as_deref()
+        .into_iter()
+        .chain(inputs.tags.references().map(|image| image.host.as_str()));
     let mut accounts: Vec<String> = hosts
         .filter_map(|host| match Registry::from_host(host) {
             Registry::Ecr(registry) => Some(registry.account),

@@ -169,6 +169,59 @@ fn annotations_stand_as_given_or_at_the_levels_that_the_variable_names() {
 }
 
 #[test]
+fn a_full_name_without_tag_is_latest_everywhere() {
+    let plan = plan(&[("tags", "r.example/a\nghcr.io/o/b:x"), ("labels", "auto")]);
+    let image = &plan.images[0];
+    assert_eq!(image.version, "latest");
+    assert_eq!(
+        image.json["tags"],
+        serde_json::json!(["r.example/a:latest", "ghcr.io/o/b:x"])
+    );
+    assert_eq!(image.json["tag-names"], serde_json::json!(["latest", "x"]));
+    let label = "org.opencontainers.image.version=latest".to_owned();
+    assert!(image.labels.contains(&label), "{:?}", image.labels);
+}
+
+#[test]
+fn a_push_by_digest_has_no_version() {
+    let output = "type=image,push=true,push-by-digest=true";
+    let plan = plan(&[("tags", "r.example/a"), ("outputs", output)]);
+    let image = &plan.images[0];
+    assert_eq!(
+        (image.version.as_str(), &image.json["tag-names"]),
+        ("", &serde_json::json!([]))
+    );
+}
+
+#[test]
+fn tags_of_a_pull_requests_head_are_a_notice_while_its_merge_commit_is_built() {
+    let run = |head: &str| WorkflowRun {
+        git_ref: Some("refs/pull/15/merge".to_owned()),
+        event_name: "pull_request".to_owned(),
+        pull_request_head: Some(head.to_owned()),
+        payload: serde_json::json!({"number": 15, "pull_request": {"head": {"sha": "fedcba9876543210"}}}),
+        ..workflow()
+    };
+    let base = [("repository", "app"), ("registry", "r.example")];
+    let notices = |pairs: Pairs<'_>, head: &str| {
+        let pairs = [&base, pairs].concat();
+        let plan = plan_with(&pairs, &facts(ImageStore::Containerd), Some(&run(head))).unwrap();
+        plan.notices.join("\n")
+    };
+    let text = notices(&[("tags", "type=sha")], "true");
+    assert!(text.contains("the pull request's head `fedcba9`"), "{text}");
+    assert!(text.contains("its merge commit `0123abc`"), "{text}");
+    for (pairs, head) in [
+        (&[("tags", "type=sha")][..], "false"),
+        (&[("tags", "type=sha"), ("context", ".")], "true"),
+        (&[("tags", "1")], "true"),
+    ] {
+        let text = notices(pairs, head);
+        assert!(!text.contains("head `"), "{pairs:?} {text}");
+    }
+}
+
+#[test]
 fn when_no_rule_gives_a_tag_every_one_says_why() {
     let pairs: Pairs<'_> = &[
         ("repository", "app"),
