@@ -1,70 +1,137 @@
-//! How long Amazon ECR keeps caches: a lifecycle policy.
+//! The lifecycle policy of repositories that this action creates.
 //!
-//! A cache's tag is moved with every run, and what it named before stays behind without tag, with
-//! layers that nothing else may use. The policy is given to repositories that we make; for others
-//! docs/cache.md has the command. Format:
+//! It must never delete an image that is in use. ECR counts an untagged image's age from its push, not
+//! from the loss of its tag: an image deployed by digest would expire the moment that its only tag moves.
+//! So untagged images expire only in repositories where images cannot lose their tags. For existing
+//! repositories docs/cache.md has the command. Format:
 //! <https://docs.aws.amazon.com/AmazonECR/latest/userguide/lifecycle_policy_parameters.html>.
 
+use image::Mutability;
 use serde_json::{Value, json};
 
-use crate::plan::CACHE_TAGS;
+use crate::plan::{CACHE_TAGS, EcrRepository};
 
-/// Days after which a cache that no run has written anew goes away.
-const CACHE_DAYS: u32 = 30;
+/// Days after its last push at which a cache expires.
+const DAYS: u32 = 30;
 
-/// Days after which a manifest without tag goes away. An image whose only tag has moved on is one of
-/// them; parts of an index that has a tag are not.
-const UNTAGGED_DAYS: u32 = 30;
+/// The policy for a new repository.
+pub(crate) fn policy(repository: &EcrRepository, mutability: Option<&Mutability>) -> Value {
+    let mut rules = vec![caches()];
+    if only_caches_lose_tags(repository, mutability) {
+        rules.push(untagged());
+    }
+    json!({ "rules": rules })
+}
 
-/// The policy.
-pub(crate) fn policy() -> Value {
-    let older = |days: u32| json!({"countType": "sinceImagePushed", "countUnit": "days", "countNumber": days});
-    let rule = |priority: u32, description: &str, tags: Value, days: u32| {
-        let mut selection = older(days);
-        if let (Some(selection), Value::Object(tags)) = (selection.as_object_mut(), tags) {
-            selection.extend(tags);
+/// Whether every untagged image is a cache that a newer one replaced.
+fn only_caches_lose_tags(repository: &EcrRepository, mutability: Option<&Mutability>) -> bool {
+    if !repository.image {
+        return true;
+    }
+    let keeps_tags = match mutability {
+        Some(Mutability::Immutable) => true,
+        Some(Mutability::ImmutableExcept(filters)) => {
+            filters.iter().all(|filter| filter.starts_with(CACHE_TAGS))
         }
-        json!({
-            "rulePriority": priority,
-            "description": description,
-            "selection": selection,
-            "action": {"type": "expire"},
-        })
+        Some(Mutability::Mutable | Mutability::MutableExcept(_)) | None => false,
     };
-    json!({"rules": [
-        rule(
-            1,
-            "caches of branches that nobody builds any longer",
-            json!({"tagStatus": "tagged", "tagPatternList": [format!("{CACHE_TAGS}*")]}),
-            CACHE_DAYS,
-        ),
-        rule(
-            2,
-            "what moved tags left behind",
-            json!({"tagStatus": "untagged"}),
-            UNTAGGED_DAYS,
-        ),
-    ]})
+    // An image without tags is pushed by digest.
+    keeps_tags && !repository.tags.is_empty()
+}
+
+fn caches() -> Value {
+    let tags = json!({"tagStatus": "tagged", "tagPatternList": [format!("{CACHE_TAGS}*")]});
+    rule(1, "caches that no run has written for 30 days", tags)
+}
+
+fn untagged() -> Value {
+    rule(2, "replaced caches", json!({"tagStatus": "untagged"}))
+}
+
+fn rule(priority: u32, description: &str, mut selection: Value) -> Value {
+    selection["countType"] = json!("sinceImagePushed");
+    selection["countUnit"] = json!("days");
+    selection["countNumber"] = json!(DAYS);
+    json!({
+        "rulePriority": priority,
+        "description": description,
+        "selection": selection,
+        "action": {"type": "expire"},
+    })
 }
 
 #[cfg(test)]
 mod tests {
+    use image::EcrRegistry;
+
     use super::*;
 
-    /// The page has it for repositories that exist already.
+    fn repository(image: bool, tags: &[&str]) -> EcrRepository {
+        EcrRepository {
+            registry: EcrRegistry::new("123456789012", "eu-west-1").unwrap(),
+            name: "team/app".to_owned(),
+            image,
+            tags: tags.iter().map(|tag| (*tag).to_owned()).collect(),
+            caches: Vec::new(),
+        }
+    }
+
     #[test]
-    fn the_documented_command_has_this_policy() {
+    fn untagged_images_expire_only_where_images_keep_their_tags() {
+        let except = |filters: &[&str]| {
+            Some(Mutability::ImmutableExcept(
+                filters.iter().map(|filter| (*filter).to_owned()).collect(),
+            ))
+        };
+        for (image, tags, mutability, expected) in [
+            (true, &["1"][..], None, false),
+            (true, &["1"], Some(Mutability::Mutable), false),
+            (
+                true,
+                &["1"],
+                Some(Mutability::MutableExcept(vec!["1".to_owned()])),
+                false,
+            ),
+            (true, &["1"], Some(Mutability::Immutable), true),
+            (true, &["1"], except(&["buildcache*"]), true),
+            (true, &["1"], except(&["latest", "buildcache*"]), false),
+            (true, &["1"], except(&["*"]), false),
+            // Pushed by digest.
+            (true, &[], Some(Mutability::Immutable), false),
+            // Only caches.
+            (false, &[], None, true),
+        ] {
+            let policy = policy(&repository(image, tags), mutability.as_ref());
+            let rules = policy["rules"].as_array().unwrap();
+            let untagged = rules
+                .iter()
+                .any(|rule| rule["selection"]["tagStatus"] == "untagged");
+            assert_eq!(untagged, expected, "{image} {tags:?} {mutability:?}");
+        }
+    }
+
+    /// The pages have the policies for existing repositories.
+    #[test]
+    fn the_documented_commands_have_these_policies() {
         let page = include_str!("../../docs/cache.md");
-        let (_, rest) = page.split_once("<!-- policy -->\n```json\n").unwrap();
-        let (shown, _) = rest.split_once("\n```").unwrap();
-        let shown: Value = serde_json::from_str(shown).unwrap();
-        assert_eq!(shown, policy());
+        let shown = |mark: &str| -> Value {
+            let (_, rest) = page
+                .split_once(&format!("<!-- {mark} -->\n```json\n"))
+                .unwrap();
+            serde_json::from_str(rest.split_once("\n```").unwrap().0).unwrap()
+        };
+        assert_eq!(shown("policy"), policy(&repository(true, &["1"]), None));
+        assert_eq!(shown("rule"), untagged());
+        let setup = include_str!("../../docs/setup.md");
+        let (_, rest) = setup.split_once("cat >policy.json <<JSON\n").unwrap();
+        let in_setup: Value = serde_json::from_str(rest.split_once("\nJSON").unwrap().0).unwrap();
+        assert_eq!(in_setup, shown("policy"));
     }
 
     /// ECR's limits: priorities differ, an untagged rule has no tags, a description 256 characters.
     #[test]
-    fn the_rules_are_within_ecrs_bounds() {
-        let policy = policy();
+    fn the_rules_are_within_ecrs_limits() {
+        let policy = policy(&repository(true, &["1"]), Some(&Mutability::Immutable));
         let rules = policy["rules"].as_array().unwrap();
         for (index, rule) in rules.iter().enumerate() {
             assert_eq!(rule["rulePriority"], index + 1);

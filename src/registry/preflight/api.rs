@@ -35,6 +35,16 @@ const EMPTY_LAYER: &str = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b93
 /// An upload that does not exist.
 const NO_UPLOAD: &str = "00000000-0000-0000-0000-000000000000";
 
+/// A call about a repository of the registry.
+macro_rules! call {
+    ($api:ident.$operation:ident, $name:expr) => {
+        $api.client
+            .$operation()
+            .registry_id(&$api.account)
+            .repository_name($name)
+    };
+}
+
 /// The API of one registry.
 #[derive(Debug, Clone)]
 pub(super) struct Api {
@@ -116,8 +126,7 @@ impl Api {
     }
 
     pub(super) async fn has_lifecycle_policy(&self, name: &str) -> Result<bool, ApiError> {
-        let call = self.client.get_lifecycle_policy();
-        let call = call.registry_id(&self.account).repository_name(name);
+        let call = call!(self.get_lifecycle_policy, name);
         match call.send().await.map_err(api_error) {
             Ok(_) => Ok(true),
             Err(error) if error.code() == "LifecyclePolicyNotFoundException" => Ok(false),
@@ -127,27 +136,19 @@ impl Api {
 
     /// Asks for a layer, like the first request of a push.
     pub(super) async fn may_look(&self, name: &str) -> Result<(), ApiError> {
-        let call = self.client.batch_check_layer_availability();
-        let call = call
-            .registry_id(&self.account)
-            .repository_name(name)
-            .layer_digests(EMPTY_LAYER);
+        let call = call!(self.batch_check_layer_availability, name).layer_digests(EMPTY_LAYER);
         call.send().await.map(drop).map_err(api_error)
     }
 
     /// Begins an upload that is never completed.
     pub(super) async fn may_begin(&self, name: &str) -> Result<(), ApiError> {
-        let call = self.client.initiate_layer_upload();
-        let call = call.registry_id(&self.account).repository_name(name);
+        let call = call!(self.initiate_layer_upload, name);
         call.send().await.map(drop).map_err(api_error)
     }
 
     /// Sends a byte to an upload that does not exist: ECR checks the rights first.
     pub(super) async fn may_upload(&self, name: &str) -> Result<(), ApiError> {
-        let call = self.client.upload_layer_part();
-        let call = call
-            .registry_id(&self.account)
-            .repository_name(name)
+        let call = call!(self.upload_layer_part, name)
             .upload_id(NO_UPLOAD)
             .part_first_byte(0)
             .part_last_byte(0)
@@ -157,10 +158,7 @@ impl Api {
 
     /// Completes an upload that does not exist: ECR checks the rights first.
     pub(super) async fn may_complete(&self, name: &str) -> Result<(), ApiError> {
-        let call = self.client.complete_layer_upload();
-        let call = call
-            .registry_id(&self.account)
-            .repository_name(name)
+        let call = call!(self.complete_layer_upload, name)
             .upload_id(NO_UPLOAD)
             .layer_digests(EMPTY_LAYER);
         call.send().await.map(drop).map_err(api_error)
@@ -183,8 +181,7 @@ impl Api {
     }
 
     pub(super) async fn create(&self, name: &str, new: &NewRepository) -> Result<(), ApiError> {
-        let mut call = self.client.create_repository();
-        call = call.registry_id(&self.account).repository_name(name);
+        let mut call = call!(self.create_repository, name);
         if let Some(mutability) = &new.mutability {
             let filters = mutability.filters().iter().filter_map(|filter| {
                 ImageTagMutabilityExclusionFilter::builder()
@@ -223,11 +220,7 @@ impl Api {
         name: &str,
         policy: &str,
     ) -> Result<(), ApiError> {
-        let call = self.client.put_lifecycle_policy();
-        let call = call
-            .registry_id(&self.account)
-            .repository_name(name)
-            .lifecycle_policy_text(policy);
+        let call = call!(self.put_lifecycle_policy, name).lifecycle_policy_text(policy);
         call.send().await.map(drop).map_err(api_error)
     }
 }

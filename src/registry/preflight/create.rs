@@ -50,7 +50,9 @@ impl Check<'_> {
     async fn put_policy(&self, new: &NewRepository) -> bool {
         let policy = match &new.lifecycle_policy {
             LifecyclePolicy::None => return false,
-            LifecyclePolicy::Ours => lifecycle::policy().to_string(),
+            LifecyclePolicy::Ours => {
+                lifecycle::policy(&self.repository, new.mutability.as_ref()).to_string()
+            }
             // Checked before the run started.
             LifecyclePolicy::File(path) => fs::read_to_string(path).unwrap_or_default(),
         };

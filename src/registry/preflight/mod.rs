@@ -90,7 +90,7 @@ pub(crate) async fn look(
     if problems.is_empty() {
         return Ok(found);
     }
-    Err(PreflightError::new(problems))
+    Err(PreflightError(problems))
 }
 
 /// The check of one repository.

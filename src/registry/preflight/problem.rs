@@ -11,7 +11,7 @@ use crate::plan::EcrRepository;
 /// The push would fail.
 #[derive(Debug, Error)]
 #[error("{}", lines(.0))]
-pub(crate) struct PreflightError(Vec<Problem>);
+pub(crate) struct PreflightError(pub(super) Vec<Problem>);
 
 /// A problem of one repository.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,10 +59,6 @@ pub(super) const PUSH: [&str; 6] = [
 ];
 
 impl PreflightError {
-    pub(super) fn new(problems: Vec<Problem>) -> Self {
-        Self(problems)
-    }
-
     /// What to do about each problem.
     pub(crate) fn hint(&self) -> Option<String> {
         let mut hints: Vec<String> = Vec::new();
@@ -160,10 +156,10 @@ impl Problem {
             Kind::NotCreated { message, .. } | Kind::Refused(message) => {
                 hint_about(message).to_owned()
             }
-            Kind::Taken { .. } => "push a unique tag for every build, such as `type=sha`. To build the \
-                 same commit again, push another tag: two builds rarely give the same digest. A tag that \
-                 moves, such as `latest`, needs an exclusion filter: `aws ecr put-image-tag-mutability \
-                 --image-tag-mutability IMMUTABLE_WITH_EXCLUSION`"
+            Kind::Taken { .. } => "push a unique tag for every build, such as `type=sha`. Another build of the \
+                 same commit needs another tag, even if it gives the same digest. A tag that moves, such as \
+                 `latest`, needs an exclusion filter: `aws ecr put-image-tag-mutability --image-tag-mutability \
+                 IMMUTABLE_WITH_EXCLUSION`"
                 .to_owned(),
             Kind::Cache { tag, .. } => format!(
                 "write the cache to a repository with mutable tags, or exclude its tag: `aws ecr \
@@ -311,7 +307,7 @@ mod tests {
     #[test]
     fn a_common_hint_is_given_once() {
         let kind = || Kind::Refused("LimitExceededException: x".to_owned());
-        let error = PreflightError::new(vec![problem("a", kind()), problem("b", kind())]);
+        let error = PreflightError(vec![problem("a", kind()), problem("b", kind())]);
         assert_eq!(error.to_string().lines().count(), 2);
         assert_eq!(error.hint().unwrap().lines().count(), 1);
         assert!(!error.is_refusal());

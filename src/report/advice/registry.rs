@@ -25,8 +25,8 @@ pub(super) fn no_lifecycle_policy(facts: &Facts<'_>) -> Option<Advice> {
     };
     Some(Advice {
         text: format!(
-            "{} {has} no lifecycle policy: every push is kept and billed, this one with up to {}. Let Amazon ECR expire untagged images, which \
-             a tag leaves behind when it moves, and all but the newest ones (`aws ecr put-lifecycle-policy`).",
+            "{} {has} no lifecycle policy: every push is kept and billed, this one with up to {}. Let Amazon ECR expire the \
+             images that you no longer need (`aws ecr put-lifecycle-policy`).",
             repositories.join(" and "),
             units::bytes(bytes)
         ),
