@@ -3,7 +3,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use image::{EcrRegistry, Registry};
+use image::Registry;
 use jiff::Timestamp;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
@@ -105,19 +105,15 @@ pub(crate) async fn token(
     session: &Session,
 ) -> Result<Option<Token>, EcrError> {
     match registry {
-        Registry::Ecr(registry) => private(registry, session).await.map(Some),
+        Registry::Ecr(registry) => {
+            let subject = format!("`{}`", registry.host);
+            let config = session.config_for(registry).await;
+            let config = config.map_err(failed(&subject))?;
+            Ok(Some(authorize(&config, subject).await?.token))
+        }
         Registry::EcrPublic { host } => public(host, session).await.map(Some),
         Registry::Other { .. } => Ok(None),
     }
-}
-
-async fn private(registry: &EcrRegistry, session: &Session) -> Result<Token, EcrError> {
-    let subject = format!("`{}`", registry.host);
-    let config = session
-        .config_for(registry)
-        .await
-        .map_err(failed(&subject))?;
-    Ok(authorize(&config, subject).await?.token)
 }
 
 async fn public(host: &str, session: &Session) -> Result<Token, EcrError> {

@@ -26,6 +26,8 @@ pub(crate) enum SessionError {
     },
     #[error("could not get GitHub's OpenID Connect token: {0}")]
     GitHub(Refusal),
+    #[error("the AWS profile `{0}` does not exist or has no credentials")]
+    Profile(String),
     #[error("could not read the token file `{path}`: {reason}")]
     TokenFile { path: String, reason: String },
     #[error(transparent)]
@@ -115,13 +117,24 @@ impl SessionError {
     pub(crate) fn hint(&self) -> Option<String> {
         let hint = match self {
             Self::Nothing {
-                fallback: Some(Fallback::NoToken),
-                ..
-            } => {
-                return Some(format!(
-                    "{NO_TOKEN}; or set `aws-access-key-id` and `aws-secret-access-key`"
-                ));
-            }
+                on_runner,
+                fallback,
+            } => match (fallback, on_runner) {
+                (Some(Fallback::NoToken), _) => {
+                    return Some(format!(
+                        "{NO_TOKEN}; or set `aws-access-key-id` and `aws-secret-access-key`"
+                    ));
+                }
+                (_, false) => "set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
+                (Some(Fallback::Chosen), true) => {
+                    "run aws-actions/configure-aws-credentials before this step, so that its credentials can \
+                     assume `role-to-assume`; or remove `role-chaining` and `aws-profile`"
+                }
+                (None, true) => {
+                    "set the input `role-to-assume`, with `permissions: id-token: write`, or run \
+                     aws-actions/configure-aws-credentials before this step"
+                }
+            },
             Self::Chain {
                 fallback: Some(Fallback::NoToken),
                 ..
@@ -130,30 +143,17 @@ impl SessionError {
                     "{NO_TOKEN}; without it, other credentials must assume the role"
                 ));
             }
-            Self::Nothing {
-                on_runner: true,
-                fallback: Some(Fallback::Chosen),
-            } => {
-                "run aws-actions/configure-aws-credentials before this step, so that its credentials can \
-                 assume `role-to-assume`; or remove `role-chaining` and `aws-profile`"
-            }
-            Self::Nothing {
-                on_runner: true,
-                fallback: None,
-            } => {
-                "set the input `role-to-assume`, with `permissions: id-token: write`, or run \
-                 aws-actions/configure-aws-credentials before this step"
-            }
-            Self::Nothing { .. } => {
-                "set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
-            }
             Self::Chain { .. } => "the AWS SDK found credentials, but could not use them",
             Self::GitHub(refusal) if refusal.has_code(&["401", "403"]) => {
                 "give the job `permissions: id-token: write`"
             }
             Self::GitHub(_) => "check https://www.githubstatus.com and run the job again",
+            Self::Profile(_) => {
+                "correct `aws-profile`. The files are AWS_CONFIG_FILE and AWS_SHARED_CREDENTIALS_FILE, or \
+                 those in `~/.aws`; this step's home is not the runner's"
+            }
             Self::TokenFile { .. } => {
-                "set `web-identity-token-file` to a file that this step can read"
+                "set `web-identity-token-file` to a regular file that this step can read"
             }
             Self::NoRegion => "set the input `aws-region`, or AWS_REGION",
             Self::Account { .. } => "use another role, or correct `allowed-account-ids`",
@@ -185,6 +185,7 @@ impl RoleError {
             format!("; this run's `sub` is `{sub}`, its `aud` `{aud}`")
         });
         let is_denied = refusal.has_code(&["AccessDenied", "AccessDeniedException"]);
+        let no_keys = "Couldn't retrieve verification key";
         let expired = [
             "ExpiredToken",
             "ExpiredTokenException",
@@ -218,7 +219,7 @@ impl RoleError {
                 .to_owned()
         } else if refusal.has_code(&["RegionDisabledException"]) {
             "activate STS in this region, or set another `aws-region`".to_owned()
-        } else if refusal.has_code(&["IDPCommunicationError"]) {
+        } else if refusal.has_code(&["IDPCommunicationError"]) || refusal.says(no_keys) {
             "AWS could not reach the token's issuer: run the job again".to_owned()
         } else if refusal.has_code(&expired) && !by_token {
             "the credentials that assume the role are expired or wrong".to_owned()

@@ -4,6 +4,7 @@ pub(crate) mod ecr;
 pub(crate) mod eks;
 pub(crate) mod error;
 mod oidc;
+mod proxy;
 mod refusal;
 mod role;
 mod run_files;

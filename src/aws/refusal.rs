@@ -69,13 +69,18 @@ fn is_transient<E: ProvideErrorMetadata>(error: &SdkError<E>) -> bool {
         "ThrottlingException",
         "TooManyRequestsException",
     ];
+    /// STS could not fetch the issuer's keys. Other messages of this code are final.
+    const NO_KEYS: &str = "Couldn't retrieve verification key from your identity provider";
     match error {
         SdkError::TimeoutError(_) | SdkError::ResponseError(_) => true,
         SdkError::DispatchFailure(failure) => !failure.is_user(),
         SdkError::ServiceError(service) => {
             let status = service.raw().status().as_u16();
-            let known = error.code().is_some_and(|code| CODES.contains(&code));
-            known || status >= 500 || status == 429
+            let is_transient = match (error.code(), error.message()) {
+                (Some("InvalidIdentityToken"), Some(message)) => message.starts_with(NO_KEYS),
+                (code, _) => code.is_some_and(|code| CODES.contains(&code)),
+            };
+            is_transient || status >= 500 || status == 429
         }
         _ => false,
     }

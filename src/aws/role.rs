@@ -2,6 +2,9 @@
 //!
 //! Transient failures are retried for about 20 s, each time with a new token.
 
+use std::fs;
+use std::io;
+use std::path::Path;
 use std::time::Duration;
 
 use aws_config::SdkConfig;
@@ -76,7 +79,7 @@ async fn request(
     let token = match &role.with {
         AssumeWith::Credentials(_) => None,
         AssumeWith::TokenFile(path) => {
-            let text = std::fs::read_to_string(path).map_err(|error| SessionError::TokenFile {
+            let text = read_token_file(path).map_err(|error| SessionError::TokenFile {
                 path: path.display().to_string(),
                 reason: error.to_string(),
             })?;
@@ -125,6 +128,15 @@ async fn request(
                 fallback: role.fallback(),
             }))
         })
+}
+
+/// Reads a token, but not through a symbolic link, like configure-aws-credentials: a build could point one at another
+/// file.
+fn read_token_file(path: &Path) -> io::Result<String> {
+    if fs::symlink_metadata(path)?.is_symlink() {
+        return Err(io::Error::other("it is a symbolic link"));
+    }
+    fs::read_to_string(path)
 }
 
 fn assumed(credentials: Option<Credentials>, user: Option<AssumedRoleUser>) -> Option<Assumed> {

@@ -19,6 +19,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use tokio::sync::Mutex;
 
 use super::error::SessionError;
+use super::proxy::Proxy;
 use super::role::{self, Assumed};
 use super::run_files::{self, TOKENS_VARIABLE};
 use super::settings::{Keys, Role, Settings, Source};
@@ -188,10 +189,15 @@ impl Session {
             .and_then(run_files::read_session)
             .filter(|shared| is_fresh(Some(shared.expires)));
         if let (None, Some(provider)) = (&shared, source.and(config.credentials_provider())) {
-            let credentials = provider
-                .provide_credentials()
-                .await
-                .map_err(|error| SessionError::of_chain(&error, on_runner, fallback))?;
+            let credentials = provider.provide_credentials().await.map_err(|error| {
+                let error = SessionError::of_chain(&error, on_runner, fallback);
+                match (source, error) {
+                    (Some(Source::Profile(name)), SessionError::Nothing { .. }) => {
+                        SessionError::Profile(name.clone())
+                    }
+                    (_, error) => error,
+                }
+            })?;
             account = credentials.account_id().map(|id| id.as_str().to_owned());
             let keys = Keys::of(&credentials);
             let expires = credentials
@@ -244,6 +250,9 @@ impl Session {
             .operation_timeout(OPERATION_TIMEOUT)
             .build();
         let mut loader = aws_config::from_env().timeout_config(timeouts);
+        if let Some(client) = self.settings.proxy.as_ref().and_then(Proxy::client) {
+            loader = loader.http_client(client);
+        }
         loader = match source {
             None => loader.no_credentials(),
             Some(Source::Keys(keys)) => loader.credentials_provider(keys.credentials(None)),

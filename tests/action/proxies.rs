@@ -80,6 +80,41 @@ fn aws_and_github_are_asked_through_a_proxy_that_wants_a_password() {
 }
 
 #[test]
+fn http_proxy_alone_is_used_for_aws() {
+    let ecr = ecr();
+    let aws = Authority::of(API);
+    let port = aws.listening_at("127.0.0.1", &ecr.address);
+    let proxy = Proxy::at(
+        "127.0.0.1",
+        Some(&format!("user:{PASSWORD}")),
+        &[(
+            "api.ecr.eu-west-1.amazonaws.com:443",
+            format!("127.0.0.1:{port}"),
+        )],
+    );
+    let runner = ecr
+        .serve(Runner::new())
+        .file("temp/company.pem", &aws.certificate);
+    let certificates = runner.path("temp/company.pem");
+    let ran = runner
+        .without("AWS_ENDPOINT_URL_ECR")
+        .without("GITHUB_ACTIONS")
+        .variable("SSL_CERT_FILE", certificates)
+        .variable(
+            "HTTP_PROXY",
+            format!("http://user:{IN_AN_ADDRESS}@{}", proxy.address),
+        )
+        .input("tags", &format!("{HOST}/team/app:1"))
+        .run()
+        .exits(0);
+    assert_eq!(ecr.requests().len(), 1, "{}", ran.log);
+    let line = format!("CONNECT {API}:443");
+    let mut asked = proxy.asked().into_iter();
+    assert!(asked.any(|asked| asked.line == line && asked.allowed));
+    assert!(!ran.everything.contains("canary@"), "{}", ran.log);
+}
+
+#[test]
 fn a_proxy_that_takes_no_password_is_said_without_it() {
     let ecr = ecr();
     let proxy = Proxy::at("127.0.0.1", Some("user:other"), &[]);

@@ -124,6 +124,11 @@ fn what_may_pass_is_tried_again_with_a_new_token() {
     for passing in [
         Answer::Error(400, "IDPCommunicationError", "try again"),
         Answer::Error(400, "ExpiredTokenException", "Token expired"),
+        Answer::Error(
+            400,
+            "InvalidIdentityToken",
+            "Couldn't retrieve verification key from your identity provider,  please reference AssumeRoleWithWebIdentity documentation for requirements",
+        ),
         Answer::Error(400, "Throttling", "Rate exceeded"),
         Answer::Error(503, "ServiceUnavailable", "busy"),
         Answer::Cut,
@@ -228,6 +233,41 @@ fn a_file_with_a_token_is_read_for_each_session() {
         .run()
         .exits(3);
     ran.says("could not read the token file `/nowhere/token`");
+}
+
+#[test]
+fn a_token_file_that_is_a_symbolic_link_is_refused() {
+    let (sts, ecr) = (Sts::answering(&[Answer::Keys(60)]), ecr());
+    let runner = sts
+        .serve(tagged(ecr.serve(Runner::new())))
+        .file("temp/web-token", "file-canary-token\n");
+    let link = runner.path("temp/link");
+    std::os::unix::fs::symlink(runner.path("temp/web-token"), &link).unwrap();
+    let ran = runner
+        .input("web-identity-token-file", &link.to_string_lossy())
+        .run()
+        .exits(3);
+    ran.says("temp/link`: it is a symbolic link")
+        .says("hint: set `web-identity-token-file` to a regular file");
+    assert!(sts.asked().is_empty());
+}
+
+#[test]
+fn a_missing_profile_is_named() {
+    let ecr = ecr();
+    let runner = tagged(ecr.serve(Runner::new()))
+        .file("temp/config", "[profile other]\nregion = eu-west-1\n");
+    let config = runner.path("temp/config");
+    let ran = runner
+        .without("AWS_ACCESS_KEY_ID")
+        .without("AWS_SECRET_ACCESS_KEY")
+        .variable("AWS_CONFIG_FILE", config)
+        .input("aws-profile", "dev")
+        .run()
+        .exits(3);
+    ran.says("caused by: the AWS profile `dev` does not exist or has no credentials")
+        .says("hint: correct `aws-profile`");
+    assert!(ecr.requests().is_empty());
 }
 
 #[test]

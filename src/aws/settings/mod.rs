@@ -9,6 +9,7 @@ use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
 use super::error::Fallback;
+use super::proxy::Proxy;
 use super::secret_text;
 use crate::inputs::aws::RoleName;
 use crate::inputs::{InputError, Inputs};
@@ -36,6 +37,7 @@ pub(crate) struct Settings {
     pub allowed_accounts: Vec<String>,
     /// Whether GitHub's runner started us: hints depend on it.
     pub on_runner: bool,
+    pub proxy: Option<Proxy>,
 }
 
 /// The source of credentials.
@@ -161,6 +163,7 @@ impl Settings {
             region: inputs.aws_region.clone(),
             source,
             profile: None,
+            proxy: Proxy::from_env(env),
             allowed_accounts: inputs.allowed_account_ids.clone(),
             on_runner: env.is_true("GITHUB_ACTIONS"),
         })
@@ -183,6 +186,7 @@ impl Settings {
         Self {
             source: of_environment(env).map_or(Source::Chain, Source::Keys),
             on_runner: env.is_true("GITHUB_ACTIONS"),
+            proxy: Proxy::from_env(env),
             ..Self::default()
         }
     }
