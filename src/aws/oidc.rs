@@ -13,6 +13,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 
 use super::refusal::{Refusal, error_chain};
+use crate::runner::USER_AGENT;
 
 /// Time limit of a request; GitHub answers within a second.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -52,7 +53,10 @@ pub(super) async fn token(
     let mut header = HeaderValue::from_str(&format!("bearer {}", bearer.expose_secret()))
         .map_err(|_| Refusal::fatal("ACTIONS_ID_TOKEN_REQUEST_TOKEN is not a token"))?;
     header.set_sensitive(true);
-    let client = reqwest::Client::builder().timeout(TIMEOUT).build();
+    let client = reqwest::Client::builder()
+        .user_agent(USER_AGENT)
+        .timeout(TIMEOUT)
+        .build();
     let mut answer = client
         .map_err(failed)?
         .get(url)

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use aws_config::profile::ProfileFileCredentialsProvider;
 use aws_config::timeout::TimeoutConfig;
-use aws_config::{Region, SdkConfig};
+use aws_config::{AppName, Region, SdkConfig};
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::{ProvideCredentials as _, SharedCredentialsProvider};
 use image::EcrRegistry;
@@ -252,6 +252,9 @@ impl Session {
         let mut loader = aws_config::from_env().timeout_config(timeouts);
         if let Some(client) = self.settings.proxy.as_ref().and_then(Proxy::client) {
             loader = loader.http_client(client);
+        }
+        if let Ok(name) = AppName::new(concat!("fast-ecr-push-", env!("CARGO_PKG_VERSION"))) {
+            loader = loader.app_name(name);
         }
         loader = match source {
             None => loader.no_credentials(),

@@ -5,6 +5,7 @@
 //! own and not the build's; so is one in a cluster.
 
 mod create;
+mod exit;
 pub(crate) mod kubernetes;
 mod life;
 mod local;
@@ -13,6 +14,7 @@ mod removal;
 use std::path::Path;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use secrecy::SecretString;
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
@@ -22,6 +24,7 @@ use crate::facts::Address;
 use crate::plan::{BUILDER_PREFIX, BuilderPlan, Driver};
 use crate::process::ProcessError;
 use crate::timings::{Recorder, Traffic};
+use exit::Exit;
 use kubernetes::Running;
 pub(crate) use kubernetes::{KubernetesError, is_left as is_left_in_cluster, set_aside};
 use life::Life;
@@ -41,6 +44,8 @@ pub(crate) struct Builder {
     pub name: String,
     kind: Kind,
     tool: Tool,
+    /// When its start began.
+    begun: Timestamp,
 }
 
 /// What it is, and what there is to remove.
@@ -90,6 +95,8 @@ pub(crate) enum BuilderError {
         #[source]
         source: ProcessError,
     },
+    #[error("the builder `{name}` was lost during the build: {exit}")]
+    Exited { name: String, exit: Exit },
     #[error("the builder offers no {}, it has {offered}", missing.join(", "))]
     Platform {
         missing: Vec<String>,
@@ -107,12 +114,16 @@ impl BuilderError {
             Self::Boot { source, .. } => local::boot_hint(&source.to_string()),
             Self::Kubernetes(error) => error.hint(),
             Self::Inspect { .. } => None,
+            Self::Exited { exit, .. } => Some(exit.hint().to_owned()),
         }
     }
 
     /// Whether it was there, and the build had begun.
     pub(crate) fn is_lost(&self) -> bool {
-        matches!(self, Self::Kubernetes(KubernetesError::Lost { .. }))
+        matches!(
+            self,
+            Self::Kubernetes(KubernetesError::Lost { .. }) | Self::Exited { .. }
+        )
     }
 
     /// Whether it ended because the run was cancelled.
@@ -145,6 +156,7 @@ pub(crate) async fn start(
     recorder: &mut Recorder,
 ) -> Result<Builder, BuilderError> {
     let plan = start.plan;
+    let begun = Timestamp::now();
     let kind = match (&plan.kubernetes, plan.driver) {
         (Some(kubernetes), _) => {
             let running = kubernetes::start(&start, kubernetes, recorder);
@@ -161,6 +173,7 @@ pub(crate) async fn start(
         name: plan.name.clone(),
         kind,
         tool: start.tool.clone(),
+        begun,
     };
     let ready = async {
         if matches!(builder.kind, Kind::Container(..)) {
@@ -242,7 +255,14 @@ impl Builder {
     pub(crate) async fn after_disconnection(&self) -> Option<BuilderError> {
         match &self.kind {
             Kind::Cluster(running) => Some(running.after_disconnection(&self.name).await.into()),
-            Kind::Engine | Kind::Container(..) => None,
+            Kind::Container(engine, _) => {
+                let exit = exit::of(&self.name, engine, self.begun).await?;
+                Some(BuilderError::Exited {
+                    name: self.name.clone(),
+                    exit,
+                })
+            }
+            Kind::Engine => None,
         }
     }
 

@@ -31,6 +31,23 @@ pub(super) fn find(message: &str) -> Option<&'static Entry> {
     })
 }
 
+/// The entry for the last lines of a failed command's output, latest first.
+pub(super) fn find_in_output<'a>(
+    lines: impl IntoIterator<Item = &'a str>,
+) -> Option<&'static Entry> {
+    lines.into_iter().find_map(|line| {
+        let line = line.to_lowercase();
+        let of_output = IN_OUTPUT.iter().find(|(phrases, _)| {
+            let mut phrases = phrases.iter();
+            phrases.any(|phrase| line.contains(phrase))
+        });
+        let is_killed = line.trim() == "killed";
+        of_output
+            .map(|(_, entry)| entry)
+            .or(is_killed.then_some(&KILLED))
+    })
+}
+
 /// Whether what a message tells of may well not be so a moment later.
 pub(crate) fn may_pass(message: &str) -> bool {
     find(message).is_some_and(|entry| entry.passes)
@@ -86,6 +103,25 @@ const HOST_IN_NAME: Entry = stays(
 );
 
 const CATALOGUE: &[Entry] = &[
+    stays(
+        &["failed to calculate checksum", "not found"],
+        "the build context does not have this file: is its name right, does `.dockerignore` exclude it, or did an earlier step make it? The \
+         default context is the commit, without files of the workspace: set `context: .` to build from the workspace",
+    ),
+    stays(
+        &["submodule"],
+        "a Git submodule could not be fetched, since `github.token` reads only its own repository: run actions/checkout with \
+         `submodules: recursive` and a token that reads all of them, and set `context: .`; or pass that token as the secret `GIT_AUTH_TOKEN`",
+    ),
+    stays(
+        &["could not read username"],
+        "Git asks for a login: pass a token that reads the repository as the secret `GIT_AUTH_TOKEN` (`secrets: GIT_AUTH_TOKEN=…`)",
+    ),
+    stays(
+        &["repository not found"],
+        "Git does not find the repository, or the token may not read it: pass one that does as the secret `GIT_AUTH_TOKEN` \
+         (`secrets: GIT_AUTH_TOKEN=…`)",
+    ),
     stays(
         // Old: "because the repository is immutable", new: "because the tag is immutable".
         &["cannot be overwritten because the", "is immutable"],
@@ -210,11 +246,7 @@ const CATALOGUE: &[Entry] = &[
         &["no such host"],
         "the host name can't be resolved where BuildKit runs",
     ),
-    stays(
-        &["no space left on device"],
-        "the builder's disk is full: free some, or use a larger one: of the runner; in a cluster of the node (ask for it \
-         with `driver-opts: requests.ephemeral-storage=…`), or of the volume",
-    ),
+    DISK_FULL,
     passes(
         // A kubelet whose certificate is not signed yet, on a node that has just come.
         &["tls: internal error"],
@@ -253,10 +285,61 @@ const CATALOGUE: &[Entry] = &[
         &["index annotations not supported"],
         "`index:` annotations need an index: several platforms, or an attestation as `provenance: true`",
     ),
-    stays(
-        &["exec format error"],
-        "the step needs another architecture: on a runner, run docker/setup-qemu-action before this step; in a cluster, \
-         name it in `platforms` for a node that has it, or emulate it with `driver-opts: qemu.install=true`",
+    OTHER_ARCHITECTURE,
+];
+
+const DISK_FULL: Entry = stays(
+    &["no space left on device"],
+    "the builder's disk is full: free some, or use a larger one: of the runner; in a cluster of the node (request it with \
+     `driver-opts: requests.ephemeral-storage=…`), or of the volume",
+);
+
+const OTHER_ARCHITECTURE: Entry = stays(
+    &["exec format error"],
+    "the step needs another architecture: on a runner, run docker/setup-qemu-action before this step; in a cluster, name it in \
+     `platforms` for a node that has it, or emulate it with `driver-opts: qemu.install=true`",
+);
+
+const KILLED: Entry = stays(
+    &[],
+    "the command was killed, most likely because the memory was exhausted: use a larger runner, raise `limits.memory` in `driver-opts` (in \
+     a cluster), or let it use less memory, for example with fewer parallel jobs",
+);
+
+/// Phrases in the output of a failed command that leave no doubt. Any of them counts.
+const IN_OUTPUT: &[(&[&str], Entry)] = &[
+    (&["no space left on device"], DISK_FULL),
+    (&["exec format error"], OTHER_ARCHITECTURE),
+    (&["exit code: 137", "cannot allocate memory"], KILLED),
+    (
+        &[
+            "could not resolve host",
+            "temporary failure resolving",
+            "temporary failure in name resolution",
+            "no such host",
+            "getaddrinfo enotfound",
+            "getaddrinfo eai_again",
+        ],
+        stays(
+            &[],
+            "the command could not resolve a host name: is the name right, and does the machine that BuildKit runs on have a name server? \
+             Behind a proxy, the command needs it, too",
+        ),
+    ),
+    (
+        &[
+            "certificate verify failed",
+            "certificate signed by unknown authority",
+            "unable to get local issuer certificate",
+            "self signed certificate in certificate chain",
+            "self-signed certificate in certificate chain",
+            "ssl certificate problem",
+        ],
+        stays(
+            &[],
+            "the command does not trust a server's certificate, for example of a proxy that inspects TLS: install the authority's \
+             certificate in the image before this step; the builder's certificates do not apply to steps",
+        ),
     ),
 ];
 

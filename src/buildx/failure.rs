@@ -64,9 +64,22 @@ impl Failure {
         failure
     }
 
-    /// What to do next, when the words are known.
+    /// What to do next, if the error is known. For a failed command its last lines of output count, too.
     pub(crate) fn hint(&self) -> Option<String> {
-        catalogue::find(&self.message).map(|entry| entry.hint.to_owned())
+        let known = catalogue::find(self.cause()).or_else(|| {
+            let has_output = self.cause().len() < self.message.len();
+            let lines = self.tail.iter().rev().take(LAST_LINES);
+            let output = lines.map(String::as_str).chain([self.cause()]);
+            has_output.then(|| catalogue::find_in_output(output))?
+        });
+        known.map(|entry| entry.hint.to_owned())
+    }
+
+    /// The message without the text of a failed command, which may quote any error
+    /// (<https://github.com/moby/buildkit/blob/73ed6825c4b7569379ef89df0aedcdbe64473d31/solver/llbsolver/ops/exec.go>).
+    fn cause(&self) -> &str {
+        let after = self.message.rsplit_once("did not complete successfully");
+        after.map_or(self.message.as_str(), |(_, cause)| cause)
     }
 
     /// Whether buildx lost its connection to the builder.
@@ -76,7 +89,7 @@ impl Failure {
 
     /// Whether a registry refused for want of rights.
     pub(crate) fn is_refusal(&self) -> bool {
-        catalogue::find(&self.message).is_some_and(|entry| entry.is_refusal)
+        catalogue::find(self.cause()).is_some_and(|entry| entry.is_refusal)
     }
 
     /// Whether a push to Amazon ECR may have ended because its token ran out. Asked with HEAD, the
@@ -119,6 +132,9 @@ impl Failure {
         is_ecr.then(|| format!("{host}/{name}"))
     }
 }
+
+/// Lines of output in which the cause of a failed command is looked for.
+const LAST_LINES: usize = 5;
 
 /// Whether these are gRPC's words for a connection that ended
 /// (<https://github.com/grpc/grpc-go/blob/v1.79.0/internal/transport/http2_client.go>).
@@ -223,6 +239,113 @@ mod tests {
         assert_eq!(refused.step, None);
         assert!(refused.hint().unwrap().contains("`allow: network.host`"));
         assert!(!Failure::default().is_disconnection());
+    }
+
+    #[test]
+    fn the_hint_for_a_failed_command_comes_from_its_output_and_not_from_its_text() {
+        let failed = |command: &str, code: i32, tail: &[&str]| {
+            let failure = Failure {
+                step: Some(format!("[2/2] RUN {command}")),
+                message: format!(
+                    "process \"/bin/sh -c {command}\" did not complete successfully: exit code: {code}"
+                ),
+                tail: tail.iter().map(|line| (*line).to_owned()).collect(),
+                ..Failure::default()
+            };
+            failure.hint().unwrap_or_default()
+        };
+        let cases: [(&str, i32, &[&str], &str); 12] = [
+            ("grep 'no space left on device' log", 1, &[], ""),
+            (
+                "echo 503 Service Unavailable: denied:; false",
+                1,
+                &["done"],
+                "",
+            ),
+            (
+                "echo 'did not complete successfully: no such host'; false",
+                1,
+                &[],
+                "",
+            ),
+            (
+                "make",
+                2,
+                &["cc: a.c", "write /x: No space left on device"],
+                "disk is full",
+            ),
+            (
+                "make",
+                2,
+                &["exec /bin/sh: exec format error"],
+                "another architecture",
+            ),
+            ("make", 137, &["cc: a.c"], "memory"),
+            ("make", 1, &["fork: Cannot allocate memory"], "memory"),
+            ("make", 2, &["Killed"], "memory"),
+            (
+                "apt-get update",
+                100,
+                &["Temporary failure resolving 'deb.debian.org'"],
+                "host name",
+            ),
+            (
+                "curl https://x",
+                6,
+                &["curl: (6) Could not resolve host: x"],
+                "host name",
+            ),
+            (
+                "pip install x",
+                1,
+                &[
+                    "SSLError(SSLCertVerificationError(1, '[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed",
+                ],
+                "certificate",
+            ),
+            // Long before the end.
+            (
+                "make",
+                2,
+                &["No space left on device", "1", "2", "3", "4", "5"],
+                "",
+            ),
+        ];
+        for (command, code, tail, expected) in cases {
+            let hint = failed(command, code, tail);
+            assert_eq!(
+                hint.is_empty(),
+                expected.is_empty(),
+                "{command} {tail:?}: {hint}"
+            );
+            assert!(hint.contains(expected), "{command} {tail:?}: {hint}");
+        }
+    }
+
+    #[test]
+    fn the_traps_of_git_contexts_have_hints() {
+        let cases = [
+            (
+                "failed to compute cache key: failed to calculate checksum of ref a::b: \"/dist\": not found",
+                "`context: .`",
+            ),
+            (
+                "failed to load cache key: git stderr:\nfatal: could not read Username for 'https://github.com': terminal prompts disabled",
+                "GIT_AUTH_TOKEN",
+            ),
+            (
+                "git stderr:\nremote: Repository not found.\nfatal: repository 'https://github.com/octo/private/' not found",
+                "GIT_AUTH_TOKEN",
+            ),
+            (
+                "git stderr:\nfatal: could not read Username for 'https://github.com'\nfatal: clone of 'https://github.com/octo/sub' into submodule path '/sub' failed",
+                "submodules: recursive",
+            ),
+        ];
+        for (message, expected) in cases {
+            let hint = failure(None, message).hint().unwrap_or_default();
+            assert!(hint.contains(expected), "{message}: {hint}");
+        }
     }
 
     #[test]

@@ -1,7 +1,6 @@
-//! One timings file, hostile until parsed.
+//! One timings file, untrusted.
 //!
-//! In: a path. Out: its [`Sample`]s, one for each image, or a [`FileError`]. Format: `docs/timings.schema.json`; fields that are not needed
-//! are not looked at, so that later additions don't matter.
+//! In: a path. Out: its [`Sample`]s, one for each image, or a [`FileError`]. Format: `docs/timings.schema.json`; unknown fields are ignored.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -15,35 +14,35 @@ use thiserror::Error;
 use crate::timings::Phase;
 use crate::timings::schema::{Ended, Runner, SCHEMA};
 
-/// Larger files are none of ours: 100,000 steps take some 30 MB (bytes).
+/// Limit for a file (bytes): 100,000 steps take about 30 MB.
 const LARGEST: u64 = 64 * 1024 * 1024;
 
 /// One build of one image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Sample {
-    /// The machine, in words; or the name given to the file.
+    /// A description of the machine, or the name given to the file.
     pub runner: String,
     pub driver: String,
     pub result: Ended,
     /// `registry/repository`, if it was pushed.
     pub image: Option<String>,
     pub total_ms: u64,
-    /// The partition's time of each of [`Phase::ALL`], in that order.
+    /// The partition of each of [`Phase::ALL`], in that order.
     pub phases_ms: Vec<u64>,
 }
 
-/// A file was left out.
+/// A file cannot be used.
 #[derive(Debug, Error)]
 pub(super) enum FileError {
     #[error("could not read `{}`", .0.display())]
     Read(PathBuf, #[source] io::Error),
     #[error("`{}` is larger than 64 MiB", .0.display())]
     Large(PathBuf),
-    #[error("`{}` is no timings file", .0.display())]
+    #[error("`{}` is not a timings file", .0.display())]
     Parse(PathBuf, #[source] serde_json::Error),
     #[error("`{}` has schema version {found}, this program reads version {SCHEMA}", path.display())]
     Version { path: PathBuf, found: String },
-    #[error("`{}` holds no image", .0.display())]
+    #[error("`{}` contains no image", .0.display())]
     Empty(PathBuf),
 }
 
@@ -76,7 +75,7 @@ struct Times {
     partition_ms: u64,
 }
 
-/// Reads a file; `name` stands for the machine.
+/// Reads a file; `name` replaces the description of the machine.
 pub(super) fn read(path: &Path, name: Option<&str>) -> Result<Vec<Sample>, FileError> {
     let failed = |error| FileError::Read(path.to_owned(), error);
     let mut text = Vec::new();
@@ -95,36 +94,33 @@ pub(super) fn parse(
     name: Option<&str>,
     path: &Path,
 ) -> Result<Vec<Sample>, FileError> {
-    let odd = |error| FileError::Parse(path.to_owned(), error);
-    let head: Head = serde_json::from_slice(text).map_err(odd)?;
+    let failed = |error| FileError::Parse(path.to_owned(), error);
+    let head: Head = serde_json::from_slice(text).map_err(failed)?;
     if head.schema != SCHEMA {
         return Err(FileError::Version {
             path: path.to_owned(),
             found: head.schema.to_string().chars().take(40).collect(),
         });
     }
-    let contents: Contents = serde_json::from_slice(text).map_err(odd)?;
+    let contents: Contents = serde_json::from_slice(text).map_err(failed)?;
     if contents.images.is_empty() {
         return Err(FileError::Empty(path.to_owned()));
     }
     let runner = name.map_or_else(|| described(&contents.runner), str::to_owned);
-    let sample = |image: Image| Sample {
-        runner: runner.clone(),
-        driver: image.driver,
-        result: image.result,
-        image: image
-            .image
-            .and_then(|name| name.split('@').next().map(str::to_owned)),
-        total_ms: image.total_ms,
-        phases_ms: Phase::ALL
-            .iter()
-            .map(|phase| {
-                image
-                    .phases
-                    .get(phase.name())
-                    .map_or(0, |times| times.partition_ms)
-            })
-            .collect(),
+    let sample = |image: Image| {
+        let name = image.image.as_deref();
+        let time = |phase: Phase| image.phases.get(phase.name());
+        let phases = Phase::ALL.into_iter().map(time);
+        Sample {
+            runner: runner.clone(),
+            result: image.result,
+            image: name.and_then(|name| Some(name.split('@').next()?.to_owned())),
+            total_ms: image.total_ms,
+            phases_ms: phases
+                .map(|time| time.map_or(0, |time| time.partition_ms))
+                .collect(),
+            driver: image.driver,
+        }
     };
     Ok(contents.images.into_iter().map(sample).collect())
 }
@@ -133,15 +129,12 @@ pub(super) fn parse(
 fn described(runner: &Runner) -> String {
     let cores = runner.cores.map(|cores| format!("{cores} cores"));
     let architecture = Some(runner.architecture.clone()).filter(|name| !name.is_empty());
-    let words: Vec<String> = [runner.environment.clone(), cores, architecture]
-        .into_iter()
-        .flatten()
-        .collect();
-    if words.is_empty() {
-        "unknown".to_owned()
-    } else {
-        words.join(", ")
+    let parts = [runner.environment.clone(), cores, architecture];
+    let parts: Vec<String> = parts.into_iter().flatten().collect();
+    if parts.is_empty() {
+        return "unknown".to_owned();
     }
+    parts.join(", ")
 }
 
 #[cfg(test)]
@@ -200,7 +193,7 @@ mod tests {
         let (text, _) = written();
         for kept in (0..text.len() - 1).step_by(97) {
             let error = parse(&text.as_bytes()[..kept], None, Path::new("x")).unwrap_err();
-            assert_eq!(error.to_string(), "`x` is no timings file", "{kept}");
+            assert_eq!(error.to_string(), "`x` is not a timings file", "{kept}");
         }
     }
 

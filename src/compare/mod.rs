@@ -1,8 +1,8 @@
-//! `compare`: timings files of several runs, joined into one table.
+//! `compare`: timings files of several runs as one table.
 //!
 //! In: files written by `timings-file`, each possibly with a name (`NAME=PATH`), or folders of them. Out: a table as Markdown, CSV or JSON,
-//! with a row for each runner and driver, and each image where there are several, medians over repeated runs, and percent of the slowest.
-//! What can't be read, and a build that did not end well, is said in words and left out.
+//! with a row for each runner and driver (and image, if there are several), medians over repeated runs, and percent of the slowest. Unreadable
+//! files and unsuccessful builds are reported and left out.
 
 mod file;
 mod render;
@@ -19,7 +19,7 @@ use table::Table;
 
 pub(crate) use table::median;
 
-/// How the table is printed.
+/// The format of the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Format {
     Markdown,
@@ -40,10 +40,10 @@ impl Format {
     }
 }
 
-/// There is nothing to compare.
+/// There is no table.
 #[derive(Debug, Error)]
 pub(crate) enum CompareError {
-    #[error("none of the files given is a timings file of a build that ended well")]
+    #[error("none of the given files is a timings file of a successful build")]
     Nothing,
     #[error("could not write the table")]
     Csv(#[source] csv::Error),
@@ -51,16 +51,16 @@ pub(crate) enum CompareError {
     Json(#[source] serde_json::Error),
 }
 
-/// What came of the files given.
+/// The result for the given files.
 #[derive(Debug)]
 pub(crate) struct Comparison {
-    /// The table, printed; or why there is none.
+    /// The rendered table.
     pub text: Result<String, CompareError>,
-    /// What was left out and why, in words.
+    /// What was left out, and why.
     pub left_out: Vec<String>,
 }
 
-/// How long one build took.
+/// The duration of one build.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Total {
     pub driver: String,
@@ -69,7 +69,7 @@ pub(crate) struct Total {
     pub total: Duration,
 }
 
-/// Each build that ended well in the text of a timings file; none if it is no such text.
+/// The successful builds of a timings file; none if the text is not a timings file.
 pub(crate) fn totals(text: &[u8], path: &Path) -> Option<Vec<Total>> {
     let mut samples = file::parse(text, None, path).ok()?;
     samples.retain(|sample| sample.result == Ended::Success);
@@ -91,13 +91,19 @@ pub(crate) fn compare(given: &[String], format: Format) -> Comparison {
             match file::read(&path, name) {
                 Ok(found) => {
                     for sample in found {
-                        match of(sample.result) {
-                            None => samples.push(sample),
-                            Some(words) => left_out.push(format!("`{}` {words}", path.display())),
-                        }
+                        // A build that failed after a moment would be the fastest of all.
+                        let why = match sample.result {
+                            Ended::Success => {
+                                samples.push(sample);
+                                continue;
+                            }
+                            Ended::Failure => "is of a failed build",
+                            Ended::Cancelled => "is of a cancelled build",
+                        };
+                        left_out.push(format!("`{}` {why}", path.display()));
                     }
                 }
-                Err(error) => left_out.push(words(&error)),
+                Err(error) => left_out.push(with_cause(&error)),
             }
         }
     }
@@ -109,16 +115,7 @@ pub(crate) fn compare(given: &[String], format: Format) -> Comparison {
     Comparison { text, left_out }
 }
 
-/// Why a build is left out that ended so: one that failed after a moment would be the fastest of all.
-fn of(result: Ended) -> Option<&'static str> {
-    match result {
-        Ended::Success => None,
-        Ended::Failure => Some("is of a build that failed"),
-        Ended::Cancelled => Some("is of a build that was cancelled"),
-    }
-}
-
-/// `NAME=PATH`, unless there is a file of that whole name.
+/// `NAME=PATH`, unless a file has that whole name.
 fn split(argument: &str) -> (Option<&str>, PathBuf) {
     match argument.split_once('=') {
         Some((name, path)) if !name.is_empty() && !Path::new(argument).exists() => {
@@ -128,33 +125,30 @@ fn split(argument: &str) -> (Option<&str>, PathBuf) {
     }
 }
 
-/// The path, or the JSON files in a folder and in its folders: actions/download-artifact makes one for each artifact.
+/// The path, or the JSON files in a folder and its subfolders: actions/download-artifact makes one for each artifact.
 fn files(path: &Path) -> Vec<PathBuf> {
     if !path.is_dir() {
         return vec![path.to_owned()];
     }
-    let mut found = Vec::new();
     let entries = |folder: &Path| {
         let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
         let mut paths: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
         paths.sort();
         paths
     };
-    for entry in entries(path) {
+    let nested = |entry: PathBuf| {
         if entry.is_dir() {
-            found.extend(entries(&entry));
+            entries(&entry)
         } else {
-            found.push(entry);
+            vec![entry]
         }
-    }
-    found.retain(|path| {
-        path.extension()
-            .is_some_and(|extension| extension == "json")
-    });
+    };
+    let mut found: Vec<PathBuf> = entries(path).into_iter().flat_map(nested).collect();
+    found.retain(|path| path.extension().is_some_and(|name| name == "json"));
     found
 }
 
-fn words(error: &FileError) -> String {
+fn with_cause(error: &FileError) -> String {
     use std::error::Error as _;
     match error.source() {
         Some(cause) => format!("{error}: {cause}"),
@@ -196,11 +190,11 @@ mod tests {
         let comparison = compare(&given, Format::Markdown);
         assert!(comparison.text.unwrap().contains("2.0 s"));
         let expected = [
-            "cut.json` is no timings file: EOF",
-            "b.json` is no timings file: expected",
+            "cut.json` is not a timings file: EOF",
+            "b.json` is not a timings file: expected",
             "c.json` has schema version 7, this program reads version 1",
-            "d.json` holds no image",
-            "e.json` is no timings file",
+            "d.json` contains no image",
+            "e.json` is not a timings file",
             "could not read `/no/such.json`: No such file",
         ];
         assert_eq!(

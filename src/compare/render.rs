@@ -7,10 +7,11 @@ use serde_json::json;
 
 use super::table::Table;
 use super::{CompareError, Format};
-use crate::report::{duration, plain};
+use crate::runner::markdown::plain;
 use crate::timings::schema::SCHEMA;
+use crate::timings::units;
 
-/// Prints the table.
+/// Renders the table.
 pub(super) fn render(table: &Table, format: Format) -> Result<String, CompareError> {
     match format {
         Format::Markdown => Ok(markdown(table)),
@@ -24,31 +25,18 @@ pub(super) fn render(table: &Table, format: Format) -> Result<String, CompareErr
 
 fn markdown(table: &Table) -> String {
     let phases = table.phases();
-    let several = table.rows.iter().any(|row| row.runs > 1);
-    let images = table.has_images();
-    let (title, edge) = if images {
+    let (title, rule) = if table.has_images() {
         (" Image |", " :-- |")
     } else {
         ("", "")
     };
     let mut text = format!("| Runner | Driver |{title} Total | Of slowest |");
-    let mut line = format!("| :-- | :-- |{edge} --: | --: |");
     for phase in &phases {
         let _ = write!(text, " {} |", phase.title());
-        line.push_str(" --: |");
     }
-    let _ = writeln!(text, "\n{line}");
+    let rules = " --: |".repeat(phases.len());
+    let _ = writeln!(text, "\n| :-- | :-- |{rule} --: | --: |{rules}");
     for row in &table.rows {
-        let spread = if row.runs > 1 {
-            format!(
-                " ({} to {}, {} runs)",
-                duration(milliseconds(row.fastest_ms)),
-                duration(milliseconds(row.slowest_ms)),
-                row.runs
-            )
-        } else {
-            String::new()
-        };
         let image = row.image.as_deref().map_or(String::new(), |image| {
             let image = if image.is_empty() {
                 "not pushed"
@@ -57,22 +45,21 @@ fn markdown(table: &Table) -> String {
             };
             format!(" {} |", plain(image))
         });
-        let _ = write!(
-            text,
-            "| {} | {} |{image} {}{spread} | {} % |",
-            plain(&row.runner),
-            plain(&row.driver),
-            duration(milliseconds(row.total_ms)),
-            row.percent_of_slowest
-        );
+        let (runner, driver) = (plain(&row.runner), plain(&row.driver));
+        let total = duration(row.total_ms);
+        let _ = write!(text, "| {runner} | {driver} |{image} {total}");
+        if row.runs > 1 {
+            let (fastest, slowest) = (duration(row.fastest_ms), duration(row.slowest_ms));
+            let _ = write!(text, " ({fastest} to {slowest}, {} runs)", row.runs);
+        }
+        let _ = write!(text, " | {} % |", row.percent_of_slowest);
         for phase in &phases {
-            let time = row.phases_ms.get(phase.name()).copied().unwrap_or(0);
-            let _ = write!(text, " {} |", duration(milliseconds(time)));
+            let _ = write!(text, " {} |", duration(row.phase_ms(*phase)));
         }
         text.push('\n');
     }
-    if several {
-        text.push_str("\nMedians over the runs, each phase by itself.\n");
+    if table.rows.iter().any(|row| row.runs > 1) {
+        text.push_str("\nMedians over the runs, separately for each phase.\n");
     }
     text
 }
@@ -80,16 +67,15 @@ fn markdown(table: &Table) -> String {
 fn csv(table: &Table) -> Result<String, csv::Error> {
     let phases = table.phases();
     let mut writer = csv::Writer::from_writer(Vec::new());
-    let numbers = [
+    let names = ["runner", "driver"].into_iter();
+    let names = names.chain(table.has_images().then_some("image")).chain([
         "runs",
         "total_ms",
         "fastest_ms",
         "slowest_ms",
         "percent_of_slowest",
-    ];
-    let names = ["runner", "driver"].into_iter();
-    let names = names.chain(table.has_images().then_some("image"));
-    let mut head: Vec<String> = names.chain(numbers).map(str::to_owned).collect();
+    ]);
+    let mut head: Vec<String> = names.map(str::to_owned).collect();
     head.extend(phases.iter().map(|phase| format!("{}_ms", phase.name())));
     writer.write_record(&head)?;
     for row in &table.rows {
@@ -102,19 +88,17 @@ fn csv(table: &Table) -> Result<String, csv::Error> {
             row.slowest_ms,
             row.percent_of_slowest,
         ];
+        let numbers = numbers.into_iter();
+        let numbers = numbers.chain(phases.iter().map(|phase| row.phase_ms(*phase)));
         fields.extend(numbers.map(|number| number.to_string()));
-        fields.extend(phases.iter().map(|phase| {
-            let time = row.phases_ms.get(phase.name()).copied().unwrap_or(0);
-            time.to_string()
-        }));
         writer.write_record(&fields)?;
     }
     let bytes = writer.into_inner().map_err(|error| error.into_error())?;
     Ok(String::from_utf8_lossy(&bytes).trim_end().to_owned())
 }
 
-fn milliseconds(number: u64) -> Duration {
-    Duration::from_millis(number)
+fn duration(milliseconds: u64) -> String {
+    units::duration(Duration::from_millis(milliseconds))
 }
 
 #[cfg(test)]

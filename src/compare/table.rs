@@ -1,7 +1,7 @@
-//! Samples into rows.
+//! Samples as rows.
 //!
-//! In: samples of any number of runs. Out: a row for each runner and driver, the slowest first, with medians over its runs; where there are
-//! several images, for each image by itself, as times of different images say nothing of runners. Pure.
+//! In: samples of any number of runs. Out: a row for each runner and driver, the slowest first, with medians over its runs; separately for
+//! each image if there are several, because times of different images cannot be compared. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,21 +16,21 @@ pub(super) struct Table {
     pub rows: Vec<Row>,
 }
 
-/// All runs of one runner and driver, and of one image where there are several; times are medians over the runs, each phase by itself.
+/// All runs of one runner and driver, and of one image if there are several. Times are medians over the runs, separately for each phase.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(super) struct Row {
     pub runner: String,
     pub driver: String,
-    /// Only where there are several; empty for one that was not pushed.
+    /// Only if there are several; empty if it was not pushed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub image: Option<String>,
     pub runs: usize,
     pub total_ms: u64,
     pub fastest_ms: u64,
     pub slowest_ms: u64,
-    /// The total in percent of the slowest row's of the same image.
+    /// The total as percentage of the slowest row of the same image.
     pub percent_of_slowest: u64,
-    /// By the names of the timings file.
+    /// By the names in the timings file.
     pub phases_ms: BTreeMap<&'static str, u64>,
 }
 
@@ -53,7 +53,7 @@ impl Table {
                 ..Row::new(runner, driver, &samples)
             })
             .collect();
-        // Equally slow ones stay in the order of their names.
+        // A stable sort: equally slow rows stay sorted by name.
         rows.sort_by(|one, other| {
             let order = one.image.cmp(&other.image);
             order.then(other.total_ms.cmp(&one.total_ms))
@@ -66,20 +66,14 @@ impl Table {
         Self { rows }
     }
 
-    /// Whether rows are of different images.
+    /// Whether the rows are of different images.
     pub(super) fn has_images(&self) -> bool {
         self.rows.iter().any(|row| row.image.is_some())
     }
 
     /// The phases that took time in any row, in the order of a build.
     pub(super) fn phases(&self) -> Vec<Phase> {
-        let took = |phase: &Phase| {
-            let mut times = self
-                .rows
-                .iter()
-                .filter_map(|row| row.phases_ms.get(phase.name()));
-            times.any(|time| *time > 0)
-        };
+        let took = |phase: &Phase| self.rows.iter().any(|row| row.phase_ms(*phase) > 0);
         Phase::ORDER.into_iter().filter(took).collect()
     }
 }
@@ -105,20 +99,18 @@ impl Row {
             phases_ms: Phase::ALL.into_iter().enumerate().map(phase).collect(),
         }
     }
+
+    pub(super) fn phase_ms(&self, phase: Phase) -> u64 {
+        self.phases_ms.get(phase.name()).copied().unwrap_or(0)
+    }
 }
 
-/// The one in the middle, or the mean of the two there.
+/// The middle element, or the mean of the two in the middle; 0 for an empty list.
 pub(crate) fn median(mut times: Vec<u64>) -> u64 {
     times.sort_unstable();
-    let upper = times.get(times.len() / 2).copied().unwrap_or(0);
-    if times.len() % 2 == 1 {
-        return upper;
-    }
-    let lower = times
-        .len()
-        .checked_sub(2)
-        .and_then(|_| times.get(times.len() / 2 - 1));
-    lower.copied().unwrap_or(0).midpoint(upper)
+    let at = |index: usize| times.get(index).copied().unwrap_or(0);
+    let lower = times.len().saturating_sub(1) / 2;
+    at(lower).midpoint(at(times.len() / 2))
 }
 
 fn percent(part: u64, whole: u64) -> u64 {

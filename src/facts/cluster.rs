@@ -103,7 +103,7 @@ async fn first(inputs: &Inputs, session: &Session, env: &Env) -> Result<Access, 
         program: &program,
     };
     if let Some(text) = &inputs.kubeconfig {
-        return Ok(Access::read(text.expose_secret(), &terms)?);
+        return Ok(Access::read(text.0.expose_secret(), &terms)?);
     }
     if let Some(cluster) = &inputs.eks_cluster {
         return Box::pin(describe(cluster, session, &program)).await;

@@ -1,6 +1,6 @@
-//! Timings inside an artifact: a zip file that actions/upload-artifact made.
+//! Timings inside an artifact: a zip file made by actions/upload-artifact.
 //!
-//! In: bytes, hostile until parsed. Out: the total of the first build of a given leg.
+//! In: untrusted bytes. Out: the total of the first build of a leg.
 
 use std::io::{Cursor, Read as _};
 use std::path::Path;
@@ -11,37 +11,27 @@ use zip::ZipArchive;
 use super::leg::Leg;
 use crate::compare::{self, Total};
 
-/// Files of an archive that are looked at, at most.
+/// Files of an archive that are read.
 const MOST_FILES: usize = 50;
 
-/// Larger files are not unpacked (bytes).
+/// Limit for an unpacked file (bytes): the sizes in an archive may be wrong.
 const LARGEST: u64 = 32 * 1024 * 1024;
 
-/// How long the build took; none if the archive has no timings of this leg.
+/// The build's total; none if the archive has no timings of this leg.
 pub(super) fn total(archive: Vec<u8>, leg: &Leg) -> Option<Duration> {
     let mut archive = ZipArchive::new(Cursor::new(archive)).ok()?;
-    for index in 0..archive.len().min(MOST_FILES) {
-        let Ok(file) = archive.by_index(index) else {
-            continue;
-        };
-        let Ok(name) = file.name().map(|name| name.into_owned()) else {
-            continue;
-        };
+    let is_ours = |build: &Total| leg.is(&build.driver, build.image.as_deref());
+    (0..archive.len().min(MOST_FILES)).find_map(|index| {
+        let file = archive.by_index(index).ok()?;
+        let name = file.name().ok()?.into_owned();
         if !name.ends_with(".json") {
-            continue;
+            return None;
         }
         let mut text = Vec::new();
-        // What the archive says of its sizes may be wrong.
-        if file.take(LARGEST).read_to_end(&mut text).is_err() {
-            continue;
-        }
-        let found = compare::totals(&text, Path::new(&name)).unwrap_or_default();
-        let ours = |build: &Total| leg.is(&build.driver, build.image.as_deref());
-        if let Some(build) = found.into_iter().find(ours) {
-            return Some(build.total);
-        }
-    }
-    None
+        file.take(LARGEST).read_to_end(&mut text).ok()?;
+        let found = compare::totals(&text, Path::new(&name))?;
+        Some(found.into_iter().find(is_ours)?.total)
+    })
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! One comment on the pull request, kept up to date.
 //!
-//! In: the summary. Out: a comment that begins with a marker nobody sees; a later run finds it by that and writes it anew. Each leg of a
-//! matrix has its own, told by job and image.
+//! In: the summary. Out: a comment that begins with an invisible marker, by which a later run finds and replaces it. Each leg of a matrix
+//! has its own comment.
 
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -11,7 +11,7 @@ use super::leg::Leg;
 use super::{HistoryError, Workflow, notice};
 use crate::runner::workflow::WorkflowRun;
 
-/// GitHub's limit is 65,536 characters; the marker needs some.
+/// GitHub's limit is 65,536 characters, including the marker.
 pub(crate) const LONGEST_COMMENT: usize = 65_000;
 
 const QUESTION: Question = Question {
@@ -26,21 +26,20 @@ struct Comment {
     body: Option<String>,
 }
 
-/// Writes the comment; a notice if that does not work.
+/// Writes the comment; a failure is a notice. A run without a pull request has nowhere to comment.
 pub(crate) async fn comment(workflow: Option<&Workflow>, leg: &Leg, markdown: &str) {
     let Some(workflow) = workflow else {
         return;
     };
-    // Runs without a pull request have nowhere to comment.
     let Some(number) = pull_request(&workflow.run) else {
         return;
     };
-    if let Err(error) = write(workflow, number, &leg.words, markdown).await {
-        notice("the pull request was not commented on", &error);
+    if let Err(error) = write(workflow, number, &leg.name, markdown).await {
+        notice("could not comment on the pull request", &error);
     }
 }
 
-/// The number of the pull request: the event's, which `pull_request_target` has alone, or that of `refs/pull/7/merge`.
+/// The number of the pull request: the event's (the only source for `pull_request_target`), or that of `refs/pull/7/merge`.
 fn pull_request(run: &WorkflowRun) -> Option<u64> {
     let of_event = run.payload.pointer("/pull_request/number");
     of_event.and_then(Value::as_u64).or_else(|| {
@@ -58,52 +57,32 @@ async fn write(
     let github = workflow.client()?;
     let marker = marker(leg);
     let body = json!({ "body": format!("{marker}\n{markdown}") });
-    match find(&github, number, &marker).await? {
-        Some(id) => {
-            let path = format!("issues/comments/{id}");
-            github.write(Method::Patch, &path, &body, QUESTION).await
-        }
-        None => {
-            let path = format!("issues/{number}/comments");
-            github.write(Method::Post, &path, &body, QUESTION).await
-        }
-    }
+    let comments = format!("issues/{number}/comments");
+    let (method, path) = match find(&github, &comments, &marker).await? {
+        Some(id) => (Method::Patch, format!("issues/comments/{id}")),
+        None => (Method::Post, comments),
+    };
+    github.write(method, &path, &body, QUESTION).await
 }
 
-/// An HTML comment, which nothing in `leg` can close.
+/// An HTML comment that nothing in `leg` can close.
 fn marker(leg: &str) -> String {
-    let safe: String = leg
-        .chars()
-        .map(|character| {
-            if character.is_ascii_alphanumeric() || "./:_".contains(character) {
-                character
-            } else {
-                '_'
-            }
-        })
-        .collect();
+    let is_safe = |character: char| character.is_ascii_alphanumeric() || "./:_".contains(character);
+    let safe = leg.replace(|character| !is_safe(character), "_");
     format!("<!-- fast-ecr-push {safe} -->")
 }
 
-async fn find(github: &GitHub, number: u64, marker: &str) -> Result<Option<u64>, HistoryError> {
+async fn find(github: &GitHub, path: &str, marker: &str) -> Result<Option<u64>, HistoryError> {
     let mut found = None;
-    github
-        .pages(
-            &format!("issues/{number}/comments"),
-            None,
-            QUESTION,
-            |comments: Vec<Comment>| {
-                let ours = |comment: &&Comment| {
-                    comment
-                        .body
-                        .as_deref()
-                        .is_some_and(|body| body.starts_with(marker))
-                };
-                found = comments.iter().find(ours).map(|comment| comment.id);
-                found.is_some()
-            },
-        )
-        .await?;
+    let is_ours = |comment: &&Comment| {
+        let body = comment.body.as_deref();
+        body.is_some_and(|body| body.starts_with(marker))
+    };
+    let pages = github.pages(path, None, QUESTION, |comments: Vec<Comment>| {
+        found = comments.iter().find(is_ours).map(|comment| comment.id);
+        found.is_some()
+    });
+    pages.await?;
     Ok(found)
 }
 

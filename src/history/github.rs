@@ -1,30 +1,34 @@
-//! GitHub's API, as little of it as we need.
+//! The calls to GitHub's API.
 //!
-//! In: paths below `/repos/OWNER/NAME`. Out: JSON in types of our own, or a [`HistoryError`] in words. octocrab brings the client: base
-//! addresses with a path (GitHub Enterprise Server), authorization, proxies. Statuses and pages are read here, because its errors keep no
-//! headers, and rate limits are told by headers (<https://docs.github.com/rest/using-the-rest-api/rate-limits-for-the-rest-api>).
+//! In: paths below `/repos/OWNER/NAME`. Out: typed JSON, or a [`HistoryError`]. octocrab is the client: base addresses with a path (GitHub
+//! Enterprise Server), authorization, proxies. Statuses and pages are read here, because its errors drop the headers, and only headers tell
+//! a rate limit (<https://docs.github.com/rest/using-the-rest-api/rate-limits-for-the-rest-api>).
 
+use std::error::Error;
 use std::time::Duration;
 
+use http::{HeaderValue, Uri};
 use jiff::Timestamp;
-use octocrab::Octocrab;
 use octocrab::params::actions::ArchiveFormat;
+use octocrab::service::middleware::auth_header::AuthHeaderLayer;
+use octocrab::service::middleware::base_uri::BaseUriLayer;
+use octocrab::service::middleware::reqwest_connector::ReqwestConnector;
+use octocrab::{AuthState, Octocrab, OctocrabBuilder};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::HistoryError;
+use crate::runner::USER_AGENT;
 
 /// GitHub's limit for a page.
 const PAGE: usize = 100;
 
-/// Pages that are read at most.
 const MOST_PAGES: usize = 10;
 
-/// What is asked for, and what it takes.
+/// What is asked for, in the plural, and the permission it needs.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Question {
-    /// In the plural, for words.
     pub what: &'static str,
     pub permission: &'static str,
 }
@@ -43,9 +47,9 @@ pub(super) enum Method {
     Patch,
 }
 
-/// An answer and whether more pages follow.
 struct Answer {
     body: String,
+    /// Whether another page follows.
     more: bool,
 }
 
@@ -55,18 +59,29 @@ impl GitHub {
         token: &SecretString,
         repository: &str,
     ) -> Result<Self, HistoryError> {
-        let failed = |source| HistoryError::Client {
+        let failed = |source: Box<dyn Error + Send + Sync>| HistoryError::Client {
             url: api_url.to_owned(),
-            source: Box::new(source),
+            source,
         };
-        let client = Octocrab::builder()
-            .base_uri(api_url.trim_end_matches('/'))
-            .map_err(failed)?
-            .personal_token(token.expose_secret().to_owned())
-            .set_connect_timeout(Some(Duration::from_secs(5)))
-            .set_read_timeout(Some(Duration::from_secs(15)))
-            .build_with_reqwest(octocrab::ReqwestClientConfig::Default)
-            .map_err(failed)?;
+        let uri = api_url.trim_end_matches('/').parse::<Uri>();
+        let uri = uri.map_err(|error| failed(error.into()))?;
+        let authorization = HeaderValue::try_from(format!("Bearer {}", token.expose_secret()));
+        let mut authorization = authorization.map_err(|error| failed(error.into()))?;
+        authorization.set_sensitive(true);
+        let client = reqwest::Client::builder()
+            .user_agent(USER_AGENT)
+            .connect_timeout(Duration::from_secs(5))
+            .read_timeout(Duration::from_secs(15))
+            .build()
+            .map_err(|error| failed(error.into()))?;
+        // octocrab's own stack adds a second `User-Agent`.
+        let client = OctocrabBuilder::new_empty()
+            .with_service(ReqwestConnector::new(client))
+            .with_layer(&BaseUriLayer::new(uri.clone()))
+            .with_layer(&AuthHeaderLayer::new(Some(authorization), uri.clone(), uri))
+            .with_auth(AuthState::None)
+            .build();
+        let client = client.unwrap_or_else(|never| match never {});
         Ok(Self {
             client,
             repository: repository.to_owned(),
@@ -80,10 +95,10 @@ impl GitHub {
         question: Question,
     ) -> Result<T, HistoryError> {
         let answer = self.answer(Method::Get, path, None, question).await?;
-        parse(&answer.body, question)
+        parsed(serde_json::from_str(&answer.body), question)
     }
 
-    /// Lists page by page, until `enough` says so of a page. `key` holds the list, where it is not the whole answer.
+    /// Reads a list page by page until `enough` returns true. `key` is the list's field, if the answer is not the list itself.
     pub(super) async fn pages<T: DeserializeOwned>(
         &self,
         path: &str,
@@ -91,19 +106,16 @@ impl GitHub {
         question: Question,
         mut enough: impl FnMut(Vec<T>) -> bool,
     ) -> Result<(), HistoryError> {
-        let joint = if path.contains('?') { '&' } else { '?' };
+        let separator = if path.contains('?') { '&' } else { '?' };
         for page in 1..=MOST_PAGES {
-            let path = format!("{path}{joint}per_page={PAGE}&page={page}");
+            let path = format!("{path}{separator}per_page={PAGE}&page={page}");
             let answer = self.answer(Method::Get, &path, None, question).await?;
-            let mut value: Value = parse(&answer.body, question)?;
+            let mut value: Value = parsed(serde_json::from_str(&answer.body), question)?;
             let list = match key {
                 Some(key) => value.get_mut(key).map(Value::take).unwrap_or_default(),
                 None => value,
             };
-            let items = serde_json::from_value(list).map_err(|source| HistoryError::Odd {
-                what: question.what,
-                source,
-            })?;
+            let items = parsed(serde_json::from_value(list), question)?;
             if enough(items) || !answer.more {
                 break;
             }
@@ -111,7 +123,7 @@ impl GitHub {
         Ok(())
     }
 
-    /// An artifact's zip file; the caller knows its size.
+    /// An artifact's zip file; the caller has checked its size.
     pub(super) async fn archive(
         &self,
         id: u64,
@@ -120,14 +132,11 @@ impl GitHub {
         let (owner, name) = self.repository.split_once('/').unwrap_or_default();
         let actions = self.client.actions();
         let fetched = actions.download_artifact(owner, name, id.into(), ArchiveFormat::Zip);
-        let bytes = fetched.await.map_err(|source| HistoryError::Request {
-            what: question.what,
-            source: Box::new(source),
-        })?;
+        let bytes = fetched.await.map_err(|error| failed(error, question))?;
         Ok(bytes.to_vec())
     }
 
-    /// Writes: a new document, or over an old one.
+    /// Creates or replaces a document.
     pub(super) async fn write(
         &self,
         method: Method,
@@ -135,9 +144,8 @@ impl GitHub {
         body: &Value,
         question: Question,
     ) -> Result<(), HistoryError> {
-        self.answer(method, path, Some(body), question)
-            .await
-            .map(|_| ())
+        let answer = self.answer(method, path, Some(body), question);
+        answer.await.map(|_| ())
     }
 
     async fn answer(
@@ -148,10 +156,6 @@ impl GitHub {
         question: Question,
     ) -> Result<Answer, HistoryError> {
         let Question { what, permission } = question;
-        let request = |source| HistoryError::Request {
-            what,
-            source: Box::new(source),
-        };
         let slash = if path.is_empty() { "" } else { "/" };
         let uri = format!("/repos/{}{slash}{path}", self.repository);
         let sent = match method {
@@ -159,28 +163,24 @@ impl GitHub {
             Method::Post => self.client._post(uri, body).await,
             Method::Patch => self.client._patch(uri, body).await,
         };
-        let response = sent.map_err(request)?;
+        let response = sent.map_err(|error| failed(error, question))?;
         let status = response.status().as_u16();
-        let header = |name: &str| {
-            response
-                .headers()
-                .get(name)
-                .and_then(|value| value.to_str().ok())
-        };
-        let more = header("link").is_some_and(|link| link.contains("rel=\"next\""));
-        let spent = header("x-ratelimit-remaining") == Some("0") || header("retry-after").is_some();
-        let again = again(header("retry-after"), header("x-ratelimit-reset"));
-        let body = self
-            .client
-            .body_to_string(response)
-            .await
-            .map_err(request)?;
+        let headers = response.headers().clone();
+        let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+        let body = self.client.body_to_string(response).await;
+        let body = body.map_err(|error| failed(error, question))?;
+        let (retry_after, left) = (header("retry-after"), header("x-ratelimit-remaining"));
+        let limited = retry_after.is_some() || left == Some("0") || body.contains("rate limit");
         match status {
-            200..300 => Ok(Answer { body, more }),
-            403 | 429 if spent || body.contains("rate limit") => {
-                Err(HistoryError::RateLimit { what, again })
-            }
-            // A private repository hides what may not be read.
+            200..300 => Ok(Answer {
+                more: header("link").is_some_and(|link| link.contains("rel=\"next\"")),
+                body,
+            }),
+            403 | 429 if limited => Err(HistoryError::RateLimit {
+                what,
+                again: again(retry_after, header("x-ratelimit-reset")),
+            }),
+            // 404: a private repository hides what may not be read.
             401 | 403 | 404 => Err(HistoryError::Refused {
                 what,
                 status,
@@ -191,7 +191,7 @@ impl GitHub {
     }
 }
 
-/// When the limit is lifted: after so many seconds, or at a point in time (seconds since 1970), else in some minutes.
+/// When the limit ends: after some seconds, or at a time (seconds since 1970).
 fn again(retry_after: Option<&str>, reset: Option<&str>) -> String {
     if let Some(seconds) = retry_after.and_then(|text| text.parse::<u32>().ok()) {
         return format!("in {seconds} s");
@@ -203,8 +203,15 @@ fn again(retry_after: Option<&str>, reset: Option<&str>) -> String {
     )
 }
 
-fn parse<T: DeserializeOwned>(body: &str, question: Question) -> Result<T, HistoryError> {
-    serde_json::from_str(body).map_err(|source| HistoryError::Odd {
+fn failed(source: octocrab::Error, question: Question) -> HistoryError {
+    HistoryError::Request {
+        what: question.what,
+        source: Box::new(source),
+    }
+}
+
+fn parsed<T>(value: serde_json::Result<T>, question: Question) -> Result<T, HistoryError> {
+    value.map_err(|source| HistoryError::Unreadable {
         what: question.what,
         source,
     })

@@ -1,7 +1,7 @@
-//! What tells one leg of a workflow from the others: a job may run once for each entry of a matrix, and a repository may have several images.
+//! The leg of a workflow that this run is: a job may run once for each entry of a matrix, and a repository may have several images.
 //!
-//! In: environment, inputs, plan. Out: a [`Leg`]. Nothing in it changes from one commit to the next, as tags do, nor from run to run, as the
-//! driver does where a cluster can't build.
+//! In: environment, inputs, plan. Out: a [`Leg`]. It has no part that changes between commits, such as tags, or between runs, such as the
+//! driver after a fallback.
 
 use image::ImageRef;
 
@@ -12,60 +12,55 @@ use crate::runner::env::Env;
 /// One leg.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Leg {
-    /// The driver that is to build, as buildx names it.
+    /// buildx's name of the planned driver.
     pub(super) driver: String,
-    /// `registry/repository`, where the image has a name.
+    /// `registry/repository`, if the image has a name.
     pub(super) image: Option<String>,
-    /// Everything that tells it from others, in words.
-    pub(super) words: String,
+    /// Everything that distinguishes it from other legs.
+    pub(super) name: String,
 }
 
 impl Leg {
-    /// The leg that this run is.
+    /// The leg of this run.
     pub(crate) fn new(env: &Env, inputs: &Inputs, plan: &Plan) -> Self {
         let image = plan.images.first();
-        let name = image
-            .and_then(|image| image.references.first())
-            .map(ImageRef::name);
-        let job = env.get("GITHUB_JOB").unwrap_or_default().to_owned();
-        let mut words = vec![job, name.clone().unwrap_or_default()];
-        words.extend(
-            [inputs.target.clone(), inputs.file.clone()]
-                .into_iter()
-                .flatten(),
-        );
-        words.push(
-            inputs
-                .platforms
-                .iter()
-                .map(|platform| &**platform)
-                .collect::<Vec<_>>()
-                .join(","),
-        );
-        words.push(asked(inputs.driver).to_owned());
-        words.retain(|word| !word.is_empty());
+        let image = image.and_then(|image| image.references.first());
+        let image = image.map(ImageRef::name);
+        // The driver as requested; nothing if the choice was left to us.
+        let driver: &str = match inputs.driver {
+            Driver::Auto => "",
+            named => named.into(),
+        };
+        let platforms: Vec<&str> = inputs
+            .platforms
+            .iter()
+            .map(|platform| &**platform)
+            .collect();
+        let platforms = platforms.join(",");
+        let mut parts = vec![
+            env.get("GITHUB_JOB").unwrap_or_default(),
+            image.as_deref().unwrap_or_default(),
+            inputs.target.as_deref().unwrap_or_default(),
+            inputs.file.as_deref().unwrap_or_default(),
+            &platforms,
+            driver,
+        ];
+        parts.retain(|part| !part.is_empty());
+        let name = parts.join(" ");
         Self {
             driver: plan.builder.driver.name().to_owned(),
-            image: name,
-            words: words.join(" "),
+            image,
+            name,
         }
     }
 
-    /// Whether an earlier build was of this leg, as far as is known of it.
+    /// Whether an earlier build was of this leg, as far as its timings show.
     pub(super) fn is(&self, driver: &str, image: Option<&str>) -> bool {
         let same_image = match (&self.image, image) {
             (Some(ours), Some(theirs)) => ours == theirs,
             _ => true,
         };
         self.driver == driver && same_image
-    }
-}
-
-/// The driver as it was asked for; nothing where that was left open.
-fn asked(driver: Driver) -> &'static str {
-    match driver {
-        Driver::Auto => "",
-        named => named.into(),
     }
 }
 
@@ -95,7 +90,7 @@ mod tests {
     fn a_leg_stays_the_same_from_commit_to_commit() {
         let first = leg(&[("tags", "r.example/a/b:sha-1234567")]);
         assert_eq!(first, leg(&[("tags", "r.example/a/b:sha-89abcde")]));
-        assert_eq!(first.words, "build r.example/a/b");
+        assert_eq!(first.name, "build r.example/a/b");
     }
 
     #[test]
@@ -108,13 +103,13 @@ mod tests {
             &[("driver", "docker-container")],
             &[("driver", "docker")],
         ];
-        let mut words: Vec<String> = legs
+        let mut names: Vec<String> = legs
             .iter()
-            .map(|more| leg(&[&[("tags", "r.example/a:1")], *more].concat()).words)
+            .map(|more| leg(&[&[("tags", "r.example/a:1")], *more].concat()).name)
             .collect();
-        words.sort();
-        words.dedup();
-        assert_eq!(words.len(), legs.len(), "{words:?}");
+        names.sort();
+        names.dedup();
+        assert_eq!(names.len(), legs.len(), "{names:?}");
     }
 
     #[test]

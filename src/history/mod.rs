@@ -1,7 +1,7 @@
-//! Earlier runs: how long they took, asked of GitHub while the build runs; and the comment on a pull request.
+//! Earlier runs and the comment on a pull request, through GitHub's API.
 //!
-//! In: the environment, the token, and the inputs `compare-with` and `comment`. Out: a [`Earlier`] for the headline. Nothing here can fail a
-//! run: what GitHub refuses is a notice, and what comes too late is left out.
+//! In: the environment, the token, and the inputs `compare-with` and `comment`. Out: an [`Earlier`] for the headline, queried while the build
+//! runs. Nothing here fails a run: an error is a notice, and a late answer is left out.
 //!
 //! API: <https://docs.github.com/rest/actions/workflow-runs>, `.../artifacts`, `.../workflow-jobs`,
 //! <https://docs.github.com/rest/issues/comments>.
@@ -29,26 +29,26 @@ use github::GitHub;
 pub(crate) use comment::{LONGEST_COMMENT, comment};
 pub(crate) use leg::Leg;
 
-/// Name of the artifact that earlier timings are looked for in, unless `compare-with` says another.
+/// The default of `compare-with`: the artifact with earlier timings.
 pub(crate) const ARTIFACT: &str = "fast-ecr-push-timings";
 
-/// Value of `compare-with` that asks for nothing.
+/// The value of `compare-with` that turns the comparison off.
 const NONE: &str = "none";
 
-/// How long the end of a run waits for an answer that is not there yet.
+/// How long the end of a run waits for the answer.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// How long GitHub is asked at all.
+/// How long the whole query may take.
 const LONGEST: Duration = Duration::from_secs(60);
 
-/// GitHub could not be asked, or did not answer as hoped.
+/// A call to GitHub failed.
 #[derive(Debug, Error)]
 pub(crate) enum HistoryError {
-    #[error("could not make a client for `{url}`")]
+    #[error("could not create a client for `{url}`")]
     Client {
         url: String,
         #[source]
-        source: Box<octocrab::Error>,
+        source: Box<dyn std::error::Error + Send + Sync>,
     },
     #[error("could not ask GitHub for {what}")]
     Request {
@@ -56,24 +56,18 @@ pub(crate) enum HistoryError {
         #[source]
         source: Box<octocrab::Error>,
     },
-    #[error(
-        "GitHub's rate limit is reached, so {what} were not asked for; it answers again {again}"
-    )]
-    RateLimit {
-        what: &'static str,
-        /// When, in words.
-        again: String,
-    },
+    #[error("GitHub's rate limit for {what} is exhausted; try again {again}")]
+    RateLimit { what: &'static str, again: String },
     #[error("GitHub refuses {what} to this token (status {status}); the job needs `permissions: {permission}`{}", fork(*.status))]
     Refused {
         what: &'static str,
         status: u16,
         permission: &'static str,
     },
-    #[error("GitHub answered with status {status} when asked for {what}")]
+    #[error("GitHub answered the request for {what} with status {status}")]
     Status { what: &'static str, status: u16 },
-    #[error("could not read GitHub's answer about {what}")]
-    Odd {
+    #[error("could not parse GitHub's answer about {what}")]
+    Unreadable {
         what: &'static str,
         #[source]
         source: serde_json::Error,
@@ -82,31 +76,30 @@ pub(crate) enum HistoryError {
     Late,
 }
 
-/// A fork's token reads at most (<https://docs.github.com/actions/concepts/security/github_token>).
+/// A fork's token can only read (<https://docs.github.com/actions/concepts/security/github_token>).
 fn fork(status: u16) -> &'static str {
-    if status == 403 {
-        ", and a pull request from a fork never has more than `read`"
-    } else {
-        ""
+    match status {
+        403 => ", and a pull request from a fork never has more than `read`",
+        _ => "",
     }
 }
 
-/// Who and where we are, as the runner tells.
+/// The workflow run and its access to GitHub.
 #[derive(Debug, Clone)]
 pub(crate) struct Workflow {
     api_url: String,
     run: WorkflowRun,
-    /// Tells our own job among those of the run.
+    /// Identifies our job among those of the run.
     runner_name: Option<String>,
     token: SecretString,
 }
 
 impl Workflow {
-    /// Reads it; none outside of a workflow, or without a token.
+    /// None outside of a workflow, or without a token.
     pub(crate) fn from_env(env: &Env, token: Option<&SecretString>) -> Option<Self> {
         let owned = |name| env.get(name).map(str::to_owned);
         Some(Self {
-            // On GitHub Enterprise Server it has a path: https://HOST/api/v3.
+            // GitHub Enterprise Server's has a path: https://HOST/api/v3.
             api_url: owned("GITHUB_API_URL").unwrap_or_else(|| "https://api.github.com".to_owned()),
             run: WorkflowRun::from_env(env)?,
             runner_name: owned("RUNNER_NAME"),
@@ -119,12 +112,12 @@ impl Workflow {
     }
 }
 
-/// The question, asked while the build runs.
+/// The query for earlier runs, in the background.
 #[derive(Debug)]
 pub(crate) struct History(Option<JoinHandle<Option<Earlier>>>);
 
 impl History {
-    /// Asks for earlier runs of the same leg. Unless `compare_with` was given, a refusal is not worth a notice.
+    /// Starts the query for earlier runs of the same leg. An error is a notice only if `compare_with` was given.
     pub(crate) fn ask(workflow: Option<&Workflow>, compare_with: Option<&str>, leg: &Leg) -> Self {
         let Some(workflow) = workflow.filter(|_| compare_with != Some(NONE)).cloned() else {
             return Self(None);
@@ -133,34 +126,33 @@ impl History {
         let artifact = compare_with.unwrap_or(ARTIFACT).to_owned();
         let leg = leg.clone();
         Self(Some(tokio::spawn(async move {
-            let asked = tokio::time::timeout(LONGEST, runs::before(&workflow, &artifact, &leg));
+            let asked = tokio::time::timeout(LONGEST, runs::earlier(&workflow, &artifact, &leg));
             let answer = asked.await.unwrap_or(Err(HistoryError::Late));
             answer.unwrap_or_else(|error| {
                 if wanted {
-                    notice("earlier runs were not compared", &error);
+                    notice("no comparison with earlier runs", &error);
                 } else {
-                    tracing::debug!("earlier runs were not compared: {error}");
+                    tracing::debug!("no comparison with earlier runs: {error}");
                 }
                 None
             })
         })))
     }
 
-    /// The answer, if it has come or comes soon.
+    /// The answer, if it arrives within a moment.
     pub(crate) async fn answer(self) -> Option<Earlier> {
         let mut asked = self.0?;
-        match tokio::time::timeout(PATIENCE, &mut asked).await {
-            Ok(answer) => answer.ok().flatten(),
-            Err(_) => {
-                asked.abort();
-                tracing::debug!("earlier runs were not compared: {}", HistoryError::Late);
-                None
-            }
+        let answer = tokio::time::timeout(PATIENCE, &mut asked).await;
+        if answer.is_err() {
+            asked.abort();
+            let late = HistoryError::Late;
+            tracing::debug!("no comparison with earlier runs: {late}");
         }
+        answer.ok()?.ok()?
     }
 }
 
-/// Says what did not work, with its cause, in one line.
+/// Logs what failed, with its cause, on one line.
 fn notice(consequence: &str, error: &HistoryError) {
     use std::error::Error as _;
     let cause = error

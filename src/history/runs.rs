@@ -1,6 +1,6 @@
-//! The last successful runs of this workflow on the default branch, and how long each took.
+//! The last successful runs of this workflow on the default branch, and their durations.
 //!
-//! A run with an artifact of the name asked for tells its timings; of others the jobs API tells how long our step took, in whole seconds.
+//! The duration comes from the run's artifact of timings, or else from the jobs API, which has our step's time in whole seconds.
 
 use std::time::Duration;
 
@@ -13,13 +13,13 @@ use super::{HistoryError, Workflow, artifact};
 use crate::compare::median;
 use crate::timings::Earlier;
 
-/// Runs that the median is of.
+/// Runs in the median.
 const RUNS: usize = 5;
 
-/// Runs that are looked at, at most.
+/// Runs that are tried.
 const MOST_RUNS: usize = 15;
 
-/// Larger artifacts are not fetched (bytes).
+/// Limit for a download (bytes).
 const LARGEST_ARTIFACT: u64 = 16 * 1024 * 1024;
 
 const QUESTION: Question = Question {
@@ -70,15 +70,15 @@ struct Step {
     completed_at: Option<Timestamp>,
 }
 
-/// Our job and step, by the names that the API gives them: the environment has only the job's id.
+/// The API's names of our job and step: the environment has only the job's id.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Own {
     job: String,
     step: String,
 }
 
-/// Asks how long earlier runs took.
-pub(super) async fn before(
+/// Queries the durations of earlier runs.
+pub(super) async fn earlier(
     workflow: &Workflow,
     artifact: &str,
     leg: &Leg,
@@ -88,30 +88,24 @@ pub(super) async fn before(
     };
     let github = workflow.client()?;
     let repository: Repository = github.get("", QUESTION).await?;
-    let this: Run = github
-        .get(&format!("actions/runs/{run_id}"), QUESTION)
-        .await?;
-    let mut earlier = Vec::new();
+    let path = format!("actions/runs/{run_id}");
+    let this: Run = github.get(&path, QUESTION).await?;
     let path = format!(
         "actions/workflows/{}/runs?branch={}&status=success",
         this.workflow_id,
         encoded(&repository.default_branch)
     );
-    github
-        .pages(&path, Some("workflow_runs"), QUESTION, |runs: Vec<Run>| {
-            earlier.extend(
-                runs.into_iter()
-                    .filter(|run| run.id != this.id)
-                    .map(|run| run.id),
-            );
-            earlier.len() >= MOST_RUNS
-        })
-        .await?;
-    earlier.truncate(MOST_RUNS);
+    let mut ids = Vec::new();
+    let pages = github.pages(&path, Some("workflow_runs"), QUESTION, |runs: Vec<Run>| {
+        let others = runs.into_iter().map(|run| run.id);
+        ids.extend(others.filter(|id| *id != this.id));
+        ids.len() >= MOST_RUNS
+    });
+    pages.await?;
 
     let mut own: Option<Option<Own>> = None;
     let mut totals = Vec::new();
-    for run in earlier {
+    for run in ids.into_iter().take(MOST_RUNS) {
         if totals.len() == RUNS {
             break;
         }
@@ -122,7 +116,8 @@ pub(super) async fn before(
                 None => own.insert(this_step(&github, workflow, run_id).await?),
             };
             if let Some(own) = own {
-                total = from_jobs(&github, run, own).await?;
+                let path = format!("actions/runs/{run}/jobs?filter=latest");
+                total = step_time(&jobs(&github, &path).await?, own);
             }
         }
         totals.extend(total);
@@ -142,48 +137,40 @@ async fn from_artifact(
 ) -> Result<Option<Duration>, HistoryError> {
     let path = format!("actions/runs/{run}/artifacts?name={}", encoded(name));
     let mut found: Vec<Artifact> = Vec::new();
-    github
-        .pages(&path, Some("artifacts"), QUESTION, |artifacts| {
-            found.extend(artifacts);
-            true
-        })
-        .await?;
-    let usable = |artifact: &&Artifact| {
+    let pages = github.pages(&path, Some("artifacts"), QUESTION, |artifacts| {
+        found.extend(artifacts);
+        true
+    });
+    pages.await?;
+    found.retain(|artifact| {
         artifact.name == name && !artifact.expired && artifact.size_in_bytes <= LARGEST_ARTIFACT
-    };
-    let Some(newest) = found
-        .iter()
-        .filter(usable)
-        .max_by_key(|artifact| artifact.id)
-    else {
+    });
+    let Some(newest) = found.iter().map(|artifact| artifact.id).max() else {
         return Ok(None);
     };
-    match github.archive(newest.id, QUESTION).await {
+    match github.archive(newest, QUESTION).await {
         Ok(archive) => Ok(artifact::total(archive, leg)),
-        // It may have expired just now, or the store may not be reached: the jobs API tells, too.
+        // It may have expired just now, or its store is unreachable: the jobs API remains.
         Err(error) => {
-            tracing::debug!("the artifact `{name}` of run {run} was not read: {error}");
+            tracing::debug!("could not read the artifact `{name}` of run {run}: {error}");
             Ok(None)
         }
     }
 }
 
-/// Our own job and step, which run just now.
+/// Our own job and step, which run now.
 async fn this_step(
     github: &GitHub,
     workflow: &Workflow,
     run: &str,
 ) -> Result<Option<Own>, HistoryError> {
     let attempt = workflow.run.run_attempt.as_deref().unwrap_or("1");
-    let jobs = jobs(
-        github,
-        &format!("actions/runs/{run}/attempts/{attempt}/jobs"),
-    )
-    .await?;
+    let path = format!("actions/runs/{run}/attempts/{attempt}/jobs");
+    let jobs = jobs(github, &path).await?;
     Ok(own(&jobs, workflow.runner_name.as_deref()))
 }
 
-/// The one job that runs on our runner, and its one step that runs.
+/// The only job that runs on our runner, and its running step.
 fn own(jobs: &[Job], runner_name: Option<&str>) -> Option<Own> {
     let runs = |job: &&Job| {
         job.status == "in_progress"
@@ -200,11 +187,6 @@ fn own(jobs: &[Job], runner_name: Option<&str>) -> Option<Own> {
     })
 }
 
-async fn from_jobs(github: &GitHub, run: u64, own: &Own) -> Result<Option<Duration>, HistoryError> {
-    let jobs = jobs(github, &format!("actions/runs/{run}/jobs?filter=latest")).await?;
-    Ok(step_time(&jobs, own))
-}
-
 fn step_time(jobs: &[Job], own: &Own) -> Option<Duration> {
     let job = jobs.iter().find(|job| job.name == own.job)?;
     let good =
@@ -216,26 +198,23 @@ fn step_time(jobs: &[Job], own: &Own) -> Option<Duration> {
 
 async fn jobs(github: &GitHub, path: &str) -> Result<Vec<Job>, HistoryError> {
     let mut all = Vec::new();
-    github
-        .pages(path, Some("jobs"), QUESTION, |jobs: Vec<Job>| {
-            all.extend(jobs);
-            false
-        })
-        .await?;
+    let pages = github.pages(path, Some("jobs"), QUESTION, |jobs: Vec<Job>| {
+        all.extend(jobs);
+        false
+    });
+    pages.await?;
     Ok(all)
 }
 
-/// Percent-encoded for a query: <https://url.spec.whatwg.org/#component-percent-encode-set>, and more.
+/// Percent-encoded for a query: everything but unreserved characters
+/// (<https://url.spec.whatwg.org/#component-percent-encode-set>).
 fn encoded(text: &str) -> String {
-    let mut encoded = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) {
-            encoded.push(char::from(byte));
-        } else {
-            encoded.push_str(&format!("%{byte:02X}"));
-        }
-    }
-    encoded
+    let byte = |byte: u8| match byte {
+        b'-' | b'_' | b'.' | b'~' => char::from(byte).to_string(),
+        byte if byte.is_ascii_alphanumeric() => char::from(byte).to_string(),
+        byte => format!("%{byte:02X}"),
+    };
+    text.bytes().map(byte).collect()
 }
 
 #[cfg(test)]

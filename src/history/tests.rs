@@ -1,4 +1,4 @@
-//! Against a stand-in for GitHub on loopback, whose answers are the examples of GitHub's own description.
+//! Against a stand-in for GitHub on loopback; its answers are the examples of GitHub's own description.
 
 #[path = "../../tests/action/github.rs"]
 mod stand_in;
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::artifact::tests::{archive, timings};
 use super::leg::Leg;
-use super::runs::before;
+use super::runs::earlier;
 use super::{HistoryError, Workflow};
 use crate::runner::env::Env;
 use stand_in::{
@@ -39,15 +39,15 @@ fn start(answers: Vec<(&str, Answer)>) -> (GitHub, Workflow) {
 fn leg() -> Leg {
     Leg {
         driver: "docker".to_owned(),
-        words: "build".to_owned(),
+        name: "build".to_owned(),
         ..Leg::default()
     }
 }
 
 /// Median in seconds, and number of runs.
 async fn found(workflow: &Workflow) -> (u64, usize) {
-    let before = before(workflow, "times", &leg()).await.unwrap().unwrap();
-    (before.median.as_secs(), before.runs)
+    let earlier = earlier(workflow, "times", &leg()).await.unwrap().unwrap();
+    (earlier.median.as_secs(), earlier.runs)
 }
 
 const RUNS: &str = "GET /actions/workflows/9/runs?branch=trunk&status=success&per_page=100&page=1";
@@ -152,19 +152,19 @@ async fn without_artifacts_the_times_of_the_same_step_count() {
 }
 
 #[tokio::test]
-async fn a_first_run_has_nothing_before_it() {
+async fn a_first_run_has_no_earlier_ones() {
     let (_github, workflow) = start(vec![
         ("GET ", repository()),
         ("GET /actions/runs/100", this_run()),
         (RUNS, runs(&[])),
     ]);
-    assert_eq!(before(&workflow, "times", &leg()).await.unwrap(), None);
+    assert_eq!(earlier(&workflow, "times", &leg()).await.unwrap(), None);
 }
 
 /// Messages and headers: <https://docs.github.com/rest/using-the-rest-api/rate-limits-for-the-rest-api>; those of the first were seen at
 /// <https://github.com/microsoft/azure-pipelines-tasks/issues/20278>.
 #[tokio::test]
-async fn refusals_are_told_in_words() {
+async fn refusals_have_an_explanation() {
     let cases = [
         (
             Answer::refusal(403, "Resource not accessible by integration")
@@ -190,25 +190,25 @@ async fn refusals_are_told_in_words() {
                 403,
                 "You have exceeded a secondary rate limit. Please wait a few minutes before you try again.",
             ),
-            "GitHub's rate limit is reached, so earlier runs were not asked for; it answers again in some minutes",
+            "GitHub's rate limit for earlier runs is exhausted; try again in some minutes",
         ),
         (
             Answer::refusal(403, "API rate limit exceeded for installation ID 1.")
                 .header("x-ratelimit-remaining", "0")
                 .header("x-ratelimit-reset", "1723219534"),
-            "it answers again at 2024-08-09T16:05:34Z",
+            "try again at 2024-08-09T16:05:34Z",
         ),
         (
             Answer::refusal(429, "Too many requests").header("retry-after", "60"),
-            "it answers again in 60 s",
+            "try again in 60 s",
         ),
         (
             Answer::refusal(500, "oops"),
-            "GitHub answered with status 500 when asked for earlier runs",
+            "GitHub answered the request for earlier runs with status 500",
         ),
         (
             Answer::ok(&json!({ "default_branch": 7 })),
-            "could not read GitHub's answer about earlier runs",
+            "could not parse GitHub's answer about earlier runs",
         ),
         (
             Answer {
@@ -216,26 +216,26 @@ async fn refusals_are_told_in_words() {
                 body: b"<html>".to_vec(),
                 ..Answer::default()
             },
-            "could not read GitHub's answer",
+            "could not parse GitHub's answer",
         ),
     ];
     for (answer, expected) in cases {
         let (_github, workflow) = start(vec![("GET ", answer)]);
-        let error = before(&workflow, "times", &leg()).await.unwrap_err();
+        let error = earlier(&workflow, "times", &leg()).await.unwrap_err();
         assert!(error.to_string().contains(expected), "{error}");
         assert!(!format!("{error:?}").contains("hush"), "{error:?}");
     }
 }
 
 #[tokio::test]
-async fn a_server_that_is_gone_is_told_in_words() {
+async fn a_server_that_does_not_answer_is_an_error() {
     let env = Env::from([
         ("GITHUB_API_URL", "http://127.0.0.1:1"),
         ("GITHUB_REPOSITORY", "octo/app"),
         ("GITHUB_RUN_ID", "1"),
     ]);
     let workflow = Workflow::from_env(&env, Some(&SecretString::from("hush"))).unwrap();
-    let error = before(&workflow, "times", &leg()).await.unwrap_err();
+    let error = earlier(&workflow, "times", &leg()).await.unwrap_err();
     assert!(matches!(error, HistoryError::Request { .. }), "{error:?}");
 }
 
@@ -260,10 +260,12 @@ async fn a_first_comment_is_made() {
     let asked = github.asked();
     assert_eq!(asked[1].path, "POST /issues/7/comments");
     assert_eq!(asked[1].body, body("### Pushed"));
+    let agent = format!("fast-ecr-push/{}", env!("CARGO_PKG_VERSION"));
+    assert!(asked.iter().all(|asked| asked.agent == agent), "{asked:?}");
 }
 
 #[tokio::test]
-async fn a_later_run_writes_over_its_comment_on_any_page() {
+async fn a_later_run_replaces_its_comment_on_any_page() {
     let old = format!("{MARKER}\nold");
     let (github, workflow) = start(vec![
         (

@@ -13,6 +13,7 @@ mod call;
 mod choices;
 pub(crate) mod driver_options;
 pub(crate) mod grammar;
+mod kubeconfig;
 pub(crate) mod new_repository;
 pub(crate) mod output_spec;
 mod platform;

@@ -20,6 +20,7 @@ use super::driver_options::DriverOption;
 use super::grammar::{
     ADD_HOST, ANNOTATION, BUILDER, CLUSTER, ENTITLEMENT, NAMESPACE, REGION, SHM_SIZE,
 };
+use super::kubeconfig::KubeconfigText;
 use super::new_repository::NewRepository;
 use super::output_spec::OutputSpec;
 use super::platform::Platform;
@@ -144,7 +145,7 @@ inputs! {
     /// `buildkitd-flags`, `platforms`
     "append" => append: Vec<AppendedNode>;
     /// Content of a kubeconfig, plain or base64, for `driver: kubernetes`
-    "kubeconfig" => kubeconfig: Option<SecretString>;
+    "kubeconfig" => kubeconfig: Option<KubeconfigText>;
     /// Context in the kubeconfig (default: its current context)
     "kube-context" => kube_context: Option<String>;
     /// Name of the Amazon EKS cluster to build in; needs no kubeconfig

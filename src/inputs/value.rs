@@ -65,6 +65,14 @@ pub(super) trait Single: Sized {
     const FORM: Form = Form::Line;
 
     fn parse(text: &str) -> Result<Self, Expected>;
+
+    /// As [`Value::to_mask`].
+    fn to_mask(text: &str) -> Vec<SecretString> {
+        match Self::FORM {
+            Form::Secret => vec![SecretString::from(text)],
+            _ => Vec::new(),
+        }
+    }
 }
 
 /// An item of a list.
@@ -114,6 +122,10 @@ impl<T: Single + Default> Value for T {
     fn read(field: &Field<'_>) -> Read<Self> {
         field.single()
     }
+
+    fn to_mask(text: &str) -> Vec<SecretString> {
+        T::to_mask(text)
+    }
 }
 
 impl<T: Single> Value for Option<T> {
@@ -121,6 +133,10 @@ impl<T: Single> Value for Option<T> {
 
     fn read(field: &Field<'_>) -> Read<Self> {
         field.single().map(Some)
+    }
+
+    fn to_mask(text: &str) -> Vec<SecretString> {
+        T::to_mask(text)
     }
 }
 

@@ -1,66 +1,55 @@
-//! The cache: what it spared, where it came from, and what it took.
+//! What the cache saved, where it came from, and what writing it took.
 //!
-//! In: an [`Outcome`]. Out: a line below the phases, and one more where a run changed nothing.
+//! In: an [`Outcome`]. Out: a line below the phases, and one more if the run changed nothing.
 
 use std::fmt::Write as _;
 
-use super::markdown::code;
+use super::Outcome;
 use super::part::Part;
 use super::tables::without_digest;
-use super::{Outcome, units};
 use crate::plan::CacheKind;
-use crate::timings::{BuildTimings, Phase, Step};
+use crate::runner::markdown::code;
+use crate::timings::{BuildTimings, Phase, Step, units};
 
-/// The part; empty where nothing was built.
+/// The part; empty if nothing was built.
 pub(super) fn part(outcome: &Outcome) -> Part {
-    let Outcome {
-        plan,
-        timings,
-        result,
-        ..
-    } = outcome;
-    let Some(image) = plan.images.first() else {
+    let timings = &outcome.timings;
+    let Some(image) = outcome.plan.images.first() else {
         return Part::default();
     };
     if timings.total_steps == 0 {
         return Part::default();
     }
     let mut text = String::new();
-    let built = result.as_ref().ok();
+    let built = outcome.result.as_ref().ok();
+    let pushed = built.and_then(|built| built.image.as_ref());
     let missed = first_missed(timings);
-    let unchanged = built
-        .and_then(|built| built.image.as_ref())
-        .is_some_and(|image| image.unchanged);
-    if unchanged && missed.is_none() {
+    if missed.is_none() && pushed.is_some_and(|image| image.unchanged) {
         text.push_str(
-            "\nNothing changed: every step came from the cache, and the registry had the image under all its tags. \
-             None of it was uploaded.\n",
+            "\nNothing changed: every step came from the cache, and the registry already had the image under all its tags. \
+             Nothing was uploaded.\n",
         );
     }
     let mut facts = vec![match missed {
-        Some(step) => format!(
-            "the first step that ran was {}",
-            code(&without_digest(&step.name))
-        ),
+        Some(step) => {
+            let name = code(&without_digest(&step.name));
+            format!("the first step that ran was {name}")
+        }
         None => "no step had to run".to_owned(),
     }];
     let caches = outcome.metadata().map(|metadata| &metadata.caches);
+    let imported = caches.map_or(&[][..], |caches| &caches.imported);
     let import = timings.phase(Phase::CacheImport).union;
-    match caches.map_or(&[][..], |caches| &caches.imported) {
-        [] if import.is_zero() => {}
-        [] => facts.push(format!("none found in {}", units::duration(import))),
-        names => {
-            let names: Vec<String> = names.iter().map(|name| code(name)).collect();
-            facts.push(format!(
-                "read from {} in {}",
-                names.join(", "),
-                units::duration(import)
-            ));
-        }
+    if !imported.is_empty() {
+        let names: Vec<String> = imported.iter().map(|name| code(name)).collect();
+        let (names, time) = (names.join(", "), units::duration(import));
+        facts.push(format!("read from {names} in {time}"));
+    } else if !import.is_zero() {
+        facts.push(format!("none found in {}", units::duration(import)));
     }
-    let export = timings.phase(Phase::CacheExport).union;
+    let export = units::duration(timings.phase(Phase::CacheExport).union);
     if caches.is_some_and(|caches| caches.unwritten.is_some()) {
-        facts.push(format!("not written after {}", units::duration(export)));
+        facts.push(format!("not written after {export}"));
     } else if built.is_some() && !image.cache_to.is_empty() {
         let to = match (&image.cache.written, image.cache.kind) {
             (Some(name), _) => format!(" to {}", code(name)),
@@ -68,22 +57,18 @@ pub(super) fn part(outcome: &Outcome) -> Part {
             (None, _) => String::new(),
         };
         let took = match image.cache.kind {
-            // It is part of the image's export.
+            // Part of the image's export.
             CacheKind::Inline => String::new(),
-            _ => format!(" in {}", units::duration(export)),
+            _ => format!(" in {export}"),
         };
         facts.push(format!("written{to}{took}"));
     }
-    let _ = writeln!(
-        text,
-        "\nCache ({}): {}",
-        image.cache.kind.name(),
-        facts.join(" · ")
-    );
+    let kind = image.cache.kind.name();
+    let _ = writeln!(text, "\nCache ({kind}): {}", facts.join(" · "));
     Part::text(text)
 }
 
-/// The first step of the Dockerfile that no cache had, by the time at which it began.
+/// The first step of the Dockerfile that did not come from the cache, by start.
 pub(super) fn first_missed(timings: &BuildTimings) -> Option<&Step> {
     let ran = |step: &&Step| step.phase == Phase::Build && !step.cached;
     timings.steps.iter().find(ran)
@@ -95,7 +80,7 @@ mod tests {
     use crate::report::tests::outcome;
     use crate::timings::tests::recording::Recording;
 
-    fn told(change: impl FnOnce(&mut Outcome), recording: &str) -> String {
+    fn shown(change: impl FnOnce(&mut Outcome), recording: &str) -> String {
         let mut outcome = outcome(Recording::open(recording).timings(), Vec::new());
         change(&mut outcome);
         part(&outcome).head
@@ -108,15 +93,15 @@ mod tests {
             built.image.as_mut().unwrap().unchanged = true;
         };
         let says = |text: &str| text.starts_with("\nNothing changed: ");
-        assert!(says(&told(unchanged, "cached-push")));
-        assert!(!says(&told(|_| {}, "cached-push")));
+        assert!(says(&shown(unchanged, "cached-push")));
+        assert!(!says(&shown(|_| {}, "cached-push")));
         // Steps ran, and made the same.
-        assert!(!says(&told(unchanged, "cold-push")));
+        assert!(!says(&shown(unchanged, "cold-push")));
     }
 
     #[test]
     fn reading_and_writing_are_told_with_their_time() {
-        let text = told(
+        let text = shown(
             |outcome| {
                 let built = outcome.result.as_mut().unwrap();
                 built.metadata.caches.imported = vec!["r/a:buildcache".to_owned()];
@@ -133,7 +118,7 @@ mod tests {
         ] {
             assert!(text.contains(part), "{text}");
         }
-        let failed = told(
+        let failed = shown(
             |outcome| {
                 let built = outcome.result.as_mut().unwrap();
                 built.metadata.caches.unwritten = Some("403 Forbidden".to_owned());

@@ -1,11 +1,10 @@
-//! What the build checks found, as annotations beside the Dockerfile's lines.
+//! Findings of the build checks, as annotations on the Dockerfile's lines.
 //!
-//! In: an [`Outcome`]. Out: at most [`MOST`] warnings on the run's page, where the Dockerfile is a
-//! file of the repository; the rest is counted in one line. docker/build-push-action does the same
-//! (<https://github.com/docker/actions-toolkit/blob/3d440be/src/buildx/buildx.ts>,
-//! `convertWarningsToGitHubAnnotations`) and has the same switch.
+//! In: an [`Outcome`]. Out: at most [`MOST`] warnings on the run's page, if the Dockerfile is a file of the repository; the rest is counted
+//! in one line. docker/build-push-action does the same
+//! (<https://github.com/docker/actions-toolkit/blob/3d440be/src/buildx/buildx.ts>, `convertWarningsToGitHubAnnotations`) and has the same
+//! switch.
 
-use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use super::Outcome;
@@ -13,16 +12,16 @@ use crate::buildx::checks::{self, Finding};
 use crate::plan::{self, Context, ImagePlan};
 use crate::runner::command::{Annotation, Level};
 use crate::runner::env::Env;
+use crate::runner::log::Stream;
 
-/// The runner keeps at most so many annotations of a kind from a step
-/// (<https://docs.github.com/rest/checks/runs> has the platform's own limits).
+/// The runner's limit for annotations of one kind per step (<https://docs.github.com/rest/checks/runs> has the platform's own limits).
 const MOST: usize = 10;
 
-/// Longest title (characters) that GitHub keeps.
+/// GitHub's limit for a title (characters).
 const LONGEST_TITLE: usize = 255;
 
-/// The path in the repository of a file that BuildKit names; none where that is not the Dockerfile, or it is no file of the
-/// repository. Of a folder buildx sends the Dockerfile under its bare name
+/// The path in the repository of a file that BuildKit names; none if that is not the Dockerfile, or not a file of the repository. For a
+/// folder buildx sends the Dockerfile under its bare name
 /// (<https://github.com/docker/buildx/blob/v0.29.1/build/opt.go>, `loadInputs`).
 pub(super) fn in_repository(named: &str, image: &ImagePlan, env: &Env) -> Option<PathBuf> {
     let path = dockerfile(image, env.path("GITHUB_WORKSPACE"))?;
@@ -49,17 +48,14 @@ pub(super) fn annotate(outcome: &Outcome, env: &Env) {
         Some(path) if env.is_true("GITHUB_ACTIONS") => lines(&findings, &path),
         _ => Vec::new(),
     };
-    let mut out = io::stdout().lock();
     for line in &shown {
-        // A reader that went away has seen enough.
-        let _ = writeln!(out, "{line}");
+        Stream::Output.print(line);
     }
-    drop(out);
     let rest = findings.len() - shown.len();
     if rest > 0 {
         let more = if shown.is_empty() { "" } else { "more " };
         tracing::info!(
-            "{more}build checks with findings: {rest}; the output `metadata` has them all"
+            "{more}build checks with findings: {rest}; the output `metadata` lists them all"
         );
     }
 }
@@ -68,8 +64,8 @@ pub(super) fn annotate(outcome: &Outcome, env: &Env) {
 fn lines(findings: &[Finding], dockerfile: &Path) -> Vec<String> {
     let path = dockerfile.to_string_lossy();
     let is_here = |finding: &&Finding| {
-        let mut file = finding.file.iter();
-        file.any(|file| is_named(dockerfile, file))
+        let file = finding.file.as_deref();
+        finding.line.is_some() && file.is_some_and(|file| is_named(dockerfile, file))
     };
     let annotation = |finding: &Finding| {
         let title: String = finding.title.chars().take(LONGEST_TITLE).collect();
@@ -81,26 +77,17 @@ fn lines(findings: &[Finding], dockerfile: &Path) -> Vec<String> {
         };
         annotation.line()
     };
-    findings
-        .iter()
-        .filter(is_here)
-        .filter(|finding| finding.line.is_some())
-        .take(MOST)
-        .map(annotation)
-        .collect()
+    let here = findings.iter().filter(is_here).take(MOST);
+    here.map(annotation).collect()
 }
 
-/// The Dockerfile's path in the repository; none when it is no file of it.
+/// The Dockerfile's path in the repository; none if it is outside.
 fn dockerfile(image: &ImagePlan, workspace: Option<&Path>) -> Option<PathBuf> {
     match &image.context {
         Context::Folder { dockerfile, .. } => {
-            let found = std::fs::canonicalize(dockerfile);
-            let file = found.or_else(|error| {
-                let small = plan::lower_case(dockerfile).ok_or(error)?;
-                std::fs::canonicalize(small)
-            });
-            let file = file.ok()?;
-            let workspace = std::fs::canonicalize(workspace?).ok()?;
+            let file = dockerfile.canonicalize().ok();
+            let file = file.or_else(|| plan::lower_case(dockerfile)?.canonicalize().ok())?;
+            let workspace = workspace?.canonicalize().ok()?;
             file.strip_prefix(workspace).ok().map(Path::to_path_buf)
         }
         Context::ThisCommit { .. } => image
@@ -124,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn stand_beside_the_line_and_are_cut() {
+    fn have_their_line_and_are_cut() {
         let lines = lines(
             &[finding(Some("Dockerfile"), Some(3))],
             Path::new("app/Dockerfile"),
@@ -187,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn a_dockerfile_in_lower_case_has_its_place_too() {
+    fn a_dockerfile_in_lower_case_has_a_place_too() {
         let root = tempfile::tempdir().unwrap();
         std::fs::write(root.path().join("dockerfile"), "FROM scratch").unwrap();
         let workspace = root.path().to_string_lossy().into_owned();
@@ -197,7 +184,7 @@ mod tests {
                 path: root.path().to_owned(),
                 dockerfile: root.path().join(asked),
             });
-            // As buildx names it to BuildKit.
+            // The name that buildx sends to BuildKit.
             in_repository("dockerfile", &image, &env)
         };
         assert_eq!(place("Dockerfile"), Some(PathBuf::from("dockerfile")));
@@ -207,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn of_a_git_context_they_stand_in_the_repository() {
+    fn of_a_git_context_they_have_a_path_in_the_repository() {
         let place = |url: &str, file: Option<&str>| {
             let mut image = ImagePlan::example(Context::ThisCommit {
                 url: url.to_owned(),

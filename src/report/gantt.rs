@@ -1,35 +1,32 @@
-//! The course of the build as a Mermaid Gantt chart.
+//! The build as a Mermaid Gantt chart.
 //!
-//! In: timings. Out: a fenced Mermaid block, or nothing where there is too little to see. Only the longest steps are drawn, so that sixty
-//! steps for four platforms stay readable: one section for what comes before, one for each stage and platform, one for what comes after.
-//! Syntax: <https://mermaid.js.org/syntax/gantt.html>. Steps' names are foreign: a label keeps only characters that mean nothing to Mermaid.
+//! In: timings. Out: a fenced Mermaid block, or nothing for fewer than two bars. Only the longest steps are drawn, so that sixty steps for
+//! four platforms stay readable: one section before the build, one for each stage and platform, one after it.
+//! Syntax: <https://mermaid.js.org/syntax/gantt.html>. Labels keep only characters without a meaning in Mermaid.
 
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use super::units;
-use crate::timings::{BuildTimings, Phase, Step};
+use crate::timings::{BuildTimings, Phase, Step, command, units};
 
-/// Bars that are drawn at most.
 const MOST_BARS: usize = 24;
 
-/// Characters of a label.
+/// Longest label (characters).
 const LONGEST_LABEL: usize = 30;
 
-/// What took less than this part of the total is not drawn.
+/// Steps below this part of the total are not drawn.
 const SMALLEST_SHARE: u32 = 100;
 
-/// A shorter build has a tick each second.
+/// Shorter builds have a tick every second.
 const SHORT: Duration = Duration::from_secs(15);
 
-/// One bar.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Bar {
     section: String,
     label: String,
     start: Duration,
     end: Duration,
-    /// Mermaid's word for its colour; empty for the usual one.
+    /// Mermaid's tag for the colour, with a comma; empty for the default.
     colour: &'static str,
 }
 
@@ -42,16 +39,16 @@ impl Bar {
 const BEFORE: &str = "Before";
 const AFTER: &str = "Export and push";
 
-/// The chart, and how many steps it leaves out.
+/// The chart, and the number of steps that are not drawn.
 pub(super) fn chart(timings: &BuildTimings) -> String {
     let all = bars(timings);
     let count = all.len();
-    let bars = chosen(all, timings.total);
+    let bars = longest(all, timings.total);
     if bars.len() < 2 {
         return String::new();
     }
     let mut text = "```mermaid\n---\nconfig:\n  gantt:\n    barHeight: 18\n    barGap: 3\n    fontSize: 12\n    sectionFontSize: 12\n    leftPadding: 110\n---\ngantt\n    dateFormat x\n    axisFormat %s s\n".to_owned();
-    // Else a short build has ticks within a second, whose labels repeat.
+    // Otherwise a short build has several ticks per second with the same label.
     if timings.total < SHORT {
         text.push_str("    tickInterval 1second\n");
     }
@@ -63,32 +60,25 @@ pub(super) fn chart(timings: &BuildTimings) -> String {
         }
         // A bar has to end after it starts.
         let (start, end) = (bar.start.as_millis(), bar.end.as_millis());
-        let colour = if bar.colour.is_empty() {
-            String::new()
-        } else {
-            format!("{}, ", bar.colour)
-        };
         let _ = writeln!(
             text,
-            "    {} {} :{colour}{start}, {}",
+            "    {} {} :{}{start}, {}",
             bar.label,
             units::duration(bar.length()),
+            bar.colour,
             end.max(start + 1)
         );
     }
     text.push_str("```\n");
     if bars.len() < count {
-        let _ = writeln!(
-            text,
-            "\n{} shorter steps are not drawn.",
-            count - bars.len()
-        );
+        let hidden = count - bars.len();
+        let _ = writeln!(text, "\n{hidden} shorter steps are not drawn.");
     }
     text
 }
 
-/// The longest, by section in the order of the first start, then by start.
-fn chosen(mut bars: Vec<Bar>, total: Duration) -> Vec<Bar> {
+/// The longest bars, by section and start; sections by their first start.
+fn longest(mut bars: Vec<Bar>, total: Duration) -> Vec<Bar> {
     bars.retain(|bar| bar.length() * SMALLEST_SHARE >= total);
     bars.sort_by_key(|bar| std::cmp::Reverse(bar.length()));
     bars.truncate(MOST_BARS);
@@ -100,97 +90,85 @@ fn chosen(mut bars: Vec<Bar>, total: Duration) -> Vec<Bar> {
         }
     }
     let place = |bar: &Bar| sections.iter().position(|name| *name == bar.section);
-    // What comes after has no place in the list and goes last.
     bars.sort_by_key(|bar| place(bar).unwrap_or(usize::MAX));
     bars
 }
 
 fn bars(timings: &BuildTimings) -> Vec<Bar> {
-    let mut bars = Vec::new();
-    let push = pushing(timings);
-    for step in timings.steps.iter().filter(|step| !step.duration.is_zero()) {
-        let mut bar = Bar {
+    let push = push(timings);
+    let steps = timings.steps.iter().filter(|step| !step.duration.is_zero());
+    let mut bars: Vec<Bar> = steps
+        .map(|step| Bar {
             section: section(step),
             label: label(&step.name),
             start: step.started,
-            end: step.started + step.duration,
+            end: match push {
+                // The push is part of the export's step.
+                Some((start, _)) if step.phase == Phase::Export => {
+                    (step.started + step.duration).min(start.max(step.started))
+                }
+                _ => step.started + step.duration,
+            },
             colour: colour(step),
-        };
-        // The push is part of the export's step.
-        if let (Phase::Export, Some((start, _))) = (step.phase, push) {
-            bar.end = bar.end.min(start.max(bar.start));
-        }
-        bars.push(bar);
-    }
-    if let Some((start, end)) = push {
-        bars.push(Bar {
-            section: AFTER.to_owned(),
-            label: "push".to_owned(),
-            start,
-            end,
-            colour: "",
-        });
-    }
+        })
+        .collect();
+    bars.extend(push.map(|(start, end)| Bar {
+        section: AFTER.to_owned(),
+        label: "push".to_owned(),
+        start,
+        end,
+        colour: "",
+    }));
     bars
 }
 
 /// From the first push to the end of the last.
-fn pushing(timings: &BuildTimings) -> Option<(Duration, Duration)> {
-    let mut stretches = timings
+fn push(timings: &BuildTimings) -> Option<(Duration, Duration)> {
+    let mut pushes = timings
         .timeline
         .iter()
-        .filter(|stretch| stretch.phase == Phase::Push)
-        .map(|stretch| stretch.interval);
-    let first = stretches.next()?;
-    let last = stretches.next_back().unwrap_or(first);
+        .filter(|segment| segment.phase == Phase::Push)
+        .map(|segment| segment.interval);
+    let first = pushes.next()?;
+    let last = pushes.next_back().unwrap_or(first);
     Some((first.start, last.end))
 }
 
 fn section(step: &Step) -> String {
-    match step.phase {
+    let section = match step.phase {
         Phase::Build | Phase::Other | Phase::Waiting => {
-            let words: Vec<&str> = [&step.platform, &step.stage]
-                .into_iter()
-                .flatten()
-                .map(String::as_str)
-                .collect();
+            let words = [&step.platform, &step.stage].into_iter().flatten();
+            let words: Vec<&str> = words.map(String::as_str).collect();
             let name = safe(&words.join(" "), LONGEST_LABEL);
-            if name.is_empty() {
+            return if name.is_empty() {
                 "Build".to_owned()
             } else {
                 name
-            }
+            };
         }
-        Phase::Export | Phase::Push | Phase::CacheExport => AFTER.to_owned(),
-        Phase::Setup | Phase::Builder | Phase::Context | Phase::CacheImport | Phase::Pull => {
-            BEFORE.to_owned()
-        }
-    }
+        Phase::Export | Phase::Push | Phase::CacheExport => AFTER,
+        Phase::Setup | Phase::Builder | Phase::Context | Phase::CacheImport | Phase::Pull => BEFORE,
+    };
+    section.to_owned()
 }
 
 fn colour(step: &Step) -> &'static str {
     match step.phase {
-        _ if step.error.is_some() => "crit",
-        Phase::Build => "active",
+        _ if step.has_failed() => "crit, ",
+        Phase::Build => "active, ",
         Phase::Export | Phase::Push | Phase::CacheExport => "",
-        _ => "done",
+        _ => "done, ",
     }
 }
 
-/// The command without the brackets, whose words are the section.
+/// The command, without the digest.
 fn label(name: &str) -> String {
-    let command = match name
-        .strip_prefix('[')
-        .and_then(|rest| rest.split_once("] "))
-    {
-        Some((place, command)) if place.contains('/') || place == "internal" => command,
-        _ => name,
-    };
-    let command = command.split("@sha256:").next().unwrap_or(command);
+    let command = command(name).split("@sha256:").next().unwrap_or_default();
     let label = safe(command, LONGEST_LABEL);
     let start = label.to_ascii_lowercase();
-    let keyword = KEYWORDS.iter().any(|word| start.starts_with(word));
-    // At the start of a line digits may be a date, and no text at all is none.
+    let mut keywords = KEYWORDS.split(' ');
+    let keyword = keywords.any(|word| start.starts_with(word));
+    // A line that starts with a digit may be parsed as a date, and a label must not be empty.
     if keyword || !label.starts_with(char::is_alphabetic) {
         format!("step {label}").trim_end().to_owned()
     } else {
@@ -198,28 +176,12 @@ fn label(name: &str) -> String {
     }
 }
 
-/// Words that begin a statement of Mermaid's
+/// Words that begin a statement in Mermaid
 /// (<https://github.com/mermaid-js/mermaid/blob/develop/packages/mermaid/src/diagrams/gantt/parser/gantt.jison>).
-const KEYWORDS: [&str; 16] = [
-    "acc",
-    "axisformat",
-    "click",
-    "dateformat",
-    "excludes",
-    "gantt",
-    "includes",
-    "inclusive",
-    "section",
-    "tickinterval",
-    "title",
-    "todaymarker",
-    "topaxis",
-    "vert",
-    "weekday",
-    "weekend",
-];
+const KEYWORDS: &str = "acc axisformat click dateformat excludes gantt includes inclusive \
+                        section tickinterval title todaymarker topaxis vert weekday weekend";
 
-/// Only characters that Mermaid never takes for its own: letters, digits, and a few signs.
+/// Letters, digits and signs without a meaning in Mermaid.
 fn safe(text: &str, longest: usize) -> String {
     let kept: String = text
         .chars()
@@ -227,7 +189,7 @@ fn safe(text: &str, longest: usize) -> String {
         .map(|character| match character {
             // A colon ends a label; this one is a mathematical sign.
             ':' => '∶',
-            // So does a comma its times.
+            // A comma ends a value; this one is a quotation mark.
             ',' => '‚',
             '.' | '/' | '-' | '_' | '=' | '+' | '@' | '(' | ')' => character,
             other if other.is_alphanumeric() => other,
@@ -235,13 +197,12 @@ fn safe(text: &str, longest: usize) -> String {
         })
         .collect();
     let words: Vec<&str> = kept.split_whitespace().collect();
-    let mut short: String = words.join(" ");
-    if short.chars().count() > longest {
-        short = short.chars().take(longest).collect();
-        short.truncate(short.trim_end().len());
-        short.push('…');
+    let words = words.join(" ");
+    if words.chars().count() <= longest {
+        return words;
     }
-    short
+    let short: String = words.chars().take(longest).collect();
+    format!("{}…", short.trim_end())
 }
 
 #[cfg(test)]
@@ -263,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn labels_keep_nothing_that_mermaid_knows() {
+    fn labels_hold_no_mermaid_syntax() {
         let cases = [
             ("[2/4] RUN make", "RUN make"),
             ("[linux/arm64 builder 2/4] RUN a; b # c", "RUN a b c"),

@@ -1,23 +1,22 @@
-//! The first lines of the summary: what was made, how long it took, and why it failed.
+//! The first lines of the summary: what was built, how long it took, and why it failed.
 
 use std::cmp::Ordering;
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use super::markdown::{block, code, plain};
 use super::part::Part;
 use super::phases::{largest, percent};
-use super::{Outcome, units, warnings};
+use super::{Outcome, warnings};
 use crate::buildx::{BuildError, checks};
 use crate::run::error::Error;
+use crate::runner::markdown::{block, code, plain};
 use crate::runner::redact::Redactor;
-use crate::timings::Earlier;
-use crate::timings::Phase;
+use crate::timings::{Earlier, Phase, units};
 
-/// Tags that are named below the headline.
+/// Tags below the headline.
 const MOST_TAGS: usize = 20;
 
-/// Bytes of a line of an error, or of a step's last output.
+/// Limit for a line of an error or of a step's output (bytes).
 const LONGEST_LINE: usize = 4_000;
 
 /// The headline with its line of facts.
@@ -51,7 +50,7 @@ pub(super) fn headline(outcome: &Outcome) -> Part {
         Err(_) => format!("### Failed to build {name} after {total}\n\n"),
     };
     let mut facts = Vec::new();
-    if let (Ok(_), Some(before)) = (result, &outcome.around.before) {
+    if let (Ok(_), Some(before)) = (result, &outcome.observed.earlier) {
         facts.push(change(timings.total, before));
     }
     if let Some(time) = largest(timings).filter(|time| time.phase != Phase::Waiting) {
@@ -71,7 +70,7 @@ pub(super) fn headline(outcome: &Outcome) -> Part {
     facts.extend(warnings::count(timings));
     facts.extend(pushed.and_then(|image| image.bytes).map(units::bytes));
     facts.push(format!("driver {}", code(plan.builder.driver.name())));
-    let created = outcome.around.registries.created.iter();
+    let created = outcome.observed.registries.created.iter();
     facts.extend(created.map(|name| format!("created the repository {}", code(name))));
     let findings = outcome
         .metadata()
@@ -118,7 +117,7 @@ fn change(total: Duration, before: &Earlier) -> String {
     format!("**{change}** {of} ({})", units::duration(before.median))
 }
 
-/// References are longer than names of steps, and no use when cut.
+/// A reference, which is useless if it is cut.
 fn whole_code(reference: &str) -> String {
     if reference.contains('`') {
         return code(reference);
@@ -126,32 +125,32 @@ fn whole_code(reference: &str) -> String {
     format!("`{reference}`")
 }
 
-/// A line short enough to leave room for others.
+/// A line within its limit.
 fn cut(line: &str) -> &str {
     line.get(..line.floor_char_boundary(LONGEST_LINE))
         .unwrap_or(line)
 }
 
-/// Whether the failed step's last words are told.
+/// Whether the failed step's last output is included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Tail {
     Shown,
-    Left,
+    Omitted,
 }
 
-/// Why it failed, with the step's last words where they are wanted.
+/// Why it failed, with the step's last output if it is wanted.
 pub(super) fn failure(error: &Error, tail: Tail, redactor: &Redactor) -> Part {
     let mut text = String::new();
     for line in error.lines() {
-        // A failed build has left out values itself, where they can be.
+        // A failed build has already removed the values of build arguments.
         let line = match error {
             Error::Build(_) | Error::WithoutSecrets(_) => redactor.without_secrets(&line),
             _ => redactor.text(&line),
         };
         let _ = writeln!(text, "> {}  ", plain(cut(&line)));
     }
-    let told = error.failure().filter(|_| tail == Tail::Shown);
-    if let Some(failure) = told.filter(|failure| !failure.tail.is_empty()) {
+    let shown = error.failure().filter(|_| tail == Tail::Shown);
+    if let Some(failure) = shown.filter(|failure| !failure.tail.is_empty()) {
         text.push('\n');
         text.push_str(&block(failure.tail.iter().map(|line| cut(line))));
     }
@@ -163,7 +162,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_change_is_told_against_the_median() {
+    fn the_change_is_relative_to_the_median() {
         let cases = [
             (
                 30_000,

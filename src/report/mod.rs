@@ -1,56 +1,53 @@
-//! The end of a run, told: outputs, job summary, timings file. Written whether or not it built.
+//! The report: outputs, job summary, timings file. Written whether or not the build succeeded.
 //!
-//! In: an [`Outcome`]. Out: the runner's files where there is a runner, else lines on standard
-//! output. Rendering is pure; [`write()`] is the only effect.
+//! In: an [`Outcome`]. Out: the runner's files, or lines on standard output without a runner. Rendering is pure; [`write()`] is the only
+//! effect.
 
 mod advice;
-mod around;
 mod cache;
 mod checks;
 mod gantt;
 mod headline;
-mod markdown;
+mod observed;
 pub(crate) mod outputs;
 mod part;
 mod phases;
-mod redact;
 mod runner;
 mod settings;
 mod summary;
 mod tables;
 #[cfg(test)]
 mod tests;
+mod timings_file;
 pub(crate) mod traffic;
-mod units;
 mod warnings;
 
-use std::io::{self, Write as _};
+use std::io;
 use std::path::PathBuf;
 
 use thiserror::Error;
 
 use crate::buildx::metadata::Metadata;
 use crate::plan::Plan;
-use crate::registry::pushed::{Layer, PushedImage};
+use crate::registry::pushed::PushedImage;
 use crate::run::error::Error;
 use crate::runner::env::Env;
 use crate::runner::files::{self, FileCommandError, LARGEST_SUMMARY};
+use crate::runner::log::Stream;
 use crate::runner::owner;
 use crate::runner::redact::Redactor;
 use crate::timings::BuildTimings;
-use crate::timings::schema::{self, Ended, LayerBytes, TimingsFile, WarningText};
+use headline::Tail;
 
-pub(crate) use around::{Around, Registries};
-pub(crate) use markdown::plain;
-pub(crate) use units::duration;
+pub(crate) use observed::{Observed, Registries};
 
-/// All that is known at the end.
+/// Everything known at the end of a run.
 #[derive(Debug)]
 pub(crate) struct Outcome {
     pub plan: Plan,
     pub timings: BuildTimings,
     pub result: Result<Built, Error>,
-    pub around: Around,
+    pub observed: Observed,
     pub redactor: Redactor,
 }
 
@@ -62,7 +59,7 @@ pub(crate) struct Built {
 }
 
 impl Outcome {
-    /// What buildx says about the build.
+    /// buildx's metadata, also of a failed build check.
     fn metadata(&self) -> Option<&Metadata> {
         match &self.result {
             Ok(built) => Some(&built.metadata),
@@ -84,14 +81,14 @@ pub(crate) enum ReportError {
     },
 }
 
-/// The summary within `limit` bytes for a comment, which nobody masks: without secrets, and without what the failed step printed, in which
-/// nobody can tell what is one.
+/// The summary within `limit` bytes for a comment, which the runner does not mask: without secrets, and without the failed step's output, which
+/// may have unknown ones.
 pub(crate) fn comment(outcome: &Outcome, limit: usize) -> String {
-    let markdown = summary::comment(outcome, limit);
+    let markdown = summary::render(outcome, Tail::Omitted, limit);
     outcome.redactor.without_secrets(&markdown)
 }
 
-/// The error with its place in the repository, if the plan's Dockerfile is a file of it.
+/// The error with the place of its line in the repository, if the plan's Dockerfile is in it.
 pub(crate) fn placed(mut error: Error, plan: &Plan, env: &Env) -> Error {
     if let (Some(failure), Some(image)) = (error.failure_mut(), plan.images.first()) {
         let place = failure.place.as_ref();
@@ -103,7 +100,7 @@ pub(crate) fn placed(mut error: Error, plan: &Plan, env: &Env) -> Error {
     error
 }
 
-/// Writes everything; one part that fails does not keep back the others.
+/// Writes everything, even if a part fails.
 ///
 /// # Errors
 /// The first failure.
@@ -123,10 +120,8 @@ fn write_outputs(outcome: &Outcome, env: &Env) -> Result<(), ReportError> {
         let values = outputs.iter().map(|(name, value)| (*name, value.as_str()));
         files::append_values(path, values)?;
     } else {
-        let mut out = io::stdout().lock();
         for (name, value) in &outputs {
-            // A reader that went away has seen enough.
-            let _ = writeln!(out, "{name}={}", value.replace('\n', ","));
+            Stream::Output.print(&format!("{name}={}", value.replace('\n', ",")));
         }
     }
     Ok(())
@@ -139,7 +134,7 @@ fn write_summary(outcome: &Outcome, env: &Env) -> Result<(), ReportError> {
     else {
         return Ok(());
     };
-    let summary = summary::render(outcome, LARGEST_SUMMARY);
+    let summary = summary::render(outcome, Tail::Shown, LARGEST_SUMMARY);
     Ok(files::append_summary(path, &summary)?)
 }
 
@@ -151,41 +146,9 @@ fn write_timings(outcome: &Outcome) -> Result<(), ReportError> {
         path: path.clone(),
         source,
     };
-    let text = serde_json::to_vec_pretty(&timings_file(outcome)).map_err(io::Error::other);
+    let text =
+        serde_json::to_vec_pretty(&timings_file::timings_file(outcome)).map_err(io::Error::other);
     text.and_then(|text| std::fs::write(path, text))
         .map_err(error)?;
     owner::give_back(path).map_err(error)
-}
-
-fn layer_bytes(layer: &Layer) -> LayerBytes {
-    let (created_by, platform) = (layer.created_by.as_deref(), layer.platform.as_deref());
-    LayerBytes::new(&layer.digest, layer.size, created_by, platform)
-}
-
-/// The timings of all images of the run.
-fn timings_file(outcome: &Outcome) -> TimingsFile {
-    let built = outcome.result.as_ref().ok();
-    let image = built.and_then(|built| built.image.as_ref());
-    let image = schema::Image {
-        reference: image.map(|image| image.reference.as_str()),
-        driver: outcome.plan.builder.driver.name(),
-        builder: &outcome.plan.builder.name,
-        result: match &outcome.result {
-            Ok(_) => Ended::Success,
-            Err(error) if error.is_cancelled() => Ended::Cancelled,
-            Err(_) => Ended::Failure,
-        },
-        layers: image.map_or_else(Vec::new, |image| {
-            image.layers.iter().map(layer_bytes).collect()
-        }),
-        bytes: image.and_then(|image| image.bytes),
-        timings: &outcome.timings,
-        warnings: warnings::warnings(outcome)
-            .iter()
-            .map(|warning| WarningText::new(&warning.text, warning.place.as_deref()))
-            .collect(),
-    };
-    let mut file = TimingsFile::new(&outcome.around.runner, [image]);
-    file.redact(&outcome.redactor);
-    file
 }

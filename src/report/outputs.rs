@@ -1,35 +1,42 @@
-//! The step's outputs: names and values, nothing else.
+//! The step's outputs: names and values.
 
 use serde_json::Value;
 
-use super::{Outcome, timings_file};
+use super::Outcome;
+use super::timings_file::timings_file;
 use crate::timings::Phase;
 
 /// Largest value of the output `timings` (bytes). The runner allows 1 MiB for all outputs of a job
 /// (<https://docs.github.com/actions/reference/workflows-and-actions/workflow-syntax#jobsjob_idoutputs>).
 const LARGEST_TIMINGS: usize = 64 * 1024;
 
-/// All outputs with their meaning, in the order of `action.yml` and the README.
+/// All outputs with their descriptions, in the order of `action.yml` and the README.
 pub(crate) const OUTPUTS: &[(&str, &str)] = &[
     ("digest", "Digest of the image or index"),
     ("imageid", "Id of the image"),
-    ("metadata", "What buildx says about the build, as JSON"),
+    ("metadata", "buildx's metadata of the build, as JSON"),
     ("image", "The pushed image, `registry/repository@digest`"),
-    ("tags", "Full names of the image, a line each"),
+    ("tags", "Full names of the image, one per line"),
     (
         "version",
-        "The most important tag, as docker/metadata-action's output of that name",
+        "The most important tag, like docker/metadata-action's output of that name",
     ),
-    ("labels", "Labels of the image, a line each"),
+    ("labels", "Labels of the image, one per line"),
     (
         "json",
-        "Tags and labels, as docker/metadata-action's output of that name",
+        "Tags and labels, like docker/metadata-action's output of that name",
     ),
     ("registry", "Registry host of the first tag"),
     ("driver", "The driver that built"),
     ("builder", "Name of the builder"),
-    ("cached-steps", "Number of steps that came from the cache"),
-    ("total-steps", "Number of all steps"),
+    (
+        "cached-steps",
+        "Number of the Dockerfile's steps that came from the cache",
+    ),
+    (
+        "total-steps",
+        "Number of the Dockerfile's steps, without `FROM`",
+    ),
     (
         "image-bytes",
         "Compressed size of the pushed image in bytes",
@@ -61,8 +68,7 @@ pub(crate) const OUTPUTS: &[(&str, &str)] = &[
     ("waiting-seconds", "Seconds in which nothing ran"),
 ];
 
-/// The values; an output that has none is left out. Seconds are those of the partition: all phases
-/// add up to the total.
+/// The values; an output without a value is left out. Seconds are the partition's: all phases add up to the total.
 pub(super) fn outputs(outcome: &Outcome) -> Vec<(&'static str, String)> {
     let Outcome {
         plan,
@@ -75,13 +81,12 @@ pub(super) fn outputs(outcome: &Outcome) -> Vec<(&'static str, String)> {
     let image = plan.images.first();
     let value = |name: &str| -> Option<String> {
         if let Some(phase) = name.strip_suffix("-seconds") {
-            return match phase {
-                "total" => Some(seconds(timings.total)),
-                _ => Phase::ORDER
-                    .iter()
-                    .find(|candidate| candidate.name() == phase)
-                    .map(|phase| seconds(timings.phase(*phase).partition)),
+            let mut phases = Phase::ORDER.into_iter();
+            let time = match phases.find(|candidate| candidate.name() == phase) {
+                Some(phase) => timings.phase(phase).partition,
+                None => timings.total,
             };
+            return Some(format!("{:.3}", time.as_secs_f64()));
         }
         match name {
             "digest" => built?.metadata.digest.as_ref().map(ToString::to_string),
@@ -107,52 +112,45 @@ pub(super) fn outputs(outcome: &Outcome) -> Vec<(&'static str, String)> {
             _ => None,
         }
     };
-    OUTPUTS
-        .iter()
-        .filter_map(|(name, _)| Some((*name, value(name)?)))
+    let names = OUTPUTS.iter().map(|(name, _)| *name);
+    names
+        .filter_map(|name| Some((name, value(name)?)))
         .collect()
 }
 
-/// The timings as JSON. What does not fit is left out, the finest grain first: the timeline, then
-/// the quickest steps, then layers, retries and warnings; the timings file has them all.
+/// The timings as JSON. What does not fit is left out, the finest detail first: the timeline, the quickest steps, then layers, retries and
+/// warnings. The timings file has everything.
 fn bounded_timings(outcome: &Outcome) -> Option<String> {
     let mut value = serde_json::to_value(timings_file(outcome)).ok()?;
-    let mut text = value.to_string();
-    if text.len() > LARGEST_TIMINGS {
-        text = without(&mut value, "timeline")?;
+    let is_large = |value: &Value| value.to_string().len() > LARGEST_TIMINGS;
+    if is_large(&value) {
+        remove(&mut value, "timeline");
     }
     let mut keep = usize::MAX;
-    while text.len() > LARGEST_TIMINGS && keep > 0 {
-        for image in images(&mut value)? {
+    while keep > 0 && is_large(&value) {
+        for image in images(&mut value) {
             let steps = image.get_mut("steps")?.as_array_mut()?;
-            steps.sort_by_key(|step| {
-                std::cmp::Reverse(step.get("duration_ms").and_then(Value::as_u64))
-            });
+            let time = |step: &Value| step.get("duration_ms").and_then(Value::as_u64);
+            steps.sort_by_key(|step| std::cmp::Reverse(time(step)));
             keep = keep.min(steps.len()) / 2;
             steps.truncate(keep);
         }
-        text = value.to_string();
     }
     for list in ["layers", "retries", "warnings"] {
-        if text.len() > LARGEST_TIMINGS {
-            text = without(&mut value, list)?;
+        if is_large(&value) {
+            remove(&mut value, list);
         }
     }
-    Some(text).filter(|text| text.len() <= LARGEST_TIMINGS)
+    (!is_large(&value)).then(|| value.to_string())
 }
 
-fn images(value: &mut Value) -> Option<&mut Vec<Value>> {
-    value.get_mut("images")?.as_array_mut()
+fn images(value: &mut Value) -> impl Iterator<Item = &mut Value> {
+    let images = value.get_mut("images").and_then(Value::as_array_mut);
+    images.into_iter().flatten()
 }
 
-/// What is left without this list.
-fn without(value: &mut Value, list: &str) -> Option<String> {
-    for image in images(value)? {
-        image.as_object_mut()?.remove(list);
+fn remove(value: &mut Value, list: &str) {
+    for image in images(value).filter_map(Value::as_object_mut) {
+        image.remove(list);
     }
-    Some(value.to_string())
-}
-
-fn seconds(duration: std::time::Duration) -> String {
-    format!("{:.3}", duration.as_secs_f64())
 }

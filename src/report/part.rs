@@ -1,22 +1,22 @@
-//! A summary in parts that fit into a given size.
+//! A summary in parts that fits into a given size.
 //!
-//! In: [`Part`]s, the most important first. Out: Markdown of at most so many bytes. Rows are dropped from the end of a part, parts from the
-//! end of the summary, and each time a line says how many.
+//! In: [`Part`]s, the most important first. Out: Markdown of at most `limit` bytes. Rows are dropped from the end of a part and parts from
+//! the end of the summary; a line says how many.
 
-/// A piece of the summary: text, and rows between a head and a foot.
+/// A piece of the summary: rows between a head and a foot.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Part {
     pub head: String,
-    /// Whole lines, each with its line end.
+    /// Whole lines with their line breaks.
     pub rows: Vec<String>,
     pub foot: String,
 }
 
-/// Longest line that says what was dropped (bytes).
-const NOTE: usize = 100;
+/// Longest line about dropped rows or parts (bytes).
+const NOTICE: usize = 100;
 
 impl Part {
-    /// Text that stays whole.
+    /// Text that is kept whole or dropped whole.
     pub(super) fn text(text: String) -> Self {
         Self {
             head: text,
@@ -27,45 +27,35 @@ impl Part {
     fn is_empty(&self) -> bool {
         self.head.is_empty() && self.rows.is_empty() && self.foot.is_empty()
     }
-
-    /// What it takes without any row.
-    fn frame(&self) -> usize {
-        self.head.len() + self.foot.len() + 1
-    }
 }
 
-/// Puts the parts together within `limit` bytes.
+/// Joins the parts within `limit` bytes.
 pub(super) fn fit(parts: &[Part], limit: usize) -> String {
     let parts: Vec<&Part> = parts.iter().filter(|part| !part.is_empty()).collect();
     let mut text = String::new();
     for (index, part) in parts.iter().enumerate() {
-        // One note for the rows of this part, one for the parts after it.
-        let room = limit.saturating_sub(text.len() + 2 * NOTE);
-        if part.frame() > room {
-            let note = format!(
-                "\nThe last {} parts did not fit into the job summary.\n",
-                parts.len() - index
-            );
-            if text.len() + note.len() <= limit {
-                text.push_str(&note);
+        // One notice for the rows of this part, one for the parts after it.
+        let space = limit.saturating_sub(text.len() + 2 * NOTICE);
+        let Some(mut left) = space.checked_sub(part.head.len() + part.foot.len() + 1) else {
+            let dropped = parts.len() - index;
+            let notice = format!("\nThe last {dropped} parts did not fit into the job summary.\n");
+            if text.len() + notice.len() <= limit {
+                text.push_str(&notice);
             }
             break;
-        }
-        let mut left = room - part.frame();
-        let kept = part
-            .rows
-            .iter()
-            .take_while(|row| {
-                let fits = row.len() <= left;
-                left = left.saturating_sub(row.len());
-                fits
-            })
-            .count();
+        };
         text.push_str(&part.head);
-        text.extend(part.rows.iter().take(kept).map(String::as_str));
+        let mut dropped = part.rows.len();
+        for row in &part.rows {
+            let Some(rest) = left.checked_sub(row.len()) else {
+                break;
+            };
+            left = rest;
+            dropped -= 1;
+            text.push_str(row);
+        }
         text.push_str(&part.foot);
-        if kept < part.rows.len() {
-            let dropped = part.rows.len() - kept;
+        if dropped > 0 {
             text.push_str(&format!(
                 "\n{dropped} more rows did not fit into the job summary.\n"
             ));

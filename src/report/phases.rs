@@ -1,62 +1,54 @@
-//! Where the time went, as a table with bars.
+//! The phases as a table with bars.
 //!
-//! In: timings. Out: a row for each phase that took time, in the order in which phases usually come. Times and bars are those of the
-//! partition, which add up to the total; where a phase ran much longer beside others, its union stands behind the bar.
+//! In: timings. Out: a row for each phase that took time, in the usual order. Times and bars are the partition's, which add up to the total;
+//! a phase that ran much longer in parallel with others also shows its union.
 
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use super::units;
-use crate::timings::{BuildTimings, Phase, PhaseTime};
+use crate::timings::{BuildTimings, Phase, PhaseTime, units};
 
-/// Width of a full bar, in characters.
+/// Width of a full bar (characters).
 const BAR: u128 = 24;
 
 /// The table; its rows add up to the total.
 pub(super) fn table(timings: &BuildTimings) -> String {
     let mut text = "| Phase | Time | | Share |\n| :-- | --: | :-- | --: |\n".to_owned();
+    let mut parallel = false;
     for phase in Phase::ORDER {
         let time = timings.phase(phase);
         if time.partition.is_zero() {
             continue;
         }
-        let beside = if differs(time) {
-            format!(" ran {}", units::duration(time.union))
-        } else {
-            String::new()
-        };
+        let mut bar = bar(time.partition, timings.total);
+        if differs(time) {
+            parallel = true;
+            let _ = write!(bar, " ran {}", units::duration(time.union));
+        }
         let _ = writeln!(
             text,
-            "| {} | {} | {}{beside} | {} % |",
+            "| {} | {} | {bar} | {} % |",
             phase.title(),
             units::duration(time.partition),
-            bar(time.partition, timings.total),
             percent(time.partition, timings.total),
         );
     }
-    let _ = writeln!(
-        text,
-        "| **Total** | **{}** | | |",
-        units::duration(timings.total)
-    );
-    let beside = Phase::ORDER
-        .map(|phase| timings.phase(phase))
-        .iter()
-        .any(differs_with_row);
-    if beside {
+    let total = units::duration(timings.total);
+    let _ = writeln!(text, "| **Total** | **{total}** | | |");
+    if parallel {
         text.push_str(
-            "\n_ran_: so long it ran, partly beside phases above or below that got the time.\n",
+            "\n_ran_: how long the phase ran in all, partly in parallel with phases that the time is counted for.\n",
         );
     }
     text
 }
 
-/// The phase that took most, if one took more than a third.
+/// The longest phase, if it took more than a third.
 pub(super) fn largest(timings: &BuildTimings) -> Option<PhaseTime> {
-    let times = timings.phases.iter().copied();
-    times
-        .max_by_key(|time| time.partition)
+    let longest = timings.phases.iter().max_by_key(|time| time.partition);
+    longest
         .filter(|time| time.partition * 3 > timings.total)
+        .copied()
 }
 
 /// Whole percent, rounded.
@@ -65,7 +57,7 @@ pub(super) fn percent(part: Duration, whole: Duration) -> u128 {
     (part.as_millis() * 100 + whole / 2) / whole
 }
 
-/// Blocks as long as the share; what took time at all has half of one.
+/// Blocks in proportion to the share, at least half a block.
 fn bar(part: Duration, whole: Duration) -> String {
     let whole = whole.as_millis().max(1);
     let halves = (part.as_millis() * BAR * 2 + whole / 2) / whole;
@@ -82,10 +74,6 @@ fn bar(part: Duration, whole: Duration) -> String {
 fn differs(time: PhaseTime) -> bool {
     let more = time.union.saturating_sub(time.partition);
     more >= Duration::from_secs(1) && more * 4 >= time.union
-}
-
-fn differs_with_row(time: &PhaseTime) -> bool {
-    !time.partition.is_zero() && differs(*time)
 }
 
 #[cfg(test)]
@@ -111,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn a_phase_beside_others_shows_how_long_it_ran() {
+    fn a_phase_in_parallel_with_others_shows_how_long_it_ran() {
         let time = |union, partition| PhaseTime {
             phase: Phase::CacheExport,
             union: Duration::from_millis(union),

@@ -1,15 +1,15 @@
-//! The machine that ran us: cores, memory, architecture, hosted or self-hosted.
+//! The machine that runs the action, so that times of different machines are not mixed up.
 //!
-//! In: the environment and `/proc/meminfo`. Out: a [`Runner`], so that times of different machines are not mixed up. What can't be told is
-//! left out. Variables: <https://docs.github.com/actions/reference/workflows-and-actions/variables>.
+//! In: the environment and `/proc/meminfo`. Out: a [`Runner`].
+//! Variables: <https://docs.github.com/actions/reference/workflows-and-actions/variables>.
 
 use std::fs;
 
 use crate::runner::env::Env;
 use crate::timings::schema::Runner;
 
-/// Looks at this machine.
-pub(super) fn look(env: &Env) -> Runner {
+/// Describes this machine.
+pub(super) fn read(env: &Env) -> Runner {
     let memory = fs::read_to_string("/proc/meminfo").ok();
     Runner {
         cores: std::thread::available_parallelism().ok().map(usize::from),
@@ -22,10 +22,9 @@ pub(super) fn look(env: &Env) -> Runner {
 /// `MemTotal:       24605736 kB`, in units of 1024 bytes
 /// (<https://docs.kernel.org/filesystems/proc.html#meminfo>).
 fn total_memory(meminfo: &str) -> Option<u64> {
-    let line = meminfo
-        .lines()
-        .find_map(|line| line.strip_prefix("MemTotal:"))?;
-    let number: u64 = line.trim().strip_suffix("kB")?.trim_end().parse().ok()?;
+    let mut lines = meminfo.lines();
+    let total = lines.find_map(|line| line.strip_prefix("MemTotal:"))?;
+    let number: u64 = total.trim().strip_suffix("kB")?.trim_end().parse().ok()?;
     number.checked_mul(1024)
 }
 
@@ -47,10 +46,10 @@ mod tests {
     }
 
     #[test]
-    fn this_machine_has_cores_and_says_who_hosts_it() {
-        let runner = look(&Env::from([("RUNNER_ENVIRONMENT", "self-hosted")]));
+    fn this_machine_has_cores_and_an_environment() {
+        let runner = read(&Env::from([("RUNNER_ENVIRONMENT", "self-hosted")]));
         assert!(runner.cores.is_some_and(|cores| cores > 0));
         assert_eq!(runner.environment.as_deref(), Some("self-hosted"));
-        assert_eq!(look(&Env::default()).environment, None);
+        assert_eq!(read(&Env::default()).environment, None);
     }
 }

@@ -1,18 +1,18 @@
-//! The settings a build ran with, folded at the end of the summary.
+//! The settings of the build, folded at the end of the summary.
 //!
-//! In: the plan and the machine. Out: a [`Part`]. Of caches and outputs only attributes known to be harmless are shown, of build
-//! arguments only the names: a value may be a secret.
+//! In: the plan and the machine. Out: a [`Part`]. Caches and outputs show only attributes known to be harmless, build arguments only their
+//! names: a value may be a secret.
 
-use super::markdown::cell;
 use super::part::Part;
-use super::{traffic, units};
+use super::traffic;
 use crate::inputs::cache::CacheEntry;
 use crate::inputs::output_spec::OutputSpec;
 use crate::plan::{Context, Plan};
-use crate::timings::Traffic;
+use crate::runner::markdown::cell;
 use crate::timings::schema::Runner;
+use crate::timings::{Traffic, units};
 
-/// Attributes of caches and outputs that can't hold a secret
+/// Attributes of caches and outputs that cannot hold a secret
 /// (<https://docs.docker.com/build/cache/backends/>, <https://docs.docker.com/build/exporters/>).
 const HARMLESS: [&str; 13] = [
     "ref",
@@ -32,43 +32,28 @@ const HARMLESS: [&str; 13] = [
 
 /// The settings as a folded table.
 pub(super) fn settings(plan: &Plan, runner: &Runner, api: Option<Traffic>) -> Part {
+    let traffic = api.map(traffic::line);
     let mut rows = vec![
         ("driver", vec![plan.builder.driver.name().to_owned()]),
         ("builder", vec![plan.builder.name.clone()]),
         ("driver-opts", plan.builder.shown_options().collect()),
-        (
-            "Kubernetes API",
-            api.map(traffic::line).into_iter().collect(),
-        ),
+        ("Kubernetes API", traffic.into_iter().collect()),
         ("runner", described(runner)),
     ];
     for image in &plan.images {
+        let target = image.flag("--target").map(str::to_owned);
+        let arguments = image.build_arguments().map(|(name, _)| name.to_owned());
+        let outputs = image.outputs.iter().cloned().map(shown_output);
+        let cache_from = image.cache_from.iter().cloned().map(shown_cache);
+        let cache_to = image.cache_to.iter().cloned().map(shown_cache);
         rows.extend([
             ("context", vec![context(&image.context)]),
             ("platforms", image.platforms.clone()),
-            (
-                "target",
-                image.flag("--target").map(str::to_owned).collect(),
-            ),
-            (
-                "build-args",
-                image
-                    .build_arguments()
-                    .map(|(name, _)| name.to_owned())
-                    .collect(),
-            ),
-            (
-                "outputs",
-                image.outputs.iter().cloned().map(shown_output).collect(),
-            ),
-            (
-                "cache-from",
-                image.cache_from.iter().cloned().map(shown_cache).collect(),
-            ),
-            (
-                "cache-to",
-                image.cache_to.iter().cloned().map(shown_cache).collect(),
-            ),
+            ("target", target.collect()),
+            ("build-args", arguments.collect()),
+            ("outputs", outputs.collect()),
+            ("cache-from", cache_from.collect()),
+            ("cache-to", cache_to.collect()),
         ]);
     }
     Part {
@@ -93,10 +78,8 @@ fn described(runner: &Runner) -> Vec<String> {
     });
     let memory = runner.memory_bytes.map(units::bytes);
     let architecture = Some(runner.architecture.clone());
-    [runner.environment.clone(), cores, memory, architecture]
-        .into_iter()
-        .flatten()
-        .collect()
+    let all = [runner.environment.clone(), cores, memory, architecture];
+    all.into_iter().flatten().collect()
 }
 
 fn context(context: &Context) -> String {
@@ -106,18 +89,15 @@ fn context(context: &Context) -> String {
     }
 }
 
-/// An address may hold a token before its `@`.
+/// The part before `@` may hold a token, the part after `?` a signature.
 fn without_login(url: &str) -> String {
-    match url.split_once("://") {
-        Some((scheme, rest)) => {
-            let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
-            let host = host.rsplit('@').next().unwrap_or(host);
-            // What stands behind a question mark may be a signature.
-            let path = path.split('?').next().unwrap_or(path);
-            format!("{scheme}://{host}/{path}")
-        }
-        None => url.to_owned(),
-    }
+    let Some((scheme, rest)) = url.split_once("://") else {
+        return url.to_owned();
+    };
+    let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
+    let host = host.rsplit('@').next().unwrap_or(host);
+    let path = path.split('?').next().unwrap_or(path);
+    format!("{scheme}://{host}/{path}")
 }
 
 fn shown_cache(mut cache: CacheEntry) -> String {

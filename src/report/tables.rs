@@ -1,50 +1,49 @@
 //! Slowest steps, largest layers, all steps.
 //!
-//! In: timings and layers. Out: tables as [`Part`]s, whose rows may be dropped.
+//! In: timings and layers. Out: tables as [`Part`]s.
 
-use super::markdown::cell_within;
 use super::part::Part;
 use super::phases::percent;
-use super::units;
 use crate::registry::pushed::Layer;
-use crate::timings::{BuildTimings, Phase, Step};
+use crate::runner::markdown::cell_within;
+use crate::timings::{BuildTimings, Phase, Step, command, units};
 
-/// Rows of the tables that stand open.
+/// Rows of the tables that are not folded.
 const ROWS: usize = 8;
 
 /// Rows of the folded table of all steps.
 const MOST_STEPS: usize = 500;
 
-/// Characters of a name: longer ones would break the line.
+/// Longest name (characters): longer ones would break the line.
 const LONGEST_NAME: usize = 70;
 
-/// What takes a smaller part of the whole is not worth a row.
+/// Steps below this part of the total get no row.
 const SMALLEST_SHARE: u32 = 100;
 
 /// The slowest steps that ran.
 pub(super) fn slowest(timings: &BuildTimings) -> Part {
-    let slowest: Vec<&Step> = timings
-        .slowest_steps()
-        .into_iter()
+    let slowest = timings.slowest_steps().into_iter();
+    let slowest = slowest
         .filter(|step| !step.cached && step.duration * SMALLEST_SHARE >= timings.total)
-        .take(ROWS)
+        .take(ROWS);
+    let rows: Vec<String> = slowest
+        .map(|step| {
+            let mut name = code(&without_digest(&step.name));
+            let exports = step.phase == Phase::Export && step.name.starts_with("exporting to ");
+            if exports && !timings.phase(Phase::Push).union.is_zero() {
+                name.push_str(" and pushing");
+            }
+            let time = units::unbroken(step.duration);
+            let share = percent(step.duration, timings.total);
+            format!("| {name} | {time} | {share} % |\n")
+        })
         .collect();
-    if slowest.is_empty() {
+    if rows.is_empty() {
         return Part::default();
     }
     Part {
         head: "#### Slowest steps\n\n| Step | Time | Share |\n| :-- | --: | --: |\n".to_owned(),
-        rows: slowest
-            .iter()
-            .map(|step| {
-                format!(
-                    "| {} | {} | {} % |\n",
-                    described(step, timings),
-                    whole(&units::duration(step.duration)),
-                    percent(step.duration, timings.total)
-                )
-            })
-            .collect(),
+        rows,
         foot: String::new(),
     }
 }
@@ -54,31 +53,29 @@ pub(super) fn layers(layers: &[Layer]) -> Part {
     if layers.is_empty() {
         return Part::default();
     }
-    let total: u64 = layers
-        .iter()
-        .map(|layer| layer.size)
-        .fold(0, u64::saturating_add);
+    let sum = |layers: &[&Layer]| -> u64 {
+        let sizes = layers.iter().map(|layer| layer.size);
+        sizes.fold(0, u64::saturating_add)
+    };
     let mut largest: Vec<&Layer> = layers.iter().collect();
     largest.sort_by_key(|layer| std::cmp::Reverse(layer.size));
-    let shown = largest
-        .iter()
-        .take(ROWS)
+    let total = sum(&largest);
+    let shown = largest.iter().take(ROWS);
+    let mut shown = shown
         .take_while(|layer| u128::from(layer.size) * 100 >= u128::from(total))
         .count();
-    // One row for a single small one takes no more room than its sum.
-    let shown = if shown + 1 == largest.len() {
-        shown + 1
-    } else {
-        shown
-    };
+    // A row for one small layer is as short as one for "1 more layer".
+    if shown + 1 == largest.len() {
+        shown += 1;
+    }
     let rest = largest.split_off(shown);
     let mut rows: Vec<String> = largest
         .iter()
         .map(|layer| row(&code(&name(layer)), layer.size, total))
         .collect();
     if !rest.is_empty() {
-        let size = rest.iter().map(|layer| layer.size).sum();
-        rows.push(row(&format!("{} more layers", rest.len()), size, total));
+        let name = format!("{} more layers", rest.len());
+        rows.push(row(&name, sum(&rest), total));
     }
     Part {
         head: "#### Layers\n\n| Layer | Compressed | Share |\n| :-- | --: | --: |\n".to_owned(),
@@ -89,35 +86,22 @@ pub(super) fn layers(layers: &[Layer]) -> Part {
 
 fn row(name: &str, size: u64, total: u64) -> String {
     let share = (u128::from(size) * 100 + u128::from(total) / 2) / u128::from(total.max(1));
-    format!("| {name} | {} | {share} % |\n", whole(&units::bytes(size)))
-}
-
-/// A step's name, and what it does beside.
-fn described(step: &Step, timings: &BuildTimings) -> String {
-    let name = code(&without_digest(&step.name));
-    let pushes = step.phase == Phase::Export && step.name.starts_with("exporting to ");
-    if pushes && !timings.phase(Phase::Push).union.is_zero() {
-        format!("{name} and pushing")
-    } else {
-        name
-    }
+    let size = units::bytes(size).replace(' ', "\u{a0}");
+    format!("| {name} | {size} | {share} % |\n")
 }
 
 fn code(text: &str) -> String {
     cell_within(text, LONGEST_NAME)
 }
 
-/// With spaces that don't break, so that number and unit stay together.
-fn whole(text: &str) -> String {
-    text.replace(' ', "\u{a0}")
-}
-
-/// What made the layer.
+/// The instruction that made the layer.
 pub(super) fn name(layer: &Layer) -> String {
     let made = layer.created_by.clone().filter(|text| !text.is_empty());
-    // As many digits of the digest as `docker images` shows.
-    let digest = layer.digest.chars().take("sha256:".len() + 12);
-    let made = made.unwrap_or_else(|| format!("base image, {}", digest.collect::<String>()));
+    let made = made.unwrap_or_else(|| {
+        // As many digits as `docker images` shows.
+        let digest: String = layer.digest.chars().take("sha256:".len() + 12).collect();
+        format!("base image, {digest}")
+    });
     match &layer.platform {
         Some(platform) => format!("[{platform}] {made}"),
         None => made,
@@ -135,32 +119,19 @@ pub(super) fn without_digest(name: &str) -> String {
 
 /// All steps by start, folded.
 pub(super) fn all(timings: &BuildTimings) -> Part {
-    if timings.steps.len() <= ROWS {
+    let count = timings.steps.len();
+    if count <= ROWS {
         return Part::default();
     }
     let row = |step: &Step| {
-        let state = match step {
-            // A build goes on without it.
-            Step {
-                error: Some(_),
-                phase: Phase::CacheImport | Phase::CacheExport,
-                ..
-            } => "not done",
-            Step { error: Some(_), .. } => "failed",
-            Step {
-                completed: false, ..
-            } => "did not end",
-            Step { cached: true, .. } => "cached",
-            _ => "",
-        };
         format!(
-            "| {} | {} | {} | {state} |\n",
-            whole(&units::duration(step.started)),
+            "| {} | {} | {} | {} |\n",
+            units::unbroken(step.started),
             code(&without_digest(&step.name)),
-            whole(&units::duration(step.duration)),
+            units::unbroken(step.duration),
+            state(step, timings),
         )
     };
-    let count = timings.steps.len();
     let title = if count > MOST_STEPS {
         format!("The first {MOST_STEPS} of {count} steps; the timings file has all")
     } else {
@@ -172,6 +143,27 @@ pub(super) fn all(timings: &BuildTimings) -> Part {
         ),
         rows: timings.steps.iter().take(MOST_STEPS).map(row).collect(),
         foot: "\n</details>\n".to_owned(),
+    }
+}
+
+fn state(step: &Step, timings: &BuildTimings) -> &'static str {
+    // BuildKit runs a step once if two platforms need the same: it cancels the other.
+    let is_twin = |other: &&Step| {
+        other.error.is_none()
+            && other.platform != step.platform
+            && (&other.stage, command(&other.name)) == (&step.stage, command(&step.name))
+    };
+    match step.phase {
+        _ if step.is_cancelled() && timings.steps.iter().any(|other| is_twin(&other)) => {
+            "ran for another platform"
+        }
+        _ if step.is_cancelled() => "cancelled",
+        // The build goes on without a cache.
+        Phase::CacheImport | Phase::CacheExport if step.has_failed() => "not done",
+        _ if step.has_failed() => "failed",
+        _ if !step.completed => "did not end",
+        _ if step.cached => "cached",
+        _ => "",
     }
 }
 
@@ -190,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn layers_are_named_by_what_made_them() {
+    fn layers_are_named_by_their_instruction() {
         let cases = [
             (Some("COPY . ."), "COPY . ."),
             (Some(""), "base image, sha256:abc"),
@@ -207,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn small_layers_are_summed_up() {
+    fn small_layers_are_added_up() {
         let all: Vec<Layer> = (1..=12)
             .map(|size| layer(size * 1_000_000, Some("RUN x")))
             .collect();
@@ -215,6 +207,11 @@ mod tests {
         assert_eq!(part.rows.len(), ROWS + 1);
         assert_eq!(part.rows[0], "| `RUN x` | 12.0\u{a0}MB | 15 % |\n");
         assert_eq!(part.rows[ROWS], "| 4 more layers | 10.0\u{a0}MB | 13 % |\n");
+    }
+
+    fn states(timings: &BuildTimings) -> Vec<&'static str> {
+        let steps = timings.steps.iter();
+        steps.map(|step| state(step, timings)).collect()
     }
 
     #[test]
@@ -252,6 +249,31 @@ mod tests {
         for (row, (step, state)) in rows.iter().zip(&cases) {
             assert!(row.ends_with(&format!("| {state} |\n")), "{row} {step:?}");
         }
+    }
+
+    #[test]
+    fn a_step_that_ran_for_another_platform_is_not_a_failure() {
+        let mut timings = Recording::open("two-platforms").timings();
+        let is_run = |step: &Step| step.name.contains("RUN sleep");
+        let step = timings
+            .steps
+            .iter()
+            .find(|step| is_run(step))
+            .unwrap()
+            .clone();
+        timings.steps = ["linux/amd64", "linux/arm64"]
+            .map(|platform| Step {
+                name: format!("[{platform} builder 2/2] RUN make"),
+                platform: Some(platform.to_owned()),
+                ..step.clone()
+            })
+            .to_vec();
+        // The error of a step that BuildKit cancels ends like this.
+        timings.steps[1].error = Some("context canceled: context canceled".to_owned());
+        assert_eq!(states(&timings), ["", "ran for another platform"]);
+        // A step that BuildKit stopped because another one failed.
+        timings.steps[0].error = Some("exit code: 1".to_owned());
+        assert_eq!(states(&timings), ["failed", "cancelled"]);
     }
 
     #[test]

@@ -1,28 +1,25 @@
-//! What went over a cluster's API server, in words.
+//! Traffic through a cluster's API server.
 //!
-//! Every byte between buildx and a pod passes through the control plane, which others share: it is
-//! made for small answers, not for gigabytes.
+//! Every byte between buildx and a pod passes through the control plane, which the whole cluster shares.
 
-use super::units;
-use crate::timings::Traffic;
+use crate::timings::{Traffic, units};
 
-/// From here on it is worth a warning (bytes).
+/// From this size on a warning is given (bytes).
 const LARGE: u64 = 500_000_000;
 
-/// What went there and back.
+/// `1.2 GB sent, 3.4 MB received`.
 pub(crate) fn line(traffic: Traffic) -> String {
     let [sent, received] = [traffic.sent, traffic.received].map(units::bytes);
     format!("{sent} sent, {received} received")
 }
 
-/// What is too much of it, and what to do.
+/// The warning about large traffic, with its remedy.
 pub(crate) fn warning(traffic: Traffic) -> Option<String> {
     let (bytes, what, instead) = if traffic.sent >= LARGE {
         (
             traffic.sent,
             "went to the builder",
-            "name what the image does not need in `.dockerignore`, or build from a Git context, \
-             which the pod fetches by itself",
+            "list what the image does not need in `.dockerignore`, or build from a Git context, which the pod fetches itself",
         )
     } else if traffic.received >= LARGE {
         (
@@ -44,7 +41,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_too_much_comes_with_what_to_do() {
+    fn large_traffic_gets_a_warning_with_its_remedy() {
         let warn = |sent, received| warning(Traffic { sent, received }).unwrap_or_default();
         assert_eq!(warn(499_000_000, 499_000_000), "");
         assert!(warn(2_500_000_000, 0).contains("GB went to the builder over"));

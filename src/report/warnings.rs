@@ -1,14 +1,14 @@
-//! What was done again, and what was said about the build.
+//! Retries and warnings.
 //!
-//! In: an [`Outcome`]. Out: [`Part`]s for the summary and the same as plain text for the timings file.
+//! In: an [`Outcome`]. Out: [`Part`]s for the summary, and plain text for the timings file.
 
-use super::markdown::{cell, code, plain};
+use super::Outcome;
 use super::part::Part;
-use super::{Outcome, units};
 use crate::buildx::rawjson::VertexWarning;
-use crate::timings::{BuildTimings, RetryTime};
+use crate::runner::markdown::{cell, code, plain};
+use crate::timings::{BuildTimings, RetryTime, units};
 
-/// A warning in words, and the line that it is about.
+/// A warning and the line it is about.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Warning {
     pub text: String,
@@ -16,21 +16,20 @@ pub(crate) struct Warning {
     pub place: Option<String>,
 }
 
-/// Warnings of the plan, of the registries and of BuildKit's build checks.
+/// Warnings of the plan, of preflight and of BuildKit's build checks.
 pub(super) fn warnings(outcome: &Outcome) -> Vec<Warning> {
     let redactor = &outcome.redactor;
-    let said = |text: &String| Warning {
+    let ours = outcome.plan.warnings.iter();
+    let ours = ours.chain(&outcome.observed.registries.warnings);
+    let ours = ours.map(|text| Warning {
         text: redactor.text(text),
         place: None,
-    };
-    let ours = outcome.plan.warnings.iter();
-    let ours = ours.chain(&outcome.around.registries.warnings).map(said);
-    // Asked for with BUILDX_METADATA_WARNINGS.
-    let checks = outcome
-        .result
-        .as_ref()
-        .ok()
-        .and_then(|built| built.metadata.json.get("buildx.build.warnings")?.as_array())
+    });
+    // buildx adds them to the metadata for BUILDX_METADATA_WARNINGS.
+    let built = outcome.result.as_ref().ok();
+    let checks =
+        built.and_then(|built| built.metadata.json.get("buildx.build.warnings")?.as_array());
+    let checks = checks
         .into_iter()
         .flatten()
         .filter_map(|check| serde_json::from_value::<VertexWarning>(check.clone()).ok());
@@ -54,39 +53,37 @@ pub(super) fn part(warnings: &[Warning]) -> Part {
         Some(place) => format!("- {} ({})\n", plain(&warning.text), code(place)),
         None => format!("- {}\n", plain(&warning.text)),
     };
+    let count = counted(warnings.len(), "warning", "warnings");
     Part {
-        head: format!(
-            "<details><summary>{}</summary>\n\n",
-            counted(warnings.len(), "warning", "warnings")
-        ),
+        head: format!("<details><summary>{count}</summary>\n\n"),
         rows: warnings.iter().map(row).collect(),
         foot: "\n</details>\n".to_owned(),
     }
 }
 
-/// What was done again: rare, and worth to be seen at once.
+/// The retries, not folded: they are rare.
 pub(super) fn retries(timings: &BuildTimings) -> Part {
     if timings.retries.is_empty() {
         return Part::default();
     }
     let row = |retry: &RetryTime| {
+        let [failed, wait] = [retry.failed, retry.wait].map(units::unbroken);
         format!(
-            "| {} | {} | {} | {} |\n",
+            "| {} | {} | {failed} | {wait} |\n",
             plain(&retry.what),
-            cell(&retry.why),
-            whole(retry.failed),
-            whole(retry.wait)
+            cell(&retry.why)
         )
     };
     Part {
-        head: "#### Tried again\n\n| What | Why | Failed after | Waited |\n| :-- | :-- | --: | --: |\n"
-            .to_owned(),
+        head:
+            "#### Retries\n\n| What | Error | Failed after | Waited |\n| :-- | :-- | --: | --: |\n"
+                .to_owned(),
         rows: timings.retries.iter().map(row).collect(),
         foot: String::new(),
     }
 }
 
-/// `1 retry`, `2 retries`; none where there was none.
+/// `1 retry`, `2 retries`; none if there was none.
 pub(super) fn count(timings: &BuildTimings) -> Option<String> {
     let count = timings.retries.len();
     (count > 0).then(|| counted(count, "retry", "retries"))
@@ -94,8 +91,4 @@ pub(super) fn count(timings: &BuildTimings) -> Option<String> {
 
 fn counted(count: usize, one: &str, more: &str) -> String {
     format!("{count} {}", if count == 1 { one } else { more })
-}
-
-fn whole(duration: std::time::Duration) -> String {
-    units::duration(duration).replace(' ', "\u{a0}")
 }

@@ -33,7 +33,7 @@ use crate::network::certificates;
 use crate::network::proxy;
 use crate::plan::Place;
 use crate::registry::pushed;
-use crate::report::{self, Around, Built, Outcome};
+use crate::report::{self, Built, Observed, Outcome};
 use crate::runner::env::Env;
 use crate::runner::folder;
 use crate::runner::host;
@@ -111,6 +111,7 @@ impl Run {
         show(&settled.plan);
         check::mounted(&settled.plan, &self.env)?;
         check::files(&settled.plan, &self.env)?;
+        check::git_context::notice(&settled.plan, &self.env);
         if inputs.dry_run {
             return Ok(());
         }
@@ -137,15 +138,15 @@ impl Run {
             }
         }
         let timings = recorder.finish(Timestamp::now());
-        let mut around = match &result {
-            Ok(_) => Around::look(&plan, &timings, history.answer().await, &self.env),
+        let mut observed = match &result {
+            Ok(_) => Observed::new(&plan, &timings, history.answer().await, &self.env),
             // There is no time for what only helps the next run: the runner kills soon.
-            Err(error) if error.is_cancelled() => Around::at_hand(&self.env),
-            Err(_) => Around::look(&plan, &timings, None, &self.env),
+            Err(error) if error.is_cancelled() => Observed::machine(&self.env),
+            Err(_) => Observed::new(&plan, &timings, None, &self.env),
         };
-        around.registries = registries(settled.found.unwrap_or_default());
+        observed.registries = registries(settled.found.unwrap_or_default());
         let outcome = Outcome {
-            around,
+            observed,
             plan,
             timings,
             result,
@@ -292,7 +293,7 @@ impl Run {
         };
         if let Some(traffic) = builder.traffic() {
             show::traffic(traffic);
-            recorder.went_over_the_api(traffic);
+            recorder.set_api_traffic(traffic);
         }
         let begin = Timestamp::now();
         builder.stop(&self.cancel).await;

@@ -22,12 +22,22 @@ impl Run {
     /// How a text is hidden: by the runner where one listens, and in what leaves the machine.
     pub(super) fn masking(&self) -> Mask {
         let redactor = self.redactor.clone();
-        let heard = self.env.is_true("GITHUB_ACTIONS");
+        let on_runner = self.env.is_true("GITHUB_ACTIONS");
         let stream = self.stream;
         Arc::new(move |secret| {
-            redactor.hide(secret);
-            for line in masks(secret).iter().filter(|_| heard) {
-                stream.print(line);
+            let is_exception = redactor.hide(secret);
+            if !on_runner {
+                return;
+            }
+            for line in masks(secret) {
+                stream.print(&line);
+            }
+            if is_exception {
+                tracing::info!(
+                    target: log::NOTICE,
+                    "a secret is not masked in the log: it is shorter than four characters or a common word, and the runner drops every \
+                     output that contains a masked text"
+                );
             }
         })
     }
@@ -35,7 +45,9 @@ impl Run {
     /// Hides the environment's secrets in what the runner does not mask; in the log it does so by itself.
     pub(super) fn hide_environment(&self) {
         let secrets = SECRETS.iter().filter_map(|name| self.env.get(name));
-        secrets.for_each(|secret| self.redactor.hide(secret));
+        for secret in secrets {
+            self.redactor.hide(secret);
+        }
     }
 
     /// Hides values that the plan names and that may be secrets.

@@ -1,16 +1,14 @@
-//! Workflow commands: lines on standard output that the runner takes as orders.
+//! Workflow commands: lines on standard output that the runner executes.
 //!
-//! In: a command's name, properties and text, none of them trusted. Out: one line that can't be
-//! read as anything else. Escaping follows the runner's `ActionCommand.cs`
-//! (<https://github.com/actions/runner/blob/main/src/Runner.Common/ActionCommand.cs>).
+//! In: a command's name, properties and text, untrusted. Out: one line that cannot be read as anything else. Escaping follows the runner's
+//! `ActionCommand.cs` (<https://github.com/actions/runner/blob/main/src/Runner.Common/ActionCommand.cs>).
 
-use std::fmt::Write as _;
+use super::redact::is_masked;
 
-/// The runner shows at most this many characters of an annotation's text.
-/// Source: `_maxIssueMessageLength` in the runner's `ExecutionContext.cs`.
+/// The runner's limit for an annotation's text (characters): `_maxIssueMessageLength` in its `ExecutionContext.cs`.
 const LONGEST_ANNOTATION: usize = 4096;
 
-/// The kinds of annotation that the runner shows on a run's page.
+/// The kinds of annotation on a run's page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Level {
     Error,
@@ -28,7 +26,7 @@ impl Level {
     }
 }
 
-/// An annotation, shown beside the file and line when it has one.
+/// An annotation, on a line of a file if it has a place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Annotation<'a> {
     pub level: Level,
@@ -39,18 +37,12 @@ pub(crate) struct Annotation<'a> {
 }
 
 impl Annotation<'_> {
-    /// The command line for the runner, without its line break.
+    /// The command, without a line break.
     pub(crate) fn line(&self) -> String {
-        let mut properties = Vec::new();
-        let line;
-        if let Some((file, number)) = self.place {
-            line = number.to_string();
-            properties.push(("file", file));
-            properties.push(("line", line.as_str()));
-        }
-        if !self.title.is_empty() {
-            properties.push(("title", self.title));
-        }
+        let (file, line) = self.place.unzip();
+        let line = line.map(|line| line.to_string());
+        let title = Some(self.title).filter(|title| !title.is_empty());
+        let properties = [("file", file), ("line", line.as_deref()), ("title", title)];
         let message: String = self.message.chars().take(LONGEST_ANNOTATION).collect();
         command(self.level.name(), &properties, &message)
     }
@@ -66,29 +58,23 @@ pub(crate) fn end_group() -> String {
     command("endgroup", &[], "")
 }
 
-/// `::debug::text`, shown only when the run was started with debug logging.
+/// `::debug::text`, shown only with debug logging.
 pub(crate) fn debug(text: &str) -> String {
     command("debug", &[], text)
 }
 
-/// One `::add-mask::` line for every line of the secret, since the runner masks line by line.
-/// Blank lines would mask everything and are left out.
+/// One `::add-mask::` for every line of the secret, because the runner masks line by line; none for short and common lines.
 pub(crate) fn masks(secret: &str) -> Vec<String> {
-    secret
-        .lines()
-        .map(str::trim)
-        .filter(|line| !line.is_empty())
-        .map(|line| command("add-mask", &[], line))
-        .collect()
+    let lines = secret.lines().map(str::trim).filter(|line| is_masked(line));
+    lines.map(|line| command("add-mask", &[], line)).collect()
 }
 
-/// Makes a line of foreign text safe to print: the runner would take a leading `::name::` or
-/// `##[name]` as a command, and a lone carriage return as the end of a line
-/// (`StreamReader.ReadLine` in its `ProcessInvoker.cs`).
+/// Makes a line of foreign text safe to print: the runner executes a leading `::name::` or a `##[name]`, and a lone carriage return ends a
+/// line (`StreamReader.ReadLine` in its `ProcessInvoker.cs`).
 pub(crate) fn harmless(text: &str) -> String {
     let text = text.replace(['\r', '\n'], " ");
     if text.trim_start().starts_with("::") || text.contains("##[") {
-        // A zero-width space keeps the text readable and breaks the marker.
+        // A zero-width space keeps the text readable.
         text.replacen("::", ":\u{200b}:", 1)
             .replace("##[", "#\u{200b}#[")
     } else {
@@ -96,17 +82,14 @@ pub(crate) fn harmless(text: &str) -> String {
     }
 }
 
-fn command(name: &str, properties: &[(&str, &str)], data: &str) -> String {
-    let mut line = format!("::{name}");
-    for (index, (key, value)) in properties.iter().enumerate() {
-        let separator = if index == 0 { ' ' } else { ',' };
-        let value = escape(value, true);
-        // Writing to a String can't fail.
-        let _ = write!(line, "{separator}{key}={value}");
-    }
-    line.push_str("::");
-    line.push_str(&escape(data, false));
-    line
+fn command(name: &str, properties: &[(&str, Option<&str>)], data: &str) -> String {
+    let properties = properties.iter();
+    let properties: Vec<String> = properties
+        .filter_map(|(name, value)| Some(format!("{name}={}", escape((*value)?, true))))
+        .collect();
+    let space = if properties.is_empty() { "" } else { " " };
+    let properties = properties.join(",");
+    format!("::{name}{space}{properties}::{}", escape(data, false))
 }
 
 fn escape(text: &str, property: bool) -> String {
@@ -158,12 +141,14 @@ mod tests {
     }
 
     #[test]
-    fn masks_every_line_of_a_secret_and_no_blank_one() {
+    fn masks_every_line_of_a_secret_but_short_and_common_ones() {
         assert_eq!(
-            masks("one\r\n\n  two%\n"),
-            ["::add-mask::one", "::add-mask::two%25"]
+            masks("hush one\r\n\n  two%\n{\ntrue\nC\n"),
+            ["::add-mask::hush one", "::add-mask::two%25"]
         );
-        assert!(masks(" \n").is_empty());
+        for secret in [" \n", "1", "C", "yes", "true", "False", "latest"] {
+            assert!(masks(secret).is_empty(), "{secret}");
+        }
     }
 
     #[test]

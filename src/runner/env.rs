@@ -1,15 +1,14 @@
 //! The process environment, read once.
 //!
-//! `main` takes one snapshot at the start and hands it on as a value, so that everything that
-//! depends on the environment can be tested with a map literal. Lints forbid `std::env::var`
-//! and its relatives everywhere else.
+//! `main` takes one snapshot at the start and passes it on as a value, so that everything that depends on the environment can be tested with a
+//! map literal. Lints forbid `std::env::var` and its relatives everywhere else.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-/// A snapshot of environment variables. Values that are not UTF-8 are left out.
+/// A snapshot of environment variables, without values that are not UTF-8.
 #[derive(Clone, Default)]
 pub(crate) struct Env(BTreeMap<String, String>);
 
@@ -20,15 +19,14 @@ impl fmt::Debug for Env {
     }
 }
 
-/// What an agent on this machine wants to see before it hands out credentials
+/// The token that a local credentials endpoint asks for
 /// (<https://docs.aws.amazon.com/sdkref/latest/guide/feature-container-credentials.html>).
 pub(crate) const CONTAINER_TOKEN: &str = "AWS_CONTAINER_AUTHORIZATION_TOKEN";
 
-/// Names a file with the same, which counts first.
+/// The path of a file with that token, which takes precedence.
 pub(crate) const CONTAINER_TOKEN_FILE: &str = "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE";
 
-/// Secrets that AWS and the runner put into the environment. Other variables of theirs are not secret:
-/// regions, endpoints, names of files.
+/// Secrets that AWS and the runner put into the environment.
 pub(crate) const SECRETS: &[&str] = &[
     "AWS_ACCESS_KEY_ID",
     "AWS_SECRET_ACCESS_KEY",
@@ -38,18 +36,18 @@ pub(crate) const SECRETS: &[&str] = &[
     "ACTIONS_RUNTIME_TOKEN",
 ];
 
-/// What the user gave as `NO_PROXY`, where ours says the same in other words. Empty where nothing was given.
+/// The user's `NO_PROXY`, if ours is normalized. Empty if there was none.
 pub(crate) const GIVEN_NO_PROXY: &str = "FAST_ECR_PUSH_NO_PROXY";
 
-/// The names of variables that no child gets, unless it is given them by name: the action's inputs,
-/// [`SECRETS`] and what is our own. Whoever runs as the same user can read a child's environment.
+/// Names of variables that children do not inherit: the action's inputs, [`SECRETS`] and our own. Any process of the same user can read a
+/// child's environment.
 #[expect(
     clippy::disallowed_methods,
-    reason = "beside the snapshot the one place that reads the process environment"
+    reason = "apart from the snapshot the only place that reads the process environment"
 )]
 pub(crate) fn withheld() -> Vec<OsString> {
-    std::env::vars_os()
-        .map(|(name, _)| name)
+    let names = std::env::vars_os().map(|(name, _)| name);
+    names
         .filter(|name| {
             name.as_encoded_bytes().starts_with(b"INPUT_")
                 || name == GIVEN_NO_PROXY
@@ -58,40 +56,36 @@ pub(crate) fn withheld() -> Vec<OsString> {
         .collect()
 }
 
-/// What is [`withheld`] and a command that the user names and allows may need: access to AWS, and to
-/// GitHub's tokens.
+/// The [`withheld`] variables for a command that the user allows: access to AWS and to GitHub's tokens.
 #[expect(
     clippy::disallowed_methods,
-    reason = "beside the snapshot the one place that reads the process environment"
+    reason = "apart from the snapshot the only place that reads the process environment"
 )]
 pub(crate) fn lent() -> impl Iterator<Item = (String, OsString)> {
     let names = SECRETS.iter().filter(|name| !name.contains("RUNTIME"));
     names.filter_map(|name| Some(((*name).to_owned(), std::env::var_os(name)?)))
 }
 
-/// What a child gets as it was given to us.
+/// The user's `NO_PROXY` for children.
 #[expect(
     clippy::disallowed_methods,
-    reason = "beside the snapshot the one place that reads the process environment"
+    reason = "apart from the snapshot the only place that reads the process environment"
 )]
 pub(crate) fn restored() -> Option<(&'static str, OsString)> {
     Some(("NO_PROXY", std::env::var_os(GIVEN_NO_PROXY)?))
 }
 
 impl Env {
-    /// Reads the environment of this process.
+    /// The environment of this process.
     #[expect(
         clippy::disallowed_methods,
-        reason = "the one place that reads the process environment"
+        reason = "the only place that reads the process environment"
     )]
     pub(crate) fn from_process() -> Self {
-        Self(
-            std::env::vars_os()
-                .filter_map(|(name, value)| {
-                    Some((name.into_string().ok()?, value.into_string().ok()?))
-                })
-                .collect(),
-        )
+        let text = |(name, value): (OsString, OsString)| {
+            Some((name.into_string().ok()?, value.into_string().ok()?))
+        };
+        Self(std::env::vars_os().filter_map(text).collect())
     }
 
     /// The same with other values for some variables.
@@ -100,21 +94,18 @@ impl Env {
         self
     }
 
-    /// The variable's value. An empty variable counts as unset, as the runner passes
-    /// inputs that were not given as empty strings.
+    /// The variable's value. An empty variable counts as unset: the runner passes inputs that were not given as empty strings.
     pub(crate) fn get(&self, name: &str) -> Option<&str> {
-        self.0
-            .get(name)
-            .map(String::as_str)
-            .filter(|value| !value.is_empty())
+        let value = self.0.get(name)?;
+        (!value.is_empty()).then_some(value)
     }
 
-    /// Whether the variable is there, empty or not.
+    /// Whether the variable is set, empty or not.
     pub(crate) fn has(&self, name: &str) -> bool {
         self.0.contains_key(name)
     }
 
-    /// Whether the variable is `true`, as the runner writes its switches.
+    /// Whether the variable is `true`.
     pub(crate) fn is_true(&self, name: &str) -> bool {
         self.get(name) == Some("true")
     }
@@ -126,15 +117,15 @@ impl Env {
 
     /// Looks for an executable file of this name in `PATH`.
     pub(crate) fn find_program(&self, name: &str) -> Option<PathBuf> {
-        self.get("PATH")?
-            .split(':')
+        let folders = self.get("PATH")?.split(':');
+        let mut candidates = folders
             .filter(|folder| !folder.is_empty())
-            .map(|folder| Path::new(folder).join(name))
-            .find(|candidate| is_executable(candidate))
+            .map(|folder| Path::new(folder).join(name));
+        candidates.find(|candidate| is_executable(candidate))
     }
 }
 
-/// Whether the path names a file that somebody may execute.
+/// Whether the path is a file with an execute permission.
 pub(crate) fn is_executable(path: &Path) -> bool {
     use std::os::unix::fs::PermissionsExt;
     std::fs::metadata(path)
@@ -143,12 +134,8 @@ pub(crate) fn is_executable(path: &Path) -> bool {
 
 impl<const N: usize> From<[(&str, &str); N]> for Env {
     fn from(pairs: [(&str, &str); N]) -> Self {
-        Self(
-            pairs
-                .into_iter()
-                .map(|(name, value)| (name.to_owned(), value.to_owned()))
-                .collect(),
-        )
+        let owned = pairs.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        Self(owned.into())
     }
 }
 

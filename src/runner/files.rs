@@ -1,7 +1,6 @@
-//! The runner's files: outputs, state and the job summary, appended to files it named; the event's payload.
+//! The runner's files: outputs, state and the job summary, which are appended to, and the event's payload.
 //!
-//! In: names and values, the latter of any content. Out: blocks in heredoc form whose delimiter
-//! can't occur in the value. Limits are the runner's (`FileCommandManager.cs`):
+//! In: names and arbitrary values. Out: heredoc blocks whose delimiter does not occur in the value. Limits and format:
 //! <https://github.com/actions/runner/blob/main/src/Runner.Worker/FileCommandManager.cs>.
 
 use std::fs::{self, OpenOptions};
@@ -11,7 +10,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 use thiserror::Error;
 
-/// The runner drops a step's summary above this size (bytes).
+/// The runner drops a larger summary (bytes).
 pub(crate) const LARGEST_SUMMARY: usize = 1024 * 1024;
 
 /// A file command could not be written.
@@ -23,42 +22,34 @@ pub(crate) struct FileCommandError {
     source: io::Error,
 }
 
-/// Appends `name=value` pairs in heredoc form to a `GITHUB_OUTPUT` or `GITHUB_STATE` file.
+/// Appends pairs to a `GITHUB_OUTPUT` or `GITHUB_STATE` file.
 pub(crate) fn append_values<'a>(
     path: &Path,
     values: impl IntoIterator<Item = (&'a str, &'a str)>,
 ) -> Result<(), FileCommandError> {
-    let text: String = values
-        .into_iter()
-        .map(|(name, value)| heredoc(name, value))
-        .collect();
+    let values = values.into_iter();
+    let text: String = values.map(|(name, value)| heredoc(name, value)).collect();
     append(path, &text)
 }
 
-/// Appends Markdown to the `GITHUB_STEP_SUMMARY` file. The caller keeps it within
-/// [`LARGEST_SUMMARY`].
+/// Appends Markdown of at most [`LARGEST_SUMMARY`] bytes to the `GITHUB_STEP_SUMMARY` file.
 pub(crate) fn append_summary(path: &Path, markdown: &str) -> Result<(), FileCommandError> {
     append(path, markdown)
 }
 
-/// The event's payload. What can't be read is null: what depends on it is then unknown.
+/// The event's payload; null if it cannot be read.
 pub(crate) fn event_payload(path: &Path) -> Value {
-    fs::read(path)
-        .ok()
-        .and_then(|text| serde_json::from_slice(&text).ok())
-        .unwrap_or_default()
+    let text = fs::read(path).unwrap_or_default();
+    serde_json::from_slice(&text).unwrap_or_default()
 }
 
 fn append(path: &Path, text: &str) -> Result<(), FileCommandError> {
-    OpenOptions::new()
-        .append(true)
-        .create(true)
-        .open(path)
-        .and_then(|mut file| file.write_all(text.as_bytes()))
-        .map_err(|source| FileCommandError {
-            path: path.to_owned(),
-            source,
-        })
+    let file = OpenOptions::new().append(true).create(true).open(path);
+    let appended = file.and_then(|mut file| file.write_all(text.as_bytes()));
+    appended.map_err(|source| FileCommandError {
+        path: path.to_owned(),
+        source,
+    })
 }
 
 fn heredoc(name: &str, value: &str) -> String {

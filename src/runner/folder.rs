@@ -1,6 +1,6 @@
-//! The folder of a run: nobody else may read it, and it goes when the run ends.
+//! The run's private folder, removed at its end.
 //!
-//! It lies where the runner keeps temporary files, so that the post step sees it after a kill.
+//! It is in the runner's temporary folder, so that the post step finds it after a kill.
 
 use std::fs::Permissions;
 use std::io;
@@ -11,13 +11,10 @@ use tempfile::TempDir;
 
 use crate::runner::env::Env;
 
-/// Beginning of the name of every run's folder.
+/// Beginning of every run folder's name.
 const PREFIX: &str = "fast-ecr-push-";
 
-/// Makes the folder.
-///
-/// # Errors
-/// When there is no place for it.
+/// Creates the folder.
 pub(crate) fn create(env: &Env) -> io::Result<TempDir> {
     tempfile::Builder::new()
         .prefix(PREFIX)
@@ -25,12 +22,12 @@ pub(crate) fn create(env: &Env) -> io::Result<TempDir> {
         .tempdir_in(parent(env))
 }
 
-/// A name for the folder of a run that is planned only.
+/// The folder's name in a plan that is only printed.
 pub(crate) fn example(env: &Env) -> PathBuf {
     parent(env).join(format!("{PREFIX}ID"))
 }
 
-/// Whether the path is a folder that a run makes for itself, so that it may be removed.
+/// Whether the path is a run's folder, so that it may be removed.
 pub(crate) fn is_ours(path: &Path) -> bool {
     let name = path.file_name().and_then(|name| name.to_str());
     path.is_absolute()

@@ -1,26 +1,23 @@
-//! Where the action runs, in words: the first lines of its log.
+//! The first lines of the log: the machine, and its known limits.
 //!
-//! In: the environment. Out: what kind of machine this is, and what can't be done here, which the user would otherwise
-//! find out by a strange error. Only what variables tell is said; nothing is probed.
+//! In: the environment. Out: what kind of machine this is, and what does not work on it. Nothing is probed.
 //! Variables: <https://docs.github.com/actions/reference/workflows-and-actions/variables>.
 
 use crate::runner::env::Env;
 use crate::runner::mounts::Mounts;
 
-/// Whose machine runs the job.
+/// The kind of machine that runs the job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Host {
-    /// A machine of GitHub's.
-    Hosted,
-    /// Somebody's own machine or pod.
+    GitHubHosted,
     SelfHosted,
-    /// A runner of actions-runner-controller with a Docker Engine beside it: its image keeps jobs below this folder
+    /// A runner of actions-runner-controller with a Docker Engine (`dind` mode): its image has jobs below this folder
     /// (<https://github.com/actions/actions-runner-controller/blob/master/charts/gha-runner-scale-set/values.yaml>).
     ArcDind,
-    /// A pod that actions-runner-controller started for a step: nothing is copied back from there
+    /// A pod that actions-runner-controller started for a step: nothing is copied back from it
     /// (<https://github.com/actions/runner-container-hooks/issues/302>).
     ArcKubernetes,
-    /// nektos/act, which imitates a runner on a laptop (<https://nektosact.com/usage/index.html#skipping-jobs>).
+    /// nektos/act, which imitates a runner (<https://nektosact.com/usage/index.html#skipping-jobs>).
     Act,
 }
 
@@ -37,7 +34,7 @@ impl Host {
         } else if env.get("KUBERNETES_SERVICE_HOST").is_some() {
             Self::ArcKubernetes
         } else if env.get("RUNNER_ENVIRONMENT") == Some("github-hosted") {
-            Self::Hosted
+            Self::GitHubHosted
         } else if workspace.starts_with(ARC_WORK) {
             Self::ArcDind
         } else {
@@ -47,11 +44,22 @@ impl Host {
 
     fn name(self) -> &'static str {
         match self {
-            Self::Hosted => "GitHub's runner",
+            Self::GitHubHosted => "a GitHub-hosted runner",
             Self::SelfHosted => "a self-hosted runner",
-            Self::ArcDind => "a self-hosted runner, as of actions-runner-controller",
+            Self::ArcDind => "a self-hosted runner of actions-runner-controller",
             Self::ArcKubernetes => "a pod",
             Self::Act => "act",
+        }
+    }
+
+    fn limit(self) -> Option<&'static str> {
+        match self {
+            Self::ArcKubernetes => Some(
+                "the `kubernetes` container mode of actions-runner-controller does not return outputs and files to the job, and has no \
+                 Docker Engine: use its `dind` mode",
+            ),
+            Self::Act => Some("act has neither OpenID Connect nor GitHub's cache service"),
+            Self::GitHubHosted | Self::SelfHosted | Self::ArcDind => None,
         }
     }
 }
@@ -61,45 +69,35 @@ pub(crate) fn lines(env: &Env) -> Vec<String> {
     let Some(host) = Host::of(env) else {
         return Vec::new();
     };
-    let container = Mounts::of(env);
-    let server = env
-        .get("GITHUB_SERVER_URL")
-        .filter(|url| !is_github(url))
-        .map_or(String::new(), |url| {
-            format!(" of GitHub Enterprise Server {url}")
-        });
+    let is_container = Mounts::of(env).is_some();
+    let server = env.get("GITHUB_SERVER_URL").filter(|url| !is_github(url));
+    let server = server.map_or(String::new(), |url| {
+        format!(" of GitHub Enterprise Server {url}")
+    });
+    let container = if is_container {
+        ", in its own container"
+    } else {
+        ""
+    };
     let mut lines = vec![format!(
-        "fast-ecr-push {} for {}/{}, on {}{server}{}",
+        "fast-ecr-push {} for {}/{}, on {}{server}{container}",
         env!("CARGO_PKG_VERSION"),
         std::env::consts::OS,
         architecture(),
         host.name(),
-        if container.is_some() {
-            ", in its own container"
-        } else {
-            ""
-        }
     )];
-    if container.is_some() {
+    if is_container {
         lines.push(
-            "not seen from here: the runner's Docker logins and builders, its /tmp and its SSH agent; no login or \
-             builder outlives this step"
+            "this container does not see the runner's Docker logins and builders, its /tmp and its SSH agent; later steps do not see \
+             this step's logins and builders"
                 .to_owned(),
         );
     }
-    match host {
-        Host::ArcKubernetes => lines.push(
-            "in the `kubernetes` container mode of actions-runner-controller outputs and files don't get back to the \
-             job, and there is no Docker Engine: use its `dind` mode"
-                .to_owned(),
-        ),
-        Host::Act => lines.push("act has no OpenID Connect and no cache service of GitHub's".to_owned()),
-        Host::Hosted | Host::SelfHosted | Host::ArcDind => {}
-    }
+    lines.extend(host.limit().map(str::to_owned));
     lines
 }
 
-/// The architecture as OCI images call it.
+/// OCI's name of the architecture.
 fn architecture() -> &'static str {
     match std::env::consts::ARCH {
         "x86_64" => "amd64",
@@ -132,7 +130,7 @@ mod tests {
         let cases: [(&[(&str, &str)], &str); 6] = [
             (
                 &[("RUNNER_ENVIRONMENT", "github-hosted")],
-                "on GitHub's runner",
+                "on a GitHub-hosted runner",
             ),
             (
                 &[("RUNNER_WORKSPACE", "/srv/work/app")],
@@ -140,7 +138,7 @@ mod tests {
             ),
             (
                 &[("RUNNER_WORKSPACE", "/home/runner/_work/app")],
-                "on a self-hosted runner, as of actions-runner-controller",
+                "on a self-hosted runner of actions-runner-controller",
             ),
             (&[("KUBERNETES_SERVICE_HOST", "10.0.0.1")], "on a pod"),
             (&[("ACT", "true")], "on act"),

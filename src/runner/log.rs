@@ -1,8 +1,7 @@
-//! How the log looks: a `tracing` layer that speaks the runner's language, or a terminal's.
+//! The log: a `tracing` layer that writes workflow commands, or plain lines on a terminal.
 //!
-//! In: events. Out: lines on standard output (runner) or standard error (terminal, and where standard
-//! output is for results). Errors, warnings and notices become annotations on the runner; foreign
-//! text (build logs) can't become a command. Messages are milestones, one line each.
+//! In: events. Out: lines on standard output (runner) or standard error (terminal, and when standard output is for results). Errors, warnings
+//! and notices become annotations on the runner; foreign text (build logs) cannot become a command. Messages are milestones, one line each.
 
 use std::fmt::{self, Write as _};
 use std::io::{self, Write as _};
@@ -23,24 +22,24 @@ pub(crate) const NOTICE: &str = "notice";
 /// Title of all annotations.
 pub(crate) const TITLE: &str = "fast-ecr-push";
 
-/// Who reads the log.
+/// The reader of the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Style {
     Runner,
     Terminal,
 }
 
-/// Where what is said to the runner goes. It reads both
+/// Where lines for the runner go. It reads both
 /// (<https://github.com/actions/runner/blob/002caa1/src/Runner.Worker/Handlers/ScriptHandler.cs>).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stream {
     Output,
-    /// Where standard output is for results.
+    /// For commands whose standard output is the result.
     Error,
 }
 
 impl Stream {
-    /// Prints a line. A reader that went away must not stop the build or its clean-up.
+    /// Prints a line. A closed stream must not stop the build or its clean-up.
     pub(crate) fn print(self, line: &str) {
         let _ = match self {
             Self::Output => writeln!(io::stdout().lock(), "{line}"),
@@ -49,8 +48,7 @@ impl Stream {
     }
 }
 
-/// Installs the log for the rest of the process; a terminal always has it on standard error. Debug
-/// events are kept when the runner or the user asks for them (`RUNNER_DEBUG=1`).
+/// Installs the log for the rest of the process; on a terminal it is on standard error. `RUNNER_DEBUG=1` adds debug events.
 pub(crate) fn install(env: &Env, stream: Stream) {
     let (style, stream) = if env.is_true("GITHUB_ACTIONS") {
         (Style::Runner, stream)
@@ -63,7 +61,7 @@ pub(crate) fn install(env: &Env, stream: Stream) {
         stream,
         debug,
     });
-    // Fails only where a subscriber is installed already, which is then as good.
+    // Fails only if a subscriber is already installed.
     let _ = tracing::subscriber::set_global_default(subscriber);
 }
 
@@ -148,7 +146,6 @@ struct Text(String);
 impl Visit for Text {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         let separator = if self.0.is_empty() { "" } else { " " };
-        // Writing to a String can't fail.
         let _ = if field.name() == "message" {
             write!(self.0, "{value:?}")
         } else {

@@ -1,10 +1,10 @@
-//! What a container action sees of its runner: which folders, and under which names.
+//! The runner's folders that a container action sees, and their names in the container.
 //!
-//! The runner mounts the workspace, its temporary folder and a home, and translates a value that *begins* with one of
-//! them (`TranslateToContainerPath` in `ContainerInfo.cs`,
+//! The runner mounts the workspace, its temporary folder and a home, and translates a value that *begins* with one of them
+//! (`TranslateToContainerPath`,
 //! <https://github.com/actions/runner/blob/258d6c857db3519913f7deb6004b60172f8043ae/src/Runner.Worker/Container/ContainerInfo.cs#L164>).
-//! A path inside of a list, `type=local,dest=/home/runner/work/…`, arrives as the runner's own: it is translated here.
-//! A path that is mounted nowhere is refused before anything starts: what is written there is gone with the container.
+//! A path inside a list, `type=local,dest=/home/runner/work/…`, is translated here. A path outside of the mounts is refused before anything
+//! starts: files written there are lost with the container.
 
 use std::path::{Component, Path, PathBuf};
 
@@ -16,14 +16,14 @@ const WORKSPACE: &str = "/github/workspace";
 /// The folders of a container action.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Mounts {
-    /// As they are called here.
+    /// Paths in the container.
     pub roots: Vec<PathBuf>,
-    /// The runner's names of folders, longest first, and ours.
+    /// Paths outside, longest first, and in the container.
     names: Vec<(String, String)>,
 }
 
 impl Mounts {
-    /// The mounts of a container that the runner started; `None` anywhere else.
+    /// `None` outside of a container action.
     pub(crate) fn of(env: &Env) -> Option<Self> {
         if !env.is_true("GITHUB_ACTIONS") || env.get("GITHUB_WORKSPACE") != Some(WORKSPACE) {
             return None;
@@ -34,75 +34,70 @@ impl Mounts {
         })
     }
 
-    /// The text with the runner's paths as they are called here, wherever in a list they stand.
+    /// Translates the runner's paths anywhere in a list.
     fn translate(&self, text: &str) -> String {
         self.names
             .iter()
             .fold(text.to_owned(), |text, (from, to)| replace(&text, from, to))
     }
 
-    /// Whether the path is in a mounted folder. Relative paths are those of the workspace.
+    /// Whether the path is in a mounted folder. Relative paths are relative to the workspace.
     pub(crate) fn sees(&self, path: &Path) -> bool {
         let path = normal(&Path::new(WORKSPACE).join(path));
         self.roots.iter().any(|root| path.starts_with(root))
     }
 }
 
-/// The environment with paths translated in these variables; as it was outside of a container action. The other
-/// variables, a label for example, are not ours to change.
+/// The environment with paths translated in these variables; unchanged outside of a container action. Other variables, such as labels, are
+/// not changed.
 pub(crate) fn translated(env: Env, variables: impl Iterator<Item = String>) -> Env {
     let Some(mounts) = Mounts::of(&env) else {
         return env;
     };
     let changed: Vec<(String, String)> = variables
-        .filter_map(|variable| Some((mounts.translate(env.get(&variable)?), variable)))
-        .map(|(value, variable)| (variable, value))
+        .filter_map(|variable| {
+            let value = mounts.translate(env.get(&variable)?);
+            Some((variable, value))
+        })
         .collect();
     env.with(changed)
 }
 
-/// The names of mounted folders outside. The runner tells one path of its own, `RUNNER_WORKSPACE`, which is the folder
-/// around the workspace, in its work folder; a job's container has the work folder at `/__w`
-/// (`ContainerOperationProvider.cs`).
+/// The outside paths of mounted folders. `RUNNER_WORKSPACE` is the parent of the workspace, inside the runner's work folder; a job's container
+/// has the work folder at `/__w` (`ContainerOperationProvider.cs`).
 fn names(env: &Env) -> Vec<(String, String)> {
-    let around = env.get("RUNNER_WORKSPACE").unwrap_or_default();
-    let Some((work, repository)) = around.trim_end_matches('/').rsplit_once('/') else {
+    let parent = env.get("RUNNER_WORKSPACE").unwrap_or_default();
+    let Some((work, repository)) = parent.trim_end_matches('/').rsplit_once('/') else {
         return Vec::new();
     };
-    let mut names = Vec::new();
-    for work in [work, "/__w"] {
-        let workspace = format!("{work}/{repository}/{repository}");
-        names.push((workspace, Some(WORKSPACE)));
-        names.push((format!("{work}/_temp/_github_home"), env.get("HOME")));
-        names.push((format!("{work}/_temp"), env.get("RUNNER_TEMP")));
-    }
-    names
-        .into_iter()
-        .filter_map(|(outside, here)| Some((outside, here?.to_owned())))
-        .collect()
+    let names = [work, "/__w"].into_iter().flat_map(|work| {
+        [
+            (format!("{work}/{repository}/{repository}"), Some(WORKSPACE)),
+            (format!("{work}/_temp/_github_home"), env.get("HOME")),
+            (format!("{work}/_temp"), env.get("RUNNER_TEMP")),
+        ]
+    });
+    let known = names.filter_map(|(outside, inside)| Some((outside, inside?.to_owned())));
+    known.collect()
 }
 
-/// Replaces a path where it stands as a whole or as the beginning of a longer one.
+/// Replaces a path that is whole or the beginning of a longer one.
 fn replace(text: &str, from: &str, to: &str) -> String {
     let mut replaced = String::with_capacity(text.len());
     let mut pieces = text.split(from);
     replaced.push_str(pieces.next().unwrap_or_default());
     for piece in pieces {
-        let begins = replaced
-            .chars()
-            .next_back()
-            .is_none_or(|last| "=,\"' \t\r\n".contains(last) || replaced.ends_with("://"));
-        let ends = piece
-            .chars()
-            .next()
-            .is_none_or(|next| "/,\"' \t\r\n".contains(next));
+        let begins = replaced.is_empty()
+            || replaced.ends_with("://")
+            || replaced.ends_with(|last| "=,\"' \t\r\n".contains(last));
+        let ends = piece.is_empty() || piece.starts_with(|next| "/,\"' \t\r\n".contains(next));
         replaced.push_str(if begins && ends { to } else { from });
         replaced.push_str(piece);
     }
     replaced
 }
 
-/// The path without `.` and `..`, which must not lead out of a folder unseen.
+/// The path without `.` and `..`, which could lead out of a folder.
 fn normal(path: &Path) -> PathBuf {
     let mut normal = PathBuf::new();
     for component in path.components() {
@@ -117,7 +112,7 @@ fn normal(path: &Path) -> PathBuf {
     normal
 }
 
-/// The folders that the runner has for a step, which are all that a container action sees of it; none outside of a workflow.
+/// The runner's folders for a step: all that a container action sees. None outside of a workflow.
 pub(crate) fn roots(env: &Env) -> Vec<PathBuf> {
     ["GITHUB_WORKSPACE", "RUNNER_TEMP", "HOME"]
         .into_iter()
@@ -127,19 +122,14 @@ pub(crate) fn roots(env: &Env) -> Vec<PathBuf> {
         .collect()
 }
 
-/// Where a path has to be, behind what is expected; nothing where there are no roots.
+/// Where a path has to be, as the end of an error message; empty without roots.
 pub(crate) fn below(roots: &[PathBuf]) -> String {
     if roots.is_empty() {
         return String::new();
     }
-    let names: Vec<String> = roots
-        .iter()
-        .map(|root| format!("`{}`", root.display()))
-        .collect();
-    format!(
-        " below {}, the folders that are visible here",
-        names.join(", ")
-    )
+    let names = roots.iter().map(|root| format!("`{}`", root.display()));
+    let names: Vec<String> = names.collect();
+    format!(" below one of the visible folders {}", names.join(", "))
 }
 
 #[cfg(test)]

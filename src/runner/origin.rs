@@ -1,40 +1,39 @@
-//! Which line of development a workflow run builds, and whether what it makes may be kept for others.
+//! The branch that a workflow run builds, and whether other runs may use its cache.
 //!
-//! In: a [`WorkflowRun`]. Out: an [`Origin`], for the names of caches. A cache that code of
-//! strangers has written would be taken by the default branch's next build, so that what is not
-//! known to be the repository's own counts as theirs. Payloads:
-//! <https://docs.github.com/webhooks/webhook-events-and-payloads>, which events run whose code:
+//! In: a [`WorkflowRun`]. Out: an [`Origin`], for the names of caches. The default branch's next build would read a cache written by untrusted
+//! code, so everything that is not known to be the repository's own code is untrusted. Payloads:
+//! <https://docs.github.com/webhooks/webhook-events-and-payloads>; which events run which code:
 //! <https://docs.github.com/actions/reference/workflows-and-actions/events-that-trigger-workflows>.
 
 use serde_json::Value;
 
 use super::workflow::WorkflowRun;
 
-/// What a run builds.
+/// The origin of the code that a run builds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Origin {
     pub line: Line,
-    /// The branch that it is to be merged into.
+    /// The branch to merge into.
     pub base: Option<String>,
     pub default_branch: Option<String>,
-    /// Why others must not take what it makes, in words.
+    /// Why other runs must not use its cache.
     pub untrusted: Option<String>,
 }
 
 /// A line of development.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Line {
-    /// A branch of the repository, by its name.
+    /// A branch of the repository.
     Branch(String),
-    /// Any tag: no build comes back to the same one.
+    /// Any tag: each is built once.
     Tags,
-    /// A merge queue, whose branches live for one run.
+    /// A merge queue, whose branches exist for one run.
     Queue,
-    /// None that has a name here.
+    /// Anything else.
     Unknown,
 }
 
-/// Branches that are the default where the event does not say which is.
+/// Default branches if the event has none.
 const USUAL_DEFAULTS: [&str; 2] = ["main", "master"];
 
 /// Branches of merge queues: `gh-readonly-queue/main/pr-7-<commit>`.
@@ -54,7 +53,7 @@ impl Origin {
             untrusted: None,
         };
         match run.event_name.as_str() {
-            // `pull_request_target` has the base's ref and rights, but builds what it checks out.
+            // `pull_request_target` has the base's ref and permissions, but builds what it checks out.
             event if event.starts_with("pull_request") => origin.of_pull_request(run),
             "merge_group" => {
                 let base = text(&run.payload, "/merge_group/base_ref");
@@ -64,11 +63,11 @@ impl Origin {
             "issue_comment" if run.payload.pointer("/issue/pull_request").is_some() => {
                 origin.line = Line::Unknown;
                 origin.untrusted = Some(
-                    "a comment on a pull request started this run, whose code may be a stranger's"
+                    "a comment on a pull request started this run, whose code may be untrusted"
                         .to_owned(),
                 );
             }
-            // Runs on the default branch only; not every event names that.
+            // Runs only on the default branch, which not every event names.
             "schedule" if origin.default_branch.is_none() => {
                 origin.default_branch = branch.map(str::to_owned);
             }
@@ -76,7 +75,7 @@ impl Origin {
         }
         if run.actor.as_deref() == Some("dependabot[bot]") && origin.untrusted.is_none() {
             origin.untrusted =
-                Some("Dependabot started this run, which has read-only rights".to_owned());
+                Some("Dependabot started this run, which has read-only permissions".to_owned());
         }
         if origin.default_branch.is_none() {
             origin.default_branch = branch
@@ -112,10 +111,8 @@ impl Origin {
 }
 
 fn from_fork(fork: Option<&str>, what: &str) -> String {
-    match fork {
-        Some(name) => format!("{what} comes from the fork `{name}`"),
-        None => format!("{what} comes from a fork"),
-    }
+    let fork = fork.map_or("a fork".to_owned(), |name| format!("the fork `{name}`"));
+    format!("{what} comes from {fork}")
 }
 
 fn line(git_ref: &str) -> Line {

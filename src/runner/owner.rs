@@ -1,26 +1,21 @@
-//! Files that a container action leaves: they go to whom the folder around them belongs.
+//! The owner of files that a container action leaves in the workspace.
 //!
-//! The container runs as root, the runner does not: a root-owned file in the workspace makes the next checkout on a
-//! self-hosted runner fail.
+//! The container runs as root, the runner does not: a root-owned file makes the next checkout on a self-hosted runner fail.
 
 use std::fs;
 use std::io;
 use std::os::unix::fs::{MetadataExt as _, lchown};
 use std::path::{Path, PathBuf};
 
-/// Gives a file, or a folder with all that is in it, to the owner of the nearest folder, itself or above, that is not root's.
-/// Only what is root's changes hands; links are not followed. Nothing happens where the path is not there, where we
-/// aren't root, or where everything is root's.
-///
-/// # Errors
-/// When a file can't be looked at or given away.
+/// Gives a file, or a folder with its content, to the owner of the nearest folder, itself or above, that is not root's. Only what root owns
+/// is changed; links are not followed. Does nothing if the path does not exist, if we are not root, or if everything is root's.
 pub(crate) fn give_back(path: &Path) -> io::Result<()> {
     if !rustix::process::geteuid().is_root() || !path.try_exists()? {
         return Ok(());
     }
     let path = std::path::absolute(path)?;
     let mut ours: Vec<PathBuf> = Vec::new();
-    // Itself first: a workspace that was there before is theirs already, what is in it may not be.
+    // Including the path itself: an existing workspace is the runner's, but our files in it are root's.
     for folder in path.ancestors() {
         let metadata = fs::symlink_metadata(folder)?;
         if metadata.uid() != 0 {

@@ -16,29 +16,22 @@ pub(crate) struct PrivateError {
     source: io::Error,
 }
 
-/// Makes a folder of mode 0700, with its parents.
-///
-/// # Errors
-/// When it can't be made.
+/// Creates a folder of mode 0700, with its parents.
 pub(crate) fn create_private_folder(path: &Path) -> Result<(), PrivateError> {
-    let made = DirBuilder::new().mode(0o700).recursive(true).create(path);
-    made.map_err(|source| PrivateError {
-        path: path.to_owned(),
-        source,
-    })
+    let created = DirBuilder::new().mode(0o700).recursive(true).create(path);
+    failed(path, created)
 }
 
 /// Writes a file of mode 0600.
-///
-/// # Errors
-/// When it can't be written.
 pub(crate) fn write_private(path: &Path, content: &[u8]) -> Result<(), PrivateError> {
     let mut options = OpenOptions::new();
     options.write(true).create(true).truncate(true).mode(0o600);
-    let written = options
-        .open(path)
-        .and_then(|mut file| file.write_all(content));
-    written.map_err(|source| PrivateError {
+    let file = options.open(path);
+    failed(path, file.and_then(|mut file| file.write_all(content)))
+}
+
+fn failed(path: &Path, result: io::Result<()>) -> Result<(), PrivateError> {
+    result.map_err(|source| PrivateError {
         path: path.to_owned(),
         source,
     })

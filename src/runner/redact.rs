@@ -1,9 +1,9 @@
-//! What is not to be shown, taken out of texts that leave the machine.
+//! Secrets and build arguments, removed from texts that leave the machine.
 //!
-//! The runner masks its log and the job summary, and nothing else
-//! (<https://docs.github.com/actions/reference/workflows-and-actions/workflow-commands#masking-a-value-in-a-log>): a comment on a pull
-//! request, and files that become artifacts, are ours to keep clean. In: each secret when it becomes known, and the values of build
-//! arguments, which BuildKit puts into the names of its steps (<https://github.com/moby/buildkit/issues/6139>). Out: texts without them.
+//! The runner masks only its log and the job summary
+//! (<https://docs.github.com/actions/reference/workflows-and-actions/workflow-commands#masking-a-value-in-a-log>), not comments on pull
+//! requests and files that become artifacts. In: each secret when it becomes known, and the values of build arguments, which BuildKit puts into
+//! the names of its steps (<https://github.com/moby/buildkit/issues/6139>). Out: texts without them.
 
 use std::cmp::Reverse;
 use std::fmt;
@@ -11,25 +11,52 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use secrecy::{ExposeSecret as _, SecretString};
 
-/// What stands for a secret, as in the runner's log.
+/// The runner's mask.
 const MASK: &str = "***";
 
-/// Shorter secrets (bytes) would hide half of every text, and hide nothing: they are guessed at once.
+/// Shorter secrets (bytes) are not masked: they occur in every text, and anybody can guess them.
 const SHORTEST_SECRET: usize = 4;
 
-/// Shorter values of build arguments (bytes) are versions and switches, and stand in many a word.
+/// Values that are not masked either. The runner drops an output that contains a masked text.
+const COMMON: [&str; 16] = [
+    "true",
+    "false",
+    "null",
+    "none",
+    "default",
+    "latest",
+    "main",
+    "master",
+    "test",
+    "prod",
+    "production",
+    "staging",
+    "development",
+    "debug",
+    "release",
+    "info",
+];
+
+/// Shorter values of build arguments (bytes) are versions and switches, and occur in many words.
 const SHORTEST_ARGUMENT: usize = 6;
 
-/// All that is hidden in a run. Clones share what they know.
+/// Whether a line of a secret is masked.
+pub(crate) fn is_masked(line: &str) -> bool {
+    line.len() >= SHORTEST_SECRET && !COMMON.contains(&line.to_lowercase().as_str())
+}
+
+/// What is hidden in a run. Clones share it.
 #[derive(Clone, Default)]
 pub(crate) struct Redactor(Arc<Mutex<Known>>);
 
-/// The longest first, so that no part of one is left when a shorter one is taken out of it.
+/// The longest first, so that no part of it is left when a shorter one is replaced.
 #[derive(Default)]
 struct Known {
     secrets: Vec<SecretString>,
-    /// Values, and what stands for them.
+    /// Values and their replacements.
     arguments: Vec<(SecretString, String)>,
+    /// Whether a secret was not masked.
+    has_exception: bool,
 }
 
 impl fmt::Debug for Redactor {
@@ -39,19 +66,20 @@ impl fmt::Debug for Redactor {
 }
 
 impl Redactor {
-    /// Hides a secret from now on, each of its lines by itself, as the runner does.
-    pub(crate) fn hide(&self, secret: &str) {
+    /// Hides each line of a secret, like the runner. Returns true for the first secret of the run that is too short or common.
+    pub(crate) fn hide(&self, secret: &str) -> bool {
         let mut known = self.known();
-        for line in secret.lines().map(str::trim) {
-            // As it stands within quotes, too: BuildKit's errors quote command lines.
+        let lines = secret.lines().map(str::trim);
+        for line in lines.clone().filter(|line| is_masked(line)) {
+            // BuildKit's errors quote command lines.
             let quoted = serde_json::Value::from(line).to_string();
             let quoted = quoted.get(1..quoted.len() - 1).unwrap_or_default();
-            for text in [line, quoted].map(str::to_owned) {
-                let is_new = || {
-                    let mut all = known.secrets.iter();
-                    all.all(|other| other.expose_secret() != text)
-                };
-                if text.len() >= SHORTEST_SECRET && is_new() {
+            for text in [line, quoted] {
+                if !known
+                    .secrets
+                    .iter()
+                    .any(|other| other.expose_secret() == text)
+                {
                     known.secrets.push(text.into());
                 }
             }
@@ -59,9 +87,14 @@ impl Redactor {
         known
             .secrets
             .sort_by_key(|text| Reverse(text.expose_secret().len()));
+        let mut filled = lines.filter(|line| !line.is_empty()).peekable();
+        let is_exception = filled.peek().is_some() && !filled.any(is_masked);
+        let is_first = is_exception && !known.has_exception;
+        known.has_exception |= is_exception;
+        is_first
     }
 
-    /// Shows the value of a build argument as `$NAME` from now on, which is how the Dockerfile has it.
+    /// Replaces the value of a build argument by `$NAME`, which is how the Dockerfile has it.
     pub(crate) fn hide_argument(&self, name: &str, value: &str) {
         if value.len() < SHORTEST_ARGUMENT {
             return;
@@ -75,9 +108,8 @@ impl Redactor {
 
     /// The text without secrets.
     pub(crate) fn without_secrets(&self, text: &str) -> String {
-        let known = self.known();
         let mut shown = text.to_owned();
-        for secret in &known.secrets {
+        for secret in &self.known().secrets {
             replace(&mut shown, secret, MASK);
         }
         shown
@@ -93,7 +125,7 @@ impl Redactor {
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
-        // Whoever panicked with it has left a list that is still one.
+        // The lists are valid after a panic, too.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -128,6 +160,19 @@ mod tests {
         for (text, expected) in cases {
             assert_eq!(redactor.without_secrets(text), expected, "{text}");
         }
+    }
+
+    #[test]
+    fn short_and_common_values_are_not_hidden_and_are_reported_once() {
+        let redactor = Redactor::default();
+        assert!(!redactor.hide("hush-hush"));
+        // A part of a longer secret is no exception.
+        assert!(!redactor.hide("{\n\"key\": 1\n}"));
+        assert!(!redactor.hide(""));
+        assert!(redactor.hide("true"));
+        assert!(!redactor.hide("C"));
+        let text = "C=true, key 1";
+        assert_eq!(redactor.without_secrets(text), text);
     }
 
     #[test]

@@ -1,49 +1,19 @@
-//! Whether GitHub keeps secrets from this workflow run.
+//! Whether GitHub withholds secrets from this workflow run.
 //!
-//! In: the environment and the event's file. Out: why there are none, and what is usually done about it. Runs for a
-//! fork's pull request and those that Dependabot starts get neither secrets nor a token for OpenID Connect:
+//! In: the environment and the event. Out: the reason, with the usual remedy. Runs for a fork's pull request and runs that Dependabot starts
+//! get neither secrets nor an OpenID Connect token:
 //! <https://docs.github.com/actions/reference/security/secure-use>,
 //! <https://docs.github.com/code-security/dependabot/troubleshooting-dependabot/troubleshooting-dependabot-on-github-actions>.
 
-use std::fs::File;
-use std::io::Read as _;
-
-use serde::Deserialize;
-
+use super::files;
 use crate::runner::env::Env;
 
-/// GitHub sends no larger event (bytes): <https://docs.github.com/webhooks/webhook-events-and-payloads>.
-const LARGEST_EVENT: u64 = 25 * 1024 * 1024;
-
-/// What is read of the event.
-#[derive(Debug, Deserialize)]
-struct Event {
-    pull_request: PullRequest,
-}
-
-#[derive(Debug, Deserialize)]
-struct PullRequest {
-    head: Head,
-}
-
-#[derive(Debug, Deserialize)]
-struct Head {
-    /// None when the fork was deleted.
-    repo: Option<Repository>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Repository {
-    full_name: String,
-}
-
-/// Why this run has no secrets, with the usual remedy; `None` when it may have some.
+/// Why this run has no secrets; `None` if it may have some.
 pub(crate) fn without_secrets(env: &Env) -> Option<String> {
     if env.get("GITHUB_ACTOR") == Some("dependabot[bot]") {
         return Some(
-            "Dependabot started this run, so that it has no secrets but Dependabot's own and no token for OpenID \
-             Connect: set `push: ${{ github.actor != 'dependabot[bot]' }}`, or add the credentials to Dependabot's \
-             secrets"
+            "Dependabot started this run: it has only Dependabot's secrets and no OpenID Connect token. Set \
+             `push: ${{ github.actor != 'dependabot[bot]' }}`, or add the credentials to Dependabot's secrets"
                 .to_owned(),
         );
     }
@@ -51,23 +21,17 @@ pub(crate) fn without_secrets(env: &Env) -> Option<String> {
     if !event.starts_with("pull_request") || event == "pull_request_target" {
         return None;
     }
-    let mut text = Vec::new();
-    let file = File::open(env.path("GITHUB_EVENT_PATH")?).ok()?;
-    file.take(LARGEST_EVENT).read_to_end(&mut text).ok()?;
-    let event: Event = serde_json::from_slice(&text).ok()?;
-    let fork = event
-        .pull_request
-        .head
-        .repo
-        .map(|repository| repository.full_name);
-    if fork.as_deref() == env.get("GITHUB_REPOSITORY") {
+    let payload = files::event_payload(env.path("GITHUB_EVENT_PATH")?);
+    // Null if the fork was deleted.
+    let fork = payload.pointer("/pull_request/head/repo")?;
+    let fork = fork["full_name"].as_str();
+    if fork == env.get("GITHUB_REPOSITORY") {
         return None;
     }
     let fork = fork.map_or_else(String::new, |name| format!(" `{name}`"));
     Some(format!(
-        "this pull request comes from the fork{fork}, so that the run has no secrets and no token for OpenID Connect: \
-         build without pushing there, `push: ${{{{ github.event.pull_request.head.repo.full_name == \
-         github.repository }}}}`"
+        "this pull request comes from the fork{fork}: the run has no secrets and no OpenID Connect token. Build without pushing: \
+         `push: ${{{{ github.event.pull_request.head.repo.full_name == github.repository }}}}`"
     ))
 }
 
@@ -123,7 +87,7 @@ mod tests {
                 "pull_request",
                 "octocat",
                 &from("null"),
-                Some("the fork,"),
+                Some("the fork:"),
             ),
             (
                 "the target's own workflow",

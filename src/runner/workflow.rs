@@ -1,6 +1,6 @@
-//! What the runner tells about the workflow run: repository, commit, ref, run.
+//! The workflow run: repository, commit, ref, event.
 //!
-//! In: the environment and the event's payload. Out: a value that `Plan` may read, so that planning stays pure.
+//! In: the environment and the event's payload. Out: a value that the plan may read.
 //! Variables: <https://docs.github.com/actions/reference/workflows-and-actions/variables>.
 
 use serde_json::Value;
@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::files;
 use crate::runner::env::Env;
 
-/// The workflow run that started us, when one did.
+/// The workflow run that started us.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct WorkflowRun {
     /// `https://github.com`, or the address of a GitHub Enterprise Server.
@@ -23,22 +23,26 @@ pub(crate) struct WorkflowRun {
     pub run_attempt: Option<String>,
     /// `push`, `pull_request`, …
     pub event_name: String,
-    /// Who or what started it.
+    /// The user or app that started it.
     pub actor: Option<String>,
-    /// Whether GitHub's cache service can be reached, as far as the runner tells.
+    /// Whether the runner offers GitHub's cache service.
     pub cache_service: bool,
-    /// The event's payload; null when there is none.
+    /// The event's payload; null if there is none.
     pub payload: Value,
-    /// docker/metadata-action's settings, as their variables have them.
+    /// docker/metadata-action's settings, from its variables.
     pub short_sha_length: Option<String>,
     pub pull_request_head: Option<String>,
     pub annotation_levels: Option<String>,
 }
 
 impl WorkflowRun {
-    /// Reads the run's facts; `None` outside of a workflow.
+    /// `None` outside of a workflow.
     pub(crate) fn from_env(env: &Env) -> Option<Self> {
         let owned = |name| env.get(name).map(str::to_owned);
+        let cache = env
+            .get("ACTIONS_RESULTS_URL")
+            .or(env.get("ACTIONS_CACHE_URL"));
+        let payload = env.path("GITHUB_EVENT_PATH");
         Some(Self {
             server_url: owned("GITHUB_SERVER_URL").unwrap_or_else(|| "https://github.com".into()),
             repository: owned("GITHUB_REPOSITORY")?,
@@ -48,20 +52,15 @@ impl WorkflowRun {
             run_attempt: owned("GITHUB_RUN_ATTEMPT"),
             event_name: owned("GITHUB_EVENT_NAME").unwrap_or_default(),
             actor: owned("GITHUB_ACTOR"),
-            cache_service: env.get("ACTIONS_RUNTIME_TOKEN").is_some()
-                && ["ACTIONS_RESULTS_URL", "ACTIONS_CACHE_URL"]
-                    .iter()
-                    .any(|name| env.get(name).is_some()),
-            payload: env
-                .path("GITHUB_EVENT_PATH")
-                .map_or(Value::Null, files::event_payload),
+            cache_service: cache.and(env.get("ACTIONS_RUNTIME_TOKEN")).is_some(),
+            payload: payload.map_or(Value::Null, files::event_payload),
             short_sha_length: owned("DOCKER_METADATA_SHORT_SHA_LENGTH"),
             pull_request_head: owned("DOCKER_METADATA_PR_HEAD_SHA"),
             annotation_levels: owned("DOCKER_METADATA_ANNOTATIONS_LEVELS"),
         })
     }
 
-    /// Git context of the commit that triggered the run, as docker/build-push-action's default:
+    /// Git context of the commit that triggered the run, docker/build-push-action's default:
     /// `https://github.com/owner/name.git#<sha or ref>`.
     pub(crate) fn git_context(&self) -> String {
         let url = format!("{}/{}.git", self.server_url, self.repository);
@@ -73,22 +72,19 @@ impl WorkflowRun {
 
     /// Host of the server, for the name of a Git credential.
     pub(crate) fn server_host(&self) -> &str {
-        let host = self
-            .server_url
-            .split_once("://")
-            .map_or(self.server_url.as_str(), |(_, rest)| rest);
+        let url = self.server_url.as_str();
+        let host = url.split_once("://").map_or(url, |(_, rest)| rest);
         host.split('/').next().unwrap_or(host)
     }
 
-    /// Whether the server is an installation of GitHub Enterprise Server, as actions/toolkit tells it
-    /// (<https://github.com/actions/toolkit/blob/main/packages/cache/src/internal/config.ts>,
-    /// `isGhes`).
+    /// Whether the server is a GitHub Enterprise Server, by the rule of actions/toolkit
+    /// (<https://github.com/actions/toolkit/blob/main/packages/cache/src/internal/config.ts>, `isGhes`).
     pub(crate) fn is_enterprise_server(&self) -> bool {
         let host = self.server_host().to_ascii_lowercase();
         host != "github.com" && !host.ends_with(".ghe.com") && !host.ends_with(".localhost")
     }
 
-    /// Address of this run and attempt, recorded as the `builder-id` of a provenance.
+    /// Address of this run and attempt: the `builder-id` of a provenance.
     pub(crate) fn run_url(&self) -> Option<String> {
         let run = self.run_id.as_ref()?;
         let url = format!("{}/{}/actions/runs/{run}", self.server_url, self.repository);

@@ -1,6 +1,6 @@
-//! What a vertex or a status is, by the names that BuildKit and buildx give them.
+//! The phase of a vertex or a status, by the name that BuildKit or buildx gives it.
 //!
-//! In: names. Out: [`Phase`] and [`Clock`]. Names are no interface, so each rule stands beside the line of source that makes the name;
+//! In: names. Out: [`Phase`] and [`Clock`]. Names are no interface, so each rule cites the source line that makes the name;
 //! BK is <https://github.com/moby/buildkit/blob/73ed6825c4b7569379ef89df0aedcdbe64473d31/>,
 //! BX is <https://github.com/docker/buildx/blob/461836ba0fcb3e847dab6045a726889faa150bdb/>.
 
@@ -8,37 +8,29 @@ use super::Phase;
 use super::clock::Clock;
 use super::label::bracketed;
 
-/// What a vertex is.
+/// The class of a vertex.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Class {
     pub phase: Phase,
     pub clock: Clock,
-    /// Counts only where nothing else runs.
+    /// Counts only while nothing else runs.
     pub weak: bool,
 }
 
 /// Classifies a vertex by its name.
 pub(super) fn vertex(name: &str) -> Class {
+    let class = |phase, clock, weak| Class { phase, clock, weak };
     if let Some(phase) = of_buildx(name) {
-        return Class {
-            phase,
-            clock: Clock::Arrival,
-            weak: false,
-        };
+        return class(phase, Clock::Arrival, false);
     }
     let Some((place, command)) = bracketed(name) else {
-        return Class {
-            phase: unbracketed(name),
-            clock: Clock::Builder,
-            weak: false,
-        };
+        return class(unbracketed(name), Clock::Builder, false);
     };
     if place.contains(&"auth") {
-        return Class {
-            phase: auth(command),
-            clock: Clock::Arrival,
-            weak: true,
-        };
+        // `[auth] app:pull,push token for 127.0.0.1:5000`, `[auth] sharing credentials for …` BK session/auth/authprovider/authprovider.go#L135
+        let pushes = command.contains("push");
+        let phase = if pushes { Phase::Push } else { Phase::Pull };
+        return class(phase, Clock::Arrival, true);
     }
     let phase = if place.last() == Some(&"internal") {
         internal(command)
@@ -52,19 +44,15 @@ pub(super) fn vertex(name: &str) -> Class {
         // `[linux/amd64] generating sbom using …` BK frontend/attestations/sbom/sbom.go#L74
         Phase::Build
     };
-    Class {
-        phase,
-        clock: Clock::Builder,
-        weak: false,
-    }
+    class(phase, Clock::Builder, false)
 }
 
-/// Classifies a status inside a vertex; `None`: it is what its vertex is.
+/// Classifies a status inside a vertex; `None` if it has its vertex's phase.
 pub(super) fn status(vertex: Phase, id: &str) -> Option<Phase> {
     match vertex {
         // `pushing layers`, `pushing manifest for REF@DIGEST` BK util/push/push.go#L131-L141
         Phase::Export | Phase::Push if id.starts_with("pushing ") => Some(Phase::Push),
-        // Layers fetched on the way belong to the cache's cost.
+        // Layers fetched meanwhile are part of the cache's cost.
         Phase::CacheExport | Phase::CacheImport | Phase::Builder => None,
         _ if is_pull(id) => Some(Phase::Pull),
         _ => None,
@@ -72,14 +60,14 @@ pub(super) fn status(vertex: Phase, id: &str) -> Option<Phase> {
 }
 
 // `resolve docker.io/library/busybox:latest` BK source/containerimage/pull.go#L128, `sha256:…` BK util/pull/pullprogress/progress.go#L119,
-// `extracting sha256:…` BK cache/refs.go#L1383. They come inside any vertex whose input was not fetched until needed.
+// `extracting sha256:…` BK cache/refs.go#L1383. They occur in any vertex whose input is fetched lazily.
 fn is_pull(id: &str) -> bool {
     ["sha256:", "extracting sha256:", "resolve "]
         .iter()
         .any(|start| id.starts_with(start))
 }
 
-/// Vertices that buildx itself writes.
+/// Vertices of buildx itself.
 fn of_buildx(name: &str) -> Option<Phase> {
     match name {
         // BX driver/docker-container/driver.go#L75 (statuses `pulling image moby/buildkit:…`, `creating container …`), driver/kubernetes/driver.go#L74
@@ -102,7 +90,7 @@ fn of_buildx(name: &str) -> Option<Phase> {
     }
 }
 
-/// How names of BuildKit's own vertices begin; the first that fits counts.
+/// Beginnings of the names of BuildKit's own vertices; the first match counts.
 const UNBRACKETED: [(&str, Phase); 17] = [
     // BK solver/llbsolver/bridge.go#L114
     ("importing cache manifest from ", Phase::CacheImport),
@@ -119,7 +107,7 @@ const UNBRACKETED: [(&str, Phase); 17] = [
     ("preparing layers for inline cache", Phase::Export),
     // `resolve image config for docker-image://docker.io/docker/dockerfile:1`, BK solver/llbsolver/bridge.go#L258
     ("resolve image config for ", Phase::Pull),
-    // A source without another name has its identifier, BK solver/llbsolver/vertex.go#L471
+    // A source without a name has its identifier, BK solver/llbsolver/vertex.go#L471
     ("docker-image://", Phase::Pull),
     ("local://", Phase::Context),
     ("git://", Phase::Context),
@@ -168,15 +156,6 @@ fn named_context(command: &str) -> Phase {
     ];
     if fetched.iter().any(|start| command.starts_with(start)) {
         Phase::Context
-    } else {
-        Phase::Pull
-    }
-}
-
-// `[auth] app:pull,push token for 127.0.0.1:5000`, `[auth] sharing credentials for …` BK session/auth/authprovider/authprovider.go#L135
-fn auth(command: &str) -> Phase {
-    if command.contains("push") {
-        Phase::Push
     } else {
         Phase::Pull
     }

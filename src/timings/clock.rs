@@ -1,14 +1,13 @@
 //! From timestamps of two clocks to time since the start of the build.
 //!
-//! BuildKit times its vertices on its own machine. Buildx shifts them once, so that the first one starts when buildx made its
-//! request ([`progress.ResetTime`]): that takes away a constant skew, and leaves an error of the request's own time, or of
-//! minutes where the first vertex is shared with a build that began earlier. Vertices that buildx itself writes carry the time
-//! of our machine, but some of them go through the same shift (`[auth] …`, `resolving provenance …`, `pushing … with docker`),
-//! so their timestamps mean nothing; buildx runs beside us, and when their lines arrive is when it happens.
+//! BuildKit timestamps its vertices on its own machine. buildx shifts them once, so that the first one starts when buildx made its request
+//! ([`progress.ResetTime`]). That removes a constant skew, and leaves an error of the request's own duration, or of minutes if the first
+//! vertex is shared with a build that began earlier. Some of buildx's own vertices go through the same shift (`[auth] …`, `resolving
+//! provenance …`, `pushing … with docker`), which makes their timestamps meaningless: the arrival of their lines is used instead.
 //!
-//! No event arrives before it happened, so the smallest arrival minus timestamp is the offset plus the fastest event's way
-//! here. What is corrected by it is late by that way (on one machine 2 to 5 ms, to a far builder half a round trip), never
-//! early. A clock that steps during the build cannot be told from slow events: what then falls outside the build is clamped.
+//! No event arrives before it happens, so the smallest arrival minus timestamp is the clock offset plus the fastest event's latency. Times
+//! corrected by it are late by that latency (2 to 5 ms on one machine, half a round trip to a remote builder), never early. A clock that
+//! steps during the build cannot be told from slow events: times outside of the build are clamped.
 //!
 //! [`progress.ResetTime`]: https://github.com/docker/buildx/blob/461836ba0fcb3e847dab6045a726889faa150bdb/build/build.go#L638
 
@@ -19,71 +18,73 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::Interval;
 
-/// A timestamp further than this from its arrival is no time of this build and counts as missing.
+/// A timestamp further than this from its arrival is ignored.
 const PLAUSIBLE: SignedDuration = SignedDuration::from_hours(24);
 
-/// What tells when a vertex ran.
+/// Which times of a vertex are used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Clock {
     /// Its timestamps, by BuildKit's clock.
     Builder,
-    /// When its lines arrived, by ours.
+    /// The arrival of its lines, by ours.
     Arrival,
 }
 
-/// How long before `arrived` the timestamp says its event was; `None` where the timestamp is absurd.
+/// Arrival minus timestamp; `None` if the timestamp is implausible.
 pub(super) fn lag(timestamp: Timestamp, arrived: Timestamp) -> Option<SignedDuration> {
     let lag = arrived.duration_since(timestamp);
     (lag.abs() <= PLAUSIBLE).then_some(lag)
 }
 
-/// When a vertex or a status ran: each start, with its end once that is known.
+/// The runs of a vertex or a status: start and, once known, end.
 pub(super) type Runs = BTreeMap<Timestamp, Option<Timestamp>>;
 
 /// The build on both clocks.
 #[derive(Debug)]
 pub(super) struct Scale {
     pub started: Timestamp,
-    /// How long the build took; everything is clamped to it.
+    /// Everything is clamped to it.
     pub total: Duration,
-    /// What to add to BuildKit's timestamps.
+    /// Added to BuildKit's timestamps.
     pub offset: SignedDuration,
 }
 
 impl Scale {
     /// The interval between two points on our clock; without an end it lasts to the end of the build.
     pub(super) fn interval(&self, started: Timestamp, ended: Option<Timestamp>) -> Interval {
-        let start = self.since_start(started, SignedDuration::ZERO);
-        let end = ended.map_or(self.total, |at| self.since_start(at, SignedDuration::ZERO));
+        self.between(started, ended, self.total, SignedDuration::ZERO)
+    }
+
+    /// Intervals of runs on BuildKit's clock. A run without an end lasts to the start of the next, the last one to `open_end`.
+    pub(super) fn intervals(&self, runs: &Runs, open_end: Duration) -> Vec<Interval> {
+        let next = runs.keys().skip(1).copied().map(Some).chain([None]);
+        let runs = runs.iter().zip(next);
+        runs.map(|((started, completed), next)| {
+            self.between(*started, completed.or(next), open_end, self.offset)
+        })
+        .collect()
+    }
+
+    fn between(
+        &self,
+        started: Timestamp,
+        ended: Option<Timestamp>,
+        open_end: Duration,
+        offset: SignedDuration,
+    ) -> Interval {
+        let since_start = |at: Timestamp| {
+            let since = at.duration_since(self.started).saturating_add(offset);
+            whole_milliseconds(since).min(self.total)
+        };
+        let start = since_start(started);
         Interval {
             start,
-            end: end.max(start),
+            end: ended.map_or(open_end, since_start).max(start),
         }
-    }
-
-    /// Intervals of runs on BuildKit's clock. A run that never completed ends where the next one starts, the last one at `open_end`.
-    pub(super) fn intervals(&self, runs: &Runs, open_end: Duration) -> Vec<Interval> {
-        let mut intervals = Vec::with_capacity(runs.len());
-        let mut runs = runs.iter().peekable();
-        while let Some((started, completed)) = runs.next() {
-            let start = self.since_start(*started, self.offset);
-            let ended = completed.or_else(|| runs.peek().map(|(next, _)| **next));
-            let end = ended.map_or(open_end, |at| self.since_start(at, self.offset));
-            intervals.push(Interval {
-                start,
-                end: end.max(start),
-            });
-        }
-        intervals
-    }
-
-    fn since_start(&self, at: Timestamp, offset: SignedDuration) -> Duration {
-        let since = at.duration_since(self.started).saturating_add(offset);
-        whole_milliseconds(since).min(self.total)
     }
 }
 
-/// Nothing before zero, and nothing finer than a millisecond.
+/// Whole milliseconds, at least zero.
 pub(super) fn whole_milliseconds(duration: SignedDuration) -> Duration {
     Duration::from_millis(u64::try_from(duration.as_millis()).unwrap_or_default())
 }
@@ -141,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn absurd_timestamps_are_no_times() {
+    fn implausible_timestamps_are_ignored() {
         for absurd in [
             "0001-01-01T00:00:00Z",
             "9999-12-30T22:00:00Z",

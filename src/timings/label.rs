@@ -3,11 +3,13 @@
 //! Written by BuildKit's Dockerfile frontend:
 //! <https://github.com/moby/buildkit/blob/73ed6825c4b7569379ef89df0aedcdbe64473d31/frontend/dockerfile/dockerfile2llb/convert.go#L1950-L1992>.
 
-/// Where in the Dockerfile a vertex belongs, as its name says.
+/// Where in the Dockerfile a vertex belongs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Label {
     pub platform: Option<String>,
     pub stage: Option<String>,
+    /// Whether the name has a position such as `2/4`: only the Dockerfile's steps do.
+    pub numbered: bool,
 }
 
 /// Splits `[builder 2/4] RUN make` into `builder`, `2/4` and the rest.
@@ -16,22 +18,27 @@ pub(super) fn bracketed(name: &str) -> Option<(Vec<&str>, &str)> {
     Some((place.split_whitespace().collect(), command))
 }
 
+/// The command behind the brackets.
+pub(crate) fn command(name: &str) -> &str {
+    bracketed(name).map_or(name, |(_, command)| command)
+}
+
 /// Reads platform and stage from a vertex's name.
 ///
-/// `[2/4] RUN make` has none; a cross build is `[linux/amd64->arm64 builder 2/4] …`.
+/// `[2/4] RUN make` has neither; a cross build is `[linux/amd64->arm64 builder 2/4] …`.
 pub(super) fn label(name: &str) -> Label {
+    let mut label = Label::default();
     let Some((place, _)) = bracketed(name) else {
-        return Label::default();
+        return label;
     };
     let Some((position, before)) = place.split_last() else {
-        return Label::default();
+        return label;
     };
-    let mut label = Label::default();
-    let numbered = is_position(position);
-    for word in if numbered { before } else { place.as_slice() } {
+    label.numbered = is_position(position);
+    for word in if label.numbered { before } else { &place } {
         if is_platform(word) {
             label.platform = Some((*word).to_owned());
-        } else if numbered {
+        } else if label.numbered {
             label.stage = Some((*word).to_owned());
         }
     }

@@ -1,17 +1,17 @@
 //! Where the time of a build went.
 //!
-//! In: BuildKit's progress ([`SolveStatus`](crate::buildx::rawjson::SolveStatus), one a line) and the intervals of our own stages.
-//! Out: [`BuildTimings`]: phases, the timeline, steps. Pure: every time comes in as a value.
+//! In: BuildKit's progress ([`SolveStatus`](crate::buildx::rawjson::SolveStatus)) and the intervals of our own stages. Out: [`BuildTimings`].
+//! Pure: every time is passed in.
 //!
-//! The way through: `recorder` hears the stream and `vertex` keeps what is needed of each vertex, `clock` puts BuildKit's clock
-//! right, `classify` turns names into phases, `partition` turns overlapping intervals into durations.
+//! [`Recorder`] follows the stream and keeps a record per vertex (`vertex`). `clock` corrects BuildKit's clock, `classify` maps names to
+//! phases, `partition` turns overlapping intervals into durations.
 //!
-//! Two views of the phases, both in [`PhaseTime`]:
+//! [`PhaseTime`] has two views of a phase:
 //! - **union**: how long anything of the phase ran. Phases overlap, so unions may add up to more than the total;
-//! - **partition**: every instant from start to end belongs to exactly one phase, so these add up to the total. Where several phases
-//!   run at once, the first of [`Phase::ALL`] has the instant: what stands earlier in a build is what the rest waits for.
+//! - **partition**: every instant belongs to exactly one phase, so partitions add up to the total. Where several phases run at once, the
+//!   first of [`Phase::ALL`] gets the instant: the rest waits for it.
 //!
-//! Times are cut to whole milliseconds since the start before anything is computed, so sums are exact in the printed unit too.
+//! All times are whole milliseconds since the start, so sums are exact in the printed unit.
 
 mod classify;
 mod clock;
@@ -21,6 +21,7 @@ mod recorder;
 pub(crate) mod schema;
 #[cfg(test)]
 pub(crate) mod tests;
+pub(crate) mod units;
 mod vertex;
 
 use std::time::Duration;
@@ -28,17 +29,17 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
+pub(crate) use label::command;
 pub(crate) use recorder::Recorder;
 
-/// How long earlier runs took.
+/// The durations of earlier runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Earlier {
-    /// Of the last runs, five at most.
     pub median: Duration,
     pub runs: usize,
 }
 
-/// What a moment of the build was spent on.
+/// What an instant of the build was spent on. Declared in the order of [`Phase::ALL`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Phase {
@@ -46,28 +47,28 @@ pub(crate) enum Phase {
     Build,
     /// Base images and cached layers: metadata, download, extraction.
     Pull,
-    /// Dockerfile, `.dockerignore`, build context, Git or HTTP context: upload or download.
+    /// Dockerfile, `.dockerignore`, build context, Git or HTTP context.
     Context,
     /// Reading cache manifests.
     CacheImport,
-    /// Layers compressed, manifests written, image named, unpacked or sent to the Engine.
+    /// Compressing layers, writing manifests, unpacking, sending the image to the Engine.
     Export,
-    /// Layers and manifests sent to the registry.
+    /// Sending layers and manifests to the registry.
     Push,
-    /// Cache written to a registry, directory or service.
+    /// Writing the cache to a registry, directory or service.
     CacheExport,
-    /// Work that no rule knows.
+    /// Work that no rule matches.
     Other,
-    /// The builder starts.
+    /// The builder's start and removal.
     Builder,
-    /// Our own work before, between and after: inputs, credentials, checks.
+    /// Our own work: inputs, credentials, checks.
     Setup,
-    /// Nothing runs: buildx connects, starts and ends, the solver thinks.
+    /// Nothing runs.
     Waiting,
 }
 
 impl Phase {
-    /// In the order in which they usually come.
+    /// The usual order in a build.
     pub(crate) const ORDER: [Self; 11] = [
         Self::Setup,
         Self::Builder,
@@ -82,25 +83,7 @@ impl Phase {
         Self::Waiting,
     ];
 
-    /// The name for people.
-    pub(crate) fn title(self) -> &'static str {
-        match self {
-            Self::Setup => "Set-up",
-            Self::Builder => "Builder",
-            Self::Context => "Context",
-            Self::CacheImport => "Cache import",
-            Self::Pull => "Pull",
-            Self::Build => "Build",
-            Self::Export => "Export",
-            Self::Push => "Push",
-            Self::CacheExport => "Cache export",
-            Self::Other => "Unclassified",
-            Self::Waiting => "Waiting",
-        }
-    }
-
-    /// All phases; in the partition an instant belongs to the first of these that runs:
-    /// build > pull > context > cache import > export > push > cache export > other > builder > setup > waiting.
+    /// All phases. In the partition an instant belongs to the first of these that runs.
     pub(crate) const ALL: [Self; 11] = [
         Self::Build,
         Self::Pull,
@@ -115,28 +98,39 @@ impl Phase {
         Self::Waiting,
     ];
 
+    /// The heading in the summary.
+    pub(crate) fn title(self) -> &'static str {
+        self.names().1
+    }
+
     /// The name in outputs (`cache-import` in `cache-import-seconds`) and in the timings file.
     pub(crate) fn name(self) -> &'static str {
+        self.names().0
+    }
+
+    fn names(self) -> (&'static str, &'static str) {
         match self {
-            Self::Build => "build",
-            Self::Pull => "pull",
-            Self::Context => "context",
-            Self::CacheImport => "cache-import",
-            Self::Export => "export",
-            Self::Push => "push",
-            Self::CacheExport => "cache-export",
-            Self::Other => "other",
-            Self::Builder => "builder",
-            Self::Setup => "setup",
-            Self::Waiting => "waiting",
+            Self::Build => ("build", "Build"),
+            Self::Pull => ("pull", "Pull"),
+            Self::Context => ("context", "Context"),
+            Self::CacheImport => ("cache-import", "Cache import"),
+            Self::Export => ("export", "Export"),
+            Self::Push => ("push", "Push"),
+            Self::CacheExport => ("cache-export", "Cache export"),
+            Self::Other => ("other", "Unclassified"),
+            Self::Builder => ("builder", "Builder"),
+            Self::Setup => ("setup", "Set-up"),
+            Self::Waiting => ("waiting", "Waiting"),
         }
     }
 }
 
-/// A stretch of the build, as time since its start; `start <= end`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+/// Time since the start of the build; `start <= end`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub(crate) struct Interval {
+    #[serde(rename = "start_ms", serialize_with = "schema::milliseconds")]
     pub start: Duration,
+    #[serde(rename = "end_ms", serialize_with = "schema::milliseconds")]
     pub end: Duration,
 }
 
@@ -155,26 +149,26 @@ pub(crate) struct Stage {
     pub ended: Timestamp,
 }
 
-/// Work that failed in a way that passes, and is done again.
+/// Work that failed with a transient error and is tried again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Retry {
-    /// What is done again, as a person would call it: `the push`, `asking Amazon ECR for a token`.
+    /// The work, as in `the push`.
     pub what: String,
-    /// What went wrong, on one line.
+    /// The error, on one line.
     pub why: String,
-    /// When it had gone wrong.
     pub failed: Timestamp,
-    /// How long is waited before it is done again.
+    /// The pause before the next attempt.
     pub wait: Duration,
 }
 
-/// A [`Retry`] on the build's own scale.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A [`Retry`] with its time since the start of the build.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct RetryTime {
     pub what: String,
     pub why: String,
-    /// Since the start of the build.
+    #[serde(rename = "failed_ms", serialize_with = "schema::milliseconds")]
     pub failed: Duration,
+    #[serde(rename = "wait_ms", serialize_with = "schema::milliseconds")]
     pub wait: Duration,
 }
 
@@ -185,79 +179,101 @@ pub(crate) struct BuildTimings {
     pub total: Duration,
     /// One entry for each of [`Phase::ALL`], in that order.
     pub phases: Vec<PhaseTime>,
-    /// The partition in time's order: touching stretches from 0 to `total`, neighbours of different phases.
-    pub timeline: Vec<Stretch>,
+    /// The partition in time order, from 0 to `total` without gaps; neighbours have different phases.
+    pub timeline: Vec<Segment>,
     /// Everything that ran, by start.
     pub steps: Vec<Step>,
-    /// What the builder's boot consisted of, by start; may overlap.
+    /// Parts of the builder's start, by start; they may overlap.
     pub boot: Vec<BootStage>,
-    /// What was done again, in time's order.
+    /// In time order.
     pub retries: Vec<RetryTime>,
-    /// As `buildx history inspect` counts.
+    /// The Dockerfile's steps that came from the cache.
     pub cached_steps: usize,
-    /// As `buildx history inspect` counts.
+    /// The Dockerfile's steps, without `FROM`.
     pub total_steps: usize,
-    /// What was added to the builder's timestamps; zero where there were none.
+    /// Added to the builder's timestamps; zero if it sent none.
     pub clock_offset: SignedDuration,
-    /// What went over a cluster's API server, where it was counted.
+    /// Traffic through a cluster's API server, if it was counted.
     pub api_traffic: Option<Traffic>,
 }
 
 /// Bytes between buildx and its builder.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub(crate) struct Traffic {
-    /// The context, for the most part.
+    /// Mostly the build context.
     pub sent: u64,
-    /// Images and files that are not pushed, for the most part.
+    /// Mostly images and files that are not pushed.
     pub received: u64,
 }
 
 /// How long one phase took, in both views.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct PhaseTime {
+    #[serde(skip)]
     pub phase: Phase,
+    #[serde(rename = "union_ms", serialize_with = "schema::milliseconds")]
     pub union: Duration,
+    #[serde(rename = "partition_ms", serialize_with = "schema::milliseconds")]
     pub partition: Duration,
 }
 
 /// A piece of the partition.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Stretch {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct Segment {
     pub phase: Phase,
+    #[serde(flatten)]
     pub interval: Interval,
 }
 
-/// A part of the builder's boot: an image pulled, a container created, a pod scheduled.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A part of the builder's start: an image pulled, a container created, a pod scheduled.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct BootStage {
     pub name: String,
-    /// Since the start of the build.
+    #[serde(rename = "started_ms", serialize_with = "schema::milliseconds")]
     pub started: Duration,
+    #[serde(rename = "duration_ms", serialize_with = "schema::milliseconds")]
     pub duration: Duration,
 }
 
-/// A vertex of the build graph that ran, or a stage of ours.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A vertex of the build graph that ran, or one of our own stages.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Step {
-    /// BuildKit's name of it, cut at [`vertex::LONGEST_NAME`] bytes.
+    /// BuildKit's name, cut at [`vertex::LONGEST_NAME`] bytes.
     pub name: String,
-    /// The stage of the Dockerfile, if the name tells it.
+    /// The Dockerfile's stage, if the name has it.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub stage: Option<String>,
-    /// The platform, if the name tells it (builds for several platforms).
+    /// The platform, if the name has it (builds for several platforms).
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub platform: Option<String>,
-    /// What most of it was: for an export the phase of the vertex, not of the push inside it.
+    /// The phase of the vertex; an export's push inside it is counted apart.
     pub phase: Phase,
     /// Since the start of the build.
+    #[serde(rename = "started_ms", serialize_with = "schema::milliseconds")]
     pub started: Duration,
-    /// How long it ran; pauses between two runs don't count.
+    /// Without pauses between two runs.
+    #[serde(rename = "duration_ms", serialize_with = "schema::milliseconds")]
     pub duration: Duration,
     pub cached: bool,
-    /// The error, if it failed or was cancelled.
-    pub error: Option<String>,
     /// False if the stream ended before the step did.
     pub completed: bool,
-    /// Bytes that its transfers reported (context sent, layers downloaded); zero where BuildKit tells none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// Bytes of its transfers (context sent, layers downloaded); zero if BuildKit does not say.
     pub bytes: u64,
+}
+
+impl Step {
+    /// Whether BuildKit stopped it: another step failed, or a step of another platform did the same work
+    /// (<https://github.com/moby/buildkit/blob/73ed6825c4b7569379ef89df0aedcdbe64473d31/util/progress/progressui/display.go>, `CANCELED`).
+    pub(crate) fn is_cancelled(&self) -> bool {
+        let error = self.error.as_deref();
+        error.is_some_and(|error| error.ends_with("context canceled"))
+    }
+
+    pub(crate) fn has_failed(&self) -> bool {
+        self.error.is_some() && !self.is_cancelled()
+    }
 }
 
 impl BuildTimings {
@@ -280,7 +296,7 @@ impl BuildTimings {
         sizes.fold(0, u64::saturating_add)
     }
 
-    /// Steps by duration, slowest first; equally slow ones in the order in which they started.
+    /// Steps by duration, slowest first; equally slow ones by start.
     pub(crate) fn slowest_steps(&self) -> Vec<&Step> {
         let mut steps: Vec<&Step> = self.steps.iter().collect();
         steps.sort_by_key(|step| std::cmp::Reverse(step.duration));

@@ -1,18 +1,18 @@
 //! Overlapping intervals into durations.
 //!
-//! In: what ran when ([`Activity`]), and the total. Out: both views of every phase and the timeline. A sweep over all starts and ends: between two of them
-//! nothing changes, so that stretch is counted for the union of each phase that runs and given to one phase in the partition.
+//! In: [`Activity`]s and the total. Out: both views of every phase and the timeline. The code sweeps over all starts and ends. Nothing
+//! changes between two of them, so that time counts for the union of every running phase and for the partition of one.
 
 use std::time::Duration;
 
-use super::{Interval, Phase, PhaseTime, Stretch};
+use super::{Interval, Phase, PhaseTime, Segment};
 
 /// Something that ran.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Activity {
     pub phase: Phase,
     pub interval: Interval,
-    /// Counts only where nothing else runs: an `[auth]` vertex is part of whatever asked for the token.
+    /// Counts only while nothing else runs: an `[auth]` vertex is part of whatever needs the token.
     pub weak: bool,
 }
 
@@ -20,7 +20,7 @@ pub(super) struct Activity {
 pub(super) fn partition(
     activities: &[Activity],
     total: Duration,
-) -> (Vec<PhaseTime>, Vec<Stretch>) {
+) -> (Vec<PhaseTime>, Vec<Segment>) {
     let mut edges: Vec<(Duration, bool, &Activity)> = Vec::with_capacity(activities.len() * 2);
     for activity in activities {
         let Interval { start, end } = activity.interval;
@@ -49,14 +49,14 @@ pub(super) fn partition(
     (sweep.times(), sweep.timeline)
 }
 
-/// How many activities of each phase run now, and what was counted so far; indices are those of [`Phase::ALL`].
+/// The number of running activities of each phase, and the times so far; indices are those of [`Phase::ALL`].
 #[derive(Debug, Default)]
 struct Sweep {
     strong: [usize; Phase::ALL.len()],
     weak: [usize; Phase::ALL.len()],
     union: [Duration; Phase::ALL.len()],
     partition: [Duration; Phase::ALL.len()],
-    timeline: Vec<Stretch>,
+    timeline: Vec<Segment>,
 }
 
 impl Sweep {
@@ -67,11 +67,7 @@ impl Sweep {
             &mut self.strong
         };
         let count = &mut running[activity.phase as usize];
-        *count = if begins {
-            *count + 1
-        } else {
-            count.saturating_sub(1)
-        };
+        *count = count.saturating_add_signed(if begins { 1 } else { -1 });
     }
 
     fn spend(&mut self, interval: Interval) {
@@ -84,14 +80,14 @@ impl Sweep {
                 owner = owner.or(Some(phase));
             }
         }
-        let phase = owner.unwrap_or(Phase::Waiting);
-        if owner.is_none() {
-            self.union[phase as usize] += interval.length();
-        }
+        let phase = owner.unwrap_or_else(|| {
+            self.union[Phase::Waiting as usize] += interval.length();
+            Phase::Waiting
+        });
         self.partition[phase as usize] += interval.length();
         match self.timeline.last_mut() {
             Some(last) if last.phase == phase => last.interval.end = interval.end,
-            _ => self.timeline.push(Stretch { phase, interval }),
+            _ => self.timeline.push(Segment { phase, interval }),
         }
     }
 
@@ -105,7 +101,7 @@ impl Sweep {
     }
 }
 
-/// What of `intervals` lies in none of `holes`, merged and in order.
+/// The parts of `intervals` outside of `holes`, merged and in order.
 pub(super) fn outside(intervals: &[Interval], holes: &[Interval]) -> Vec<Interval> {
     let holes = merged(holes);
     let mut left = Vec::new();
@@ -129,7 +125,7 @@ pub(super) fn outside(intervals: &[Interval], holes: &[Interval]) -> Vec<Interva
     left
 }
 
-/// The intervals in order, overlapping and touching ones made one.
+/// The intervals in order, with overlapping and touching ones joined.
 pub(super) fn merged(intervals: &[Interval]) -> Vec<Interval> {
     let mut sorted = intervals.to_vec();
     sorted.sort_unstable();
@@ -162,8 +158,8 @@ mod tests {
         }
     }
 
-    fn shown(timeline: &[Stretch]) -> String {
-        let words = timeline.iter().map(|Stretch { phase, interval }| {
+    fn shown(timeline: &[Segment]) -> String {
+        let words = timeline.iter().map(|Segment { phase, interval }| {
             format!(
                 "{} {}-{}",
                 phase.name(),

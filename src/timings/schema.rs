@@ -1,15 +1,15 @@
-//! The timings JSON, schema version 1, as `docs/timings.schema.json` describes it.
+//! The timings JSON, schema version 1, as described in `docs/timings.schema.json`.
 //!
-//! Out: [`TimingsFile`] as JSON. Every duration and offset is an integer number of milliseconds and says so in its name (`_ms`); points in time are
-//! RFC 3339 in UTC. Fields may be added within a version; renaming or removing one makes a new version.
+//! Every duration and offset is an integer number of milliseconds and its name ends in `_ms`; points in time are RFC 3339 in UTC. Fields may
+//! be added within a version; renaming or removing one needs a new version.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
-use super::{BootStage, BuildTimings, Phase, PhaseTime, RetryTime, Step, Stretch, Traffic};
+use super::{BootStage, BuildTimings, PhaseTime, RetryTime, Segment, Step, Traffic};
 
 /// Version of the format, in the field `schema`.
 pub(crate) const SCHEMA: u32 = 1;
@@ -17,19 +17,17 @@ pub(crate) const SCHEMA: u32 = 1;
 /// Longer texts are cut (characters).
 const LONGEST_TEXT: usize = 512;
 
-/// Warnings that are kept.
 const MOST_WARNINGS: usize = 100;
 
 /// The whole file: one entry for each image of the run.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub(crate) struct TimingsFile {
     pub schema: u32,
-    /// The machine that ran the action.
     pub runner: Runner,
     pub images: Vec<ImageTimings>,
 }
 
-/// The machine that ran the action. What is not known is left out.
+/// The machine that ran the action. Unknown values are left out.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Runner {
     /// Cores that this process may use.
@@ -37,7 +35,7 @@ pub(crate) struct Runner {
     pub cores: Option<usize>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory_bytes: Option<u64>,
-    /// As Rust and Linux name it: `x86_64`, `aarch64`.
+    /// Rust's and Linux' name: `x86_64`, `aarch64`.
     #[serde(default)]
     pub architecture: String,
     /// `github-hosted` or `self-hosted`; none outside of GitHub Actions.
@@ -45,12 +43,12 @@ pub(crate) struct Runner {
     pub environment: Option<String>,
 }
 
-/// How a build ended, in GitHub's words
+/// How a build ended, in GitHub's terms
 /// (<https://docs.github.com/actions/reference/workflows-and-actions/contexts#job-context>, `job.status`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Ended {
-    /// Files that don't say so are of versions that did not, and not known to be of anything else.
+    /// The default: files of older versions have no such field.
     #[default]
     Success,
     Failure,
@@ -62,53 +60,35 @@ pub(crate) enum Ended {
 pub(crate) struct ImageTimings {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub image: Option<String>,
-    /// The driver that built.
     pub driver: String,
     pub builder: String,
     pub result: Ended,
     pub started: Timestamp,
-    pub total_ms: u64,
-    /// What was added to the builder's timestamps.
+    #[serde(rename = "total_ms", serialize_with = "milliseconds")]
+    pub total: Duration,
+    /// Added to the builder's timestamps.
     pub clock_offset_ms: i64,
     pub cached_steps: usize,
     pub total_steps: usize,
-    pub phases: BTreeMap<&'static str, PhaseMilliseconds>,
-    pub timeline: Vec<StretchMilliseconds>,
-    pub steps: Vec<StepMilliseconds>,
-    /// What the builder's boot consisted of; may overlap.
-    pub boot: Vec<BootMilliseconds>,
-    /// Bytes that went over the cluster's API server; only where they were counted.
+    /// Partitions add up to the total.
+    pub phases: BTreeMap<&'static str, PhaseTime>,
+    pub timeline: Vec<Segment>,
+    pub steps: Vec<Step>,
+    /// Parts of the builder's start; they may overlap.
+    pub boot: Vec<BootStage>,
+    /// Bytes through the cluster's API server, if they were counted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kubernetes_api_bytes: Option<Traffic>,
-    /// Layers of the pushed image in its order, platform by platform; empty where the manifest could not be read.
+    /// Layers of the pushed image in its order, platform by platform; empty if the manifest could not be read.
     pub layers: Vec<LayerBytes>,
-    /// What was done again, in time's order.
-    pub retries: Vec<RetryMilliseconds>,
-    /// In words, a hundred at most.
+    pub retries: Vec<RetryTime>,
     pub warnings: Vec<WarningText>,
     /// Compressed size of all layers and configs, each counted once.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub image_bytes: Option<u64>,
 }
 
-/// A part of the builder's boot.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub(crate) struct BootMilliseconds {
-    pub name: String,
-    pub started_ms: u64,
-    pub duration_ms: u64,
-}
-
-/// Something that failed and was done again.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub(crate) struct RetryMilliseconds {
-    pub what: String,
-    pub why: String,
-    pub failed_ms: u64,
-    pub wait_ms: u64,
-}
-
-/// A warning; `place` is `FILE:LINE`, where it is about one.
+/// A warning; `place` is `FILE:LINE`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct WarningText {
     pub text: String,
@@ -128,40 +108,7 @@ pub(crate) struct LayerBytes {
     pub platform: Option<String>,
 }
 
-/// Both views of one phase; `partition_ms` adds up to `total_ms` over all phases.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub(crate) struct PhaseMilliseconds {
-    pub union_ms: u64,
-    pub partition_ms: u64,
-}
-
-/// A piece of the partition.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub(crate) struct StretchMilliseconds {
-    pub phase: Phase,
-    pub start_ms: u64,
-    pub end_ms: u64,
-}
-
-/// One step.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub(crate) struct StepMilliseconds {
-    pub name: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub stage: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub platform: Option<String>,
-    pub phase: Phase,
-    pub started_ms: u64,
-    pub duration_ms: u64,
-    pub cached: bool,
-    pub completed: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub error: Option<String>,
-    pub bytes: u64,
-}
-
-/// What the file says of one image beside its times.
+/// What an entry of the file is made from.
 #[derive(Clone, Debug)]
 pub(crate) struct Image<'a> {
     pub reference: Option<&'a str>,
@@ -187,64 +134,33 @@ impl TimingsFile {
 
 impl ImageTimings {
     fn new(image: Image<'_>) -> Self {
-        let build = image.timings;
-        let phase = |time: &PhaseTime| {
-            let both = PhaseMilliseconds {
-                union_ms: milliseconds(time.union),
-                partition_ms: milliseconds(time.partition),
-            };
-            (time.phase.name(), both)
-        };
+        let build = image.timings.clone();
+        let phases = build.phases.iter().map(|time| (time.phase.name(), *time));
         Self {
             image: image.reference.map(str::to_owned),
             driver: image.driver.to_owned(),
             builder: image.builder.to_owned(),
             result: image.result,
             started: build.started,
-            total_ms: milliseconds(build.total),
+            total: build.total,
             clock_offset_ms: i64::try_from(build.clock_offset.as_millis()).unwrap_or_default(),
             cached_steps: build.cached_steps,
             total_steps: build.total_steps,
-            phases: build.phases.iter().map(phase).collect(),
-            timeline: build
-                .timeline
-                .iter()
-                .map(StretchMilliseconds::new)
-                .collect(),
-            steps: build.steps.iter().map(StepMilliseconds::new).collect(),
-            boot: build.boot.iter().map(BootMilliseconds::new).collect(),
+            phases: phases.collect(),
+            timeline: build.timeline,
+            steps: build.steps,
+            boot: build.boot,
             kubernetes_api_bytes: build.api_traffic,
             layers: image.layers,
-            retries: build.retries.iter().map(RetryMilliseconds::new).collect(),
+            retries: build.retries,
             warnings: image.warnings.into_iter().take(MOST_WARNINGS).collect(),
             image_bytes: image.bytes,
         }
     }
 }
 
-impl BootMilliseconds {
-    fn new(stage: &BootStage) -> Self {
-        Self {
-            name: stage.name.clone(),
-            started_ms: milliseconds(stage.started),
-            duration_ms: milliseconds(stage.duration),
-        }
-    }
-}
-
-impl RetryMilliseconds {
-    fn new(retry: &RetryTime) -> Self {
-        Self {
-            what: retry.what.clone(),
-            why: retry.why.clone(),
-            failed_ms: milliseconds(retry.failed),
-            wait_ms: milliseconds(retry.wait),
-        }
-    }
-}
-
 impl WarningText {
-    /// Cuts what is too long.
+    /// Cuts long texts.
     pub(crate) fn new(text: &str, place: Option<&str>) -> Self {
         Self {
             text: cut(text),
@@ -254,7 +170,7 @@ impl WarningText {
 }
 
 impl LayerBytes {
-    /// Cuts what is too long.
+    /// Cuts long texts.
     pub(crate) fn new(
         digest: &str,
         bytes: u64,
@@ -270,39 +186,15 @@ impl LayerBytes {
     }
 }
 
-impl StretchMilliseconds {
-    fn new(stretch: &Stretch) -> Self {
-        Self {
-            phase: stretch.phase,
-            start_ms: milliseconds(stretch.interval.start),
-            end_ms: milliseconds(stretch.interval.end),
-        }
-    }
-}
-
-impl StepMilliseconds {
-    fn new(step: &Step) -> Self {
-        Self {
-            name: step.name.clone(),
-            stage: step.stage.clone(),
-            platform: step.platform.clone(),
-            phase: step.phase,
-            started_ms: milliseconds(step.started),
-            duration_ms: milliseconds(step.duration),
-            cached: step.cached,
-            completed: step.completed,
-            error: step.error.clone(),
-            bytes: step.bytes,
-        }
-    }
-}
-
 fn cut(text: &str) -> String {
     text.chars().take(LONGEST_TEXT).collect()
 }
 
-fn milliseconds(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+pub(super) fn milliseconds<S: Serializer>(
+    duration: &Duration,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serializer.serialize_u64(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
 }
 
 #[cfg(test)]
@@ -310,7 +202,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::timings::{Recorder, Retry, Stage};
+    use crate::timings::{Phase, Recorder, Retry, Stage};
 
     #[test]
     fn names_the_unit_in_every_duration() {

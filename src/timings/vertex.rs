@@ -1,7 +1,7 @@
-//! What is kept of one vertex, and what it comes to.
+//! The record of one vertex, and the step it becomes.
 //!
-//! In: every mention of the vertex and of its statuses. Out: its activities for the partition, and its [`Step`]. Mentions may come in any order
-//! and more than once: what is kept is starts, the latest end known of each, smallest lags, first arrivals.
+//! In: every mention of the vertex and of its statuses, in any order and possibly repeated. Out: its activities for the partition, and its
+//! [`Step`].
 
 use std::collections::BTreeMap;
 
@@ -14,21 +14,21 @@ use super::partition::{Activity, merged, outside};
 use super::{BootStage, Interval, Phase, Step};
 use crate::buildx::rawjson::{Vertex, VertexStatus};
 
-/// Longer names, ids and errors are cut to this many bytes.
+/// Longer names, ids and errors are cut (bytes).
 pub(super) const LONGEST_NAME: usize = 512;
 
-/// How many more vertices, statuses and runs may be kept, so that no stream grows us without bound.
+/// The number of vertices, statuses and runs that may still be kept.
 #[derive(Debug)]
-pub(super) struct Room(pub usize);
+pub(super) struct Budget(pub usize);
 
-impl Room {
+impl Budget {
     fn spend(&mut self) -> bool {
         let left = self.0 > 0;
         self.0 = self.0.saturating_sub(1);
         left
     }
 
-    /// The entry of this key; `None` if it is new and there is no room.
+    /// The entry of this key; `None` if it is new and the budget is spent.
     pub(super) fn entry<'map, Kept: Default>(
         &mut self,
         map: &'map mut BTreeMap<String, Kept>,
@@ -50,16 +50,16 @@ impl Room {
 pub(super) struct VertexRecord {
     pub name: String,
     pub cached: bool,
-    /// Of several builds, the one in which it ran first.
+    /// The attempt in which it ran first.
     pub attempt: usize,
-    /// False while only its statuses or logs were heard of.
+    /// False while only its statuses or logs are known.
     known: bool,
     runs: Runs,
     /// The error of the run that completed last; empty if it had none.
     error: Option<(Timestamp, String)>,
     /// Smallest arrival minus timestamp of its events.
     lag: Option<SignedDuration>,
-    /// When its first line arrived that says it started, and its first that says it completed.
+    /// First arrival of a line with a start but no end, and of one with an end.
     began_arrived: Option<Timestamp>,
     ended_arrived: Option<Timestamp>,
     statuses: BTreeMap<String, StatusRecord>,
@@ -72,12 +72,12 @@ struct StatusRecord {
 }
 
 impl VertexRecord {
-    pub(super) fn take(
+    pub(super) fn add(
         &mut self,
         vertex: &Vertex,
         attempt: usize,
         arrived: Timestamp,
-        room: &mut Room,
+        budget: &mut Budget,
     ) {
         if self.name.is_empty() {
             self.name = cut(&vertex.name);
@@ -87,13 +87,12 @@ impl VertexRecord {
             self.attempt = attempt;
         }
         self.cached |= vertex.cached && attempt == self.attempt;
-        let completed = vertex.completed.filter(|at| self.hears(*at, arrived));
-        if let Some(started) = vertex.started.filter(|at| self.hears(*at, arrived)) {
-            room.run(&mut self.runs, started, completed);
-            let first = if completed.is_some() {
-                &mut self.ended_arrived
-            } else {
-                &mut self.began_arrived
+        let completed = vertex.completed.filter(|at| self.observe(*at, arrived));
+        if let Some(started) = vertex.started.filter(|at| self.observe(*at, arrived)) {
+            budget.run(&mut self.runs, started, completed);
+            let first = match completed {
+                Some(_) => &mut self.ended_arrived,
+                None => &mut self.began_arrived,
             };
             *first = Some(first.map_or(arrived, |first| first.min(arrived)));
         }
@@ -102,7 +101,7 @@ impl VertexRecord {
         }
     }
 
-    /// Takes in the same step of a later build.
+    /// Merges the same step of a later attempt.
     pub(super) fn join(&mut self, later: Self) {
         for (started, completed) in later.runs {
             self.runs.entry(started).or_insert(completed);
@@ -116,30 +115,29 @@ impl VertexRecord {
         self.lag = [self.lag, later.lag].into_iter().flatten().min();
     }
 
-    pub(super) fn take_status(
+    pub(super) fn add_status(
         &mut self,
         status: &VertexStatus,
         arrived: Timestamp,
-        room: &mut Room,
+        budget: &mut Budget,
     ) {
         if let Some(at) = status.timestamp {
-            self.hears(at, arrived);
+            self.observe(at, arrived);
         }
-        let completed = status.completed.filter(|at| self.hears(*at, arrived));
-        let started = status.started.filter(|at| self.hears(*at, arrived));
-        let Some(record) = room.entry(&mut self.statuses, &status.id) else {
+        let completed = status.completed.filter(|at| self.observe(*at, arrived));
+        let started = status.started.filter(|at| self.observe(*at, arrived));
+        let Some(record) = budget.entry(&mut self.statuses, &status.id) else {
             return;
         };
-        record.bytes = record
-            .bytes
-            .max(u64::try_from(status.current).unwrap_or_default());
+        let current = u64::try_from(status.current).unwrap_or_default();
+        record.bytes = record.bytes.max(current);
         if let Some(started) = started {
-            room.run(&mut record.runs, started, completed);
+            budget.run(&mut record.runs, started, completed);
         }
     }
 
-    /// Notes how late the news is; false if its timestamp is absurd.
-    pub(super) fn hears(&mut self, at: Timestamp, arrived: Timestamp) -> bool {
+    /// Updates the lag; false if the timestamp is implausible.
+    pub(super) fn observe(&mut self, at: Timestamp, arrived: Timestamp) -> bool {
         let Some(lag) = clock::lag(at, arrived) else {
             return false;
         };
@@ -147,31 +145,38 @@ impl VertexRecord {
         true
     }
 
-    /// Smallest arrival minus timestamp, where the timestamps are BuildKit's.
+    /// Smallest arrival minus timestamp, if the timestamps are BuildKit's.
     pub(super) fn builder_lag(&self) -> Option<SignedDuration> {
-        self.lag.filter(|_| self.is_of_builder())
+        self.lag.filter(|_| self.is_of_buildkit())
     }
 
-    /// Whether BuildKit knows the vertex; the others are buildx's own.
-    pub(super) fn is_of_builder(&self) -> bool {
+    /// False for buildx's own vertices.
+    pub(super) fn is_of_buildkit(&self) -> bool {
         self.known && classify::vertex(&self.name).clock == Clock::Builder
     }
 
-    /// What the vertex did, and its step if it ran.
+    /// Its place in the Dockerfile, such as `builder 2/4`, if it is an instruction that makes something: `RUN`, `COPY`, `ADD`, `WORKDIR`.
+    pub(super) fn place_in_dockerfile(&self) -> Option<&str> {
+        let is_instruction = self.known
+            && label::label(&self.name).numbered
+            && classify::vertex(&self.name).phase == Phase::Build;
+        let (place, _) = self.name.split_once("] ")?;
+        is_instruction.then_some(place)
+    }
+
+    /// Its activities, and its step if it ran.
     pub(super) fn finish(&self, scale: &Scale) -> (Vec<Activity>, Option<Step>) {
         let mut class = classify::vertex(&self.name);
         if self.cached && class.phase == Phase::Build && self.fetched() {
-            // A cached step does not run: all its time goes into getting its layers.
+            // A cached step does not run: its time is spent on fetching its layers.
             class.phase = Phase::Pull;
         }
         let own = merged(&self.intervals(class.clock, scale));
-        (
-            self.activities(&class, &own, scale),
-            self.step(class.phase, &own),
-        )
+        let activities = self.activities(&class, &own, scale);
+        (activities, self.step(class.phase, &own))
     }
 
-    /// The stages of the builder's boot, if it is one. buildx times them by our clock.
+    /// The stages of the builder's start, if it is that vertex. buildx times them by our clock.
     pub(super) fn boot(&self, scale: &Scale) -> Vec<BootStage> {
         if classify::vertex(&self.name).phase != Phase::Builder {
             return Vec::new();
@@ -189,9 +194,8 @@ impl VertexRecord {
     }
 
     fn fetched(&self) -> bool {
-        self.statuses
-            .keys()
-            .any(|id| classify::status(Phase::Build, id) == Some(Phase::Pull))
+        let pulls = |id: &String| classify::status(Phase::Build, id) == Some(Phase::Pull);
+        self.statuses.keys().any(pulls)
     }
 
     fn intervals(&self, clock: Clock, scale: &Scale) -> Vec<Interval> {
@@ -211,34 +215,25 @@ impl VertexRecord {
         };
         let open_end = own.last().map_or(scale.total, |last| last.end);
         let mut activities = Vec::new();
-        for (id, status) in self
-            .statuses
-            .iter()
-            .filter(|_| class.clock == Clock::Builder)
-        {
-            if let Some(phase) =
-                classify::status(class.phase, id).filter(|phase| *phase != class.phase)
-            {
-                let intervals = scale.intervals(&status.runs, open_end);
-                activities.extend(
-                    intervals
-                        .into_iter()
-                        .map(|interval| activity(phase, interval)),
-                );
+        if class.clock == Clock::Builder {
+            for (id, status) in &self.statuses {
+                let phase = classify::status(class.phase, id).filter(|phase| *phase != class.phase);
+                let Some(phase) = phase else { continue };
+                let intervals = scale.intervals(&status.runs, open_end).into_iter();
+                activities.extend(intervals.map(|interval| activity(phase, interval)));
             }
         }
         let others: Vec<Interval> = activities.iter().map(|other| other.interval).collect();
-        let rest = outside(own, &others);
-        activities.extend(
-            rest.into_iter()
-                .map(|interval| activity(class.phase, interval)),
-        );
+        let rest = outside(own, &others).into_iter();
+        activities.extend(rest.map(|interval| activity(class.phase, interval)));
         activities
     }
 
     fn step(&self, phase: Phase, own: &[Interval]) -> Option<Step> {
         let label = label::label(&self.name);
         let error = self.error.as_ref().map(|(_, error)| error.clone());
+        let last = self.runs.last_key_value();
+        let sizes = self.statuses.values().map(|status| status.bytes);
         Some(Step {
             name: self.name.clone(),
             stage: label.stage,
@@ -247,16 +242,9 @@ impl VertexRecord {
             started: own.first()?.start,
             duration: own.iter().map(|interval| interval.length()).sum(),
             cached: self.cached,
+            completed: last.is_some_and(|(_, end)| end.is_some()),
             error: error.filter(|error| !error.is_empty()),
-            completed: self
-                .runs
-                .last_key_value()
-                .is_some_and(|(_, end)| end.is_some()),
-            bytes: self
-                .statuses
-                .values()
-                .map(|status| status.bytes)
-                .fold(0, u64::saturating_add),
+            bytes: sizes.fold(0, u64::saturating_add),
         })
     }
 }
@@ -288,9 +276,9 @@ mod tests {
     }
 
     fn step(mentions: &[(Vertex, i64)]) -> Step {
-        let (mut record, mut room) = (VertexRecord::default(), Room(10));
+        let (mut record, mut budget) = (VertexRecord::default(), Budget(10));
         for (vertex, arrived) in mentions {
-            record.take(vertex, 0, at(*arrived), &mut room);
+            record.add(vertex, 0, at(*arrived), &mut budget);
         }
         let total = Duration::from_millis(1_000);
         let scale = Scale {

@@ -39,7 +39,7 @@ fn runners_and_drivers_stand_beside_each_other() {
 | EKS | docker-container | 1 m 40 s (1 m 30 s to 1 m 50 s, 3 runs) | 25 % | 1 m 40 s |
 | EKS | kubernetes | 40.0 s | 10 % | 40.0 s |
 
-Medians over the runs, each phase by itself.
+Medians over the runs, separately for each phase.
 ";
     let ran = four_ways()
         .arguments(&["compare", "hosted=hosted", "EKS=eks"])
@@ -89,8 +89,8 @@ fn a_build_that_did_not_end_well_is_told_and_left_out() {
         .exits(0);
     assert_eq!(ran.log.lines().count(), 3, "{}", ran.log);
     for words in [
-        "left out: `failed.json` is of a build that failed",
-        "left out: `cancelled.json` is of a build that was cancelled",
+        "left out: `failed.json` is of a failed build",
+        "left out: `cancelled.json` is of a cancelled build",
     ] {
         assert!(ran.stderr.contains(words), "{words}: {}", ran.stderr);
     }
@@ -99,7 +99,7 @@ fn a_build_that_did_not_end_well_is_told_and_left_out() {
         .arguments(&["compare", "failed.json"])
         .run()
         .exits(2);
-    assert!(ran.stderr.contains("is of a build that failed"));
+    assert!(ran.stderr.contains("is of a failed build"));
 }
 
 #[test]
@@ -132,7 +132,7 @@ fn images_that_differ_have_rows_of_their_own() {
 }
 
 #[test]
-fn files_that_are_no_timings_are_told_and_left_out() {
+fn files_that_are_not_timings_are_reported_and_left_out() {
     let good = timings("docker", 70);
     let later = good.replace("\"schema\":1", "\"schema\":7");
     assert_ne!(good, later);
@@ -160,8 +160,8 @@ fn files_that_are_no_timings_are_told_and_left_out() {
     );
     for words in [
         "left out: `later.json` has schema version 7, this program reads version 1",
-        "left out: `text.json` is no timings file: expected value",
-        "left out: `cut.json` is no timings file: EOF while parsing",
+        "left out: `text.json` is not a timings file: expected value",
+        "left out: `cut.json` is not a timings file: EOF while parsing",
         "left out: could not read `gone.json`: No such file",
     ] {
         assert!(ran.stderr.contains(words), "{words}: {}", ran.stderr);
@@ -174,7 +174,7 @@ fn files_that_are_no_timings_are_told_and_left_out() {
     assert_eq!(ran.log, "");
     assert!(
         ran.stderr
-            .contains("none of the files given is a timings file"),
+            .contains("none of the given files is a timings file"),
         "{}",
         ran.stderr
     );

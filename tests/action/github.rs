@@ -163,10 +163,11 @@ pub(crate) fn comments(comments: &[(u64, &str)]) -> Answer {
     Answer::ok(&comments.iter().map(comment).collect())
 }
 
-/// What was asked for: method and path below the repository, and the body.
+/// A request: method and path below the repository, the client, and the body.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Asked {
     pub path: String,
+    pub agent: String,
     pub body: String,
 }
 
@@ -293,6 +294,7 @@ fn answer(
     };
     asked.lock().unwrap().push(Asked {
         path,
+        agent: header("user-agent").unwrap_or_default(),
         body: request.body,
     });
     write(stream, &answer);

@@ -189,11 +189,11 @@ fn what_github_refuses_is_a_notice_where_it_was_asked_for_and_nothing_else() {
         ),
         (
             Answer::refusal(403, "API rate limit exceeded").header("x-ratelimit-remaining", "0"),
-            "GitHub's rate limit is reached",
+            "GitHub's rate limit for",
         ),
         (
             Answer::refusal(429, "Too many requests").header("retry-after", "60"),
-            "it answers again in 60 s",
+            "try again in 60 s",
         ),
         (
             Answer {
@@ -201,7 +201,7 @@ fn what_github_refuses_is_a_notice_where_it_was_asked_for_and_nothing_else() {
                 body: b"<!doctype html>".to_vec(),
                 ..Answer::default()
             },
-            "could not read GitHub's answer",
+            "could not parse GitHub's answer",
         ),
     ];
     for (answer, words) in cases {
@@ -211,7 +211,7 @@ fn what_github_refuses_is_a_notice_where_it_was_asked_for_and_nothing_else() {
             panic!("{}", ran.log);
         };
         assert!(
-            notice.contains("earlier runs were not compared"),
+            notice.contains("no comparison with earlier runs"),
             "{notice}"
         );
         assert!(ran.everything.contains(words), "{notice}");
@@ -308,7 +308,7 @@ fn a_fork_gets_no_comment_but_a_notice() {
         panic!("{}", ran.log);
     };
     assert!(
-        notice.contains("the pull request was not commented on"),
+        notice.contains("could not comment on the pull request"),
         "{notice}"
     );
     assert!(

@@ -68,6 +68,15 @@ fn a_role_is_assumed_with_githubs_token_once_for_the_whole_run() {
     }
     assert!(parameter(&requests[1], "WebIdentityToken").ends_with(&format!("{SIGNATURE}-0")));
     assert_eq!(requests[1].signed(), "");
+    let version = env!("CARGO_PKG_VERSION");
+    assert_eq!(
+        requests[0].header("user-agent"),
+        format!("fast-ecr-push/{version}")
+    );
+    // The SDK's form for an application's name.
+    let agent = requests[1].header("user-agent");
+    let application = format!("app/fast-ecr-push-{version}");
+    assert!(agent.contains(&application), "{agent}");
     assert_eq!(
         ecr.signed(),
         [format!("{KEY} eu-west-1"), format!("{KEY} us-east-2")]

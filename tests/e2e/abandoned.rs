@@ -17,7 +17,7 @@ fn container(builder: &str) -> String {
 }
 
 /// The containers of runs' builders on the Engine, one a line.
-fn containers(engine: &Classic) -> String {
+pub(crate) fn containers(engine: &Classic) -> String {
     let name = "name=buildx_buildkit_fast-ecr-push-";
     engine.docker(&["ps", "--all", "--filter", name, "--format", "{{.Names}}"])
 }
@@ -33,7 +33,7 @@ fn commands(engine: &Classic, container: &str) -> usize {
     number.parse().unwrap()
 }
 
-fn wait_for<T>(what: &str, get: impl Fn() -> Option<T>) -> T {
+pub(crate) fn wait_for<T>(what: &str, get: impl Fn() -> Option<T>) -> T {
     let begin = Instant::now();
     loop {
         if let Some(found) = get() {
@@ -45,7 +45,7 @@ fn wait_for<T>(what: &str, get: impl Fn() -> Option<T>) -> T {
 }
 
 /// A job on a runner of its own that builds this.
-fn job(engine: &str, dockerfile: &str, tag: &str) -> Ended {
+pub(crate) fn job(engine: &str, dockerfile: &str, tag: &str) -> Ended {
     let runner = Runner::new().engine(engine).file("Dockerfile", dockerfile);
     let registry = registry();
     let step = runner.step().input("context", ".");

@@ -23,6 +23,7 @@ mod cancel;
 mod cancel_ecr;
 mod dist;
 mod ecr;
+mod exit;
 mod failures;
 mod image;
 mod inputs;

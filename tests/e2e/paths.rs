@@ -25,8 +25,8 @@ fn a_cache_in_the_runners_tmp_is_refused_with_the_folders_that_are_visible() {
             .run();
         assert_eq!(run.code, Some(2), "{}", run.log());
         let expected = format!(
-            "input `{input}`: `{path}` given, expected a path below `/github/workspace`, \
-             `/github/runner_temp`, `/github/home`, the folders that are visible here"
+            "input `{input}`: `{path}` given, expected a path below one of the visible folders \
+             `/github/workspace`, `/github/runner_temp`, `/github/home`"
         );
         assert!(
             run.log.annotations[0].message.contains(&expected),

@@ -1,4 +1,4 @@
-//! Why there is no builder in the cluster, in words and with what to do.
+//! Why there is no builder in the cluster.
 
 use std::io;
 use std::path::PathBuf;
@@ -6,12 +6,14 @@ use std::path::PathBuf;
 use semver::Version;
 use thiserror::Error;
 
-use super::api::ApiError;
-use super::rights;
-use super::silence::Silence;
+use super::api_error::ApiError;
+use super::liveness::Unresponsive;
 use crate::plan::Workload;
 
-/// The builder in the cluster could not be had.
+/// A Role with all rights that are used.
+pub(super) const ROLE: &str = include_str!("../../../examples/eks/role.yaml");
+
+/// The builder in the cluster is not available.
 #[derive(Debug, Error)]
 pub(crate) enum KubernetesError {
     #[error(transparent)]
@@ -25,20 +27,18 @@ pub(crate) enum KubernetesError {
     NotReady {
         name: String,
         namespace: String,
-        /// None when waiting was given up.
+        /// None if waiting is useless.
         seconds: Option<u64>,
         why: String,
         hint: Option<String>,
     },
-    #[error(
-        "the builder `{name}` is a {}, for which buildx {buildx} does not look", workload.kind()
-    )]
+    #[error("the builder `{name}` is a {}, which buildx {buildx} does not support", workload.kind())]
     OldBuildx {
         name: String,
         workload: Workload,
         buildx: Version,
     },
-    #[error("somebody deleted the builder `{name}` while it started")]
+    #[error("the builder `{name}` was deleted while it started")]
     Gone { name: String },
     #[error("the builder `{name}` was lost during the build: {why}")]
     Lost {
@@ -46,8 +46,8 @@ pub(crate) enum KubernetesError {
         why: String,
         hint: String,
     },
-    #[error("could not write `{}`, by which the builder is removed if this run is killed", path.display())]
-    Note {
+    #[error("could not write `{}`, which the clean-up after a kill needs", path.display())]
+    CleanupList {
         path: PathBuf,
         #[source]
         source: io::Error,
@@ -59,35 +59,12 @@ pub(crate) enum KubernetesError {
 fn late(seconds: &Option<u64>) -> String {
     match seconds {
         Some(seconds) => format!("was not ready within {seconds} s"),
-        None => "can't start".to_owned(),
+        None => "cannot start".to_owned(),
     }
 }
 
 impl KubernetesError {
-    /// The way to a builder was cut.
-    pub(super) fn cut(builder: &str) -> Self {
-        Self::Lost {
-            name: builder.to_owned(),
-            why: "its connection through the Kubernetes API was cut".to_owned(),
-            hint: "the API server, or a load balancer before it, may have been restarted: run this job \
-                   again; with `builder: NAME` what was built is still in the builder's cache"
-                .to_owned(),
-        }
-    }
-
-    /// The way to a builder does not answer.
-    pub(super) fn silent(builder: &str, silence: Silence) -> Self {
-        let (why, hint) = match silence {
-            Silence::Network => (
-                "neither it nor the Kubernetes API answers any more",
-                "the network between this machine and the cluster may be interrupted: run this job again; \
-                 with `builder: NAME` what was built is still in the builder's cache",
-            ),
-            Silence::Node => (
-                "it does not answer any more, though the Kubernetes API does",
-                "the pod's node may be gone or out of memory (`kubectl get nodes`): run this job again",
-            ),
-        };
+    fn lost(builder: &str, why: &str, hint: &str) -> Self {
         Self::Lost {
             name: builder.to_owned(),
             why: why.to_owned(),
@@ -95,26 +72,53 @@ impl KubernetesError {
         }
     }
 
+    /// The connection to a builder was closed.
+    pub(super) fn disconnected(builder: &str) -> Self {
+        Self::lost(
+            builder,
+            "its connection through the Kubernetes API was closed",
+            "the API server, or a load balancer in front of it, may have been restarted: run this job \
+             again; with `builder: NAME` the builder's cache still has what was built",
+        )
+    }
+
+    /// A builder does not answer any more.
+    pub(super) fn unresponsive(builder: &str, unresponsive: Unresponsive) -> Self {
+        let (why, hint) = match unresponsive {
+            Unresponsive::Network => (
+                "neither the builder nor the Kubernetes API answers any more",
+                "the network between this machine and the cluster may be interrupted: run this job again; \
+                 with `builder: NAME` the builder's cache still has what was built",
+            ),
+            Unresponsive::Node => (
+                "the builder does not answer any more, but the Kubernetes API does",
+                "the pod's node may be gone or out of memory (`kubectl get nodes`): run this job again",
+            ),
+        };
+        Self::lost(builder, why, hint)
+    }
+
     pub(crate) fn hint(&self) -> Option<String> {
         match self {
             Self::Api(error) => error.hint(),
             Self::Rights { .. } => Some(format!(
                 "apply this Role and bind it to the identity of this step:\n{}",
-                rights::ROLE.trim_end()
+                ROLE.trim_end()
             )),
-            Self::NotReady { hint, seconds, .. } => match (hint, seconds) {
-                (Some(hint), _) => Some(hint.clone()),
-                (None, Some(_)) => Some(
-                    "a slow pull or a new node may need more: raise `builder-timeout`".to_owned(),
-                ),
-                (None, None) => None,
-            },
+            Self::NotReady {
+                hint: None,
+                seconds: Some(_),
+                ..
+            } => Some(
+                "a slow pull or a new node may take longer: raise `builder-timeout`".to_owned(),
+            ),
+            Self::NotReady { hint, .. } => hint.clone(),
             Self::Lost { hint, .. } => Some(hint.clone()),
             Self::OldBuildx { .. } => Some(format!(
-                "install {}, or set `replace: true`, which makes the builder anew as it is asked for",
+                "install {}, or set `replace: true`, which creates the builder anew",
                 Workload::needs()
             )),
-            Self::Gone { .. } | Self::Note { .. } | Self::Cancelled => None,
+            Self::Gone { .. } | Self::CleanupList { .. } | Self::Cancelled => None,
         }
     }
 }

@@ -1,8 +1,7 @@
 //! Following a builder's pods until they are ready.
 //!
-//! In: a workload that was just created. Out: what happened when, or why nothing became of it. By
-//! a watch on pods where that is allowed, else by listing them once a second, which buildx's own
-//! rights are enough for. Events are asked for while a pod is not started, if they may be read.
+//! In: a workload that was just created. Out: when each stage was reached, or why the builder is not ready. Pods are watched if that is
+//! allowed, or else listed once a second, which buildx's own rights allow. Events are read until the pods have started, if that is allowed.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -14,23 +13,23 @@ use k8s_openapi::api::core::v1::{Event, Pod};
 use kube::core::WatchEvent;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
-use super::KubernetesError;
-use super::api::ApiError;
-use super::boot::{self, Milestone, Trouble};
+use super::api_error::ApiError;
+use super::boot::{self, Milestone, Problem};
 use super::client::Cluster;
-use super::make::Made;
+use super::error::KubernetesError;
+use super::provision::Provisioned;
 use crate::plan::Workload;
 
-/// Nothing is asked for more often.
-const BEAT: Duration = Duration::from_secs(1);
+/// The pause between two polls.
+const POLL: Duration = Duration::from_secs(1);
 
-/// How many events and log lines are shown when it fails.
+/// Events and log lines shown with an error.
 const LAST_EVENTS: usize = 5;
 const LOG_LINES: i64 = 20;
 
-/// The way of one builder: when it reached what.
+/// How far one node's boot came, and when.
 #[derive(Debug, Default, Clone)]
-pub(super) struct Way {
+pub(super) struct Progress {
     pub reached: Vec<(Milestone, Timestamp)>,
     pub node: Option<String>,
 }
@@ -42,82 +41,81 @@ pub(super) struct Follower<'a> {
     name: &'a str,
     workload: Workload,
     replicas: usize,
-    /// False while buildx may still have to make the workload.
-    is_made: bool,
+    /// False while buildx may still have to create the workload.
+    is_created: bool,
     selector: String,
-    pods: BTreeMap<String, Seen>,
+    /// Pods by name, and when each was first seen.
+    pods: BTreeMap<String, (Pod, Instant)>,
     events: Vec<Event>,
     may_read_events: bool,
-    way: Way,
-    trouble: Option<Trouble>,
-    begun: Timestamp,
-}
-
-/// A pod, and when it was first seen.
-struct Seen {
-    pod: Pod,
-    since: Timestamp,
+    progress: Progress,
+    problem: Option<Problem>,
+    begun: Instant,
 }
 
 impl<'a> Follower<'a> {
-    pub(super) fn new(cluster: &'a Cluster, name: &'a str, made: &Made) -> Self {
+    pub(super) fn new(cluster: &'a Cluster, name: &'a str, provisioned: &Provisioned) -> Self {
         Self {
             cluster,
             name,
-            workload: made.workload,
-            replicas: usize::try_from(made.replicas).unwrap_or(usize::MAX),
-            is_made: made.uid.is_some(),
+            workload: provisioned.workload,
+            replicas: usize::try_from(provisioned.replicas).unwrap_or(usize::MAX),
+            is_created: provisioned.uid.is_some(),
             selector: format!("app={name}"),
             pods: BTreeMap::new(),
             events: Vec::new(),
             may_read_events: true,
-            way: Way::default(),
-            trouble: None,
-            begun: Timestamp::now(),
+            progress: Progress::default(),
+            problem: None,
+            begun: Instant::now(),
         }
     }
 
     /// Waits until all pods are ready.
     ///
     /// # Errors
-    /// When they aren't within `timeout`, or when waiting can't help.
+    /// If they are not within `timeout`, or if waiting is useless.
     pub(super) async fn ready(&mut self, timeout: Duration) -> Result<(), KubernetesError> {
         let deadline = Instant::now() + timeout;
-        let mut beat = interval(BEAT);
-        beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut poll = interval(POLL);
+        poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut changes = self.watch().await?;
         loop {
-            if self.is_ready() {
+            let ready = self.pods.values().filter(|(pod, _)| boot::is_ready(pod));
+            if ready.count() >= self.replicas {
                 return Ok(());
             }
-            if self.trouble.as_ref().is_some_and(|trouble| trouble.lasting) {
+            if self
+                .problem
+                .as_ref()
+                .is_some_and(|problem| problem.is_final)
+            {
                 return Err(self.failed(None).await);
             }
             tokio::select! {
                 change = next(&mut changes) => match change {
                     Some(Ok(change)) => self.change(change),
-                    // Ended by the server, or too old: a new one from a new list.
+                    // The server ended the watch, or its list is too old: a new list and watch.
                     _ => {
-                        tokio::time::sleep(BEAT).await;
+                        tokio::time::sleep(POLL).await;
                         changes = self.watch().await?;
                     }
                 },
-                _ = beat.tick() => self.beat(changes.is_some()).await?,
+                _ = poll.tick() => self.poll(changes.is_some()).await?,
                 () = sleep_until(deadline) => return Err(self.failed(Some(timeout)).await),
             }
         }
     }
 
-    /// How far they came.
-    pub(super) fn way(self) -> Way {
-        self.way
+    pub(super) fn progress(self) -> Progress {
+        self.progress
     }
 
-    /// The pods as they are, and what changes from then on; none where that is not allowed.
+    /// Lists the pods and watches them from then on; `None` if that is not allowed.
     async fn watch(&mut self) -> Result<Option<Changes>, KubernetesError> {
         let (pods, version) = match self.cluster.pods(&self.selector).await {
             Ok(listed) => listed,
-            Err(error) => return self.later(error).map(|()| None),
+            Err(error) => return retry_later(error).map(|()| None),
         };
         self.replace(pods);
         match self.cluster.watch(&self.selector, &version).await {
@@ -126,68 +124,51 @@ impl<'a> Follower<'a> {
                 tracing::debug!("{error}: pods are listed once a second instead");
                 Ok(None)
             }
-            Err(error) => self.later(error).map(|()| None),
+            Err(error) => retry_later(error).map(|()| None),
         }
     }
 
-    async fn beat(&mut self, watching: bool) -> Result<(), KubernetesError> {
+    async fn poll(&mut self, watching: bool) -> Result<(), KubernetesError> {
         if !watching {
             match self.cluster.pods(&self.selector).await {
                 Ok((pods, _)) => self.replace(pods),
-                Err(error) => self.later(error)?,
+                Err(error) => retry_later(error)?,
             }
         }
-        if self.pods.is_empty() {
-            match self.cluster.find(self.workload, self.name).await {
-                Ok(Some(found)) => {
-                    self.is_made = true;
-                    if self.workload == Workload::StatefulSet {
-                        self.read_events_of(self.name.to_owned()).await;
-                    }
-                    let status = &found.object.data["status"];
-                    self.notice_trouble(boot::no_pods(status, &self.events));
+        if !self.pods.is_empty() {
+            self.read_pod_events().await;
+            self.update();
+            return Ok(());
+        }
+        match self.cluster.find(self.workload, self.name).await {
+            Ok(Some(found)) => {
+                self.is_created = true;
+                if self.workload == Workload::StatefulSet {
+                    self.read_events(self.name.to_owned()).await;
                 }
-                Ok(None) if !self.is_made => {}
-                Ok(None) => {
-                    return Err(KubernetesError::Gone {
-                        name: self.name.to_owned(),
-                    });
-                }
-                Err(error) => self.later(error)?,
+                let status = &found.object.data["status"];
+                self.report(boot::no_pods(status, &self.events));
             }
-        } else {
-            self.read_events().await;
-            self.look();
+            Ok(None) if !self.is_created => {}
+            Ok(None) => {
+                return Err(KubernetesError::Gone {
+                    name: self.name.to_owned(),
+                });
+            }
+            Err(error) => retry_later(error)?,
         }
         Ok(())
     }
 
-    /// A server that is away for a moment is asked again; one that refuses is not.
-    fn later(&self, error: ApiError) -> Result<(), KubernetesError> {
-        // The list is too old to be watched from.
-        let is_old = matches!(error, ApiError::Refused { code: 410, .. });
-        if !is_old && !error.may_pass() {
-            return Err(error.into());
-        }
-        tracing::debug!("{error}, asking again");
-        Ok(())
-    }
-
-    async fn read_events(&mut self) {
-        let started = self
-            .way
-            .reached
-            .iter()
-            .any(|(milestone, _)| *milestone >= Milestone::Started);
-        let Some(pod) = self.pods.keys().next_back() else {
-            return;
-        };
-        if !started {
-            self.read_events_of(pod.clone()).await;
+    async fn read_pod_events(&mut self) {
+        let last = self.progress.reached.last();
+        let started = last.is_some_and(|(milestone, _)| *milestone >= Milestone::Started);
+        if let Some(pod) = self.pods.keys().next_back().filter(|_| !started) {
+            self.read_events(pod.clone()).await;
         }
     }
 
-    async fn read_events_of(&mut self, object: String) {
+    async fn read_events(&mut self, object: String) {
         if !self.may_read_events {
             return;
         }
@@ -208,135 +189,138 @@ impl<'a> Follower<'a> {
             WatchEvent::Bookmark(_) => {}
             WatchEvent::Error(status) => tracing::debug!("watch: {}", status.message),
         }
-        self.look();
+        self.update();
     }
 
     fn replace(&mut self, pods: Vec<Pod>) {
-        let names: Vec<String> = pods
-            .iter()
-            .filter_map(|pod| pod.metadata.name.clone())
-            .collect();
+        let names = pods.iter().filter_map(|pod| pod.metadata.name.clone());
+        let names: Vec<String> = names.collect();
         self.pods.retain(|name, _| names.contains(name));
         for pod in pods {
             self.put(pod);
         }
-        self.look();
+        self.update();
     }
 
     fn put(&mut self, pod: Pod) {
         let Some(name) = pod.metadata.name.clone() else {
             return;
         };
-        let since = self
-            .pods
-            .get(&name)
-            .map_or_else(Timestamp::now, |seen| seen.since);
-        self.pods.insert(name, Seen { pod, since });
+        let since = self.pods.get(&name).map(|(_, since)| *since);
+        self.pods
+            .insert(name, (pod, since.unwrap_or_else(Instant::now)));
     }
 
-    /// Takes note of milestones and troubles. With several pods the last one counts.
-    fn look(&mut self) {
+    /// Records milestones and problems. The slowest pod counts.
+    fn update(&mut self) {
+        let pods = self.pods.values();
+        let slowest = pods.map(|(pod, _)| boot::milestone(pod, &self.events));
+        if let Some(milestone) = slowest.min() {
+            self.reach(milestone);
+        }
+        let problem = self.problem(Instant::elapsed);
+        self.report(problem);
+    }
+
+    fn problem(&self, age: fn(&Instant) -> Duration) -> Option<Problem> {
+        let mut pods = self.pods.values();
+        pods.find_map(|(pod, since)| boot::problem(pod, &self.events, age(since)))
+    }
+
+    fn reach(&mut self, milestone: Milestone) {
         let now = Timestamp::now();
-        let slowest = self
-            .pods
-            .values()
-            .map(|seen| boot::milestone(&seen.pod, &self.events))
-            .min();
-        if let Some(milestone) = slowest {
-            self.reach(milestone, now);
+        if self.progress.node.is_none() {
+            let mut pods = self.pods.values();
+            let node = pods.find_map(|(pod, _)| boot::node(pod));
+            self.progress.node = node.map(str::to_owned);
         }
-        let trouble = self.pods.values().find_map(|seen| {
-            let seconds = now.duration_since(seen.since).as_secs();
-            boot::trouble(&seen.pod, &self.events, seconds)
-        });
-        self.notice_trouble(trouble);
-    }
-
-    fn reach(&mut self, milestone: Milestone, now: Timestamp) {
-        let node = self.pods.values().find_map(|seen| boot::node(&seen.pod));
-        if self.way.node.is_none() {
-            self.way.node = node.map(str::to_owned);
-        }
-        let farthest = self.way.reached.last().map(|(milestone, _)| *milestone);
-        if farthest.is_some_and(|farthest| farthest >= milestone) {
+        let reached = &mut self.progress.reached;
+        let last = reached.last().map(|(milestone, _)| *milestone);
+        if last.is_some_and(|last| last >= milestone) {
             return;
         }
-        // What came and went between two looks took no time that we know of. Of the pull only events
-        // tell, which may be forbidden.
-        let passed = [Milestone::Created, Milestone::Scheduled, Milestone::Started];
-        for before in passed {
-            if before < milestone && farthest.is_none_or(|farthest| farthest < before) {
-                self.way.reached.push((before, now));
+        // Stages between two polls took no known time. Only events show the pull, and they may be forbidden.
+        for before in [Milestone::Created, Milestone::Scheduled, Milestone::Started] {
+            if before < milestone && last.is_none_or(|last| last < before) {
+                reached.push((before, now));
             }
         }
-        self.way.reached.push((milestone, now));
-        let seconds = now.duration_since(self.begun).as_secs_f64();
+        reached.push((milestone, now));
+        let node = self.progress.node.as_deref().unwrap_or("a node");
         let what = match milestone {
             Milestone::Created => return,
-            Milestone::Scheduled => {
-                format!(
-                    "scheduled on {}",
-                    self.way.node.as_deref().unwrap_or("a node")
-                )
-            }
+            Milestone::Scheduled => format!("scheduled on {node}"),
             Milestone::Pulling => "pulling its image".to_owned(),
             Milestone::Started => "started".to_owned(),
             Milestone::Ready => "ready".to_owned(),
         };
+        let seconds = self.begun.elapsed().as_secs_f64();
         tracing::info!("builder {what} after {seconds:.1} s");
     }
 
-    /// Says what is in the way as soon as it is, and again when that changes.
-    fn notice_trouble(&mut self, trouble: Option<Trouble>) {
-        if let Some(trouble) = &trouble
-            && self.trouble.as_ref().map(|old| &old.text) != Some(&trouble.text)
+    /// Logs a problem when it appears or changes.
+    fn report(&mut self, problem: Option<Problem>) {
+        if let Some(problem) = &problem
+            && self.problem.as_ref().map(|old| &old.text) != Some(&problem.text)
         {
-            tracing::info!("builder not ready yet: {}", trouble.text);
-            tracing::info!("hint: {}", trouble.hint);
+            tracing::info!("builder not ready yet: {}", problem.text);
+            tracing::info!("hint: {}", problem.hint);
         }
-        self.trouble = trouble;
+        self.problem = problem;
     }
 
-    fn is_ready(&self) -> bool {
-        let ready = self.pods.values().filter(|seen| boot::is_ready(&seen.pod));
-        ready.count() >= self.replicas
-    }
-
-    /// The error, after showing what there is to see.
+    /// The error, after logging events and BuildKit's log.
     async fn failed(&mut self, timeout: Option<Duration>) -> KubernetesError {
-        self.read_events().await;
-        let pod = self.pods.iter().next_back();
+        self.read_pod_events().await;
+        let problem = self.problem(|_| Duration::MAX).or(self.problem.take());
         let mut state = None;
-        if let Some((name, seen)) = pod {
+        if let Some((name, (pod, _))) = self.pods.iter().next_back() {
             for event in self.events.iter().rev().take(LAST_EVENTS).rev() {
                 tracing::info!("  event {}", boot::line(event));
             }
-            state = Some(boot::state(&seen.pod));
-            // Without a node there was never a container.
-            if boot::node(&seen.pod).is_some()
-                && let Ok(log) = self.cluster.log(name, LOG_LINES).await
-            {
-                for line in log.lines() {
-                    tracing::info!("  buildkitd: {line}");
-                }
+            state = Some(boot::state(pod));
+            // A pod without a node never had a container.
+            if boot::node(pod).is_some() {
+                show_log(self.cluster, name, false).await;
             }
         }
-        let why = match (&self.trouble, state) {
-            (Some(trouble), _) => trouble.text.clone(),
-            (None, Some(state)) => state,
-            (None, None) => "it has no pod".to_owned(),
+        let (why, hint) = match problem {
+            Some(problem) => (problem.text, Some(problem.hint)),
+            None => (state.unwrap_or_else(|| "it has no pod".to_owned()), None),
         };
         KubernetesError::NotReady {
             name: self.name.to_owned(),
             namespace: self.cluster.namespace.clone(),
             seconds: timeout.map(|timeout| timeout.as_secs()),
             why,
-            hint: self.trouble.as_ref().map(|trouble| trouble.hint.clone()),
+            hint,
         }
     }
 }
 
-/// The next change; never one where nothing is watched.
+/// Logs the last lines of BuildKit's log, those of its previous run if it was restarted.
+pub(super) async fn show_log(cluster: &Cluster, pod: &str, previous: bool) {
+    match cluster.log(pod, LOG_LINES, previous).await {
+        Ok(log) => {
+            for line in log.lines() {
+                tracing::info!("  buildkitd: {line}");
+            }
+        }
+        Err(error) => tracing::debug!("{error}"),
+    }
+}
+
+/// Whether the call is repeated: yes after a transient error, and if a list was too old to be watched from.
+fn retry_later(error: ApiError) -> Result<(), KubernetesError> {
+    let is_old = matches!(error, ApiError::Refused { code: 410, .. });
+    if !is_old && !error.is_transient() {
+        return Err(error.into());
+    }
+    tracing::debug!("{error}, trying again");
+    Ok(())
+}
+
+/// The next change; pending forever without a watch.
 async fn next(changes: &mut Option<Changes>) -> Option<kube::Result<WatchEvent<Pod>>> {
     match changes {
         Some(changes) => changes.next().await,

@@ -1,8 +1,7 @@
-//! Logging in to the API: as the kubeconfig says, or with what the command that it names makes.
+//! Authentication: with the kubeconfig's credentials, or with those of its command.
 //!
-//! In: kube's configuration. Out: a client, and a new one before its credentials end. kube runs such a
-//! command by itself, but twice, on the only thread and for as long as it likes; here it is a child
-//! like others, has [`LONGEST`], and is gone when nobody waits for it any more. Its protocol:
+//! In: kube's configuration. Out: a client, renewed before its credentials expire. kube would run the command twice, block the only thread and
+//! set no limit; here it is a child process like others, with the limit [`LONGEST`], and is killed when nobody waits for it. Its protocol:
 //! <https://kubernetes.io/docs/reference/config-api/client-authentication.v1/>.
 
 use std::time::Duration;
@@ -18,17 +17,17 @@ use serde_json::json;
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
-use super::api::ApiError;
+use super::api_error::ApiError;
 use crate::aws::eks;
 use crate::process::{self, Command, Event, ProcessError};
 
-/// How long a command may take.
+/// Limit for a command.
 const LONGEST: Duration = Duration::from_secs(60);
 
-/// How long before their end credentials are made anew: no call takes longer.
-const BEFORE_THE_END: SignedDuration = SignedDuration::from_secs(60);
+/// How long before their expiry credentials are renewed: no call takes longer.
+const BEFORE_EXPIRY: SignedDuration = SignedDuration::from_secs(60);
 
-/// Clients of one cluster, each as long as its credentials last.
+/// The client of one cluster and its credentials.
 pub(super) struct Login {
     /// Without the command.
     config: Config,
@@ -42,7 +41,7 @@ struct Current {
     until: Option<Timestamp>,
 }
 
-/// What a command prints.
+/// The output of a command.
 #[derive(Debug, Deserialize)]
 struct ExecCredential {
     status: Option<Status>,
@@ -68,7 +67,7 @@ impl Login {
     pub(super) fn new(mut config: Config, server: &str) -> Self {
         let user = &mut config.auth_info;
         let exec = user.exec.take();
-        // Others count before it, as kubectl has it.
+        // Other credentials take precedence, as in kubectl.
         let has_password = user.username.is_some() && user.password.is_some();
         let is_known = user.token.is_some() || user.token_file.is_some() || has_password;
         Self {
@@ -79,13 +78,12 @@ impl Login {
         }
     }
 
-    /// A client that may be used for a minute.
+    /// A client that is valid for at least a minute.
     pub(super) async fn client(&self) -> Result<Client, ApiError> {
-        // Who comes meanwhile waits for the same.
+        // Concurrent calls wait for the same client.
         let mut current = self.current.lock().await;
-        let soon = Timestamp::now()
-            .saturating_add(BEFORE_THE_END)
-            .unwrap_or_default();
+        let soon = Timestamp::now().saturating_add(BEFORE_EXPIRY);
+        let soon = soon.unwrap_or_default();
         let lasts = |current: &&Current| current.until.is_none_or(|until| until > soon);
         if let Some(current) = current.as_ref().filter(lasts) {
             return Ok(current.client.clone());
@@ -93,12 +91,11 @@ impl Login {
         let mut config = self.config.clone();
         let mut until = None;
         if let Some(exec) = &self.exec {
-            let status = credentials(exec, LONGEST)
-                .await
-                .map_err(|reason| self.failed(exec, reason))?;
+            let status = credentials(exec, LONGEST).await;
+            let status = status.map_err(|reason| self.failed(exec, reason))?;
             until = status.expiration_timestamp;
             config.auth_info.token = status.token;
-            // PEM as it is; a kubeconfig has it as base64.
+            // The command prints PEM, a kubeconfig has base64.
             let certificate = status.client_certificate_data;
             config.auth_info.client_certificate_data = certificate.map(|pem| STANDARD.encode(pem));
             let key = status.client_key_data;
@@ -132,11 +129,11 @@ fn is_ours(exec: &ExecConfig) -> bool {
     first.is_some_and(|argument| argument == eks::SUBCOMMAND)
 }
 
-/// Runs the command; what it prints, or why there is nothing.
+/// Runs the command. The error is the end of a sentence about it.
 async fn credentials(exec: &ExecConfig, longest: Duration) -> Result<Status, String> {
     let command = command(exec);
     let name = exec.command.as_deref().unwrap_or_default();
-    // Where a person is to do something, it says so there.
+    // An interactive command may ask for an action.
     let is_shown = exec.interactive_mode != Some(ExecInteractiveMode::Never);
     let mut printed = String::new();
     let mut last = None;
@@ -169,10 +166,10 @@ async fn credentials(exec: &ExecConfig, longest: Duration) -> Result<Status, Str
         return Err(match last {
             Some(last) if is_ours(exec) => last.trim_start_matches("fast-ecr-push: ").to_owned(),
             Some(last) => format!("failed with {status}: {last}"),
-            None => format!("failed with {status}, without a word"),
+            None => format!("failed with {status} and printed nothing"),
         });
     }
-    // Nothing of it is repeated: it may be a token.
+    // The error does not quote it: it may be a token.
     let read: Option<ExecCredential> = serde_saphyr::from_str(&printed).ok();
     let status = read.and_then(|credential| credential.status);
     let status = status.filter(|status| {
@@ -187,7 +184,7 @@ async fn credentials(exec: &ExecConfig, longest: Duration) -> Result<Status, Str
 fn command(exec: &ExecConfig) -> Command {
     let program = exec.command.clone().unwrap_or_default();
     let arguments = exec.args.clone().unwrap_or_default();
-    // Those of a kubeconfig may be secret.
+    // The arguments in a kubeconfig may be secret.
     let mut command = Command::new(program).secret_args(arguments);
     if !is_ours(exec) {
         command.env.extend(process::lent());
@@ -203,8 +200,9 @@ fn command(exec: &ExecConfig) -> Command {
     if exec.provide_cluster_info {
         info["spec"]["cluster"] = json!(exec.cluster);
     }
-    let name = "KUBERNETES_EXEC_INFO".to_owned();
-    command.env.insert(name, info.to_string().into());
+    command
+        .env
+        .insert("KUBERNETES_EXEC_INFO".to_owned(), info.to_string().into());
     command
 }
 
@@ -282,7 +280,7 @@ mod tests {
                 "echo no session >&2; exit 3",
                 "failed with exit status: 3: no session",
             ),
-            ("exit 3", "failed with exit status: 3, without a word"),
+            ("exit 3", "failed with exit status: 3 and printed nothing"),
             ("echo '{'", status),
             ("echo '{kind: ExecCredential}'", status),
             ("echo '{status: {clientCertificateData: c}}'", status),

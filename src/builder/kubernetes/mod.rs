@@ -1,25 +1,24 @@
-//! BuildKit in the user's cluster: ours under the name where buildx's driver looks for its own.
+//! BuildKit in the user's cluster, under the name that buildx's driver looks for.
 //!
-//! In: the plan and a kubeconfig. Out: a [`Running`] builder. The Deployment is created, followed
-//! and deleted by us; buildx is told of it meanwhile and only connects. If the cluster will not
-//! have our manifest, the driver makes its own. A heartbeat tells later runs that this one lives
-//! ([`reap`]); what happens to the pod during the build is watched ([`guard`]).
+//! In: the plan and a kubeconfig. Out: a [`Running`] builder. We create, follow and delete the workload; buildx only connects to it. If the
+//! cluster does not accept our manifest, buildx's driver creates its own. A heartbeat protects the builder from later runs ([`orphans`]); a
+//! [`monitor`] checks its pods during the build.
 
-mod api;
+mod api_error;
 mod boot;
+mod cleanup_list;
 mod client;
 mod error;
 mod follow;
-mod guard;
+mod liveness;
 mod login;
-mod make;
 mod manifest;
-mod note;
-mod reap;
+mod monitor;
+mod orphans;
+mod provision;
 mod register;
 mod removal;
 mod rights;
-mod silence;
 mod stages;
 mod tunnel;
 mod workload;
@@ -36,13 +35,13 @@ use crate::buildx::Tool;
 use crate::plan::{KubernetesPlan, Node};
 use crate::runner::log;
 use crate::timings::{Recorder, Traffic};
+use cleanup_list::CleanupList;
+pub(crate) use cleanup_list::{is_left, set_aside};
 use client::Cluster;
 pub(crate) use error::KubernetesError;
-use follow::{Follower, Way};
-use guard::Guard;
-use make::Made;
-use note::Note;
-pub(crate) use note::{is_left, set_aside};
+use follow::{Follower, Progress};
+use monitor::Monitor;
+use provision::Provisioned;
 pub(super) use removal::remove_left;
 use tunnel::Tunnel;
 
@@ -51,22 +50,22 @@ use tunnel::Tunnel;
 pub(crate) struct Running {
     cluster: Cluster,
     nodes: Vec<RunningNode>,
-    /// What has to be removed at the end; nothing of a builder that outlives the run.
-    note: Note,
-    /// buildx's way to the cluster, unless there is a proxy on it that we can't speak to.
+    /// What is removed at the end; empty for a persistent builder.
+    cleanup: CleanupList,
+    /// buildx's connections to the cluster, unless they need a proxy that the tunnel does not support.
     tunnel: Option<Tunnel>,
-    /// Whether it outlives the run.
+    /// Whether it is persistent.
     kept: bool,
 }
 
 #[derive(Debug)]
 struct RunningNode {
     name: String,
-    made: Made,
-    guard: Guard,
+    provisioned: Provisioned,
+    monitor: Monitor,
 }
 
-/// Makes the builder and waits until it is ready. The recorder gets the parts of the boot, also of one that fails.
+/// Creates the builder and waits until it is ready. The recorder gets the parts of the boot, even of a failed one.
 pub(super) async fn start(
     start: &Start<'_>,
     kubernetes: &KubernetesPlan,
@@ -82,23 +81,24 @@ pub(super) async fn start(
     let begun = Timestamp::now();
     let kubeconfig = tool.env.get("KUBECONFIG").map(Path::new);
     let kubeconfig = kubeconfig.unwrap_or(Path::new(""));
+    let mut kubernetes = kubernetes.clone();
     let open = async {
         let mut cluster = Cluster::open(kubeconfig).await?;
         cluster.restriction.clone_from(&kubernetes.restriction);
-        let granted = rights::review(&cluster, kubernetes).await?;
+        let granted = rights::review(&cluster, &kubernetes).await?;
+        cluster.granted.clone_from(&granted.rights);
         Ok((cluster, granted))
     };
-    let (cluster, granted) = unless(stop, Box::pin(open)).await?;
+    let (cluster, granted) = unless_stopped(stop, Box::pin(open)).await?;
     let may_renew = granted.heartbeats;
-    let mut kubernetes = kubernetes.clone();
     if !granted.config {
-        trust_nobody_else(&mut kubernetes);
+        remove_certificates(&mut kubernetes);
     }
     let kubernetes = &kubernetes;
     let tunnel = open_tunnel(kubeconfig).await;
     let mut tool = tool.clone();
     if let Some(tunnel) = &tunnel {
-        // buildx keeps the path with the nodes that it is told of.
+        // buildx stores this path with the nodes.
         let path = tunnel.kubeconfig.clone().into_os_string();
         tool.env.insert("KUBECONFIG".to_owned(), path);
     }
@@ -106,44 +106,40 @@ pub(super) async fn start(
     let mut running = Running {
         cluster,
         nodes: Vec::new(),
-        note: Note::beside(kubeconfig),
+        cleanup: CleanupList::new(kubeconfig),
         tunnel,
         kept: kubernetes.kept,
     };
-    let mut ways = Vec::new();
+    let mut progress = Vec::new();
     let ready = async {
         for node in &kubernetes.nodes {
-            let made = running.make(kubernetes, node, may_renew);
-            unless(stop, Box::pin(made)).await?;
+            let provisioned = running.provision(kubernetes, node, may_renew);
+            unless_stopped(stop, Box::pin(provisioned)).await?;
         }
         let ready;
         let all = running.ready(start, kubernetes, may_renew, tool);
-        (ways, ready) = Box::pin(all).await;
+        (progress, ready) = Box::pin(all).await;
         ready
     };
     let ready = Box::pin(ready).await;
     let failed = ready.is_err().then(Timestamp::now);
-    for (way, node) in ways.iter().zip(&kubernetes.nodes) {
-        let of = (kubernetes.nodes.len() > 1).then_some(node);
-        for stage in stages::of(way, begun, failed, of) {
+    for (progress, node) in progress.iter().zip(&kubernetes.nodes) {
+        let node = (kubernetes.nodes.len() > 1).then_some(node);
+        for stage in stages::of(progress, begun, failed, node) {
             recorder.add_boot(stage);
         }
     }
-    match ready {
-        Ok(()) => {
-            let calls = running.cluster.calls();
-            tracing::debug!("{calls} calls to the Kubernetes API until ready");
-            Ok(running)
-        }
-        Err(error) => {
-            running.stop(&plan.name, tool, cancel).await;
-            Err(error)
-        }
+    if let Err(error) = ready {
+        running.stop(&plan.name, tool, cancel).await;
+        return Err(error);
     }
+    let calls = running.cluster.calls();
+    tracing::debug!("{calls} calls to the Kubernetes API until ready");
+    Ok(running)
 }
 
-/// Calls to the API, unless they are stopped.
-async fn unless<T>(
+/// Calls to the API, until the boot is stopped.
+async fn unless_stopped<T>(
     stop: &CancellationToken,
     calls: impl Future<Output = Result<T, KubernetesError>>,
 ) -> Result<T, KubernetesError> {
@@ -153,11 +149,11 @@ async fn unless<T>(
     }
 }
 
-/// Leaves out the certificates, for which a ConfigMap would be needed.
-fn trust_nobody_else(kubernetes: &mut KubernetesPlan) {
+/// Leaves out the certificates, which need a ConfigMap.
+fn remove_certificates(kubernetes: &mut KubernetesPlan) {
     tracing::info!(
         target: log::NOTICE,
-        "the pods do not get the certificates that this machine trusts: this identity may not create configmaps"
+        "the pods do not get this machine's certificates: this identity may not create configmaps"
     );
     for node in &mut kubernetes.nodes {
         node.certificates = None;
@@ -170,8 +166,7 @@ async fn open_tunnel(kubeconfig: &Path) -> Option<Tunnel> {
         Err(error) => {
             tracing::info!(
                 target: log::NOTICE,
-                "buildx goes to the API server by itself ({error}): a connection that is cut is noticed by \
-                 buildx 0.36 and later, and hangs older ones"
+                "buildx connects to the API server directly ({error}): buildx before 0.36 hangs if a connection is lost"
             );
             None
         }
@@ -179,104 +174,101 @@ async fn open_tunnel(kubeconfig: &Path) -> Option<Tunnel> {
 }
 
 impl Running {
-    async fn make(
+    async fn provision(
         &mut self,
         kubernetes: &KubernetesPlan,
         node: &Node,
         may_renew: bool,
     ) -> Result<(), KubernetesError> {
         if !self.kept {
-            self.note.add(&node.name)?;
+            self.cleanup.add(&node.name)?;
         }
-        let made = match make::node(&self.cluster, kubernetes, node, may_renew).await {
-            Ok(made) => made,
-            Err(error) => {
-                // Otherwise it may have been made, though nobody told us.
-                if matches!(&error, KubernetesError::Api(error) if !error.may_pass()) {
-                    self.note.strike(&node.name)?;
-                }
-                return Err(error);
-            }
-        };
+        let provisioned = provision::node(&self.cluster, kubernetes, node, may_renew).await;
+        if let Err(KubernetesError::Api(error)) = &provisioned
+            && !error.is_transient()
+        {
+            // After a transient error it may exist.
+            self.cleanup.remove(&node.name)?;
+        }
+        let provisioned = provisioned?;
+        let monitor = Monitor::start(
+            self.cluster.clone(),
+            &node.name,
+            provisioned.skew,
+            may_renew && !kubernetes.kept,
+        );
         self.nodes.push(RunningNode {
-            guard: Guard::start(
-                self.cluster.clone(),
-                &node.name,
-                made.skew,
-                may_renew && !kubernetes.kept,
-            ),
+            monitor,
             name: node.name.clone(),
-            made,
+            provisioned,
         });
         match self.nodes.last() {
-            Some(last) => make::config(&self.cluster, node, &last.made).await,
+            Some(last) => provision::config(&self.cluster, node, &last.provisioned).await,
             None => Ok(()),
         }
     }
 
-    /// Waits for all nodes at once. Meanwhile buildx is told of them, and what other runs left is
-    /// removed.
+    /// Waits for all nodes. Meanwhile buildx gets to know them, and orphans are removed.
     async fn ready(
         &self,
         start: &Start<'_>,
         kubernetes: &KubernetesPlan,
         may_renew: bool,
         tool: &Tool,
-    ) -> (Vec<Way>, Result<(), BuilderError>) {
-        let cancel = start.stop;
+    ) -> (Vec<Progress>, Result<(), BuilderError>) {
+        let stop = start.stop;
         let timeout = Duration::from_secs(kubernetes.timeout_seconds);
         let followers = self.nodes.iter();
         let mut followers: Vec<Follower<'_>> = followers
-            .map(|node| Follower::new(&self.cluster, &node.name, &node.made))
+            .map(|node| Follower::new(&self.cluster, &node.name, &node.provisioned))
             .collect();
         let follow = followers.iter_mut();
         let follow = try_join_all(follow.map(|follower| follower.ready(timeout)));
-        let follow = async { Ok(unless(cancel, follow).await?) };
+        let follow = async { Ok(unless_stopped(stop, follow).await?) };
         let register = async {
             for (node, running) in kubernetes.nodes.iter().zip(&self.nodes) {
-                register::node(start, node, &running.made, tool).await?;
-                register::check_owner(&self.cluster, node, &running.made).await;
+                register::node(start, node, &running.provisioned, tool).await?;
+                register::check_owner(&self.cluster, node, &running.provisioned).await;
             }
             Ok::<_, BuilderError>(())
         };
-        let reap = async {
+        let orphans = async {
             if let (true, Some(first)) = (may_renew, self.nodes.first()) {
                 let own: Vec<&str> = self.nodes.iter().map(|node| node.name.as_str()).collect();
-                reap::others(&self.cluster, &own, first.made.skew).await;
+                orphans::remove(&self.cluster, &own, first.provisioned.skew).await;
             }
             Ok(())
         };
         let ready = async {
-            tokio::try_join!(follow, register, reap)?;
-            for running in &self.nodes {
-                let selector = format!("app={}", running.name);
+            tokio::try_join!(follow, register, orphans)?;
+            for node in &self.nodes {
+                let selector = format!("app={}", node.name);
                 let pods = async { Ok(self.cluster.pods(&selector).await?) };
-                running.guard.watch(unless(cancel, pods).await?.0);
+                node.monitor.watch(unless_stopped(stop, pods).await?.0);
             }
             Ok(())
         };
         let ready = Box::pin(ready).await;
-        let ways: Vec<Way> = followers.into_iter().map(Follower::way).collect();
+        let progress = followers.into_iter().map(Follower::progress);
+        let progress: Vec<Progress> = progress.collect();
         if ready.is_ok() {
-            for (running, way) in self.nodes.iter().zip(&ways) {
-                let node = way.node.as_deref().unwrap_or("a node");
+            for (running, progress) in self.nodes.iter().zip(&progress) {
+                let node = progress.node.as_deref().unwrap_or("a node");
                 tracing::info!("builder `{}` is up on {node}", running.name);
             }
         }
-        (ways, ready)
+        (progress, ready)
     }
-}
 
-impl Running {
-    /// Ends when a node of the builder is lost, or the way to it, with what happened.
+    /// Resolves when a node of the builder, or the connection to it, is lost.
     pub(super) async fn lost(&self, builder: &str) -> KubernetesError {
-        let way = async {
+        let connection = async {
             match &self.tunnel {
                 Some(tunnel) => tokio::select! {
-                    // The pods were looked at meanwhile.
-                    () = tunnel.cut() => KubernetesError::cut(builder),
-                    silence = Box::pin(silence::noticed(tunnel, &self.cluster)) => {
-                        KubernetesError::silent(builder, silence)
+                    // The pods were checked meanwhile.
+                    () = tunnel.disconnected() => KubernetesError::disconnected(builder),
+                    unresponsive = Box::pin(liveness::unresponsive(tunnel, &self.cluster)) => {
+                        KubernetesError::unresponsive(builder, unresponsive)
                     }
                 },
                 None => std::future::pending().await,
@@ -284,30 +276,32 @@ impl Running {
         };
         let lost = tokio::select! {
             error = self.pods_lost() => error,
-            error = way => error,
+            error = connection => error,
         };
-        // Cleaning up may take a while where nobody answers.
-        tracing::info!("{lost}: the build is ended");
+        // Logged now, because the clean-up may take a while.
+        tracing::info!("{lost}: ending the build");
         lost
     }
 
     async fn pods_lost(&self) -> KubernetesError {
-        let guards = self.nodes.iter().map(|node| Box::pin(node.guard.lost()));
-        let ((name, trouble), ..) = select_all(guards).await;
+        let monitors = self.nodes.iter();
+        let monitors = monitors.map(|node| Box::pin(node.monitor.lost()));
+        let ((name, problem), ..) = select_all(monitors).await;
         KubernetesError::Lost {
             name,
-            why: trouble.text,
-            hint: trouble.hint,
+            why: problem.text,
+            hint: problem.hint,
         }
     }
 
-    /// Why a connection was cut: it may have been its pod's end, of which the API tells later.
+    /// Why a connection was closed: the API may report the end of its pod a moment later.
     pub(super) async fn after_disconnection(&self, builder: &str) -> KubernetesError {
-        let pods = tokio::time::timeout(guard::NEXT_LOOK, self.pods_lost());
-        pods.await.unwrap_or_else(|_| KubernetesError::cut(builder))
+        let pods = tokio::time::timeout(monitor::NEXT_CHECK, self.pods_lost());
+        pods.await
+            .unwrap_or_else(|_| KubernetesError::disconnected(builder))
     }
 
-    /// What went over the API server so far, where it could be counted.
+    /// Traffic through the API server so far, if it was counted.
     pub(super) fn traffic(&self) -> Option<Traffic> {
         self.tunnel.as_ref().map(Tunnel::traffic)
     }

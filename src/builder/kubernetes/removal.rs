@@ -1,8 +1,7 @@
-//! Removing the nodes of a run: again while that may help, and within a time.
+//! Removing the nodes of a run, with retries and within a time limit.
 //!
-//! In: names, and the uid of each whose creation was answered. Out: what became of each. One without
-//! a uid is looked for, and removed where its labels say that it ended with a run of ours: it may be
-//! buildx's, or there though nobody told us.
+//! In: names, and the uid of each whose creation was confirmed. Out: an [`Outcome`] for each. A node without a uid is searched for, and
+//! removed if its labels say that it was created for one run: buildx may have created it, or the answer to our request was lost.
 
 use std::path::Path;
 use std::time::Duration;
@@ -13,50 +12,50 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::Running;
-use super::api::ApiError;
+use super::api_error::ApiError;
+use super::cleanup_list::CleanupList;
 use super::client::Cluster;
 use super::manifest::config_name;
-use super::note::Note;
+use super::rights::FOR_DEPLOYMENTS;
 use super::workload::Found;
 use crate::builder::CANCELLED_PATIENCE;
 use crate::buildx::{Tool, remove_instance};
 use crate::plan::Workload;
 
-/// How long it may take in all.
+/// Limit for the whole removal.
 const PATIENCE: Duration = Duration::from_secs(15);
 
-/// How long one call may take: less than another, so that there is time for a second.
+/// Limit for a call, short enough for a second attempt.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
 const FIRST_WAIT: Duration = Duration::from_millis(200);
 const LONGEST_WAIT: Duration = Duration::from_secs(2);
 
-/// How long one is waited for that may come yet: the API server goes on with a creation whose answer
-/// nobody waits for.
+/// How long a missing node is searched for: the API server finishes a creation even if the client has gone.
 const AFTERMATH: Duration = Duration::from_secs(1);
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// A node that there may be.
+/// A node that may exist.
 #[derive(Debug, Clone, Copy)]
 struct Candidate<'a> {
     name: &'a str,
     uid: Option<&'a str>,
 }
 
-/// What became of one.
+/// What happened to a candidate.
 #[derive(Debug)]
 enum Outcome {
     Removed,
-    /// There was none, so far.
+    /// It does not exist, or not yet.
     Absent,
-    /// It is somebody else's.
+    /// It was not created for one run of this action.
     Foreign,
     Failed(String),
 }
 
 impl Running {
-    /// Removes the workload with its pods, and buildx's knowledge of it. Also after a
-    /// cancellation: what we made does not stay behind. What can't be removed stays noted.
+    /// Removes the nodes with their pods, and buildx's files about them, also after a cancellation. Nodes that cannot be removed stay on the
+    /// list.
     pub(in crate::builder) async fn stop(
         &self,
         builder: &str,
@@ -64,81 +63,73 @@ impl Running {
         cancel: &CancellationToken,
     ) {
         for node in &self.nodes {
-            node.guard.stop();
+            node.monitor.stop();
         }
-        let names = self.note.names().iter();
+        let candidate = |name: &'_ String| {
+            let node = self.nodes.iter().find(|node| node.name == *name);
+            node.and_then(|node| node.provisioned.uid.as_deref())
+        };
+        let names = self.cleanup.names().iter();
         let candidates: Vec<Candidate<'_>> = names
-            .map(|name| {
-                let mut nodes = self.nodes.iter();
-                let node = nodes.find(|node| node.name == *name);
-                let uid = node.and_then(|node| node.made.uid.as_deref());
-                Candidate { name, uid }
+            .map(|name| Candidate {
+                name,
+                uid: candidate(name),
             })
             .collect();
         let outcomes = remove(&self.cluster, &candidates, cancel).await;
         let mut is_clear = true;
         for (candidate, outcome) in candidates.iter().zip(outcomes) {
-            match outcome {
-                Outcome::Removed | Outcome::Foreign => {}
-                // It may come yet.
-                Outcome::Absent => is_clear = false,
-                Outcome::Failed(why) => {
-                    is_clear = false;
-                    let namespace = Some(self.cluster.namespace.as_str());
-                    warn(candidate.name, &why, &[candidate.name], namespace);
-                }
+            // An absent one may still appear.
+            is_clear &= matches!(outcome, Outcome::Removed | Outcome::Foreign);
+            if let Outcome::Failed(why) = outcome {
+                let namespace = Some(self.cluster.namespace.as_str());
+                warn(candidate.name, &why, &[candidate.name], namespace);
             }
         }
         if is_clear {
-            self.note.clear();
+            self.cleanup.clear();
         }
         remove_instance(tool, builder);
-        tracing::debug!(
-            "{} calls to the Kubernetes API in all",
-            self.cluster.calls()
-        );
+        tracing::debug!("{} calls to the Kubernetes API", self.cluster.calls());
     }
 }
 
-/// Removes what a run left in the cluster, by its note beside its kubeconfig. Says what it did.
+/// Removes what a run left in the cluster, by the list next to its kubeconfig.
 pub(in crate::builder) async fn remove_left(
     builder: &str,
     kubeconfig: &Path,
     cancel: &CancellationToken,
 ) {
-    let note = Note::left(kubeconfig, builder);
-    let names = note.names().iter().map(String::as_str);
-    let candidates: Vec<Candidate<'_>> = names
-        .clone()
-        .map(|name| Candidate { name, uid: None })
-        .collect();
-    if candidates.is_empty() {
+    let list = CleanupList::read(kubeconfig, builder);
+    let names: Vec<&str> = list.names().iter().map(String::as_str).collect();
+    if names.is_empty() {
         return;
     }
-    let cluster = match Cluster::open(kubeconfig).await {
+    let mut cluster = match Cluster::open(kubeconfig).await {
         Ok(cluster) => cluster,
         Err(error) => {
-            let names: Vec<&str> = names.collect();
             warn(builder, &error.to_string(), &names, None);
             return;
         }
     };
+    // The run could not have created them otherwise.
+    cluster.granted = FOR_DEPLOYMENTS.to_vec();
+    let candidates = names.iter().map(|name| Candidate { name, uid: None });
+    let candidates: Vec<Candidate<'_>> = candidates.collect();
     let outcomes = remove(&cluster, &candidates, cancel).await;
-    for (Candidate { name, .. }, outcome) in candidates.iter().zip(outcomes) {
+    for (name, outcome) in names.iter().zip(outcomes) {
         match outcome {
-            Outcome::Removed => {
-                tracing::info!("removed the builder `{name}` that the run had left");
-            }
+            Outcome::Removed => tracing::info!("removed the builder `{name}` that the run left"),
             Outcome::Absent => tracing::debug!("there is no builder `{name}`"),
             Outcome::Foreign => tracing::warn!(
-                "the Deployment `{name}` does not have the labels of a builder of this action: it is left as it is"
+                "the Deployment `{name}` does not have the labels of a builder of this action: it is not removed"
             ),
             Outcome::Failed(why) => warn(name, &why, &[name], Some(&cluster.namespace)),
         }
     }
 }
 
-/// Removes nodes, all at once. After a cancellation there is less time.
+/// Removes nodes in parallel. After a cancellation there is less time.
 async fn remove(
     cluster: &Cluster,
     candidates: &[Candidate<'_>],
@@ -155,22 +146,21 @@ async fn remove(
     tokio::select! {
         biased;
         _ = work => {}
-        () = late(cancel) => {}
+        () = deadline(cancel) => {}
     }
     let seconds = begun.elapsed().as_secs_f64();
+    let late = |last: Option<ApiError>| {
+        let why = last.map_or(String::new(), |error| format!(": {error}"));
+        Outcome::Failed(format!("it took longer than {seconds:.0} s{why}"))
+    };
     let ended = outcomes.into_iter().zip(last);
     ended
-        .map(|(outcome, last)| {
-            outcome.unwrap_or_else(|| {
-                let why = last.map_or(String::new(), |error| format!(": {error}"));
-                Outcome::Failed(format!("it was not done within {seconds:.0} s{why}"))
-            })
-        })
+        .map(|(outcome, last)| outcome.unwrap_or_else(|| late(last)))
         .collect()
 }
 
-/// Ends when there is no more time.
-async fn late(cancel: &CancellationToken) {
+/// Resolves when there is no more time.
+async fn deadline(cancel: &CancellationToken) {
     let cancelled = async {
         cancel.cancelled().await;
         sleep(CANCELLED_PATIENCE).await;
@@ -181,7 +171,7 @@ async fn late(cancel: &CancellationToken) {
     }
 }
 
-/// Removes a node, again and again where what failed may pass. `last` is why it did.
+/// Removes a node, with retries after transient errors. `last` is the last such error.
 async fn persistently(
     cluster: &Cluster,
     candidate: Candidate<'_>,
@@ -195,7 +185,7 @@ async fn persistently(
     for wait in waits.build() {
         match once(cluster, candidate).await {
             Ok(outcome) => return outcome,
-            Err(error) if error.may_pass() => {
+            Err(error) if error.is_transient() => {
                 tracing::debug!("{error}, trying again");
                 *last = Some(error);
             }
@@ -212,9 +202,9 @@ async fn once(cluster: &Cluster, candidate: Candidate<'_>) -> Result<Outcome, Ap
         cluster.delete(Workload::Deployment, name, uid).await?;
         return Ok(Outcome::Removed);
     }
-    let found = found(cluster, name).await?;
+    let found = find(cluster, name).await?;
     let outcome = match &found {
-        Some(found) if !found.ends_with_its_run() => return Ok(Outcome::Foreign),
+        Some(found) if !found.is_of_one_run() => return Ok(Outcome::Foreign),
         Some(found) => {
             let uid = found.uid();
             cluster.delete(Workload::Deployment, name, uid).await?;
@@ -222,7 +212,7 @@ async fn once(cluster: &Cluster, candidate: Candidate<'_>) -> Result<Outcome, Ap
         }
         None => Outcome::Absent,
     };
-    // One that buildx made has no owner to go with, as ours do.
+    // buildx's own ConfigMap has no owner, so it is not deleted with the workload.
     match cluster.delete_config(name).await {
         Err(error) if error.is_forbidden() => tracing::debug!("{error}"),
         deleted => deleted?,
@@ -230,8 +220,8 @@ async fn once(cluster: &Cluster, candidate: Candidate<'_>) -> Result<Outcome, Ap
     Ok(outcome)
 }
 
-/// Looks for a node, and for a moment longer where there is none.
-async fn found(cluster: &Cluster, name: &str) -> Result<Option<Found>, ApiError> {
+/// Searches for a node, for [`AFTERMATH`] if it is missing.
+async fn find(cluster: &Cluster, name: &str) -> Result<Option<Found>, ApiError> {
     let begun = Instant::now();
     loop {
         let found = cluster.find(Workload::Deployment, name).await?;
@@ -242,21 +232,18 @@ async fn found(cluster: &Cluster, name: &str) -> Result<Option<Found>, ApiError>
     }
 }
 
-/// Says that a builder is still there, and what removes it.
+/// Warns that a builder may still exist, with the command that removes it.
 fn warn(builder: &str, why: &str, names: &[&str], namespace: Option<&str>) {
+    let command = command(names, namespace);
     tracing::warn!(
-        "could not remove the builder `{builder}`: {why}\nit may still be there: {}",
-        command(names, namespace)
+        "could not remove the builder `{builder}`: {why}\nit may still exist: {command}"
     );
 }
 
-/// What somebody may type instead.
 fn command(names: &[&str], namespace: Option<&str>) -> String {
-    let objects = names.iter().flat_map(|name| {
-        [
-            format!(" deployment/{name}"),
-            format!(" configmap/{}", config_name(name)),
-        ]
+    let objects = names.iter().map(|name| {
+        let config = config_name(name);
+        format!(" deployment/{name} configmap/{config}")
     });
     let objects: String = objects.collect();
     let namespace = namespace.map_or(String::new(), |name| format!(" --namespace {name}"));

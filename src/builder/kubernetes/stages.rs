@@ -1,26 +1,25 @@
-//! What a boot consisted of, for the report: pure.
+//! The stages of a boot, for the report. Pure.
 
 use jiff::Timestamp;
 
 use super::boot::Milestone;
-use super::follow::Way;
+use super::follow::Progress;
 use crate::plan::Node;
 use crate::timings::{Phase, Stage};
 
-/// The stages of a node; named, where there are several. Where the boot failed, the last one is that
-/// in which it did, then.
+/// The stages of one node's boot, with its platforms if there are several nodes. A failed boot ends with the stage in which it failed.
 pub(super) fn of(
-    way: &Way,
+    progress: &Progress,
     begun: Timestamp,
     failed: Option<Timestamp>,
     node: Option<&Node>,
 ) -> Vec<Stage> {
-    let mut from = begun;
+    let mut started = begun;
     let mut stages = Vec::new();
-    let last = way.reached.last().map(|(milestone, _)| *milestone);
+    let last = progress.reached.last().map(|(milestone, _)| *milestone);
     let next = last.map_or(Some(Milestone::Created), Milestone::next);
     let unreached = next.zip(failed);
-    for (milestone, at) in way.reached.iter().copied().chain(unreached) {
+    for (milestone, ended) in progress.reached.iter().copied().chain(unreached) {
         let name = match milestone {
             Milestone::Created => "ask the cluster for a builder",
             Milestone::Scheduled => "wait for a node",
@@ -34,10 +33,10 @@ pub(super) fn of(
                 None => name.to_owned(),
             },
             phase: Phase::Builder,
-            started: from,
-            ended: at,
+            started,
+            ended,
         });
-        from = at;
+        started = ended;
     }
     stages
 }
@@ -47,9 +46,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_stage_begins_where_the_one_before_ended() {
+    fn each_stage_begins_at_the_end_of_the_one_before() {
         let at = |second| Timestamp::from_second(second).unwrap();
-        let way = Way {
+        let progress = Progress {
             reached: vec![
                 (Milestone::Created, at(11)),
                 (Milestone::Scheduled, at(15)),
@@ -57,7 +56,7 @@ mod tests {
             ],
             node: None,
         };
-        let stages = of(&way, at(10), None, None);
+        let stages = of(&progress, at(10), None, None);
         let times: Vec<(i64, i64)> = stages
             .iter()
             .map(|stage| (stage.started.as_second(), stage.ended.as_second()))
@@ -66,18 +65,18 @@ mod tests {
     }
 
     #[test]
-    fn a_boot_that_fails_ends_in_the_stage_that_it_was_in() {
+    fn a_failed_boot_ends_with_the_stage_in_which_it_failed() {
         let at = |second| Timestamp::from_second(second).unwrap();
         for (reached, expected) in [
             (vec![], "ask the cluster for a builder"),
             (vec![(Milestone::Created, at(11))], "wait for a node"),
             (vec![(Milestone::Started, at(12))], "wait for BuildKit"),
         ] {
-            let way = Way {
+            let progress = Progress {
                 reached,
                 node: None,
             };
-            let stages = of(&way, at(10), Some(at(30)), None);
+            let stages = of(&progress, at(10), Some(at(30)), None);
             let last = stages.last().unwrap();
             assert_eq!((last.name.as_str(), last.ended), (expected, at(30)));
         }

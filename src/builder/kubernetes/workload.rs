@@ -1,15 +1,15 @@
-//! A node's Deployment or StatefulSet as the API server has it: made, found, deleted.
+//! A node's Deployment or StatefulSet on the API server: create, find, delete.
 
 use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
-use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, PostParams, Preconditions};
+use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, Preconditions};
 use serde_json::Value;
 
-use super::api::ApiError;
-use super::client::Cluster;
+use super::api_error::ApiError;
+use super::client::{Cluster, parse, post};
 use super::manifest::{LIFETIME, MANAGED};
 use crate::plan::Workload;
 
-/// A workload that is there.
+/// An existing workload.
 #[derive(Debug, Clone)]
 pub(super) struct Found {
     pub workload: Workload,
@@ -21,24 +21,18 @@ impl Found {
         self.object.metadata.uid.as_deref()
     }
 
-    /// Whether it was made for a run of ours, by us or by buildx for us.
-    pub(super) fn ends_with_its_run(&self) -> bool {
-        let labels = self.object.metadata.labels.as_ref();
-        let has = |(key, value): (&str, &str)| {
-            labels
-                .and_then(|labels| labels.get(key))
-                .map(String::as_str)
-                == Some(value)
-        };
+    /// Whether it was created for one run of this action, by us or by buildx.
+    pub(super) fn is_of_one_run(&self) -> bool {
+        let labels = self.object.metadata.labels.clone().unwrap_or_default();
+        let has = |(key, value)| labels.get(key).map(String::as_str) == Some(value);
         has(MANAGED) && has(LIFETIME)
     }
 
-    /// How many pods it is to have; one where it doesn't say.
+    /// Its number of pods; the API's default is one.
     pub(super) fn replicas(&self) -> u32 {
         let replicas = self.object.data["spec"]["replicas"].as_u64();
-        replicas
-            .and_then(|count| count.try_into().ok())
-            .unwrap_or(1)
+        let replicas = replicas.and_then(|count| count.try_into().ok());
+        replicas.unwrap_or(1)
     }
 }
 
@@ -49,13 +43,10 @@ impl Cluster {
         manifest: Value,
     ) -> Result<Found, ApiError> {
         let what = format!("create a {}", workload.kind());
-        let object = serde_json::from_value(manifest).map_err(|error| ApiError::Refused {
-            call: what.clone(),
-            code: 0,
-            reason: error.to_string(),
-        })?;
-        let (api, parameters) = (self.workloads(workload).await?, PostParams::default());
-        let object = self.call(&what, api.create(&parameters, &object)).await?;
+        let object = parse(&what, manifest)?;
+        let (api, parameters) = (self.workloads(workload).await?, post());
+        let object = self.call(&what, || api.create(&parameters, &object));
+        let object = object.await?;
         Ok(Found { workload, object })
     }
 
@@ -66,12 +57,11 @@ impl Cluster {
     ) -> Result<Option<Found>, ApiError> {
         let what = format!("get the {}", workload.kind());
         let api = self.workloads(workload).await?;
-        let found = self.call(&what, api.get_opt(name)).await?;
+        let found = self.call(&what, || api.get_opt(name)).await?;
         Ok(found.map(|object| Found { workload, object }))
     }
 
-    /// Deletes a workload with its pods, if it is still the one of this uid. Claims of a StatefulSet
-    /// stay: they hold what it is kept for.
+    /// Deletes a workload with its pods, if it still has this uid. Claims of a StatefulSet stay, for its cache.
     pub(super) async fn delete(
         &self,
         workload: Workload,
@@ -79,16 +69,14 @@ impl Cluster {
         uid: Option<&str>,
     ) -> Result<(), ApiError> {
         let mut parameters = DeleteParams::background();
-        if let Some(uid) = uid {
-            parameters = parameters.preconditions(Preconditions {
-                uid: Some(uid.to_owned()),
-                resource_version: None,
-            });
-        }
+        parameters.preconditions = uid.map(|uid| Preconditions {
+            uid: Some(uid.to_owned()),
+            resource_version: None,
+        });
         let what = format!("delete the {}", workload.kind());
         let api = self.workloads(workload).await?;
-        match self.call(&what, api.delete(name, &parameters)).await {
-            // Gone, or another one by now.
+        match self.call(&what, || api.delete(name, &parameters)).await {
+            // Deleted, or replaced by another one.
             Err(
                 ApiError::Refused {
                     code: 404 | 409, ..

@@ -95,14 +95,13 @@ impl Progress {
         }
     }
 
-    /// The step that failed first, not counting those that were stopped because of it. A build goes
+    /// The step that failed first, without those that BuildKit cancelled. A build goes
     /// on without a cache, so that one that can't be read or written counts last.
     pub(crate) fn failed(&self) -> Option<&Step> {
         let failed = || {
             self.steps.iter().filter(|step| {
-                step.error
-                    .as_ref()
-                    .is_some_and(|error| !error.contains("context canceled"))
+                let error = step.error.as_deref();
+                error.is_some_and(|error| !step::is_cancelled(error))
             })
         };
         failed()

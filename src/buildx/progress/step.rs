@@ -95,6 +95,10 @@ impl Step {
             self.error = Some(kept.to_owned());
             self.ended = true;
             self.flush(number, None, budget, print);
+            if is_cancelled(&vertex.error) {
+                print(&format!("#{number} cancelled"));
+                return;
+            }
             let verb = if cache::is_transfer(&self.name) {
                 "not done"
             } else {
@@ -241,6 +245,12 @@ impl Step {
         let tail = std::mem::take(&mut self.tail);
         budget.give_back(tail.iter().map(String::len).sum());
     }
+}
+
+/// Whether BuildKit stopped a step: another one failed, or one of another platform does the same work
+/// (<https://github.com/moby/buildkit/blob/73ed6825c4b7569379ef89df0aedcdbe64473d31/util/progress/progressui/display.go>, `CANCELED`).
+pub(super) fn is_cancelled(error: &str) -> bool {
+    error.ends_with("context canceled")
 }
 
 /// The text without control characters, which could move a terminal's cursor or start a line.

@@ -91,8 +91,9 @@ fn a_step_that_was_stopped_is_not_the_one_that_failed() {
         error: "context canceled".to_owned(),
         ..vertex(Some(0), Some(1))
     };
-    let (progress, _) = shown(&[of(stopped)]);
+    let (progress, lines) = shown(&[of(stopped)]);
     assert!(progress.failed().is_none());
+    assert_eq!(lines, ["#1 [2/3] RUN make", "#1 cancelled"]);
 }
 
 #[test]

@@ -1,10 +1,10 @@
-//! The way to a builder in a cluster.
+//! Traffic to a builder in a cluster.
 
 use super::{Advice, Facts};
 use crate::report::traffic;
 use crate::timings::Phase;
 
-/// Hundreds of megabytes went over the API server.
+/// Hundreds of megabytes went through the API server.
 pub(super) fn over_the_api(facts: &Facts<'_>) -> Option<Advice> {
     let text = traffic::warning(facts.timings.api_traffic?)?;
     let time = |phase| facts.timings.phase(phase).union;

@@ -1,40 +1,34 @@
 //! The size of the build context.
 
 use super::{Advice, Facts};
-use crate::report::markdown::code;
-use crate::report::units;
-use crate::timings::Phase;
+use crate::report::observed::LARGE_CONTEXT;
+use crate::runner::markdown::code;
+use crate::timings::{Phase, units};
 
-/// Contexts from here on are worth a word (bytes).
-pub(in crate::report) const LARGE: u64 = 200_000_000;
-
-/// Entries that are named.
-const NAMED: usize = 3;
+/// Entries that are listed.
+const LISTED: usize = 3;
 
 /// Hundreds of megabytes were sent to the builder.
 pub(super) fn large_context(facts: &Facts<'_>) -> Option<Advice> {
     let sent = facts.timings.context_bytes();
-    if sent < LARGE {
+    if sent < LARGE_CONTEXT {
         return None;
     }
     let time = facts.timings.phase(Phase::Context).union;
-    let named: Vec<String> = facts
-        .context
-        .iter()
-        .take(NAMED)
+    let largest = facts.context.iter().take(LISTED);
+    let largest: Vec<String> = largest
         .map(|entry| format!("{} {}", code(&entry.name), units::bytes(entry.bytes)))
         .collect();
-    let largest = if named.is_empty() {
-        String::new()
-    } else {
-        format!(" Largest: {}.", named.join(", "))
-    };
+    let mut text = format!(
+        "The build context is {}, sent in {}: list what the image does not need in `.dockerignore`.",
+        units::bytes(sent),
+        units::duration(time)
+    );
+    if !largest.is_empty() {
+        text.push_str(&format!(" Largest: {}.", largest.join(", ")));
+    }
     Some(Advice {
-        text: format!(
-            "The build context is {}, sent in {}: name what the image does not need in `.dockerignore`.{largest}",
-            units::bytes(sent),
-            units::duration(time)
-        ),
+        text,
         concerns: time,
     })
 }

@@ -1,15 +1,12 @@
 //! Compressing and writing the image.
 
-use std::time::Duration;
-
 use super::{Advice, Facts, matters};
-use crate::report::units;
-use crate::timings::Phase;
+use crate::timings::{Phase, units};
 
-/// Of gzip's time, what zstd spares (percent): a pip layer of 2.6 GB took 39.2 s with gzip and 21.9 s with zstd, on 2 cores.
-const ZSTD_SPARES: u32 = 44;
+/// The part of gzip's time that zstd saves (percent): a pip layer of 2.6 GB took 39.2 s with gzip and 21.9 s with zstd, on 2 cores.
+const ZSTD_SAVES: u32 = 44;
 
-/// More time went into compressing layers than into making them.
+/// Writing the image took longer than building it.
 pub(super) fn export_longer_than_build(facts: &Facts<'_>) -> Option<Advice> {
     let export = facts.timings.phase(Phase::Export).partition;
     let build = facts.timings.phase(Phase::Build).partition;
@@ -18,11 +15,11 @@ pub(super) fn export_longer_than_build(facts: &Facts<'_>) -> Option<Advice> {
     }
     let how = match facts.compression {
         Some("gzip" | "estargz") | None => {
-            "write less into the image, or more evenly sized layers: each is compressed by one thread"
+            "write less into the image, or split it into layers of similar size: one thread compresses a layer"
         }
         Some("uncompressed") => "write less into the image",
         Some(_) => {
-            "write less into the image, more evenly sized layers, or lower `compression-level`"
+            "write less into the image, split it into layers of similar size, or lower `compression-level`"
         }
     };
     Some(Advice {
@@ -35,19 +32,20 @@ pub(super) fn export_longer_than_build(facts: &Facts<'_>) -> Option<Advice> {
     })
 }
 
-/// gzip was asked for, or is all this builder can.
+/// The image is compressed with gzip.
 pub(super) fn zstd_would_save(facts: &Facts<'_>) -> Option<Advice> {
     let export = facts.timings.phase(Phase::Export).partition;
     if facts.compression != Some("gzip") || !matters(export, facts) {
         return None;
     }
-    let spared: Duration = export * ZSTD_SPARES / 100;
+    let saved = export * ZSTD_SAVES / 100;
     Some(Advice {
         text: format!(
-            "Compressing with gzip took most of {}: `compression: zstd` would have saved about {} s, if all that read the image can (Lambda can't).",
+            "Compressing with gzip took most of {}: `compression: zstd` would have saved about {} s, if everything that reads the image supports \
+             it (AWS Lambda does not).",
             units::duration(export),
-            spared.as_secs()
+            saved.as_secs()
         ),
-        concerns: spared,
+        concerns: saved,
     })
 }

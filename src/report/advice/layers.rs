@@ -1,47 +1,43 @@
-//! Layers of an uneven size.
+//! Layers of uneven size.
 
 use super::{Advice, Facts, matters};
-use crate::report::markdown::code;
-use crate::report::{tables, units};
-use crate::timings::{Phase, Step};
+use crate::report::tables;
+use crate::runner::markdown::code;
+use crate::timings::{Phase, Step, units};
 
-/// A layer smaller than this is quick whatever its share (bytes, compressed).
+/// Smaller layers are quick (bytes, compressed).
 const LARGE: u64 = 100_000_000;
 
-/// A layer is compressed by one thread and sent as one stream, so one that holds most of the image sets the time of all. Silent where
-/// that took no time, and of a base image's layer, which nobody can split here.
+/// One layer holds most of the image. Silent for a layer of the base image, or if export and push took little time.
 pub(super) fn one_layer_holds_most(facts: &Facts<'_>) -> Option<Advice> {
     let total: u64 = facts.layers.iter().map(|layer| layer.size).sum();
     let largest = facts.layers.iter().max_by_key(|layer| layer.size)?;
-    let alone = facts.layers.len() < 2;
-    if alone || largest.size < LARGE || u128::from(largest.size) * 5 < u128::from(total) * 3 {
+    let is_even = u128::from(largest.size) * 5 < u128::from(total) * 3;
+    if facts.layers.len() < 2 || largest.size < LARGE || is_even {
         return None;
     }
     let made = largest.created_by.as_deref()?;
     let ran = |step: &Step| step.phase == Phase::Build && !step.cached && makes(&step.name, made);
-    if !facts.timings.steps.iter().any(ran) {
-        return None;
-    }
-    let export = facts.timings.phase(Phase::Export).partition;
-    let push = facts.timings.phase(Phase::Push).partition;
-    if !matters(export + push, facts) {
+    let time = |phase| facts.timings.phase(phase).partition;
+    let time = time(Phase::Export) + time(Phase::Push);
+    if !facts.timings.steps.iter().any(ran) || !matters(time, facts) {
         return None;
     }
     Some(Advice {
         text: format!(
             "One layer holds {} % of the image ({} of {}): {}. One thread compresses it and one stream pushes it: split its step in two or \
-             more, what rarely changes first.",
+             more, with what rarely changes first.",
             u128::from(largest.size) * 100 / u128::from(total),
             units::bytes(largest.size),
             units::bytes(total),
             code(&tables::name(largest))
         ),
-        concerns: export + push,
+        concerns: time,
     })
 }
 
-/// Whether a step of this name made a layer with this history. A name has flags, and values in the place of variables, but no quotation
-/// marks; the history has neither flags nor values, and the target of a copy as an absolute path
+/// Whether the step made the layer with this history. A step's name has flags and the values of variables, but no quotation marks; the
+/// history has neither flags nor values, and a copy's target as an absolute path
 /// (<https://github.com/moby/buildkit/blob/73ed6825c4b7569379ef89df0aedcdbe64473d31/frontend/dockerfile/dockerfile2llb/convert.go>,
 /// `dispatchRun` and `dispatchCopy`).
 fn makes(name: &str, history: &str) -> bool {
@@ -50,20 +46,21 @@ fn makes(name: &str, history: &str) -> bool {
     };
     let command = words(command.strip_prefix("LINK ").unwrap_or(command));
     let mut history = words(history);
+    let is_prefix = |history: &[String]| history.len() > 1 && command.starts_with(history);
     if history.first().is_some_and(|verb| verb != "RUN") {
         history.pop();
-        return history.len() > 1 && command.starts_with(&history);
+        return is_prefix(&history);
     }
     match history.iter().position(|word| word.contains('$')) {
         Some(variable) => {
             history.truncate(variable);
-            history.len() > 1 && command.starts_with(&history)
+            is_prefix(&history)
         }
         None => !history.is_empty() && command == history,
     }
 }
 
-/// The words of a command without its flags, and without signs that quote.
+/// The words of a command without flags and quotation marks.
 fn words(command: &str) -> Vec<String> {
     let command = command.replace(['"', '\'', '\\'], "");
     let mut words = command.split_whitespace();
@@ -77,7 +74,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_layer_is_told_by_the_step_that_made_it() {
+    fn the_step_that_made_a_layer_is_found() {
         let cases = [
             ("[3/5] RUN pip install torch", "RUN pip install torch", true),
             (

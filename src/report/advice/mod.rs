@@ -1,7 +1,7 @@
-//! What to do about it: advice from the facts of this run alone.
+//! Advice from the facts of this run.
 //!
-//! In: [`Facts`]. Out: [`Advice`], what concerns most time first. Each rule is a pure function that stays silent below its threshold; its
-//! text has the number behind it and something the user can change. One file a subject.
+//! In: [`Facts`]. Out: [`Advice`], the one about most time first. Each rule is a pure function with a threshold; its text has the number
+//! behind it and something the user can change.
 
 mod cache;
 mod cluster;
@@ -17,23 +17,23 @@ mod tests;
 use std::time::Duration;
 
 use super::Outcome;
-use super::around::Entry;
+use super::observed::Entry;
 use super::part::Part;
 use crate::registry::pushed::Layer;
 use crate::timings::BuildTimings;
 
-/// Pieces of advice that are shown at most: more would not be read.
+/// Pieces of advice in a summary.
 const MOST: usize = 4;
 
-/// What the rules may know.
+/// What the rules see.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Facts<'a> {
     pub timings: &'a BuildTimings,
-    /// Layers of the pushed image; empty where they could not be read.
+    /// Layers of the pushed image; empty if they could not be read.
     pub layers: &'a [Layer],
-    /// Compression of new layers; none where no image is exported.
+    /// Compression of new layers; none if no image is exported.
     pub compression: Option<&'a str>,
-    /// The largest entries of the context's folder, where it was looked at.
+    /// The largest entries of the context's folder, if they were measured.
     pub context: &'a [Entry],
     /// Compressed size of the pushed image.
     pub bytes: Option<u64>,
@@ -48,8 +48,6 @@ pub(super) struct Advice {
     /// The time it is about.
     pub concerns: Duration,
 }
-
-pub(super) use context::LARGE as LARGE_CONTEXT;
 
 type Rule = fn(&Facts<'_>) -> Option<Advice>;
 
@@ -66,7 +64,7 @@ const RULES: [Rule; 10] = [
     cluster::over_the_api,
 ];
 
-/// All that the rules have to say, what concerns most time first.
+/// The advice of all rules, the one about most time first.
 pub(super) fn advise(facts: &Facts<'_>) -> Vec<Advice> {
     let mut advice: Vec<Advice> = RULES.iter().filter_map(|rule| rule(facts)).collect();
     advice.sort_by_key(|advice| std::cmp::Reverse(advice.concerns));
@@ -83,31 +81,31 @@ pub(super) fn part(outcome: &Outcome) -> Part {
         let mut outputs = image.outputs.iter();
         outputs.find(|output| output.is_image() || output.is_archive())
     });
+    let pushed = built.image.as_ref();
     let facts = Facts {
         timings: &outcome.timings,
-        layers: built.image.as_ref().map_or(&[], |image| &image.layers),
+        layers: pushed.map_or(&[], |image| &image.layers),
         // BuildKit's default: https://docs.docker.com/build/exporters/image-registry/
         compression: exported.map(|output| output.attribute("compression").unwrap_or("gzip")),
-        context: &outcome.around.context,
-        bytes: built.image.as_ref().and_then(|image| image.bytes),
-        without_lifecycle_policy: &outcome.around.registries.without_lifecycle_policy,
+        context: &outcome.observed.context,
+        bytes: pushed.and_then(|image| image.bytes),
+        without_lifecycle_policy: &outcome.observed.registries.without_lifecycle_policy,
     };
-    let advice = advise(&facts);
-    if advice.is_empty() {
+    let advice = advise(&facts).into_iter().take(MOST);
+    let rows: Vec<String> = advice
+        .map(|advice| format!("- {}\n", advice.text))
+        .collect();
+    if rows.is_empty() {
         return Part::default();
     }
     Part {
         head: "#### What would help\n\n".to_owned(),
-        rows: advice
-            .iter()
-            .take(MOST)
-            .map(|advice| format!("- {}\n", advice.text))
-            .collect(),
+        rows,
         foot: String::new(),
     }
 }
 
-/// Whether a time is worth a word: five seconds, and a tenth of the whole.
+/// Whether a time is worth advice: five seconds, and a tenth of the total.
 fn matters(time: Duration, facts: &Facts<'_>) -> bool {
     time >= Duration::from_secs(5) && time * 10 >= facts.timings.total
 }

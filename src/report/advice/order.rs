@@ -1,56 +1,32 @@
 //! The order of the Dockerfile's steps.
 
 use super::{Advice, Facts, matters};
-use crate::report::markdown::code;
-use crate::report::units;
-use crate::timings::{Phase, Step};
+use crate::runner::markdown::code;
+use crate::timings::{Phase, Step, command, units};
 
-/// Commands that install what others made, and so rarely need all files of the context.
-const INSTALLERS: [&str; 24] = [
-    "pip install",
-    "pip3 install",
-    "uv sync",
-    "uv pip install",
-    "poetry install",
-    "pipenv install",
-    "pipenv sync",
-    "conda env",
-    "conda install",
-    "npm ci",
-    "npm install",
-    "yarn install",
-    "pnpm install",
-    "bundle install",
-    "composer install",
-    "go mod download",
-    "cargo fetch",
-    "dependency:go-offline",
-    "dependency:resolve",
-    "dotnet restore",
-    "apt-get install",
-    "apk add",
-    "dnf install",
-    "yum install",
-];
+/// Commands that install dependencies, and so rarely need all files of the context.
+const INSTALLERS: &str = "pip install, pip3 install, uv sync, uv pip install, poetry install, pipenv install, pipenv sync, \
+                          conda env, conda install, npm ci, npm install, yarn install, pnpm install, bundle install, \
+                          composer install, go mod download, cargo fetch, dependency:go-offline, dependency:resolve, \
+                          dotnet restore, apt-get install, apk add, dnf install, yum install";
 
-/// An install step that ran after the whole context was copied runs again whenever any file changes.
+/// A step that installs dependencies after the whole context was copied runs again whenever any file changes.
 pub(super) fn dependencies_behind_the_whole_context(facts: &Facts<'_>) -> Option<Advice> {
     let ran = |step: &&Step| step.phase == Phase::Build && !step.cached;
     let steps: Vec<&Step> = facts.timings.steps.iter().filter(ran).collect();
-    let same =
-        |one: &Step, other: &Step| (&one.stage, &one.platform) == (&other.stage, &other.platform);
     let mut found: Option<(&Step, &Step)> = None;
     for (index, step) in steps.iter().enumerate() {
-        let Some(command) = installer(&step.name) else {
+        let Some(install) = installer(&step.name) else {
             continue;
         };
-        let (before, _) = steps.split_at(index);
-        let mut before = before.iter().rev().filter(|other| same(other, step));
+        let same =
+            |other: &&&Step| (&other.stage, &other.platform) == (&step.stage, &step.platform);
+        let mut before = steps.iter().take(index).rev().filter(same);
         let Some(copy) = before.clone().find(|other| copies_everything(&other.name)) else {
             continue;
         };
-        // Installed before as well: this one adds the project itself.
-        let twice = before.any(|other| installer(&other.name) == Some(command));
+        // The second of two installs adds the project itself.
+        let twice = before.any(|other| installer(&other.name) == Some(install));
         if !twice && found.is_none_or(|(_, longest)| longest.duration < step.duration) {
             found = Some((copy, step));
         }
@@ -58,8 +34,8 @@ pub(super) fn dependencies_behind_the_whole_context(facts: &Facts<'_>) -> Option
     let (copy, step) = found.filter(|(_, step)| matters(step.duration, facts))?;
     Some(Advice {
         text: format!(
-            "{} took {} and runs again whenever any file changes, because {} stands before it: copy only the files that name the dependencies \
-             before it, the rest after it.",
+            "{} took {} and runs again whenever any file changes, because it comes after {}: copy only the files that declare the \
+             dependencies before it, the rest after it.",
             code(command(&step.name)),
             units::duration(step.duration),
             code(command(&copy.name))
@@ -68,18 +44,13 @@ pub(super) fn dependencies_behind_the_whole_context(facts: &Facts<'_>) -> Option
     })
 }
 
-/// The command behind the brackets.
-fn command(name: &str) -> &str {
-    name.split_once("] ").map_or(name, |(_, command)| command)
-}
-
 fn installer(name: &str) -> Option<&'static str> {
     let run = command(name).strip_prefix("RUN ")?;
     let own = [" -e .", " install .", " --editable ."];
     if own.iter().any(|part| run.contains(part)) {
         return None;
     }
-    INSTALLERS.into_iter().find(|install| run.contains(install))
+    INSTALLERS.split(", ").find(|install| run.contains(install))
 }
 
 /// `COPY . …` and `ADD . …` from the context, with any flags but `--from`.

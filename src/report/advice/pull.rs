@@ -1,13 +1,12 @@
-//! What is fetched before anything is built: base images, and the builder's own.
+//! What is pulled before the build: base images, and the builder's own.
 
 use std::time::Duration;
 
 use super::{Advice, Facts, matters};
-use crate::report::markdown::code;
-use crate::report::units;
-use crate::timings::{Phase, Step};
+use crate::runner::markdown::code;
+use crate::timings::{Phase, Step, units};
 
-/// The base image came over the network, which a builder that stays would have had.
+/// The base image came over the network; a persistent builder would have it.
 pub(super) fn base_image(facts: &Facts<'_>) -> Option<Advice> {
     let pull = facts.timings.phase(Phase::Pull).partition;
     if !matters(pull, facts) {
@@ -21,8 +20,8 @@ pub(super) fn base_image(facts: &Facts<'_>) -> Option<Advice> {
     let name = name.split("@sha256:").next().unwrap_or(name);
     Some(Advice {
         text: format!(
-            "Pulling took {}, most of it for {} ({}): keep the builder between runs (`builder`), take the image from a registry in the same region, or choose a \
-             smaller one.",
+            "Pulling took {}, most of it for {} ({}): keep the builder between runs (`builder`), use a registry in the same region, or choose a \
+             smaller base image.",
             units::duration(pull),
             code(name.trim()),
             units::bytes(longest.bytes)
@@ -31,10 +30,20 @@ pub(super) fn base_image(facts: &Facts<'_>) -> Option<Advice> {
     })
 }
 
-/// Names of boot stages: buildx's for a container
+/// A boot stage that can be shortened: the beginnings of its names, what it is, and what to do. buildx's names for a container
 /// (<https://github.com/docker/buildx/blob/v0.29.1/driver/docker-container/driver.go>), ours for a pod.
-const PULLS: [&str; 2] = ["pulling image", "pull the builder's image"];
-const WAITS_FOR_A_NODE: [&str; 1] = ["wait for a node"];
+const BOOT: [(&[&str], &str, &str); 2] = [
+    (
+        &["pulling image", "pull the builder's image"],
+        "pulling BuildKit's image",
+        "use a mirror in the same region (`driver-opts: image=…`), or put the image on the nodes",
+    ),
+    (
+        &["wait for a node"],
+        "waiting for a node",
+        "keep a node free for builds, lower `requests` in `driver-opts`, or keep the builder between runs (`builder`)",
+    ),
+];
 
 /// Most of the builder's boot went into one thing that can be changed.
 pub(super) fn builder_boot(facts: &Facts<'_>) -> Option<Advice> {
@@ -42,30 +51,18 @@ pub(super) fn builder_boot(facts: &Facts<'_>) -> Option<Advice> {
     if !matters(boot, facts) {
         return None;
     }
-    // Nodes boot side by side: the slowest is what is waited for.
-    let most = |names: &[&str]| -> Option<Duration> {
+    BOOT.into_iter().find_map(|(names, what, how)| {
         let stages = facts.timings.boot.iter();
         let stages = stages.filter(|stage| names.iter().any(|name| stage.name.starts_with(name)));
-        stages
-            .map(|stage| stage.duration)
-            .max()
-            .filter(|longest| *longest * 2 > boot)
-    };
-    let (what, time, how) = if let Some(time) = most(&PULLS) {
-        let how = "name a mirror in the same region with `driver-opts: image=…`, or put the image on the nodes";
-        ("pulling BuildKit's image", time, how)
-    } else if let Some(time) = most(&WAITS_FOR_A_NODE) {
-        let how = "keep a node free for builds, lower `requests` in `driver-opts`, or keep the builder between runs (`builder`)";
-        ("waiting for a node", time, how)
-    } else {
-        return None;
-    };
-    Some(Advice {
-        text: format!(
-            "The builder needed {} to boot, {} of it {what}: {how}.",
-            units::duration(boot),
-            units::duration(time)
-        ),
-        concerns: Duration::min(time, boot),
+        // Nodes boot in parallel: the slowest decides.
+        let time = stages.map(|stage| stage.duration).max()?;
+        (time * 2 > boot).then(|| Advice {
+            text: format!(
+                "The builder took {} to boot, {} of it {what}: {how}.",
+                units::duration(boot),
+                units::duration(time)
+            ),
+            concerns: Duration::min(time, boot),
+        })
     })
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{Facts, RULES, Rule, advise};
 use super::{cache, cluster, context, export, layers as layer, order, pull, registry};
 use crate::registry::pushed::Layer;
-use crate::report::around::Entry;
+use crate::report::observed::Entry;
 use crate::timings::tests::recording::Recording;
 use crate::timings::{BootStage, BuildTimings, Phase, Traffic};
 
@@ -20,7 +20,7 @@ fn given(timings: &BuildTimings) -> Facts<'_> {
     }
 }
 
-fn told(facts: &Facts<'_>) -> String {
+fn texts(facts: &Facts<'_>) -> String {
     let texts: Vec<String> = advise(facts)
         .into_iter()
         .map(|advice| advice.text)
@@ -75,7 +75,7 @@ fn one_layer_that_holds_most_is_named() {
     ];
     for (sizes, fires) in cases {
         let layers = layers(sizes);
-        let text = told(&Facts {
+        let text = texts(&Facts {
             layers: &layers,
             ..given(&timings)
         });
@@ -92,7 +92,7 @@ fn one_layer_that_holds_most_is_named() {
 }
 
 #[test]
-fn a_layer_that_nobody_can_split_or_that_took_no_time_is_not_named() {
+fn a_layer_of_the_base_image_or_one_that_took_no_time_is_not_named() {
     let timings = Recording::large("large-export").timings();
     let large = layers(&[30_000_000, 820_000_000]);
     let named = |timings: &BuildTimings, layers: &[Layer]| {
@@ -100,7 +100,7 @@ fn a_layer_that_nobody_can_split_or_that_took_no_time_is_not_named() {
             layers,
             ..given(timings)
         };
-        told(&facts).contains("One layer holds")
+        texts(&facts).contains("One layer holds")
     };
     assert!(named(&timings, &large));
     for made in [None, Some(""), Some("RUN apt-get install cuda")] {
@@ -135,7 +135,7 @@ fn quick_builds_get_no_advice() {
     ] {
         let timings = Recording::open(name).timings();
         assert_eq!(
-            told(&Facts {
+            texts(&Facts {
                 compression: Some("gzip"),
                 ..given(&timings)
             }),
@@ -222,7 +222,7 @@ fn cases() -> Vec<(Rule, Known, &'static [&'static str], Known)> {
             Known::large("dependencies-behind-context"),
             &[
                 "`RUN pip install -r requirements.txt",
-                "because `COPY . .` stands before it",
+                "because it comes after `COPY . .`",
             ],
             Known::large("dependencies-before-context"),
         ),
@@ -260,7 +260,7 @@ fn cases() -> Vec<(Rule, Known, &'static [&'static str], Known)> {
         (
             cache::export_costs_more_than_it_gains,
             Known::large("costly-cache"),
-            &["Writing the cache took", "leave `cache-to` out"],
+            &["Writing the cache took", "remove `cache-to`"],
             Known::small("registry-cache-export"),
         ),
         (
@@ -323,7 +323,7 @@ fn each_rule_fires_on_one_build_with_a_number_and_is_silent_on_another() {
 }
 
 #[test]
-fn a_pods_boot_is_told_by_its_longest_stage() {
+fn advice_on_a_pods_boot_is_about_its_longest_stage() {
     let (ask, node, pull, ready) = (
         "ask the cluster for a builder",
         "wait for a node",
@@ -346,8 +346,8 @@ fn a_pods_boot_is_told_by_its_longest_stage() {
     ];
     for (stages, expected) in cases {
         let timings = booted(&stages);
-        let text = told(&given(&timings));
+        let text = texts(&given(&timings));
         assert!(text.contains(expected), "{text}");
-        assert_eq!(text.contains("needed"), !expected.is_empty(), "{text}");
+        assert_eq!(text.contains(" to boot"), !expected.is_empty(), "{text}");
     }
 }

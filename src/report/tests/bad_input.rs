@@ -8,11 +8,12 @@ use std::process::ExitStatus;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
-use super::{LIMIT, layers, left, outcome};
+use super::{LIMIT, layers, left, outcome, render};
 use crate::buildx::BuildError;
 use crate::buildx::failure::Failure;
 use crate::buildx::rawjson::{self, Line};
-use crate::report::{Outcome, outputs, summary, timings_file};
+use crate::report::timings_file::timings_file;
+use crate::report::{Outcome, outputs};
 use crate::run::error::Error;
 use crate::timings::tests::recording::{Recording, skewed};
 use crate::timings::{BuildTimings, Recorder};
@@ -45,7 +46,7 @@ fn step(number: i64, name: &str, started: i64, ended: i64) -> (i64, String) {
 
 /// Renders, checks what holds for all, and leaves it for the renderers.
 fn rendered(name: &str, outcome: &Outcome) -> String {
-    let text = summary::render(outcome, LIMIT);
+    let text = render(outcome);
     assert!(text.starts_with("### "), "{name}: {text:.200}");
     assert!(text.len() <= LIMIT, "{name}: {}", text.len());
     assert!(text.contains("| **Total** |"), "{name}: {text:.200}");
@@ -172,7 +173,7 @@ fn ten_thousand_steps() {
     );
 }
 
-/// What stands in a name, and how the table of the slowest steps shows it.
+/// A name, and its form in the table of the slowest steps.
 const NAMES: [(&str, &str, &str); 8] = [
     ("pipes", "RUN a | b || c", "`RUN a \\| b \\|\\| c`"),
     (
@@ -281,10 +282,7 @@ fn more_than_a_mebibyte_drops_rows_and_says_how_many() {
         30_000 - shown
     );
     assert!(text.contains(&note), "{shown}");
-    assert!(
-        text.contains("parts did not fit"),
-        "what stands behind is named"
-    );
+    assert!(text.contains("parts did not fit"), "later steps are named");
 }
 
 #[test]

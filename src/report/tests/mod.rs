@@ -1,6 +1,6 @@
 //! Whole summaries: of recorded builds, of hostile ones, and within any limit.
 //!
-//! Each summary is also left in `target/report`, where `tools/report/run` puts it before a Markdown renderer and Mermaid.
+//! Each summary is also written to `target/report`: `tools/report/run` passes it to a Markdown renderer and Mermaid.
 
 mod bad_input;
 
@@ -10,7 +10,8 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;
 
-use super::{Around, Built, Outcome, outputs, summary, timings_file};
+use super::timings_file::timings_file;
+use super::{Built, Observed, Outcome, Tail, outputs, summary};
 use crate::buildx::BuildError;
 use crate::buildx::metadata::Metadata;
 use crate::facts::{Facts, ImageStore};
@@ -25,7 +26,7 @@ use crate::timings::{BuildTimings, Phase, RetryTime, Step};
 
 const LIMIT: usize = 1024 * 1024;
 
-/// Pieces that mean something to Markdown, HTML, Mermaid, or nobody.
+/// Syntax of Markdown, HTML and Mermaid, and characters without a meaning.
 const HOSTILE: &str = "a|b \\| ``` ` </details></td><script>alert(1)</script> <img src=x> [x](javascript:y) @octocat #1 %%{init}%% \
                        *_~ :crit, 5, 6 🎉 \u{202e}مرحبا\u{0} \r\n section x \n---\n";
 
@@ -66,7 +67,7 @@ pub(super) fn outcome(timings: BuildTimings, layers: Vec<Layer>) -> Outcome {
                 unchanged: false,
             }),
         }),
-        around: Around::default(),
+        observed: Observed::default(),
         redactor: Redactor::default(),
     }
 }
@@ -109,10 +110,14 @@ fn steps(count: u64, name: &str) -> BuildTimings {
     timings
 }
 
+fn render(outcome: &Outcome) -> String {
+    summary::render(outcome, Tail::Shown, LIMIT)
+}
+
 fn corpus() -> Vec<(String, String)> {
     outcomes()
         .iter()
-        .map(|(name, outcome)| (name.clone(), summary::render(outcome, LIMIT)))
+        .map(|(name, outcome)| (name.clone(), render(outcome)))
         .collect()
 }
 
@@ -168,8 +173,8 @@ fn outcomes() -> Vec<(String, Outcome)> {
         })
         .to_vec();
     let mut retried = outcome(retried, layers(40, "COPY a b"));
-    retried.around.registries.warnings = vec![HOSTILE.to_owned()];
-    retried.around.registries.without_lifecycle_policy = vec![HOSTILE.to_owned()];
+    retried.observed.registries.warnings = vec![HOSTILE.to_owned()];
+    retried.observed.registries.without_lifecycle_policy = vec![HOSTILE.to_owned()];
     add("retried", retried);
     let mut cancelled = outcome(Recording::open("failing-run").timings(), Vec::new());
     cancelled.result = Err(Error::Build(BuildError::Cancelled));
@@ -230,20 +235,17 @@ fn no_secret_and_no_value_of_a_build_argument_is_shown() {
         assert!(!text.contains("hush"), "{name}");
         assert!(!text.contains("release"), "{name}");
     }
-    let text = summary::render(&outcome(steps(1, "make"), Vec::new()), LIMIT);
+    let text = render(&outcome(steps(1, "make"), Vec::new()));
     assert!(text.contains("| build-args | `TOKEN` `MODE` |"), "{text}");
     assert!(text.contains("`type=gha,token=…,mode=max`"), "{text}");
 }
 
 #[test]
-fn a_recorded_build_is_told_in_this_order() {
-    let text = summary::render(
-        &outcome(
-            Recording::open("registry-cache-export").timings(),
-            layers(3, "RUN make"),
-        ),
-        LIMIT,
-    );
+fn a_recorded_build_has_this_summary() {
+    let text = render(&outcome(
+        Recording::open("registry-cache-export").timings(),
+        layers(3, "RUN make"),
+    ));
     insta::assert_snapshot!(text);
 }
 
@@ -253,7 +255,7 @@ fn a_stream_cut_anywhere_makes_a_summary() {
     for kept in 0..whole.lines.len() {
         let mut cut = whole.clone();
         cut.lines.truncate(kept);
-        let text = summary::render(&outcome(cut.timings(), Vec::new()), LIMIT);
+        let text = render(&outcome(cut.timings(), Vec::new()));
         assert!(text.contains("| **Total** |"), "{kept} lines: {text}");
     }
 }
@@ -261,15 +263,12 @@ fn a_stream_cut_anywhere_makes_a_summary() {
 #[test]
 fn clocks_that_are_off_or_step_back_make_a_summary() {
     let whole = Recording::open("cold-push");
-    let expected = summary::render(&outcome(whole.timings(), Vec::new()), LIMIT);
+    let expected = render(&outcome(whole.timings(), Vec::new()));
     let mut off = whole.clone();
     for line in &mut off.lines {
         *line = skewed(line, SignedDuration::from_secs(5));
     }
-    assert_eq!(
-        summary::render(&outcome(off.timings(), Vec::new()), LIMIT),
-        expected
-    );
+    assert_eq!(render(&outcome(off.timings(), Vec::new())), expected);
     let mut back = whole;
     let half = back.lines.len() / 2;
     for line in &mut back.lines[half..] {
@@ -277,7 +276,7 @@ fn clocks_that_are_off_or_step_back_make_a_summary() {
         line.0 -= SignedDuration::from_secs(3600);
     }
     back.ended = Timestamp::UNIX_EPOCH;
-    let text = summary::render(&outcome(back.timings(), Vec::new()), LIMIT);
+    let text = render(&outcome(back.timings(), Vec::new()));
     assert!(text.contains("| **Total** |"), "{text}");
 }
 
@@ -285,7 +284,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
     #[test]
     fn any_limit_is_kept(limit in 0usize..60_000, count in 0u64..300) {
-        let text = summary::render(&outcome(steps(count, HOSTILE), layers(count % 40, HOSTILE)), limit);
+        let text = summary::render(&outcome(steps(count, HOSTILE), layers(count % 40, HOSTILE)), Tail::Shown, limit);
         prop_assert!(text.len() <= limit);
         if limit > 2_000 {
             prop_assert!(text.starts_with("### Pushed"), "{}", text);
@@ -297,12 +296,12 @@ proptest! {
 }
 
 #[test]
-fn what_was_tried_again_is_in_headline_table_and_timings() {
+fn retries_are_in_headline_table_and_timings() {
     let (_, outcome) = outcomes()
         .into_iter()
         .find(|(name, _)| name == "retried")
         .unwrap();
-    let text = summary::render(&outcome, LIMIT);
+    let text = render(&outcome);
     assert!(text.contains(" · 2 retries · "), "{text}");
     assert!(
         text.contains("`503 Service Unavailable: try again` | 3.0\u{a0}s | 1.2\u{a0}s |"),
@@ -322,12 +321,9 @@ fn what_was_tried_again_is_in_headline_table_and_timings() {
 
 #[test]
 fn a_build_without_retries_says_nothing_of_them() {
-    let text = summary::render(
-        &outcome(Recording::open("cold-push").timings(), Vec::new()),
-        LIMIT,
-    );
+    let text = render(&outcome(Recording::open("cold-push").timings(), Vec::new()));
     assert!(
-        !text.contains("retr") && !text.contains("Tried again"),
+        !text.contains("retr") && !text.contains("Retries"),
         "{text}"
     );
 }

@@ -4,6 +4,7 @@
 //! container only what the runner mounts is visible, which is the usual reason
 //! (<https://docs.github.com/actions/reference/workflows-and-actions/dockerfile-support>).
 
+pub(crate) mod git_context;
 mod mounted;
 
 use std::path::{Path, PathBuf};

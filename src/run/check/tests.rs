@@ -33,7 +33,7 @@ fn what_is_missing_is_named_before_anything_starts() {
         (
             "a named context",
             ("build-contexts", "src=/nowhere/src"),
-            "input `build-contexts`: `/nowhere/src` given, expected a folder below `/github/workspace`",
+            "input `build-contexts`: `/nowhere/src` given, expected a folder below one of the visible folders `/github/workspace`",
         ),
         (
             "a secret's file, which may be the secret itself",

@@ -1,4 +1,4 @@
-//! Streams far longer than builds make them.
+//! Streams far longer than those of real builds.
 
 use std::time::{Duration, Instant};
 
@@ -94,7 +94,7 @@ fn a_stream_of_endless_new_vertices_is_bounded() {
     }
     let build = recorder.finish(at(200_000));
     check(&build);
-    assert_eq!((build.steps.len(), build.total_steps), (50_000, 50_000));
+    assert_eq!(build.steps.len(), 50_000);
     assert_eq!(build.steps[0].name.len(), 512);
 }
 
@@ -104,7 +104,7 @@ fn ten_thousand_steps_are_added_up() {
     for index in 0..10_000 {
         let vertex = Vertex {
             digest: index.to_string(),
-            name: "[2/2] RUN make".to_owned(),
+            name: format!("[{index}/10000] RUN make"),
             started: Some(at(index * 10)),
             completed: Some(at(index * 10 + 5)),
             ..Vertex::default()

@@ -1,4 +1,4 @@
-//! Recorded builds against phases marked by hand.
+//! Recorded builds compared with phases marked by hand.
 //!
 //! The marks were read off the streams' own timestamps, seconds since `start`; they leave out gaps of a few milliseconds inside a phase.
 
@@ -8,7 +8,7 @@ use crate::timings::Phase::{
     Build, Builder, CacheExport, CacheImport, Context, Export, Pull, Push, Waiting,
 };
 
-/// Which phase has which stretch of the build, by hand.
+/// Phases and their segments, marked by hand.
 type Marks = &'static [(Phase, f64, f64)];
 
 #[rustfmt::skip]

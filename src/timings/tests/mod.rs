@@ -18,7 +18,7 @@ fn at(milliseconds: i64) -> Timestamp {
 }
 
 #[test]
-fn phases_stand_in_the_order_of_the_partition() {
+fn phases_are_declared_in_the_order_of_the_partition() {
     for (index, phase) in Phase::ALL.into_iter().enumerate() {
         assert_eq!(phase as usize, index);
         assert_eq!(serde_json::to_value(phase).unwrap(), phase.name());
@@ -46,10 +46,10 @@ fn a_build_without_a_stream_is_waiting_and_its_own_stages() {
     assert_eq!(build.slowest_steps()[0].name, "credentials");
 }
 
-/// BuildKit 0.29 and later push in a second run of the export's vertex, beside the cache export:
+/// BuildKit 0.29 and later push in a second run of the export's vertex, during the cache export:
 /// <https://github.com/moby/buildkit/blob/73ed6825c4b7569379ef89df0aedcdbe64473d31/solver/llbsolver/solver.go#L405-L430>.
 #[test]
-fn a_push_beside_a_cache_export_has_the_time_and_both_have_their_union() {
+fn a_push_during_a_cache_export_gets_the_time_and_both_have_their_union() {
     let lines = [
         r#"{"vertexes":[{"digest":"a","name":"exporting to image","started":"2026-01-01T00:00:01Z","completed":"2026-01-01T00:00:04Z"}]}"#,
         r#"{"vertexes":[{"digest":"a","name":"exporting to image","started":"2026-01-01T00:00:04Z"}]}"#,
@@ -80,7 +80,7 @@ fn a_push_beside_a_cache_export_has_the_time_and_both_have_their_union() {
 }
 
 #[test]
-fn a_build_that_is_done_again_keeps_what_it_took_the_first_time() {
+fn a_retried_build_keeps_the_times_of_its_first_attempt() {
     let first = recording::Recording::open("cold-push");
     let again = recording::Recording::open("cached-push");
     let expected = first.timings();

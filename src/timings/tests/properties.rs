@@ -18,10 +18,10 @@ pub(super) fn check(build: &BuildTimings) {
     let sum: Duration = build.phases.iter().map(|time| time.partition).sum();
     assert_eq!(sum, build.total, "the partition adds up");
     let mut end = Duration::ZERO;
-    for stretch in &build.timeline {
-        assert_eq!(stretch.interval.start, end, "the timeline has no gap");
-        assert!(stretch.interval.end > end, "{stretch:?}");
-        end = stretch.interval.end;
+    for segment in &build.timeline {
+        assert_eq!(segment.interval.start, end, "the timeline has no gap");
+        assert!(segment.interval.end > end, "{segment:?}");
+        end = segment.interval.end;
     }
     assert_eq!(end, build.total);
     for (time, phase) in build.phases.iter().zip(Phase::ALL) {
@@ -33,10 +33,10 @@ pub(super) fn check(build: &BuildTimings) {
         let of_phase = build
             .timeline
             .iter()
-            .filter(|stretch| stretch.phase == phase);
+            .filter(|segment| segment.phase == phase);
         assert_eq!(
             of_phase
-                .map(|stretch| stretch.interval.length())
+                .map(|segment| segment.interval.length())
                 .sum::<Duration>(),
             time.partition
         );

@@ -1,4 +1,4 @@
-//! What recorded builds tell beside their phases.
+//! Steps, clocks and counts of recorded builds.
 
 use std::time::Duration;
 
@@ -10,20 +10,32 @@ use crate::buildx::rawjson::{SolveStatus, Vertex, VertexLog};
 use crate::timings::{Phase, Recorder};
 
 #[test]
-fn steps_are_counted_as_buildx_history_does() {
-    let mut compared = 0;
+fn the_steps_of_the_dockerfile_are_counted() {
+    // From `regenerate.sh`: FROM, MAINTAINER and BuildKit's own steps do not count; each platform does.
+    let cases = [
+        ("cold-push", (0, 5)),
+        ("cached-push", (5, 5)),
+        ("registry-cache-import", (3, 5)),
+        ("failing-run", (0, 1)),
+        ("parallel-stages", (0, 5)),
+        ("two-platforms", (0, 4)),
+        ("warnings", (0, 1)),
+    ];
+    for (name, expected) in cases {
+        let build = Recording::open(name).timings();
+        assert_eq!((build.cached_steps, build.total_steps), expected, "{name}");
+    }
     for (name, recording) in recording::all() {
         let build = recording.timings();
-        if let Some(history) = recording.history {
-            assert_eq!((build.cached_steps, build.total_steps), history, "{name}");
-            compared += 1;
+        if let Some((cached, total)) = recording.history {
+            assert!(build.cached_steps <= cached, "{name}");
+            assert!(build.total_steps < total, "{name}");
         }
     }
-    assert_eq!(compared, 15);
 }
 
 #[test]
-fn steps_tell_stage_platform_time_and_error() {
+fn steps_have_stage_platform_time_and_error() {
     let cross = Recording::open("two-platforms").timings();
     let slowest = cross.slowest_steps()[0];
     assert_eq!(
@@ -62,7 +74,7 @@ fn steps_tell_stage_platform_time_and_error() {
 }
 
 #[test]
-fn a_boot_tells_what_it_consisted_of() {
+fn a_boot_lists_its_stages() {
     let build = Recording::large("slow-boot").timings();
     let pull = &build.boot[0];
     assert!(pull.name.starts_with("pulling image "), "{:?}", build.boot);
@@ -99,7 +111,7 @@ fn a_builder_clock_that_is_off_changes_nothing() {
 }
 
 #[test]
-fn a_builder_clock_is_put_right_by_logs_too() {
+fn logs_correct_the_builder_clock_too() {
     let step = Vertex {
         digest: "sha256:1".to_owned(),
         name: "[2/2] RUN make".to_owned(),
@@ -128,7 +140,7 @@ fn a_builder_clock_is_put_right_by_logs_too() {
 }
 
 #[test]
-fn a_failed_build_leaves_buildx_own_words_as_text() {
+fn a_failed_build_leaves_the_text_of_buildx() {
     let recording = Recording::open("failing-run");
     assert_eq!(recording.text[0], "Failing:2");
     assert!(
@@ -160,7 +172,7 @@ fn what_never_completed_lasts_to_the_end() {
 }
 
 #[test]
-fn warnings_tell_the_line_they_mean() {
+fn warnings_have_their_line() {
     let recording = Recording::open("warnings");
     let warnings = recording
         .lines

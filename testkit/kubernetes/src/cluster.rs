@@ -124,6 +124,7 @@ impl Cluster {
         let call = route.call();
         let fault = self.fault(&script, &call);
         let response = match fault.and_then(|fault| fault.code) {
+            Some(_) if fault.is_some_and(|fault| fault.forbidden) => Err(forbidden(&route)),
             Some(code) => Err(Refusal::new(code, "InternalError", "a fault by script")),
             None => self.perform(request, &route, &script).await,
         };
@@ -155,6 +156,9 @@ impl Cluster {
         match route.verb {
             "list" => Ok(self.list(route)),
             "watch" => Ok(self.watch(route)),
+            "get" if route.value("previous") == Some("true") => Ok(answer::text(
+                "buildkitd: the last line before the restart\n",
+            )),
             "get" if route.resource == "pods/log" => Ok(answer::text(
                 "time=\"2026-01-02T03:04:05Z\" level=warning msg=\"using host network as the default\"\n\
                  buildkitd: failed to create worker: overlayfs is not supported\n",

@@ -140,6 +140,31 @@ async fn run_pod(store: &Store, workload: &Key, object: &Value, replica: u64, sc
         "Scheduled",
         &format!("Successfully assigned {place} to {NODE}"),
     );
+    if script.trouble == Some(Trouble::Sandbox) {
+        stage.waiting("ContainerCreating", "");
+        let message = "Failed to create pod sandbox: rpc error: code = Unknown desc = failed to setup network for sandbox \"4b1c\": plugin \
+            type=\"aws-cni\" name=\"aws-cni\" failed (add): add cmd: failed to assign an IP address to container";
+        stage.event("Warning", "FailedCreatePodSandBox", message);
+        return;
+    }
+    if script.trouble == Some(Trouble::Attach) {
+        stage.waiting("ContainerCreating", "");
+        let message = "AttachVolume.Attach failed for volume \"pvc-6f2e\": rpc error: code = Internal desc = could not attach volume: \
+            UnauthorizedOperation";
+        stage.event("Warning", "FailedAttachVolume", message);
+        return;
+    }
+    if script.trouble == Some(Trouble::InitImagePull) {
+        stage.waiting("PodInitializing", "");
+        store.update(&pod, |pod| {
+            let container = pod["spec"]["initContainers"][0].clone();
+            pod["status"]["initContainerStatuses"] = json!([{
+                "name": container["name"], "image": container["image"], "imageID": "", "ready": false, "restartCount": 0,
+                "state": { "waiting": { "reason": "ImagePullBackOff", "message": PULL_ERROR } },
+            }]);
+        });
+        return;
+    }
     stage.waiting("ContainerCreating", "");
     let image = template["spec"]["containers"][0]["image"]
         .as_str()
@@ -192,6 +217,21 @@ async fn run_pod(store: &Store, workload: &Key, object: &Value, replica: u64, sc
     stage.running(true);
     stage.condition("Ready", "True", "", "");
     count_ready(store, workload);
+    let killed = script.trouble == Some(Trouble::OomKilled) && replica == 0;
+    if script.trouble == Some(Trouble::Exited) || killed {
+        sleep(Duration::from_millis(1500)).await;
+        let (code, reason) = if killed {
+            (137, "OOMKilled")
+        } else {
+            (2, "Error")
+        };
+        store.update(&pod, |pod| {
+            let container = &mut pod["status"]["containerStatuses"][0];
+            container["restartCount"] = json!(1);
+            container["lastState"] =
+                json!({ "terminated": { "exitCode": code, "reason": reason } });
+        });
+    }
     if script.trouble == Some(Trouble::Evicted) {
         sleep(Duration::from_millis(1500)).await;
         store.update(&pod, |pod| {
@@ -202,12 +242,13 @@ async fn run_pod(store: &Store, workload: &Key, object: &Value, replica: u64, sc
     }
 }
 
-/// A label that is asked for and that no node of the cluster has: they are of every architecture.
+/// A requested label that no node of the cluster has: there are nodes of two architectures.
 fn unknown_label(template: &Value) -> Option<(&String, &Value)> {
     let selector = template["spec"]["nodeSelector"].as_object()?;
-    selector
-        .iter()
-        .find(|(label, _)| *label != "kubernetes.io/arch")
+    selector.iter().find(|(label, value)| {
+        *label != "kubernetes.io/arch"
+            || !["amd64", "arm64"].contains(&value.as_str().unwrap_or_default())
+    })
 }
 
 /// When the readiness probe finds the container ready: at its first run after it is.

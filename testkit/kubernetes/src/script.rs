@@ -37,12 +37,22 @@ pub(crate) struct Script {
 pub(crate) enum Trouble {
     Unschedulable,
     ImagePull,
+    /// The image of the init container cannot be pulled.
+    InitImagePull,
+    /// The node has no free pod IP.
+    Sandbox,
+    /// The volume cannot be attached.
+    Attach,
     CrashLoop,
     Quota,
     /// The pod runs and is never ready.
     NeverReady,
     /// The node goes away once the pod is ready.
     Evicted,
+    /// BuildKit exits once the pod is ready, and is restarted.
+    Exited,
+    /// BuildKit of the first pod is killed for its memory once it is ready; other pods go on.
+    OomKilled,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -55,6 +65,9 @@ pub(crate) struct Fault {
     /// The answer to a call that is not done.
     #[serde(default)]
     pub code: Option<u16>,
+    /// Whether code 403 is the answer of an authorizer, as after the restart of an API server that has not read its roles yet.
+    #[serde(default)]
+    pub forbidden: bool,
     /// How many milliseconds the answer takes; the call is done at once.
     #[serde(default)]
     pub late_ms: u64,

@@ -31,7 +31,7 @@ pub(super) const LAYERS: &[Layer] = &[
     },
     Layer {
         title: "The end",
-        modules: &["report", "compare", "history", "cli", "run"],
+        modules: &["compare", "history", "report", "cli", "run"],
     },
 ];
 
@@ -42,12 +42,9 @@ pub(super) const AGAINST: &[(&str, &str)] =
 /// Siblings that use each other, as `folder: one, another`, which are to go.
 pub(super) const CYCLES: &[&str] = &[
     "buildx: cache, progress",
-    "builder::kubernetes: api, client, login",
-    "builder::kubernetes: error, rights",
-    "crate: cli, compare, history, report, run",
     "crate: credentials, facts, network, plan",
+    "crate: report, run",
     "plan: builder, ignored, kubernetes",
     "plan::cache: choose, names",
-    "report: advice, around",
     "run: fall_back, settle",
 ];

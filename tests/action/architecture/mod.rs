@@ -60,8 +60,7 @@ const PURE: &[&str] = &[
     "runner/workflow.rs",
     "report/outputs.rs",
     "report/summary.rs",
-    "report/markdown.rs",
-    "report/units.rs",
+    "runner/markdown.rs",
 ];
 
 #[test]

@@ -1,22 +1,29 @@
-//! How far the pods of a builder are, and what keeps them: pure, from what the API says.
+//! How far the pods of a builder are, and what holds them up. Pure.
 //!
-//! In: pods, the Deployment and events as they are seen. Out: [`Milestone`]s, each once, and a
-//! [`Trouble`] in words. States of pods:
+//! In: pods, the workload's status and events. Out: [`Milestone`]s, and a [`Problem`] with a hint. States of pods:
 //! <https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/>.
+
+mod held;
+
+use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{ContainerStatus, Event, Pod};
 use serde_json::Value;
 
-use super::api::QUOTA_HINT;
+use super::api_error::QUOTA_HINT;
 
-/// How long an image may fail to be pulled before that counts (seconds): the first refusal is
-/// often one of too many requests.
-const PULL_PATIENCE: i64 = 10;
+/// How long a problem may last before it is reported: a healthy boot passes through some, as an unbound volume or a missing ConfigMap.
+const GRACE: Duration = Duration::from_secs(2);
 
-/// From how many restarts on a container that ends counts as one that never starts.
+/// How long an image pull or the creation of a container may fail before the boot fails: the first refusal is often a rate limit.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Number of restarts from which a container counts as one that never starts.
 const RESTARTS: i32 = 2;
 
-/// What a pod goes through on its way.
+const DESCRIBE: &str = "look at the pod with `kubectl describe pod`";
+
+/// The stages of a pod's boot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Milestone {
     Created,
@@ -27,7 +34,7 @@ pub(super) enum Milestone {
 }
 
 impl Milestone {
-    /// The one that is waited for then.
+    /// The stage after this one.
     pub(super) fn next(self) -> Option<Self> {
         match self {
             Self::Created => Some(Self::Scheduled),
@@ -39,38 +46,42 @@ impl Milestone {
     }
 }
 
-/// Something that keeps a builder from being ready.
+/// Something that keeps a builder from being ready, or ended it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Trouble {
+pub(super) struct Problem {
     pub text: String,
     pub hint: String,
-    /// Whether waiting can't help.
-    pub lasting: bool,
+    /// Whether waiting is useless.
+    pub is_final: bool,
 }
 
-/// Where a pod is.
+impl Problem {
+    fn new(text: String, hint: &str, is_final: bool) -> Self {
+        Self {
+            text,
+            hint: hint.to_owned(),
+            is_final,
+        }
+    }
+}
+
+/// The stage that a pod has reached.
 pub(super) fn milestone(pod: &Pod, events: &[Event]) -> Milestone {
+    let state = buildkit(pod).and_then(|container| container.state.as_ref());
     if is_ready(pod) {
-        return Milestone::Ready;
+        Milestone::Ready
+    } else if state.is_some_and(|state| state.running.is_some()) {
+        Milestone::Started
+    } else if events.iter().any(|event| reason(event) == "Pulling") {
+        Milestone::Pulling
+    } else if node(pod).is_some() {
+        Milestone::Scheduled
+    } else {
+        Milestone::Created
     }
-    if container(pod).is_some_and(|container| {
-        container
-            .state
-            .as_ref()
-            .is_some_and(|state| state.running.is_some())
-    }) {
-        return Milestone::Started;
-    }
-    if events.iter().any(|event| reason(event) == "Pulling") {
-        return Milestone::Pulling;
-    }
-    if node(pod).is_some() {
-        return Milestone::Scheduled;
-    }
-    Milestone::Created
 }
 
-/// The node that has taken the pod.
+/// The pod's node, once it is scheduled.
 pub(super) fn node(pod: &Pod) -> Option<&str> {
     pod.spec.as_ref()?.node_name.as_deref()
 }
@@ -78,179 +89,104 @@ pub(super) fn node(pod: &Pod) -> Option<&str> {
 pub(super) fn is_ready(pod: &Pod) -> bool {
     let status = pod.status.as_ref();
     let conditions = status.and_then(|status| status.conditions.as_ref());
+    let mut conditions = conditions.into_iter().flatten();
     pod.metadata.deletion_timestamp.is_none()
-        && conditions
-            .into_iter()
-            .flatten()
-            .any(|condition| condition.type_ == "Ready" && condition.status == "True")
+        && conditions.any(|condition| condition.type_ == "Ready" && condition.status == "True")
 }
 
-/// What is wrong with a pod, `seconds` after it was first seen.
-pub(super) fn trouble(pod: &Pod, events: &[Event], seconds: i64) -> Option<Trouble> {
-    let status = pod.status.as_ref()?;
-    if status.phase.as_deref() == Some("Failed") {
-        return Some(Trouble {
-            text: format!(
-                "its pod failed{}",
-                said(status.reason.as_deref(), status.message.as_deref())
-            ),
-            hint: "an evicted pod needs more disk or memory: raise `requests` in `driver-opts`"
-                .into(),
-            lasting: false,
-        });
+/// What holds up a pod, at this time after it was first seen.
+pub(super) fn problem(pod: &Pod, events: &[Event], age: Duration) -> Option<Problem> {
+    if let Some(problem) = failed(pod) {
+        return Some(problem);
     }
-    if let Some(trouble) = unschedulable(pod, events) {
-        return Some(trouble);
-    }
-    let container = container(pod)?;
-    let waiting = container.state.as_ref()?.waiting.as_ref()?;
-    let message = waiting.message.as_deref().unwrap_or_default();
-    let why = waiting.reason.as_deref().unwrap_or_default();
-    match why {
-        "ErrImagePull"
-        | "ImagePullBackOff"
-        | "InvalidImageName"
-        | "ErrImageNeverPull"
-        | "RegistryUnavailable" => Some(Trouble {
-            text: format!(
-                "its image `{}` can't be pulled: {}",
-                container.image,
-                plain(message, why)
-            ),
-            hint: "is the image's name right, and can the nodes reach its registry? \
-                   `driver-opts: image=…` names another, as a mirror in your own ECR"
-                .into(),
-            lasting: why == "InvalidImageName" || seconds >= PULL_PATIENCE,
-        }),
-        "CrashLoopBackOff" => Some(Trouble {
-            text: format!(
-                "BuildKit ends as soon as it starts{}",
-                ended(container).map_or(String::new(), |code| format!(" (exit code {code})"))
-            ),
-            hint: "its log above says why; a rootful BuildKit needs a privileged pod".into(),
-            lasting: container.restart_count >= RESTARTS,
-        }),
-        "CreateContainerConfigError" | "CreateContainerError" | "RunContainerError" => {
-            Some(Trouble {
-                text: format!("its container can't be made: {}", plain(message, why)),
-                hint: "look at the pod with `kubectl describe pod`".into(),
-                lasting: seconds >= PULL_PATIENCE,
-            })
-        }
-        _ => None,
-    }
-}
-
-fn unschedulable(pod: &Pod, events: &[Event]) -> Option<Trouble> {
-    let conditions = pod.status.as_ref()?.conditions.as_ref()?;
-    let condition = conditions
-        .iter()
-        .find(|condition| condition.type_ == "PodScheduled" && condition.status == "False")?;
-    let message = condition.message.as_deref().unwrap_or("no node fits");
-    // The rest says that nobody can be pushed aside, which no one asked for.
-    let message = message.split(" preemption:").next().unwrap_or(message);
-    let message = message.trim_end_matches('.');
-    let mut hint = if message.contains("Insufficient") {
-        "lower `requests` in `driver-opts`, or add nodes; with an autoscaler one comes within a \
-         minute or two"
-    } else if message.contains("untolerated taint") {
-        "name the taint in `driver-opts: tolerations=key=…,operator=Exists`"
-    } else if message.contains("PersistentVolumeClaim") {
-        "has the cluster a default StorageClass (EKS has none)? \
-         `driver-opts: persistent-volume-claim.storageclassname=…` names one"
-    } else if message.contains("affinity/selector") || message.contains("node selector") {
-        "does a node have the labels of `driver-opts: nodeselector=…`?"
-    } else {
-        "look at the pod with `kubectl describe pod`"
-    }
-    .to_owned();
-    let scaling = events.iter().rev().find(|event| {
-        matches!(
-            reason(event),
-            "TriggeredScaleUp" | "NotTriggerScaleUp" | "Nominated"
-        )
-    });
-    if let Some(message) = scaling.and_then(|event| event.message.as_deref()) {
-        hint = format!("{hint} (autoscaler: {message})");
-    }
-    Some(Trouble {
-        text: format!("no node takes it: {message}"),
-        hint,
-        lasting: false,
+    let held = containers(pod).find_map(|container| held::container(pod, container, age));
+    held.or_else(|| {
+        let waits = age >= GRACE && !is_ready(pod);
+        waits.then(|| held::unschedulable(pod, events).or_else(|| held::events(pod, events)))?
     })
 }
 
-/// What happened to a pod that was ready; none while it lives.
-pub(super) fn loss(before: &Pod, now: Option<&Pod>) -> Option<Trouble> {
-    let lost = |text: String, hint: &str| {
-        Some(Trouble {
-            text,
-            hint: hint.to_owned(),
-            lasting: true,
-        })
-    };
+fn failed(pod: &Pod) -> Option<Problem> {
+    let status = pod.status.as_ref()?;
+    if status.phase.as_deref() != Some("Failed") {
+        return None;
+    }
+    let parts = [status.reason.as_deref(), status.message.as_deref()];
+    let parts = parts.into_iter().flatten();
+    let why: String = parts.map(|part| format!(": {part}")).collect();
+    let hint = "an evicted pod needs more disk or memory: raise `requests` in `driver-opts`";
+    Some(Problem::new(format!("its pod failed{why}"), hint, false))
+}
+
+/// What ended a pod that was ready; none while it runs.
+pub(super) fn loss(before: &Pod, now: Option<&Pod>) -> Option<Problem> {
+    let lost = |text: String, hint: &str| Some(Problem::new(text, hint, true));
     let moved = "a spot instance may have ended or a node been drained: run builders on nodes that \
                  stay (`driver-opts: nodeselector=…`), and run this job again";
     let Some(now) = now else {
         return lost("its pod is gone".to_owned(), moved);
     };
-    if let Some(trouble) = trouble(now, &[], 0).filter(|_| phase(now) == Some("Failed")) {
-        return Some(trouble);
+    if let Some(problem) = failed(now) {
+        return Some(problem);
     }
     if now.metadata.deletion_timestamp.is_some() {
         return lost("its pod is being deleted".to_owned(), moved);
     }
-    let restarts = |pod| container(pod).map_or(0, |container| container.restart_count);
-    if restarts(now) <= restarts(before) {
+    if !has_restarted(before, now) {
         return None;
     }
-    let last = container(now)
-        .and_then(|container| container.last_state.as_ref())
-        .and_then(|state| state.terminated.as_ref());
-    let code = last.map_or(String::new(), |ended| {
-        format!(" (exit code {})", ended.exit_code)
-    });
-    if last.is_some_and(|ended| ended.reason.as_deref() == Some("OOMKilled")) {
-        return lost(
-            format!("BuildKit ran out of memory{code}"),
-            "raise `limits.memory` in `driver-opts`",
-        );
+    let code = buildkit(now).and_then(exit_code);
+    let code = code.map_or(String::new(), |code| format!(" (exit code {code})"));
+    if is_out_of_memory(now) {
+        return lost(format!("BuildKit ran out of memory{code}"), MEMORY_HINT);
     }
     lost(
-        format!("BuildKit ended{code}"),
-        "its log says why, while the pod is there",
+        format!("BuildKit exited{code}"),
+        "the last lines of its log above say why",
     )
 }
 
-fn phase(pod: &Pod) -> Option<&str> {
-    pod.status.as_ref()?.phase.as_deref()
+pub(super) const MEMORY_HINT: &str = "raise `limits.memory` in `driver-opts`";
+
+/// Whether BuildKit was killed for its memory after `before`.
+pub(super) fn was_killed(before: &Pod, now: &Pod) -> bool {
+    has_restarted(before, now) && is_out_of_memory(now)
 }
 
-/// What keeps a workload from making pods: a Deployment's status tells, of a StatefulSet events do.
-pub(super) fn no_pods(status: &Value, events: &[Event]) -> Option<Trouble> {
-    let conditions = status["conditions"].as_array().into_iter().flatten();
+/// Whether BuildKit's container was restarted.
+pub(super) fn has_restarted(before: &Pod, now: &Pod) -> bool {
+    let restarts = |pod| buildkit(pod).map_or(0, |container| container.restart_count);
+    restarts(now) > restarts(before)
+}
+
+fn is_out_of_memory(pod: &Pod) -> bool {
+    let last = buildkit(pod).and_then(|container| container.last_state.as_ref());
+    let ended = last.and_then(|state| state.terminated.as_ref());
+    ended.is_some_and(|ended| ended.reason.as_deref() == Some("OOMKilled"))
+}
+
+/// Why a workload has no pods: a Deployment's status says so, a StatefulSet's events.
+pub(super) fn no_pods(status: &Value, events: &[Event]) -> Option<Problem> {
+    let mut conditions = status["conditions"].as_array().into_iter().flatten();
     let condition = conditions
-        .filter(|condition| condition["type"] == "ReplicaFailure" && condition["status"] == "True")
-        .map(|condition| condition["message"].as_str())
-        .next();
-    let event = events
-        .iter()
-        .rfind(|event| reason(event) == "FailedCreate")
-        .map(|event| event.message.as_deref());
-    let message = condition.or(event)?.unwrap_or("for no reason given");
+        .find(|condition| condition["type"] == "ReplicaFailure" && condition["status"] == "True");
+    let condition = condition.map(|condition| condition["message"].as_str());
+    let event = events.iter().rfind(|event| reason(event) == "FailedCreate");
+    let event = event.map(|event| event.message.as_deref());
+    let message = condition.or(event)?.unwrap_or("no reason given");
     let hint = if message.contains("exceeded quota") {
         QUOTA_HINT
     } else if message.contains("PodSecurity") {
         "label the namespace `pod-security.kubernetes.io/enforce=privileged`, or try \
          `driver-opts: rootless=true`"
     } else {
-        "look at it with `kubectl describe`, and at its ReplicaSet"
+        "look at the workload and its ReplicaSet with `kubectl describe`"
     };
-    Some(Trouble {
-        text: format!("its pod may not be made: {message}"),
-        hint: hint.to_owned(),
-        lasting: true,
-    })
+    Some(Problem::new(
+        format!("the cluster refuses its pod: {message}"),
+        hint,
+        true,
+    ))
 }
 
 /// An event as a line: `FailedScheduling: 0/5 nodes are available`.
@@ -259,54 +195,50 @@ pub(super) fn line(event: &Event) -> String {
     format!("{}: {}", reason(event), message.trim())
 }
 
-/// The state of the first container, for whoever reads why nothing became of it.
+/// The state of the pod and of every container that is not ready, for the error.
 pub(super) fn state(pod: &Pod) -> String {
-    let phase = pod.status.as_ref().and_then(|status| status.phase.clone());
-    let phase = phase.unwrap_or_else(|| "unknown".to_owned());
-    let container = container(pod).and_then(|container| container.state.as_ref());
-    let container = match container {
-        Some(state) if state.running.is_some() => {
-            ", its container runs and is not ready".to_owned()
+    let phase = pod
+        .status
+        .as_ref()
+        .and_then(|status| status.phase.as_deref());
+    let mut text = format!("the pod is {}", phase.unwrap_or("unknown"));
+    for container in containers(pod).filter(|container| !container.ready) {
+        let state = container.state.as_ref();
+        let waiting = state.and_then(|state| state.waiting.as_ref());
+        let waiting = waiting.and_then(|waiting| waiting.reason.as_deref());
+        if let Some(reason) = waiting {
+            text += &format!(", its container `{}` waits: {reason}", container.name);
+        } else if state.is_some_and(|state| state.running.is_some()) {
+            text += &format!(", its container `{}` runs and is not ready", container.name);
         }
-        Some(state) => {
-            let waiting = state.waiting.as_ref();
-            let why = waiting.and_then(|waiting| waiting.reason.as_deref());
-            why.map_or(String::new(), |why| format!(", its container waits: {why}"))
-        }
-        None => String::new(),
-    };
-    format!("the pod is {phase}{container}")
+    }
+    text
 }
 
-fn container(pod: &Pod) -> Option<&ContainerStatus> {
+/// All containers, init containers first.
+fn containers(pod: &Pod) -> impl Iterator<Item = &ContainerStatus> {
+    let status = pod.status.as_ref();
+    let init = status.and_then(|status| status.init_container_statuses.as_ref());
+    let main = status.and_then(|status| status.container_statuses.as_ref());
+    [init, main].into_iter().flatten().flatten()
+}
+
+fn buildkit(pod: &Pod) -> Option<&ContainerStatus> {
     let all = pod.status.as_ref()?.container_statuses.as_ref()?;
     all.iter().find(|container| container.name == "buildkitd")
 }
 
-fn ended(container: &ContainerStatus) -> Option<i32> {
-    let last = container.last_state.as_ref()?.terminated.as_ref()?;
-    Some(last.exit_code)
+/// The exit code of a container's last run.
+fn exit_code(container: &ContainerStatus) -> Option<i32> {
+    let ended = |state: &k8s_openapi::api::core::v1::ContainerState| {
+        state.terminated.as_ref().map(|ended| ended.exit_code)
+    };
+    let states = [&container.state, &container.last_state];
+    states.into_iter().flatten().find_map(ended)
 }
 
 fn reason(event: &Event) -> &str {
     event.reason.as_deref().unwrap_or_default()
-}
-
-fn plain<'a>(message: &'a str, otherwise: &'a str) -> &'a str {
-    if message.is_empty() {
-        otherwise
-    } else {
-        message
-    }
-}
-
-fn said(reason: Option<&str>, message: Option<&str>) -> String {
-    let parts: Vec<&str> = [reason, message].into_iter().flatten().collect();
-    if parts.is_empty() {
-        String::new()
-    } else {
-        format!(": {}", parts.join(": "))
-    }
 }
 
 #[cfg(test)]

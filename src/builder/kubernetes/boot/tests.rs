@@ -2,6 +2,9 @@ use serde_json::{Value, json};
 
 use super::*;
 
+/// Longer than every grace period.
+const LONG: Duration = Duration::from_secs(100);
+
 fn pod(mut spec: Value, status: &Value) -> Pod {
     spec["containers"] = json!([]);
     serde_json::from_value(json!({ "metadata": { "name": "p" }, "spec": spec, "status": status }))
@@ -59,35 +62,38 @@ fn a_pod_passes_its_milestones() {
 }
 
 #[test]
-fn a_pod_that_no_node_takes_says_why_and_what_to_do() {
+fn an_unschedulable_pod_has_a_reason_and_a_hint() {
     let message = "0/5 nodes are available: 5 Insufficient cpu. preemption: 0/5 nodes are \
                    available: 5 No preemption victims found for incoming pod.";
-    let trouble = trouble(&not_scheduled(message), &[], 0).unwrap();
+    let problem = problem(&not_scheduled(message), &[], LONG).unwrap();
     assert_eq!(
-        trouble.text,
-        "no node takes it: 0/5 nodes are available: 5 Insufficient cpu"
+        problem.text,
+        "no node takes its pod: 0/5 nodes are available: 5 Insufficient cpu"
     );
-    assert!(trouble.hint.starts_with("lower `requests`"));
-    assert!(!trouble.lasting);
+    assert!(problem.hint.starts_with("lower `requests`"));
+    assert!(!problem.is_final);
 }
 
 #[test]
 fn each_reason_has_its_own_hint() {
     for (message, hint) in [
         ("node(s) had untolerated taint {a: b}", "tolerations"),
-        ("didn't match Pod's node affinity/selector", "nodeselector"),
+        (
+            "didn't match Pod's node affinity/selector",
+            "kubectl describe",
+        ),
         ("something new", "kubectl describe pod"),
     ] {
-        let trouble = trouble(&not_scheduled(message), &[], 0).unwrap();
-        assert!(trouble.hint.contains(hint), "{message}: {}", trouble.hint);
+        let problem = problem(&not_scheduled(message), &[], LONG).unwrap();
+        assert!(problem.hint.contains(hint), "{message}: {}", problem.hint);
     }
     let scaling = [event(
         "TriggeredScaleUp",
         "pod triggered scale-up: [ng 1->2]",
     )];
-    let trouble = trouble(&not_scheduled("Insufficient cpu"), &scaling, 0).unwrap();
+    let problem = problem(&not_scheduled("Insufficient cpu"), &scaling, LONG).unwrap();
     assert!(
-        trouble
+        problem
             .hint
             .ends_with("(autoscaler: pod triggered scale-up: [ng 1->2])")
     );
@@ -97,37 +103,37 @@ fn each_reason_has_its_own_hint() {
 fn an_image_that_can_not_be_pulled_counts_after_a_while() {
     let waiting = |reason, message| json!({ "waiting": { "reason": reason, "message": message } });
     let pod = with_state(&waiting("ImagePullBackOff", "no such host"));
-    let at = |seconds| trouble(&pod, &[], seconds).unwrap();
-    assert!(!at(3).lasting);
-    assert!(at(12).lasting);
+    let at = |seconds| problem(&pod, &[], Duration::from_secs(seconds)).unwrap();
+    assert!(!at(3).is_final);
+    assert!(at(12).is_final);
     assert_eq!(
         at(3).text,
-        "its image `moby/buildkit:1` can't be pulled: no such host"
+        "the image `moby/buildkit:1` cannot be pulled: no such host"
     );
     let invalid = with_state(&waiting("InvalidImageName", ""));
-    let trouble = trouble(&invalid, &[], 0).unwrap();
-    assert!(trouble.lasting && trouble.text.ends_with("InvalidImageName"));
+    let problem = problem(&invalid, &[], Duration::ZERO).unwrap();
+    assert!(problem.is_final && problem.text.ends_with("InvalidImageName"));
 }
 
 #[test]
-fn a_crash_loop_tells_its_exit_code() {
+fn a_crash_loop_has_its_exit_code() {
     let pod = with_state(&json!({ "waiting": { "reason": "CrashLoopBackOff" } }));
-    let trouble = trouble(&pod, &[], 0).unwrap();
+    let problem = problem(&pod, &[], LONG).unwrap();
     assert_eq!(
-        trouble.text,
-        "BuildKit ends as soon as it starts (exit code 1)"
+        problem.text,
+        "BuildKit exits as soon as it starts (exit code 1)"
     );
-    assert!(trouble.lasting);
+    assert!(problem.is_final);
 }
 
 #[test]
-fn a_pod_on_its_way_is_no_trouble() {
+fn a_pod_that_makes_progress_has_no_problem() {
     let creating = with_state(&json!({ "waiting": { "reason": "ContainerCreating" } }));
-    assert_eq!(trouble(&creating, &[], 100), None);
-    assert_eq!(trouble(&pod(json!({}), &json!({})), &[], 100), None);
+    assert_eq!(problem(&creating, &[], LONG), None);
+    assert_eq!(problem(&pod(json!({}), &json!({})), &[], LONG), None);
     assert_eq!(
         state(&creating),
-        "the pod is Pending, its container waits: ContainerCreating"
+        "the pod is Pending, its container `buildkitd` waits: ContainerCreating"
     );
 }
 
@@ -147,9 +153,9 @@ fn a_pod_that_was_ready_can_be_lost_in_several_ways() {
     container["restartCount"] = json!(3);
     container["lastState"]["terminated"] = json!({ "exitCode": 137, "reason": "OOMKilled" });
     let killed: Pod = serde_json::from_value(killed).unwrap();
-    let trouble = loss(&running(), Some(&killed)).unwrap();
-    assert_eq!(trouble.text, "BuildKit ran out of memory (exit code 137)");
-    assert!(trouble.hint.contains("limits.memory"));
+    let problem = loss(&running(), Some(&killed)).unwrap();
+    assert_eq!(problem.text, "BuildKit ran out of memory (exit code 137)");
+    assert!(problem.hint.contains("limits.memory"));
 }
 
 #[test]
@@ -169,24 +175,177 @@ fn a_quota_keeps_a_workload_from_its_pods() {
         (deployment, vec![]),
         (json!({ "replicas": 0 }), vec![event]),
     ] {
-        let trouble = no_pods(&status, &events).unwrap();
-        assert!(trouble.text.contains("exceeded quota"));
-        assert!(trouble.hint.contains("ResourceQuota"));
+        let problem = no_pods(&status, &events).unwrap();
+        assert!(problem.text.contains("exceeded quota"));
+        assert!(problem.hint.contains("ResourceQuota"));
     }
     assert_eq!(no_pods(&Value::Null, &[]), None);
 }
 
 #[test]
-fn a_volume_without_a_class_is_told_from_a_node_without_room() {
+fn a_volume_without_a_class_has_its_own_hint() {
     let message = "0/3 nodes are available: pod has unbound immediate PersistentVolumeClaims.";
     let pod: Pod = serde_json::from_value(json!({ "metadata": {}, "status": { "conditions": [
         { "type": "PodScheduled", "status": "False", "message": message },
     ]}}))
     .unwrap();
-    let trouble = trouble(&pod, &[], 0).unwrap();
+    let problem = problem(&pod, &[], LONG).unwrap();
     assert!(
-        trouble.hint.contains("storageclassname"),
+        problem.hint.contains("storageclassname"),
         "{}",
-        trouble.hint
+        problem.hint
+    );
+}
+
+#[test]
+fn a_healthy_boot_reports_no_passing_problem() {
+    let early = Duration::from_millis(900);
+    let unbound =
+        not_scheduled("0/3 nodes are available: pod has unbound immediate PersistentVolumeClaims.");
+    assert_eq!(problem(&unbound, &[], early), None);
+    let creating = with_state(&json!({ "waiting": { "reason": "ContainerCreating" } }));
+    let missing = warning(
+        "FailedMount",
+        "MountVolume.SetUp failed: configmap \"x-config\" not found",
+    );
+    assert_eq!(
+        problem(&creating, std::slice::from_ref(&missing), early),
+        None
+    );
+    // The mount succeeded, and the pull began.
+    let events = [missing, event("Pulling", "Pulling image \"x\"")];
+    assert_eq!(problem(&creating, &events, LONG), None);
+}
+
+fn warning(reason: &str, message: &str) -> Event {
+    Event {
+        type_: Some("Warning".to_owned()),
+        ..event(reason, message)
+    }
+}
+
+#[test]
+fn what_holds_a_pod_before_its_container_starts_is_reported() {
+    let creating = with_state(&json!({ "waiting": { "reason": "ContainerCreating" } }));
+    let cases = [
+        (
+            "FailedCreatePodSandBox",
+            "Failed to create pod sandbox: plugin type=\"aws-cni\" name=\"aws-cni\" failed (add): add cmd: failed to assign an IP address to container",
+            "its node has no free pod IP: Failed to create",
+            "prefix delegation",
+        ),
+        (
+            "FailedCreatePodSandBox",
+            "Failed to create pod sandbox: rpc error: code = Unknown desc = runtime not ready",
+            "its node cannot create the pod's sandbox: ",
+            "kubectl describe node",
+        ),
+        (
+            "FailedAttachVolume",
+            "Multi-Attach error for volume \"pvc-1\" Volume is already exclusively attached to one node",
+            "its volume is attached to another node: ",
+            "six minutes",
+        ),
+        (
+            "FailedAttachVolume",
+            "AttachVolume.Attach failed for volume \"pvc-1\": rpc error",
+            "its volume cannot be attached: ",
+            "EBS CSI driver",
+        ),
+        (
+            "FailedMount",
+            "MountVolume.MountDevice failed for volume \"pvc-1\"",
+            "its volume cannot be mounted: ",
+            "kubectl describe pod",
+        ),
+        (
+            "NetworkNotReady",
+            "network is not ready",
+            "its node's network is not ready: ",
+            "plugin",
+        ),
+        (
+            "SomethingNew",
+            "of a later version",
+            "SomethingNew: of a later version",
+            "kubectl describe pod",
+        ),
+    ];
+    for (reason, message, text, hint) in cases {
+        let events = [event("Scheduled", "assigned"), warning(reason, message)];
+        let problem = problem(&creating, &events, LONG).unwrap();
+        assert!(problem.text.starts_with(text), "{problem:?}");
+        assert!(problem.hint.contains(hint), "{problem:?}");
+        assert!(!problem.is_final, "{problem:?}");
+    }
+    // A warning from before the pod was scheduled is over.
+    let events = [
+        warning("FailedScheduling", "no"),
+        event("Scheduled", "assigned"),
+    ];
+    assert_eq!(problem(&creating, &events, LONG), None);
+}
+
+#[test]
+fn init_containers_have_problems_too() {
+    let init = |state: Value, restarts: i32| {
+        let mut pod = serde_json::to_value(with_state(
+            &json!({ "waiting": { "reason": "PodInitializing" } }),
+        ))
+        .unwrap();
+        pod["spec"]["initContainers"] = json!([{ "name": "qemu", "image": "binfmt:none" }]);
+        pod["status"]["initContainerStatuses"] = json!([{
+            "name": "qemu", "image": "", "imageID": "", "ready": false, "restartCount": restarts, "state": state,
+            "lastState": { "terminated": { "exitCode": 7 } },
+        }]);
+        serde_json::from_value::<Pod>(pod).unwrap()
+    };
+    let waiting = |reason, message| json!({ "waiting": { "reason": reason, "message": message } });
+    let pod = init(waiting("ImagePullBackOff", "not found"), 0);
+    let pull = problem(&pod, &[], LONG).unwrap();
+    assert_eq!(
+        pull.text,
+        "the image `binfmt:none` of its container `qemu` cannot be pulled: not found"
+    );
+    assert!(pull.hint.contains("qemu.image"), "{pull:?}");
+    assert!(pull.is_final);
+    assert_eq!(
+        state(&pod),
+        "the pod is Pending, its container `qemu` waits: ImagePullBackOff, its container `buildkitd` waits: PodInitializing"
+    );
+    let crash = problem(&init(waiting("CrashLoopBackOff", ""), 2), &[], LONG).unwrap();
+    assert_eq!(crash.text, "its container `qemu` fails (exit code 7)");
+}
+
+#[test]
+fn the_text_of_the_scheduler_ends_cleanly() {
+    // Kubernetes 1.36.
+    let message = "0/1 nodes are available: 1 Insufficient cpu. no new claims to deallocate, preemption: 0/1 nodes are available: 1 \
+                   Preemption is not helpful for scheduling.";
+    let problem = problem(&not_scheduled(message), &[], LONG).unwrap();
+    assert_eq!(
+        problem.text,
+        "no node takes its pod: 0/1 nodes are available: 1 Insufficient cpu"
+    );
+}
+
+#[test]
+fn a_missing_architecture_is_named() {
+    let message = "0/3 nodes are available: 3 node(s) didn't match Pod's node affinity/selector.";
+    let hint = |selector: Value| {
+        let mut pod = not_scheduled(message);
+        pod.spec.as_mut().unwrap().node_selector = serde_json::from_value(selector).unwrap();
+        problem(&pod, &[], LONG).unwrap().hint
+    };
+    let architecture = hint(json!({ "kubernetes.io/arch": "arm64" }));
+    assert!(
+        architecture.contains("`arm64`") && architecture.contains("qemu.install=true"),
+        "{architecture}"
+    );
+    assert!(!architecture.contains("nodeselector"), "{architecture}");
+    let label = hint(json!({ "kubernetes.io/arch": "arm64", "pool": "ci" }));
+    assert!(
+        label.contains("`pool=ci`") && label.contains("nodeselector"),
+        "{label}"
     );
 }

@@ -1,6 +1,6 @@
-//! The ConfigMap of a node: `buildkitd.toml`, and certificates that BuildKit trusts. Pure.
+//! The ConfigMap of a node: `buildkitd.toml`, and certificates for BuildKit. Pure.
 //!
-//! Each is mounted by itself, in a folder of its own.
+//! Each file is mounted in its own folder.
 
 use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
@@ -8,23 +8,23 @@ use sha2::{Digest as _, Sha256};
 use super::MANAGED;
 use crate::plan::Node;
 
-/// Where the two images look for `buildkitd.toml`.
+/// The folders of `buildkitd.toml` in both images.
 const FOLDER: &str = "/etc/buildkit";
 const ROOTLESS_FOLDER: &str = "/home/user/.config/buildkit";
 const FILE: &str = "buildkitd.toml";
 
 const CERTIFICATES: &str = "certificates.pem";
 const CERTIFICATES_FOLDER: &str = "/etc/ssl/fast-ecr-push";
-/// A Go program reads one file of all certificates of its system, and these folders; the first is
-/// that of the system (<https://pkg.go.dev/crypto/x509#SystemCertPool>).
+/// The folders from which Go reads certificates, in addition to the system's file; the first is the default
+/// (<https://pkg.go.dev/crypto/x509#SystemCertPool>).
 const CERTIFICATE_FOLDERS: (&str, &str) = ("SSL_CERT_DIR", "/etc/ssl/certs:/etc/ssl/fast-ecr-push");
 
-/// Name of the ConfigMap that belongs to a workload, as buildx's driver has it.
+/// buildx's name for the ConfigMap of a workload.
 pub(in crate::builder::kubernetes) fn config_name(workload: &str) -> String {
     format!("{workload}-config")
 }
 
-/// The ConfigMap, which goes with its workload; none where there is nothing to put into it.
+/// The ConfigMap, owned by its workload; none if it would be empty.
 pub(in crate::builder::kubernetes) fn config(node: &Node, owner: &str) -> Option<Value> {
     let files = [(FILE, &node.config), (CERTIFICATES, &node.certificates)];
     let files = files.into_iter();
@@ -47,25 +47,18 @@ pub(in crate::builder::kubernetes) fn config(node: &Node, owner: &str) -> Option
     })
 }
 
-/// Mounts what is in it into a pod and its container.
+/// Mounts its files into a pod and its container.
 pub(super) fn mount(node: &Node, volumes: &mut Vec<Value>, container: &mut Value) {
     let folder = if node.rootless {
         ROOTLESS_FOLDER
     } else {
         FOLDER
     };
-    for (wanted, name, file, folder) in [
-        (&node.config, "config", FILE, folder),
-        (
-            &node.certificates,
-            "certificates",
-            CERTIFICATES,
-            CERTIFICATES_FOLDER,
-        ),
-    ] {
-        if wanted.is_none() {
-            continue;
-        }
+    let config = node.config.as_ref();
+    let config = config.map(|_| ("config", FILE, folder));
+    let certificates = node.certificates.as_ref();
+    let certificates = certificates.map(|_| ("certificates", CERTIFICATES, CERTIFICATES_FOLDER));
+    for (name, file, folder) in [config, certificates].into_iter().flatten() {
         volumes.push(json!({ "name": name, "configMap": {
             "name": config_name(&node.name), "items": [{ "key": file, "path": file }],
         }}));
@@ -83,7 +76,7 @@ pub(super) fn mount(node: &Node, volumes: &mut Vec<Value>, container: &mut Value
     }
 }
 
-/// As in `sha256:…`, so that other certificates count as a difference.
+/// `sha256:…`, so that other certificates count as a difference.
 pub(super) fn digest(text: &str) -> String {
     let digest = Sha256::digest(text);
     let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();

@@ -1,12 +1,11 @@
-//! How a builder that was kept differs from what is asked for: pure.
+//! How a persistent builder differs from the plan. Pure.
 
 use serde_json::Value;
 
 use super::MADE;
 use crate::plan;
 
-/// What a kept workload was made of differs in, as `path: there, not wanted`. None where it is not
-/// of our making, so that nobody can tell.
+/// The differences between a persistent workload as it was created and the wanted one; none if this action did not create it.
 pub(in crate::builder::kubernetes) fn differences(
     found: &Value,
     wanted: &Value,
@@ -22,7 +21,7 @@ pub(in crate::builder::kubernetes) fn differences(
     Some(differences)
 }
 
-/// What a claim that is there differs in. Without a class the cluster has chosen one.
+/// The differences of an existing claim. The class counts only if one is wanted: the cluster has a default.
 pub(in crate::builder::kubernetes) fn claim_differences(
     found: &Value,
     wanted: &Value,
@@ -33,7 +32,7 @@ pub(in crate::builder::kubernetes) fn claim_differences(
     let storage = |claim: &'_ Value| claim["resources"]["requests"]["storage"].clone();
     let (there, asked) = (storage(found), storage(wanted));
     let bytes = |size: &Value| size.as_str().and_then(plan::amount);
-    // The server may write the same in another unit.
+    // The server may use another unit.
     if bytes(&there) != bytes(&asked) {
         compare(size, &there, &asked, &mut differences);
     }

@@ -1,11 +1,9 @@
-//! The workload under whose name buildx's driver looks for its own, so that it takes ours.
+//! The workload that buildx's driver adopts.
 //!
-//! In: a node of the plan. Out: the object, pure. What the driver needs: kind and name, the label
-//! `app` in the selector, `buildkitd` as first container
-//! (<https://github.com/docker/buildx/blob/461836ba0/driver/kubernetes/manifest/manifest.go>). What
-//! differs from its own: buildkitd is asked every second whether it is up, and no more once it is,
-//! instead of after 5 s and then every 30; a request for disk is a request; no token of the cluster
-//! reaches build steps unless a service account is named.
+//! In: a node of the plan. Out: the object. Pure. The driver needs kind and name, the label `app` in the selector, and `buildkitd` as first
+//! container (<https://github.com/docker/buildx/blob/461836ba0/driver/kubernetes/manifest/manifest.go>). Differences from its own manifest: a
+//! startup probe every second instead of a readiness probe after 5 s and every 30 s; a disk request is a request; build steps get no token of
+//! the cluster unless a service account is set.
 
 mod config;
 mod differences;
@@ -22,28 +20,26 @@ pub(super) use config::{config, config_name};
 pub(super) use differences::{claim_differences, differences};
 pub(super) use volume::claim;
 
-/// Marks what runs of ours made: `app.kubernetes.io/managed-by`
+/// Marks the objects of this action
 /// (<https://kubernetes.io/docs/concepts/overview/working-with-objects/common-labels/>).
 pub(super) const MANAGED: (&str, &str) = ("app.kubernetes.io/managed-by", "fast-ecr-push");
-/// Marks what ends with its run, by contrast with builders that are kept.
+/// Marks a builder of one run, as opposed to a persistent one.
 pub(super) const LIFETIME: (&str, &str) = ("fast-ecr-push/lifetime", "run");
 const KEPT: &str = "kept";
-/// The specification as it was made, since the server adds its defaults to what it keeps.
+/// The specification as it was created; the server adds defaults to its own copy.
 const MADE: &str = "fast-ecr-push/made";
-/// `buildkitd.toml` as the pods of a kept builder were made with, so that another one counts as a
-/// difference.
+/// `buildkitd.toml` of a persistent builder's pods, so that a change counts as a difference.
 const CONFIGURED: &str = "fast-ecr-push/buildkitd.toml";
-/// Digest of the certificates that they were made with.
+/// Digest of their certificates.
 const TRUSTED: &str = "fast-ecr-push/certificates";
-/// When the run last said that it lives, by the API server's clock.
+/// The run's last heartbeat, by the API server's clock.
 pub(super) const HEARTBEAT: &str = "fast-ecr-push/heartbeat";
 /// Address of the workflow run.
 const RUN: &str = "fast-ecr-push/run";
-/// Keeps Karpenter from moving the pod: <https://karpenter.sh/docs/concepts/disruption/>. The value
-/// `true` is the one that all of its versions understand.
+/// Keeps Karpenter from moving the pod: <https://karpenter.sh/docs/concepts/disruption/>. All versions understand `true`.
 const DO_NOT_DISRUPT: &str = "karpenter.sh/do-not-disrupt";
 
-/// The workload of a node. Without a heartbeat it is kept.
+/// The workload of a node. Without a heartbeat it is persistent.
 pub(super) fn workload(plan: &KubernetesPlan, node: &Node, heartbeat: Option<Timestamp>) -> Value {
     let mut labels = Map::new();
     labels.extend(node.labels.iter().map(text));
@@ -76,13 +72,13 @@ pub(super) fn workload(plan: &KubernetesPlan, node: &Node, heartbeat: Option<Tim
     });
     match node.workload {
         Workload::StatefulSet => {
-            // No such Service is there, nor needed: nobody asks for pods by their names.
+            // The Service does not exist and is not needed: it gives pods DNS names.
             spec["serviceName"] = json!("buildkitd");
             // All pods at once.
             spec["podManagementPolicy"] = json!("Parallel");
             spec["volumeClaimTemplates"] = volume::templates(node);
         }
-        // The volume goes from one pod to the next.
+        // One pod releases the volume before the next takes it.
         Workload::Deployment if plan.kept && node.storage.is_some() => {
             spec["strategy"] = json!({ "type": "Recreate" });
         }
@@ -117,8 +113,7 @@ pub(super) fn workload(plan: &KubernetesPlan, node: &Node, heartbeat: Option<Tim
     })
 }
 
-/// Options of buildx's driver that mark what it makes by its own manifest as ours, so that a later
-/// run can tell whether it is left over.
+/// Options of buildx's driver that mark the objects of its own manifest as ours, so that a later run can remove them.
 pub(super) fn marks(node: &Node, heartbeat: Option<Timestamp>) -> [(&'static str, String); 2] {
     let joined = |pairs: &[(&str, &str)], given: &BTreeMap<String, String>| {
         let given = given

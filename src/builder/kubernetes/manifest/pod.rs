@@ -1,4 +1,4 @@
-//! The pods of a node: BuildKit's container, its mounts, where it may run. Pure.
+//! The pods of a node: BuildKit's container, mounts and scheduling. Pure.
 
 use serde_json::{Value, json};
 
@@ -10,7 +10,7 @@ pub(super) const ROOTLESS_ROOT: &str = "/home/user/.local/share/buildkit";
 /// The user of the rootless image.
 const ROOTLESS_USER: u32 = 1000;
 
-/// What no pod should take to find out that it is up (seconds).
+/// Limit of the startup probe (seconds).
 const SLOWEST_START: u64 = 1800;
 
 /// The pod's specification.
@@ -28,8 +28,7 @@ pub(super) fn pod(plan: &KubernetesPlan, node: &Node) -> Value {
         "image": node.image,
         "args": arguments,
         "securityContext": security(node.rootless),
-        // Ends for good once BuildKit answers: a probe that goes on costs a process a second, and
-        // one that fails on a busy disk would take the builder from its build.
+        // It stops once BuildKit answers. A permanent probe costs a process per second, and a busy disk could make it fail during a build.
         "startupProbe": {
             "exec": { "command": ["buildctl", "debug", "workers"] },
             "periodSeconds": 1,
@@ -49,7 +48,7 @@ pub(super) fn pod(plan: &KubernetesPlan, node: &Node) -> Value {
     let mut pod = json!({
         "containers": [container],
         "volumes": volumes,
-        // One variable for each service of the namespace is of no use to build steps.
+        // Build steps do not need a variable for each service of the namespace.
         "enableServiceLinks": false,
         "terminationGracePeriodSeconds": 10,
     });
@@ -58,7 +57,7 @@ pub(super) fn pod(plan: &KubernetesPlan, node: &Node) -> Value {
         None => pod["automountServiceAccountToken"] = json!(false),
     }
     if node.rootless && node.storage.is_some() {
-        // The root of a new volume is root's. All that is in it, only when that is.
+        // A new volume belongs to root; an existing one is not changed again.
         pod["securityContext"] = json!({
             "fsGroup": ROOTLESS_USER, "fsGroupChangePolicy": "OnRootMismatch",
         });

@@ -1,9 +1,8 @@
-//! The volume of BuildKit's folder, and the claim that it is: pure.
+//! The volume of BuildKit's folder and its claim. Pure.
 //!
-//! A builder of one run has claims that go with its pods
-//! (<https://kubernetes.io/docs/concepts/storage/ephemeral-volumes/#generic-ephemeral-volumes>). One
-//! that is kept has a claim beside its Deployment, or one for each pod of its StatefulSet, under the
-//! name that buildx's own manifest has for it; these outlive it.
+//! A builder of one run has claims that are deleted with its pods
+//! (<https://kubernetes.io/docs/concepts/storage/ephemeral-volumes/#generic-ephemeral-volumes>). A persistent one has a claim for its
+//! Deployment, or one for each pod of its StatefulSet, under buildx's name; these outlive it.
 
 use serde_json::{Value, json};
 
@@ -14,7 +13,7 @@ const NAME: &str = "buildkit";
 /// buildx's name: <https://github.com/docker/buildx/blob/461836ba0/driver/kubernetes/manifest/manifest.go>.
 const OF_STATEFUL_SET: &str = "buildkitd";
 
-/// The volume's name, and the volume where the workload doesn't bring it.
+/// The volume's name, and the volume unless a StatefulSet defines it.
 pub(super) fn of(plan: &KubernetesPlan, node: &Node) -> (&'static str, Option<Value>) {
     let source = match (node.workload, &node.storage, &node.memory_volume) {
         (Workload::StatefulSet, ..) => return (OF_STATEFUL_SET, None),
@@ -33,7 +32,7 @@ pub(super) fn of(plan: &KubernetesPlan, node: &Node) -> (&'static str, Option<Va
     (NAME, Some(volume))
 }
 
-/// The claim beside a Deployment that is kept.
+/// The claim of a persistent Deployment.
 pub(in crate::builder::kubernetes) fn claim(plan: &KubernetesPlan, node: &Node) -> Option<Value> {
     let size = node.storage.as_ref()?;
     (plan.kept && node.workload == Workload::Deployment).then(|| {

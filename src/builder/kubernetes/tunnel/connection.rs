@@ -1,7 +1,7 @@
-//! One connection of buildx to the API server: `CONNECT`, then whatever the two ends say.
+//! One connection of buildx to the API server: `CONNECT`, then bytes in both directions.
 //!
-//! In: the client's end and the one address that may be asked for. Out: bytes counted, whether the
-//! server ended a stream, and whether it answers ([`Seen`]).
+//! In: the client's end and the only permitted address. Out: [`Seen`]: bytes, whether the server closed an exec connection, and whether it
+//! replies.
 
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -10,62 +10,90 @@ use std::time::Duration;
 use rustix::net::sockopt;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+use tokio::sync::watch;
 
-use super::Seen;
-use super::pulse::Pulse;
-use super::way::Way;
+use super::keepalive::{Keepalive, Keepalives};
+use super::route::{Route, read_head};
+use crate::timings::Traffic;
 
-/// How long a client may take for its first words.
-const GREETING: Duration = Duration::from_secs(10);
+/// Limit for the handshake.
+const HANDSHAKE: Duration = Duration::from_secs(10);
 
-/// The longest request, and the longest first record of TLS (RFC 8446, section 5.1).
-const LONGEST_REQUEST: usize = 8 * 1024;
+/// The longest first record of TLS (RFC 8446, section 5.1).
 const LONGEST_RECORD: usize = 5 + (1 << 14) + 256;
 
-/// In a ClientHello: Go's HTTP offers both versions of it (RFC 7301), the dialer of exec streams
-/// none (<https://github.com/kubernetes/client-go/blob/v0.36.0/transport/spdy/spdy.go>).
+/// ALPN in a ClientHello (RFC 7301): Go's HTTP offers both versions, the dialer of exec connections none
+/// (<https://github.com/kubernetes/client-go/blob/v0.36.0/transport/spdy/spdy.go>).
 pub(super) const HTTP: &[u8] = b"\x02h2\x08http/1.1";
 
-/// Serves a connection to its end.
-pub(super) async fn serve(mut client: TcpStream, way: &Way, seen: &Seen) -> io::Result<()> {
-    client.set_nodelay(true)?;
-    let asked = tokio::time::timeout(GREETING, request(&mut client)).await??;
-    if !way.leads_to(&asked) {
-        client.write_all(b"HTTP/1.1 403 Forbidden\r\n\r\n").await?;
-        return Err(io::Error::other(format!("somebody asked for `{asked}`")));
+/// What was observed on all connections.
+#[derive(Debug, Default)]
+pub(super) struct Seen {
+    sent: AtomicU64,
+    received: AtomicU64,
+    pub connections: watch::Sender<Connections>,
+    pub keepalives: Keepalives,
+}
+
+/// The exec connections.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Connections {
+    /// All so far.
+    pub opened: u64,
+    pub open: u64,
+    /// Whether the server closed the last one that was closed.
+    pub by_server: bool,
+}
+
+impl Seen {
+    pub(super) fn traffic(&self) -> Traffic {
+        Traffic {
+            sent: self.sent.load(Ordering::Relaxed),
+            received: self.received.load(Ordering::Relaxed),
+        }
     }
-    let connected = tokio::time::timeout(GREETING, way.connect()).await;
+}
+
+/// Serves a connection to its end.
+pub(super) async fn serve(mut client: TcpStream, route: &Route, seen: &Seen) -> io::Result<()> {
+    client.set_nodelay(true)?;
+    let requested = tokio::time::timeout(HANDSHAKE, request(&mut client)).await??;
+    if !route.leads_to(&requested) {
+        client.write_all(b"HTTP/1.1 403 Forbidden\r\n\r\n").await?;
+        let text = format!("a client asked for `{requested}`");
+        return Err(io::Error::other(text));
+    }
+    let connected = tokio::time::timeout(HANDSHAKE, route.connect()).await;
     let mut server = match connected.unwrap_or_else(|late| Err(late.into())) {
         Ok(server) => server,
         Err(error) => {
-            client
-                .write_all(b"HTTP/1.1 502 Bad Gateway\r\n\r\n")
-                .await?;
+            let answer = b"HTTP/1.1 502 Bad Gateway\r\n\r\n";
+            client.write_all(answer).await?;
             return Err(error);
         }
     };
     server.set_nodelay(true)?;
-    watch_over(&server)?;
+    set_keepalive(&server)?;
     client.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await?;
-    let hello = tokio::time::timeout(GREETING, first_record(&mut client)).await??;
-    let is_stream = !hello.windows(HTTP.len()).any(|window| window == HTTP);
+    let hello = tokio::time::timeout(HANDSHAKE, first_record(&mut client)).await??;
+    let is_exec = !hello.windows(HTTP.len()).any(|window| window == HTTP);
     server.write_all(&hello).await?;
     count(&seen.sent, hello.len());
-    let _open = is_stream.then(|| Open::new(seen));
-    let pulse = is_stream.then(|| seen.pulses.open());
-    let pulse = pulse.as_deref();
+    let _open = is_exec.then(|| Open::new(seen));
+    let keepalive = is_exec.then(|| seen.keepalives.open());
+    let keepalive = keepalive.as_deref();
     let (mut from_client, mut to_client) = client.split();
     let (mut from_server, mut to_server) = server.split();
-    let client_ended = AtomicBool::new(false);
+    let client_closed = AtomicBool::new(false);
     let up = async {
         let sent = |bytes| {
             count(&seen.sent, bytes);
-            pulse.map(Pulse::sent);
+            keepalive.map(Keepalive::sent);
         };
         if copy(&mut from_client, &mut to_server, sent).await == End::Reader {
-            client_ended.store(true, Ordering::Relaxed);
-            pulse.map(Pulse::heard);
-            // What the server still has to say is waited for.
+            client_closed.store(true, Ordering::Relaxed);
+            keepalive.map(Keepalive::received);
+            // The server may still send.
             let _ = to_server.shutdown().await;
             std::future::pending::<()>().await;
         }
@@ -73,26 +101,27 @@ pub(super) async fn serve(mut client: TcpStream, way: &Way, seen: &Seen) -> io::
     let down = async {
         let received = |bytes| {
             count(&seen.received, bytes);
-            pulse.map(Pulse::heard);
+            keepalive.map(Keepalive::received);
         };
         if copy(&mut from_server, &mut to_client, received).await == End::Writer {
-            client_ended.store(true, Ordering::Relaxed);
+            client_closed.store(true, Ordering::Relaxed);
         }
     };
     tokio::select! {
         () = up => {}
         () = down => {}
     }
-    if is_stream {
-        let cut = !client_ended.load(Ordering::Relaxed);
-        seen.streams.send_modify(|streams| streams.cut = cut);
+    if is_exec {
+        let by_server = !client_closed.load(Ordering::Relaxed);
+        seen.connections
+            .send_modify(|all| all.by_server = by_server);
     }
     Ok(())
 }
 
-/// Has the kernel end a connection whose other side is silent to its probes, or acknowledges nothing,
-/// for half a minute: else it tries for a quarter of an hour (tcp(7), `tcp_retries2`).
-fn watch_over(server: &TcpStream) -> io::Result<()> {
+/// Has the kernel close a connection whose other side answers no probe, or acknowledges nothing, for half a minute. The default is a quarter
+/// of an hour (tcp(7), `tcp_retries2`).
+fn set_keepalive(server: &TcpStream) -> io::Result<()> {
     sockopt::set_socket_keepalive(server, true)?;
     sockopt::set_tcp_keepidle(server, Duration::from_secs(15))?;
     sockopt::set_tcp_keepintvl(server, Duration::from_secs(5))?;
@@ -101,15 +130,15 @@ fn watch_over(server: &TcpStream) -> io::Result<()> {
     Ok(())
 }
 
-/// Counts a stream while it is open.
+/// Counts an exec connection while it is open.
 struct Open<'a>(&'a Seen);
 
 impl<'a> Open<'a> {
     fn new(seen: &'a Seen) -> Self {
-        seen.streams.send_modify(|streams| {
-            streams.opened += 1;
-            streams.open += 1;
-            streams.cut = false;
+        seen.connections.send_modify(|all| {
+            all.opened += 1;
+            all.open += 1;
+            all.by_server = false;
         });
         Self(seen)
     }
@@ -117,22 +146,14 @@ impl<'a> Open<'a> {
 
 impl Drop for Open<'_> {
     fn drop(&mut self) {
-        self.0
-            .streams
-            .send_modify(|streams| streams.open = streams.open.saturating_sub(1));
+        let connections = &self.0.connections;
+        connections.send_modify(|all| all.open = all.open.saturating_sub(1));
     }
 }
 
-/// Reads `CONNECT host:port HTTP/1.1` and its headers. Nothing follows before it is answered.
+/// Reads `CONNECT host:port HTTP/1.1` and its headers. The client sends nothing more before the answer.
 async fn request(client: &mut TcpStream) -> io::Result<String> {
-    let mut head = Vec::new();
-    while !head.ends_with(b"\r\n\r\n") {
-        if head.len() >= LONGEST_REQUEST {
-            return Err(io::Error::other("a request without an end"));
-        }
-        head.push(client.read_u8().await?);
-    }
-    let head = String::from_utf8_lossy(&head);
+    let head = read_head(client).await?;
     let mut words = head.split_whitespace();
     match (words.next(), words.next()) {
         (Some("CONNECT"), Some(authority)) => Ok(authority.to_owned()),
@@ -143,7 +164,7 @@ async fn request(client: &mut TcpStream) -> io::Result<String> {
     }
 }
 
-/// Reads the first record of TLS, or what there is of it.
+/// Reads the first record of TLS, or as much as there is.
 async fn first_record(client: &mut TcpStream) -> io::Result<Vec<u8>> {
     let mut record = Vec::new();
     let mut buffer = [0; 4096];
@@ -163,7 +184,7 @@ async fn first_record(client: &mut TcpStream) -> io::Result<Vec<u8>> {
     }
 }
 
-/// Whose end ended a direction.
+/// The side that ended a direction.
 #[derive(Debug, PartialEq, Eq)]
 enum End {
     Reader,

@@ -1,37 +1,33 @@
-//! buildx's way to the API server: through this process, byte for byte.
+//! buildx's connections to the API server, through this process.
 //!
-//! buildx gets a kubeconfig whose `proxy-url` is a listener on loopback that knows one address only,
-//! the API server's; TLS is between the two ends. So we know how many bytes went over the API, and
-//! see when the server ends the stream of an exec, which buildx before 0.36 waits for without end
-//! (<https://github.com/docker/buildx/pull/3966>), or does not answer any more, which no buildx minds.
-//! Where a proxy is on the way, it is asked from here.
+//! buildx gets a kubeconfig whose `proxy-url` is a listener on loopback that connects only to the API server; TLS is end to end. This counts
+//! the bytes through the API server, and detects when the server closes an exec connection, which buildx before 0.36 waits for forever
+//! (<https://github.com/docker/buildx/pull/3966>), or stops replying, which no buildx detects. A proxy in between is used from here.
 
 mod connection;
-mod pulse;
-mod way;
+mod keepalive;
+mod route;
 
-use std::io::{self, Write as _};
+use std::io;
 use std::net::Ipv4Addr;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use kube::config::Kubeconfig;
 use tokio::net::TcpListener;
-use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
 
+use crate::runner::private::write_private;
 use crate::timings::Traffic;
-use pulse::Pulses;
-use way::Way;
+use connection::{Connections, Seen};
+use route::Route;
 
-/// How long buildx may go on without a stream after the server ended the last one: newer ones end
-/// by themselves within half a second, or open another. Its pods are looked at meanwhile.
+/// How long buildx may go on without an exec connection after the server closed the last one: newer versions fail within half a second, or
+/// open another. The pods are checked meanwhile.
 const PATIENCE: Duration = Duration::from_millis(3500);
 
-/// The listener. It and its connections end when this value is dropped.
+/// The listener. It and its connections are closed when this value is dropped.
 #[derive(Debug)]
 pub(super) struct Tunnel {
     task: AbortHandle,
@@ -40,56 +36,25 @@ pub(super) struct Tunnel {
     pub kubeconfig: PathBuf,
 }
 
-#[derive(Debug)]
-struct Seen {
-    sent: AtomicU64,
-    received: AtomicU64,
-    streams: watch::Sender<Streams>,
-    pulses: Pulses,
-}
-
-/// The streams of execs.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-struct Streams {
-    /// How many there were.
-    opened: u64,
-    open: u64,
-    /// Whether the server ended the last one that ended.
-    cut: bool,
-}
-
 impl Tunnel {
-    /// Opens a way to the server that a kubeconfig names, and writes buildx's own beside it.
+    /// Listens for connections to the server of a kubeconfig, and writes buildx's kubeconfig next to it.
     pub(super) async fn open(kubeconfig: &Path) -> io::Result<Self> {
         let mut config = Kubeconfig::read_from(kubeconfig).map_err(io::Error::other)?;
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let here = format!("http://{}", listener.local_addr()?);
-        let mut way = Err(io::Error::other("no server's address"));
-        for named in &mut config.clusters {
-            if let Some(cluster) = &mut named.cluster {
-                let proxy = cluster.proxy_url.replace(here.clone());
-                let server = cluster.server.as_deref().unwrap_or_default();
-                way = Way::new(server, proxy.as_deref());
-            }
+        let mut route = Err(io::Error::other("the kubeconfig has no server"));
+        let clusters = config.clusters.iter_mut();
+        for cluster in clusters.filter_map(|named| named.cluster.as_mut()) {
+            let proxy = cluster.proxy_url.replace(here.clone());
+            let server = cluster.server.as_deref().unwrap_or_default();
+            route = Route::new(server, proxy.as_deref());
         }
-        let way = way?;
+        let route = route?;
         let path = kubeconfig.with_extension("buildx");
-        let text = serde_json::to_string(&config).map_err(io::Error::other)?;
-        // A second builder of this run replaces the first one's.
-        let _ = std::fs::remove_file(&path);
-        let file = std::fs::File::options()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&path);
-        file?.write_all(text.as_bytes())?;
-        let seen = Arc::new(Seen {
-            sent: AtomicU64::new(0),
-            received: AtomicU64::new(0),
-            streams: watch::Sender::default(),
-            pulses: Pulses::default(),
-        });
-        let serve = serve(listener, way, Arc::clone(&seen));
+        let text = serde_json::to_vec(&config).map_err(io::Error::other)?;
+        write_private(&path, &text).map_err(io::Error::other)?;
+        let seen = Arc::new(Seen::default());
+        let serve = serve(listener, route, Arc::clone(&seen));
         Ok(Self {
             task: tokio::spawn(serve).abort_handle(),
             seen,
@@ -97,32 +62,27 @@ impl Tunnel {
         })
     }
 
-    /// What went through so far, with all that TLS and HTTP add.
+    /// Traffic so far, including the overhead of TLS and HTTP.
     pub(super) fn traffic(&self) -> Traffic {
-        Traffic {
-            sent: self.seen.sent.load(Ordering::Relaxed),
-            received: self.seen.received.load(Ordering::Relaxed),
-        }
+        self.seen.traffic()
     }
 
-    /// For how long a stream has waited for an answer of its other end; none where all have theirs.
-    pub(super) fn silence(&self) -> Option<Duration> {
-        self.seen.pulses.silence()
+    /// The longest time that an exec connection has waited for a reply; none if all have theirs.
+    pub(super) fn unanswered(&self) -> Option<Duration> {
+        self.seen.keepalives.unanswered()
     }
 
-    /// Ends when the server ended the streams that were opened from now on, and buildx does not do
-    /// anything about it.
-    pub(super) async fn cut(&self) {
-        let mut streams = self.seen.streams.subscribe();
-        let before = streams.borrow().opened;
-        let is_cut =
-            |streams: &Streams| streams.opened > before && streams.open == 0 && streams.cut;
+    /// Resolves when the server has closed the exec connections opened from now on, and buildx does not react.
+    pub(super) async fn disconnected(&self) {
+        let mut connections = self.seen.connections.subscribe();
+        let before = connections.borrow().opened;
+        let is_closed = |all: &Connections| all.opened > before && all.open == 0 && all.by_server;
         loop {
-            if streams.wait_for(is_cut).await.is_err() {
+            if connections.wait_for(is_closed).await.is_err() {
                 return std::future::pending().await;
             }
-            let other = streams.wait_for(|streams| !is_cut(streams));
-            if tokio::time::timeout(PATIENCE, other).await.is_err() {
+            let reopened = connections.wait_for(|all| !is_closed(all));
+            if tokio::time::timeout(PATIENCE, reopened).await.is_err() {
                 return;
             }
         }
@@ -135,21 +95,21 @@ impl Drop for Tunnel {
     }
 }
 
-async fn serve(listener: TcpListener, way: Way, seen: Arc<Seen>) {
+async fn serve(listener: TcpListener, route: Route, seen: Arc<Seen>) {
     let mut connections = JoinSet::new();
     loop {
         let (client, _) = match listener.accept().await {
             Ok(accepted) => accepted,
             Err(error) => {
-                tracing::debug!("the way to the API server: {error}");
+                tracing::debug!("tunnel to the API server: {error}");
                 tokio::time::sleep(Duration::from_millis(100)).await;
                 continue;
             }
         };
-        let (way, seen) = (way.clone(), Arc::clone(&seen));
+        let (route, seen) = (route.clone(), Arc::clone(&seen));
         connections.spawn(async move {
-            if let Err(error) = connection::serve(client, &way, &seen).await {
-                tracing::debug!("the way to the API server: {error}");
+            if let Err(error) = connection::serve(client, &route, &seen).await {
+                tracing::debug!("tunnel to the API server: {error}");
             }
         });
         while connections.try_join_next().is_some() {}

@@ -4,7 +4,7 @@ use tokio::net::TcpStream;
 use super::connection::HTTP;
 use super::*;
 
-/// A tunnel to a server that says `hello` and ends each connection after `seconds`.
+/// A tunnel to a server that sends `hello` and closes each connection after `milliseconds`.
 async fn tunnel(folder: &Path, milliseconds: u64) -> (Tunnel, String) {
     let server = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let address = server.local_addr().unwrap().to_string();
@@ -47,31 +47,32 @@ async fn connect(tunnel: &Tunnel, authority: &str, hello: &[u8]) -> (String, Tcp
 }
 
 #[tokio::test]
-async fn a_stream_that_the_server_ends_is_noticed_and_no_other_is() {
+async fn an_exec_connection_that_the_server_closes_is_detected_and_no_other_is() {
     let folder = tempfile::tempdir().unwrap();
     let (tunnel, address) = tunnel(folder.path(), 300).await;
-    let within = |seconds| tokio::time::timeout(Duration::from_secs(seconds), tunnel.cut());
+    let within =
+        |seconds| tokio::time::timeout(Duration::from_secs(seconds), tunnel.disconnected());
     let http = async {
         let (head, mut stream) = connect(&tunnel, &address, HTTP).await;
         assert_eq!(head, "HTTP/1.1 200");
         stream.read_to_end(&mut Vec::new()).await.unwrap();
     };
-    let (cut, ()) = tokio::join!(within(5), http);
-    assert!(cut.is_err(), "a request is no stream");
+    let (closed, ()) = tokio::join!(within(5), http);
+    assert!(closed.is_err(), "a request is no exec connection");
     let by_client = async {
         let (_, mut stream) = connect(&tunnel, &address, b"no protocol").await;
         stream.shutdown().await.unwrap();
         stream.read_to_end(&mut Vec::new()).await.unwrap();
     };
-    let (cut, ()) = tokio::join!(within(5), by_client);
-    assert!(cut.is_err(), "the client ended it");
+    let (closed, ()) = tokio::join!(within(5), by_client);
+    assert!(closed.is_err(), "the client closed it");
     let by_server = async {
         let (_, mut stream) = connect(&tunnel, &address, b"no protocol").await;
         stream.read_to_end(&mut Vec::new()).await.unwrap();
         stream
     };
-    let (cut, _open) = tokio::join!(within(8), by_server);
-    assert!(cut.is_ok());
+    let (closed, _open) = tokio::join!(within(8), by_server);
+    assert!(closed.is_ok());
     assert!(tunnel.traffic().received >= 10, "{:?}", tunnel.traffic());
     assert!(tunnel.traffic().sent >= 32);
 }

@@ -220,7 +220,7 @@ fn a_named_builder_is_kept_and_changed_only_when_told_to() {
     let again = run(volume, "");
     assert!(!again.log.contains("differs"), "{}", again.log);
     assert!(again.seconds("builder-seconds") < 2.0, "{}", again.outputs);
-    let differs = format!("the builder `{name}` differs from what is asked for");
+    let differs = format!("the builder `{name}` differs from the inputs");
     let limit = "`template.spec.containers[0].resources.limits.memory` is null, not \"7Gi\"";
     let other = run(&more, "");
     assert!(
@@ -242,7 +242,7 @@ fn a_named_builder_is_kept_and_changed_only_when_told_to() {
     // A new builder has the same volume, so none is made for its sake.
     let larger = run(&more.replace("10Gi", "20Gi"), "true");
     let volume = format!(
-        "the volume of the builder `{name}` differs from what is asked for, and stays as it is: \
+        "the volume of the builder `{name}` differs from the inputs, but is kept: \
          `resources.requests.storage` is \"10Gi\", not \"20Gi\""
     );
     assert!(larger.log.contains(&volume), "{}", larger.log);

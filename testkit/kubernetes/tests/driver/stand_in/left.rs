@@ -11,7 +11,7 @@ fn a_manifest_that_the_cluster_refuses_gives_way_to_the_drivers_own() {
         ("driver-opts", "labels=team=ci\nannotations=a=b"),
     ]);
     run.succeeded();
-    let words = "the cluster refuses our manifest (422: a fault by script): buildx's own is used";
+    let words = "the cluster refuses our manifest (422: a fault by script): using buildx's own";
     assert!(run.log.contains(words), "{}", run.log);
     let made = &cluster.record("workloads")[0]["metadata"];
     // So that a later run can tell it from others' if this one is killed.

@@ -47,13 +47,41 @@ fn an_evicted_pod_ends_the_build_within_ten_seconds() {
     assert_eq!(cluster.stop(), [""; 0]);
 }
 
+/// The log of the run that ended, not that of the one that was restarted.
+#[test]
+fn when_buildkit_exits_in_its_pod_the_end_of_its_log_is_shown() {
+    let cluster = Cluster::stand_in();
+    cluster.script(r#"{"trouble":"exited"}"#);
+    let run = cluster.run(&[("build-args", "SECONDS=60")]);
+    assert_eq!(run.code, Some(3), "{}", run.log);
+    for text in [
+        "was lost during the build: BuildKit exited (exit code 2)",
+        "buildkitd: the last line before the restart",
+    ] {
+        assert!(run.log.contains(text), "{text}: {}", run.log);
+    }
+    assert_eq!(cluster.stop(), [""; 0]);
+}
+
+#[test]
+fn a_pod_that_was_killed_for_its_memory_during_a_green_build_gets_a_warning() {
+    let cluster = Cluster::stand_in();
+    cluster.script(r#"{"trouble":"oom-killed"}"#);
+    let run = cluster.run(&[("driver-opts", "replicas=2"), ("build-args", "SECONDS=6")]);
+    run.succeeded();
+    let warning = "ran out of memory in the pod `";
+    assert_eq!(run.log.matches(warning).count(), 1, "{}", run.log);
+    assert!(run.log.contains("raise `limits.memory`"), "{}", run.log);
+    assert_eq!(cluster.stop(), [""; 0]);
+}
+
 /// A run whose stream is cut, which is said and ends it within ten seconds.
 pub(super) fn is_cut(cluster: &Cluster, run: impl FnOnce() -> Run) {
     cluster.script(r#"{"cut_exec_after_ms":3000}"#);
     let begun = Instant::now();
     let run = run();
     assert_eq!(run.code, Some(3), "{}", run.log);
-    let words = "was lost during the build: its connection through the Kubernetes API was cut";
+    let words = "was lost during the build: its connection through the Kubernetes API was closed";
     assert!(run.log.contains(words), "{}", run.log);
     let took = begun.elapsed();
     assert!(took < POD + Duration::from_secs(3 + 10 + 1), "{took:?}");

@@ -94,7 +94,7 @@ fn certificates_are_left_out_where_they_can_not_be_handed_on_and_that_is_said() 
         (&denied, "this identity may not create configmaps"),
         (
             &refused,
-            "buildx's own is used, without the certificates that this machine trusts",
+            "using buildx's own, without this machine's certificates",
         ),
     ] {
         let cluster = Cluster::stand_in();
@@ -230,7 +230,8 @@ fn a_network_that_falls_silent_is_said_within_ten_seconds_and_ends_the_build() {
     let here = format!("127.0.0.1:{}", port(&cluster));
     let kubeconfig = cluster.kubeconfig("kubeconfig");
     let kubeconfig = kubeconfig.replace(&here, &format!("127.0.0.1:{}", network.port));
-    let words = "was lost during the build: neither it nor the Kubernetes API answers any more";
+    let words =
+        "was lost during the build: neither the builder nor the Kubernetes API answers any more";
     let inputs = [("kubeconfig", kubeconfig.as_str())];
     let [said, ended] = fallen_silent(&cluster, &network, &inputs, &[], words);
     assert!(said < Duration::from_secs(10), "{said:?}");
@@ -247,8 +248,7 @@ fn a_node_that_falls_silent_ends_the_build() {
     let begun = Instant::now();
     let run = cluster.run(&[("build-args", "SECONDS=90")]);
     assert_eq!(run.code, Some(3), "{}", run.log);
-    let words =
-        "was lost during the build: it does not answer any more, though the Kubernetes API does";
+    let words = "was lost during the build: the builder does not answer any more, but the Kubernetes API does";
     assert!(run.log.contains(words), "{}", run.log);
     let took = begun.elapsed();
     // A ping after 5 s at most, of which no answer came for 30 s.

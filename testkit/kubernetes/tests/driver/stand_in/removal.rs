@@ -52,7 +52,7 @@ fn what_a_run_could_not_remove_its_post_step_does() {
     assert_eq!(cluster.objects().deployments().len(), 1);
     cluster.script("{}");
     let post = cluster.post(&state);
-    let words = format!("removed the builder `{builder}` that the run had left");
+    let words = format!("removed the builder `{builder}` that the run left");
     assert!(post.contains(&words), "{post}");
     assert!(!std::path::Path::new(folder(&state)).exists());
     assert_eq!(cluster.stop(), [""; 0]);
@@ -103,7 +103,7 @@ fn a_workload_of_somebody_else_stays() {
     let state = cluster.run_and_kill(&[]);
     cluster.objects().disown();
     let post = cluster.post(&state);
-    let words = "does not have the labels of a builder of this action: it is left as it is";
+    let words = "does not have the labels of a builder of this action: it is not removed";
     assert!(post.contains(words), "{post}");
     assert_eq!(cluster.objects().deployments().len(), 1);
     assert_eq!(cluster.calls("delete deployments"), 0);

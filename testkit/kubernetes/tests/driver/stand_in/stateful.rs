@@ -27,8 +27,7 @@ fn a_stateful_set_that_may_make_no_pods_says_why() {
     cluster.script(r#"{"trouble":"quota"}"#);
     if let Some(run) = run(&cluster, OPTIONS) {
         assert_eq!(run.code, Some(3), "{}", run.log);
-        let words =
-            "can't start: its pod may not be made: create Pod fast-ecr-push-pods-0 in StatefulSet";
+        let words = "cannot start: the cluster refuses its pod: create Pod fast-ecr-push-pods-0 in StatefulSet";
         assert!(run.log.contains(words), "{}", run.log);
         let hint = "raise the namespace's ResourceQuota";
         assert!(run.log.contains(hint), "{}", run.log);
@@ -84,7 +83,7 @@ fn a_kept_stateful_set_and_an_older_buildx() {
     let run = run(&cluster, one).unwrap();
     if cluster.has_buildx_since((0, 34)) {
         run.succeeded();
-        let words = "was not made by this action: it is used as it is";
+        let words = "was not created by this action: it is used as it is";
         assert!(run.log.contains(words), "{}", run.log);
     } else {
         assert_eq!(run.code, Some(3), "{}", run.log);

@@ -1,4 +1,4 @@
-//! What is wrong with inputs, rights and pods, in words.
+//! Problems with inputs, rights and pods.
 
 use std::time::{Duration, Instant};
 
@@ -25,7 +25,7 @@ fn yaml_bomb() -> String {
 }
 
 #[test]
-fn every_bad_input_has_its_own_words_and_hint_within_ten_seconds() {
+fn every_bad_input_has_its_own_error_and_hint_within_ten_seconds() {
     let cluster = Cluster::stand_in();
     let good = cluster.kubeconfig("kubeconfig");
     let nobody = kubeconfig("https://127.0.0.1:1", "", "token: t");
@@ -115,21 +115,21 @@ fn every_bad_input_has_its_own_words_and_hint_within_ten_seconds() {
             &good,
             r#"{"trouble":"unschedulable"}"#,
             3,
-            "was not ready within 3 s: no node takes it: 0/5 nodes are available: 2 node(s) had",
+            "was not ready within 3 s: no node takes its pod: 0/5 nodes are available: 2 node(s) had",
             "lower `requests` in `driver-opts`, or add nodes",
         ),
         (
             &good,
             r#"{"trouble":"never-ready"}"#,
             3,
-            "its container runs and is not ready",
+            "its container `buildkitd` runs and is not ready",
             "raise `builder-timeout`",
         ),
         (
             &good,
             r#"{"trouble":"crash-loop"}"#,
             3,
-            "BuildKit ends as soon as it starts (exit code 1)",
+            "BuildKit exits as soon as it starts (exit code 1)",
             "its log above says why",
         ),
     ] {
@@ -170,7 +170,7 @@ fn every_bad_input_has_its_own_words_and_hint_within_ten_seconds() {
 }
 
 #[test]
-fn a_server_that_is_not_verified_is_warned_of_and_used() {
+fn a_server_that_is_not_verified_gets_a_warning_and_is_used() {
     let cluster = Cluster::stand_in();
     let trusting = cluster.kubeconfig("kubeconfig");
     let authority = trusting
@@ -190,18 +190,130 @@ fn a_server_that_is_not_verified_is_warned_of_and_used() {
 }
 
 #[test]
-fn what_keeps_a_pod_is_said_at_once() {
+fn an_image_that_cannot_be_pulled_is_reported_at_once() {
     let cluster = Cluster::stand_in();
     cluster.script(r#"{"trouble":"image-pull"}"#);
     let run = cluster.run(&[("builder-timeout", "3")]);
     assert_eq!(run.code, Some(3));
     for line in [
-        "builder not ready yet: its image `moby/buildkit:buildx-stable-1` can't be pulled",
+        "builder not ready yet: the image `moby/buildkit:buildx-stable-1` cannot be pulled",
         "event Failed: Failed to pull image",
         "buildkitd: buildkitd: failed to create worker",
     ] {
         assert!(run.log.contains(line), "{line}: {}", run.log);
     }
+    assert_eq!(cluster.stop(), [""; 0]);
+}
+
+/// Problems before a pod's container starts, which no state of the container shows.
+#[test]
+fn what_holds_a_pod_is_reported_within_ten_seconds() {
+    let cluster = Cluster::stand_in();
+    let qemu = ("driver-opts", "qemu.install=true");
+    for (trouble, input, text, hint) in [
+        (
+            "sandbox",
+            ("retries", "0"),
+            "its node has no free pod IP: Failed to create pod sandbox",
+            "enable prefix delegation of the VPC CNI",
+        ),
+        (
+            "attach",
+            ("retries", "0"),
+            "its volume cannot be attached: AttachVolume.Attach failed",
+            "may the EBS CSI driver attach it?",
+        ),
+        (
+            "init-image-pull",
+            qemu,
+            "of its container `qemu` cannot be pulled: failed to pull",
+            "`driver-opts: qemu.image=…` names another one",
+        ),
+    ] {
+        cluster.script(&format!(r#"{{"trouble":"{trouble}"}}"#));
+        let run = cluster.run(&[("builder-timeout", "5"), input]);
+        assert_eq!(run.code, Some(3), "{}", run.log);
+        // Reported during the boot, and by the error at its end.
+        assert_eq!(run.log.matches(text).count(), 2, "{text}: {}", run.log);
+        assert!(run.log.contains(hint), "{hint}: {}", run.log);
+    }
+    assert_eq!(cluster.stop(), [""; 0]);
+}
+
+#[test]
+fn a_missing_architecture_is_named() {
+    let cluster = Cluster::stand_in();
+    let run = cluster.run(&[
+        ("platforms", "linux/amd64,linux/riscv64"),
+        ("builder-timeout", "3"),
+    ]);
+    assert_eq!(run.code, Some(3), "{}", run.log);
+    let hint = "is there a node of the architecture `riscv64`? Add one, or emulate it";
+    assert!(run.log.contains(hint), "{}", run.log);
+    assert!(!run.log.contains("nodeselector"), "{}", run.log);
+    assert_eq!(cluster.stop(), [""; 0]);
+}
+
+#[test]
+fn a_healthy_boot_reports_no_problem() {
+    let cluster = Cluster::stand_in();
+    let run = cluster.run(&[]);
+    run.succeeded();
+    assert!(!run.log.contains("not ready yet"), "{}", run.log);
+    assert_eq!(cluster.stop(), [""; 0]);
+}
+
+#[test]
+fn every_call_of_ours_names_its_client_and_every_object_its_manager() {
+    let cluster = Cluster::stand_in();
+    cluster.run(&[]).succeeded();
+    let requests = cluster.record("requests");
+    let agent = format!("fast-ecr-push/{}", env!("CARGO_PKG_VERSION"));
+    let is_ours = |request: &&serde_json::Value| request["agent"] == agent.as_str();
+    let ours: Vec<_> = requests.iter().filter(is_ours).collect();
+    for call in [
+        "create selfsubjectaccessreviews",
+        "list pods",
+        "delete deployments",
+    ] {
+        assert!(
+            ours.iter().any(|request| request["call"] == call),
+            "{call}: {requests:?}"
+        );
+    }
+    // The others are buildx's.
+    let agents = requests
+        .iter()
+        .map(|request| request["agent"].as_str().unwrap());
+    assert!(
+        agents.clone().all(|agent| !agent.is_empty()),
+        "{requests:?}"
+    );
+    let creation = ours
+        .iter()
+        .find(|request| request["call"] == "create deployments");
+    let query = creation.unwrap()["query"].as_str().unwrap();
+    assert!(query.contains("fieldManager=fast-ecr-push"), "{query}");
+    assert_eq!(cluster.stop(), [""; 0]);
+}
+
+/// An API server that was restarted answers 403 until it has read its roles.
+#[test]
+fn a_right_that_was_granted_at_the_start_is_asked_for_again() {
+    let cluster = Cluster::stand_in();
+    let forbidden = |call: &str| {
+        format!(r#"{{"faults":[{{"call":"{call}","code":403,"forbidden":true,"times":3}}]}}"#)
+    };
+    for call in ["create deployments", "list pods", "delete deployments"] {
+        cluster.script(&forbidden(call));
+        let run = cluster.run(&[]);
+        run.succeeded();
+        assert!(!run.log.contains("could not remove"), "{call}: {}", run.log);
+    }
+    let state = cluster.run_and_kill(&[]);
+    cluster.script(&forbidden("get deployments"));
+    let post = cluster.post(&state);
+    assert!(post.contains("removed the builder"), "{post}");
     assert_eq!(cluster.stop(), [""; 0]);
 }
 
@@ -223,7 +335,7 @@ fn buildxs_own_rights_are_enough() {
 }
 
 #[test]
-fn an_api_that_stumbles_is_asked_again() {
+fn calls_are_repeated_after_transient_errors() {
     let cluster = Cluster::stand_in();
     cluster.script(
         r#"{"faults":[{"call":"list pods","code":503,"times":2},{"call":"watch pods","code":410,"times":1},

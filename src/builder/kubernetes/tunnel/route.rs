@@ -1,4 +1,4 @@
-//! The way from here to the API server: straight, or through an HTTP proxy.
+//! The route to the API server: direct, or through an HTTP proxy.
 
 use std::io;
 
@@ -6,24 +6,23 @@ use hyper_util::client::proxy::matcher::Matcher;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-/// The longest answer of a proxy before the other end speaks.
-const LONGEST_ANSWER: usize = 8 * 1024;
+/// Limit for the head of a request or an answer (bytes).
+const LONGEST_HEAD: usize = 8 * 1024;
 
-/// A server, and what stands before it.
+/// A server, and a proxy in front of it.
 #[derive(Debug, Clone)]
-pub(super) struct Way {
+pub(super) struct Route {
     host: String,
     port: u16,
     proxy: Option<Proxy>,
 }
 
-/// A proxy that is asked to connect
-/// (<https://www.rfc-editor.org/rfc/rfc9110.html#name-connect>).
+/// A proxy for `CONNECT` (<https://www.rfc-editor.org/rfc/rfc9110.html#name-connect>).
 #[derive(Clone)]
 struct Proxy {
     host: String,
     port: u16,
-    /// What `Proxy-Authorization` says.
+    /// The value of `Proxy-Authorization`.
     authorization: Option<Vec<u8>>,
 }
 
@@ -34,17 +33,17 @@ impl std::fmt::Debug for Proxy {
     }
 }
 
-impl Way {
-    /// The way to a server of `https`.
+impl Route {
+    /// The route to a server of `https`.
     ///
     /// # Errors
-    /// When it is no address, or the proxy is none that is spoken to plainly.
+    /// If it is not an address, or the proxy speaks TLS or SOCKS.
     pub(super) fn new(server: &str, proxy: Option<&str>) -> io::Result<Self> {
         let uri: http::Uri = server.parse().map_err(io::Error::other)?;
         let host = uri.host();
-        let host = host.ok_or_else(|| io::Error::other("no server's address"))?;
+        let host = host.ok_or_else(|| io::Error::other("the server has no host name"))?;
         let proxy = proxy.map(|proxy| {
-            // It knows how names and passwords are written in such addresses.
+            // It decodes names and passwords.
             let matcher = Matcher::builder().all(proxy).build();
             let found = matcher.intercept(&uri);
             let found = found.filter(|found| found.uri().scheme_str() == Some("http"));
@@ -56,7 +55,7 @@ impl Way {
                     authorization,
                 })
             });
-            proxy.ok_or_else(|| io::Error::other("a proxy that is spoken to by TLS or SOCKS"))
+            proxy.ok_or_else(|| io::Error::other("its proxy speaks TLS or SOCKS"))
         });
         Ok(Self {
             host: bare(host).to_owned(),
@@ -75,9 +74,6 @@ impl Way {
     }
 
     /// Connects to the server.
-    ///
-    /// # Errors
-    /// When it or the proxy can't be reached, or the proxy refuses.
     pub(super) async fn connect(&self) -> io::Result<TcpStream> {
         let Some(proxy) = &self.proxy else {
             return TcpStream::connect((&*self.host, self.port)).await;
@@ -96,31 +92,31 @@ impl Way {
         }
         request.extend(b"\r\n");
         stream.write_all(&request).await?;
-        let mut answer = Vec::new();
-        while !answer.ends_with(b"\r\n\r\n") {
-            if answer.len() >= LONGEST_ANSWER {
-                return Err(io::Error::other("an answer of the proxy without an end"));
-            }
-            // Nothing of the server's is to be taken for the proxy's.
-            answer.push(stream.read_u8().await?);
-        }
-        let answer = String::from_utf8_lossy(&answer);
+        let answer = read_head(&mut stream).await?;
         let line = answer.lines().next().unwrap_or_default();
-        if line
-            .split(' ')
-            .nth(1)
-            .is_some_and(|code| code.starts_with('2'))
-        {
+        let code = line.split(' ').nth(1);
+        if code.is_some_and(|code| code.starts_with('2')) {
             return Ok(stream);
         }
-        Err(io::Error::other(format!(
-            "the proxy {}:{} says `{line}`",
-            proxy.host, proxy.port
-        )))
+        let Proxy { host, port, .. } = proxy;
+        let text = format!("the proxy {host}:{port} answers `{line}`");
+        Err(io::Error::other(text))
     }
 }
 
-/// An IPv6 address stands in brackets.
+/// Reads the head of an HTTP message, and nothing after it.
+pub(super) async fn read_head(stream: &mut TcpStream) -> io::Result<String> {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        if head.len() >= LONGEST_HEAD {
+            return Err(io::Error::other("the head of an HTTP message is too long"));
+        }
+        head.push(stream.read_u8().await?);
+    }
+    Ok(String::from_utf8_lossy(&head).into_owned())
+}
+
+/// An IPv6 address without its brackets.
 fn bare(host: &str) -> &str {
     host.trim_matches(['[', ']'])
 }
@@ -132,23 +128,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_server_and_nobody_else_is_led_to() {
-        let way = Way::new("https://k.example", None).unwrap();
-        assert!(way.leads_to("k.example:443"));
-        assert!(!way.leads_to("k.example:80") && !way.leads_to("evil.example:443"));
+    fn a_route_leads_to_its_server_only() {
+        let route = Route::new("https://k.example", None).unwrap();
+        assert!(route.leads_to("k.example:443"));
+        assert!(!route.leads_to("k.example:80") && !route.leads_to("evil.example:443"));
         assert!(
-            Way::new("https://[::1]:6443", None)
+            Route::new("https://[::1]:6443", None)
                 .unwrap()
                 .leads_to("[::1]:6443")
         );
-        assert!(Way::new("/nowhere", None).is_err());
+        assert!(Route::new("/nowhere", None).is_err());
         for proxy in ["https://p.example:3128", "socks5://p.example:1080"] {
             assert!(
-                Way::new("https://k.example", Some(proxy)).is_err(),
+                Route::new("https://k.example", Some(proxy)).is_err(),
                 "{proxy}"
             );
         }
-        let secret = Way::new("https://k.example", Some("http://me:hush@p.example:3128")).unwrap();
+        let secret =
+            Route::new("https://k.example", Some("http://me:hush@p.example:3128")).unwrap();
         let shown = format!("{secret:?}");
         assert!(
             shown.contains("p.example:3128") && !shown.contains("hush"),
@@ -157,7 +154,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_proxy_is_asked_with_its_password_and_told_on_when_it_refuses() {
+    async fn a_proxy_gets_its_password_and_its_refusal_is_quoted() {
         for (answer, taken) in [
             (
                 "HTTP/1.1 200 Connection established\r\nVia: p\r\n\r\nhello",
@@ -175,8 +172,8 @@ mod tests {
                 String::from_utf8(asked[..count].to_vec()).unwrap()
             });
             let url = format!("http://me:p%40ss@{address}");
-            let way = Way::new("https://k.example:6443", Some(&url)).unwrap();
-            let connected = way.connect().await;
+            let route = Route::new("https://k.example:6443", Some(&url)).unwrap();
+            let connected = route.connect().await;
             let asked = proxy.await.unwrap();
             assert!(
                 asked.starts_with("CONNECT k.example:6443 HTTP/1.1\r\nHost: k.example:6443\r\n")
@@ -195,7 +192,10 @@ mod tests {
                 }
                 Err(error) => {
                     assert!(!taken);
-                    assert!(error.to_string().contains("says `HTTP/1.1 407"), "{error}");
+                    assert!(
+                        error.to_string().contains("answers `HTTP/1.1 407"),
+                        "{error}"
+                    );
                 }
             }
         }

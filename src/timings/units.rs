@@ -1,4 +1,4 @@
-//! Durations and sizes in words.
+//! Durations and sizes as text.
 
 use std::time::Duration;
 
@@ -15,8 +15,13 @@ pub(crate) fn duration(duration: Duration) -> String {
     }
 }
 
+/// The same with a space that keeps number and unit on one line of a table.
+pub(crate) fn unbroken(time: Duration) -> String {
+    duration(time).replace(' ', "\u{a0}")
+}
+
 /// Decimal units, as registries count: `512 B`, `1.2 kB`, `34.5 MB`, `1.23 GB`.
-pub(super) fn bytes(bytes: u64) -> String {
+pub(crate) fn bytes(bytes: u64) -> String {
     #[expect(clippy::cast_precision_loss, reason = "three digits are shown")]
     let number = bytes as f64;
     match bytes {

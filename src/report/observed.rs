@@ -1,69 +1,67 @@
-//! What the report knows beside the build: the machine, and the context's folder where it is large.
+//! What the report knows apart from the build: the machine, earlier runs, the registries, and the entries of a large context.
 //!
-//! In: environment, plan, timings. Out: [`Around`]. The only part of the report that looks at the file system, and it reads no file but
-//! `.dockerignore`.
+//! In: environment, plan, timings. Out: [`Observed`].
 
 use std::fs;
 use std::path::Path;
 
-use super::advice::LARGE_CONTEXT;
 use super::runner;
 use crate::plan::{Context, Plan};
 use crate::runner::env::Env;
-use crate::timings::BuildTimings;
-use crate::timings::Earlier;
 use crate::timings::schema::Runner;
+use crate::timings::{BuildTimings, Earlier};
 
-/// Files and folders that are looked at, at most.
+/// Contexts from this size on get advice (bytes).
+pub(super) const LARGE_CONTEXT: u64 = 200_000_000;
+
+/// Files and folders of the context that are measured.
 const MOST_ENTRIES: usize = 200_000;
 
-/// Facts around a build.
+/// Facts apart from the build.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Around {
+pub(crate) struct Observed {
     pub runner: Runner,
     /// Entries of the context's folder, the largest first; empty unless the context is large.
     pub context: Vec<Entry>,
-    /// How long earlier runs took.
-    pub before: Option<Earlier>,
-    /// What a look at the registries found.
+    pub earlier: Option<Earlier>,
     pub registries: Registries,
 }
 
-/// What a look at the registries found, beside what would have stopped the run.
+/// Results of the preflight checks that did not stop the run.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Registries {
-    /// Repositories that were made for this run, as `registry/repository`.
+    /// Repositories created for this run, as `registry/repository`.
     pub created: Vec<String>,
-    /// Repositories that this run pushes to and that have no lifecycle policy, as `registry/repository`. None of a repository whose policy may
-    /// not be read.
+    /// Repositories that this run pushes to and that have no lifecycle policy, as `registry/repository`. A repository whose policy could not
+    /// be read is left out.
     pub without_lifecycle_policy: Vec<String>,
-    /// In words, each on one line; already in the log.
+    /// One line each; already logged.
     pub warnings: Vec<String>,
 }
 
 /// A file or folder at the top of the context.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Entry {
-    /// Its name; a folder's ends with a slash.
+    /// A folder's name ends with a slash.
     pub name: String,
     /// Size of all its files (bytes).
     pub bytes: u64,
 }
 
-impl Around {
-    /// What takes no time to know.
-    pub(crate) fn at_hand(env: &Env) -> Self {
+impl Observed {
+    /// The machine only, which takes no time.
+    pub(crate) fn machine(env: &Env) -> Self {
         Self {
-            runner: runner::look(env),
+            runner: runner::read(env),
             ..Self::default()
         }
     }
 
-    /// Looks around.
-    pub(crate) fn look(
+    /// Everything; measures the context's folder if the context is large.
+    pub(crate) fn new(
         plan: &Plan,
         timings: &BuildTimings,
-        before: Option<Earlier>,
+        earlier: Option<Earlier>,
         env: &Env,
     ) -> Self {
         let context = match plan.images.first().map(|image| &image.context) {
@@ -73,35 +71,33 @@ impl Around {
             _ => Vec::new(),
         };
         Self {
-            runner: runner::look(env),
             context,
-            before,
-            registries: Registries::default(),
+            earlier,
+            ..Self::machine(env)
         }
     }
 }
 
-/// The entries of a folder by size. What `.dockerignore` names outright is left out; patterns are not followed.
+/// The entries of a folder by size, without those that `.dockerignore` lists by name; its patterns are not evaluated.
 fn largest(folder: &Path) -> Vec<Entry> {
     let ignored = fs::read_to_string(folder.join(".dockerignore")).unwrap_or_default();
-    let ignored: Vec<&str> = ignored
+    let ignored = ignored
         .lines()
-        .map(|line| line.trim().trim_start_matches("**/").trim_matches('/'))
-        .collect();
+        .map(|line| line.trim().trim_start_matches("**/").trim_matches('/'));
+    let ignored: Vec<&str> = ignored.collect();
     let mut left = MOST_ENTRIES;
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     let mut found: Vec<Entry> = entries
         .filter_map(|entry| {
-            let name = entry.file_name().to_string_lossy().into_owned();
+            let mut name = entry.file_name().to_string_lossy().into_owned();
             if ignored.contains(&name.as_str()) {
                 return None;
             }
+            if entry.path().is_dir() {
+                name.push('/');
+            }
             let bytes = size(&entry.path(), &mut left);
-            let slash = if entry.path().is_dir() { "/" } else { "" };
-            Some(Entry {
-                name: format!("{name}{slash}"),
-                bytes,
-            })
+            Some(Entry { name, bytes })
         })
         .collect();
     found.sort_by(|one, other| (other.bytes, &one.name).cmp(&(one.bytes, &other.name)));
@@ -111,20 +107,19 @@ fn largest(folder: &Path) -> Vec<Entry> {
 /// Size of a file, or of all files in a folder; links are not followed.
 fn size(path: &Path, left: &mut usize) -> u64 {
     let mut bytes = 0u64;
-    let mut waiting = vec![path.to_owned()];
-    while let Some(path) = waiting.pop() {
+    let mut pending = vec![path.to_owned()];
+    while let Some(path) = pending.pop() {
         let Some(rest) = left.checked_sub(1) else {
             break;
         };
         *left = rest;
-        let Ok(found) = fs::symlink_metadata(&path) else {
-            continue;
-        };
-        if found.is_dir() {
-            let entries = fs::read_dir(&path).into_iter().flatten().flatten();
-            waiting.extend(entries.take(*left).map(|entry| entry.path()));
-        } else if found.is_file() {
-            bytes = bytes.saturating_add(found.len());
+        match fs::symlink_metadata(&path) {
+            Ok(found) if found.is_dir() => {
+                let entries = fs::read_dir(&path).into_iter().flatten().flatten();
+                pending.extend(entries.take(*left).map(|entry| entry.path()));
+            }
+            Ok(found) if found.is_file() => bytes = bytes.saturating_add(found.len()),
+            _ => {}
         }
     }
     bytes

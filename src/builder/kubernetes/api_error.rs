@@ -1,17 +1,14 @@
-//! Failed calls to the API server, in words and with what to do.
+//! Failed calls to the API server.
 //!
-//! In: kube's error. Out: an [`ApiError`]. The server's reasons are told as they are: its Status has
-//! a text for people
+//! An [`ApiError`] quotes the server's reason: its Status has a text for people
 //! (<https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/status/>).
 
 use thiserror::Error;
 
-use super::client::Cluster;
-
 /// A call failed.
 #[derive(Debug, Error)]
 pub(crate) enum ApiError {
-    #[error("could not read the kubeconfig that was written for this run")]
+    #[error("could not read the kubeconfig of this run")]
     Kubeconfig(#[source] Box<kube::config::KubeconfigError>),
     #[error("could not set up a connection to {server}: {reason}")]
     Setup { server: String, reason: String },
@@ -44,7 +41,7 @@ pub(crate) enum ApiError {
 }
 
 impl ApiError {
-    /// Why there is no client at all.
+    /// There is no client.
     pub(super) fn setup(server: &str, error: &kube::Error) -> Self {
         let server = server.to_owned();
         match error {
@@ -59,31 +56,22 @@ impl ApiError {
         }
     }
 
-    /// What a failed call means.
-    pub(super) fn new(cluster: &Cluster, what: &str, error: &kube::Error) -> Self {
-        let server = cluster.server.clone();
-        let call = format!("{what} in the namespace `{}`", cluster.namespace);
-        match error {
-            kube::Error::Api(status) => {
-                let reason = status.message.clone();
-                match status.code {
-                    401 => Self::Unauthorized { server },
-                    // A quota and an admission hook answer 403, too.
-                    403 if !reason.contains("exceeded quota")
-                        && !reason.contains("PodSecurity")
-                        && reason.contains(" cannot ") =>
-                    {
-                        Self::Forbidden { call, reason }
-                    }
-                    404 if reason.starts_with("namespaces ") => Self::NoNamespace { call, reason },
-                    code => Self::Refused { call, code, reason },
-                }
-            }
-            other => Self::Unreachable {
-                restriction: cluster.restriction.clone(),
-                server,
-                reason: chain(other),
+    /// The server refused a call.
+    pub(super) fn refused(server: &str, call: String, status: &kube::core::Status) -> Self {
+        let reason = status.message.clone();
+        match status.code {
+            401 => Self::Unauthorized {
+                server: server.to_owned(),
             },
+            // Quotas and admission hooks answer 403, too.
+            403 if !reason.contains("exceeded quota")
+                && !reason.contains("PodSecurity")
+                && reason.contains(" cannot ") =>
+            {
+                Self::Forbidden { call, reason }
+            }
+            404 if reason.starts_with("namespaces ") => Self::NoNamespace { call, reason },
+            code => Self::Refused { call, code, reason },
         }
     }
 
@@ -95,7 +83,7 @@ impl ApiError {
                  aws-actions/configure-aws-credentials before this step"
             }
             Self::Command { .. } => {
-                "the kubeconfig names it: does it work on this machine, without a terminal and without questions?"
+                "the kubeconfig runs it: does it work on this machine, without a terminal and without questions?"
             }
             Self::Unreachable {
                 restriction: Some(restriction),
@@ -107,11 +95,10 @@ impl ApiError {
             }
             Self::Unauthorized { .. } => {
                 "does the cluster know this identity? On EKS: `aws eks create-access-entry \
-                 --principal-arn ROLE`, with the role that this step runs as"
+                 --principal-arn ROLE`, with this step's role"
             }
             Self::Forbidden { .. } => {
-                "give the identity the Role of examples/eks/role.yaml in this \
-                 namespace, and a RoleBinding"
+                "bind the Role of examples/eks/role.yaml to the identity in this namespace with a RoleBinding"
             }
             Self::NoNamespace { .. } => {
                 "create the namespace (`kubectl create namespace NAME`), or set the input `namespace`"
@@ -122,15 +109,15 @@ impl ApiError {
             }
             Self::Refused { reason, .. } if reason.contains("exceeded quota") => QUOTA_HINT,
             Self::Refused { code: 403, .. } => {
-                "an admission policy of the cluster refuses it: ask those who run the cluster"
+                "an admission policy of the cluster refuses it: ask the cluster's operators"
             }
             Self::Refused { .. } => return None,
         };
         Some(hint.to_owned())
     }
 
-    /// Whether the same call may succeed a moment later: nobody answered, or the server is in trouble.
-    pub(super) fn may_pass(&self) -> bool {
+    /// Whether the same call may succeed a moment later: there was no answer, or the server has a problem.
+    pub(super) fn is_transient(&self) -> bool {
         match self {
             Self::Unreachable { .. } => true,
             Self::Refused { code, .. } => *code >= 500 || *code == 429,
@@ -146,14 +133,14 @@ impl ApiError {
 pub(super) const QUOTA_HINT: &str =
     "lower `requests` and `limits` in `driver-opts`, or raise the namespace's ResourceQuota";
 
-/// An error with its causes on one line, each said once.
-fn chain(error: &dyn std::error::Error) -> String {
+/// An error with its causes on one line, without repetitions.
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {
-        let said = cause.to_string();
-        if !text.contains(&said) {
-            text = format!("{text}: {said}");
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text = format!("{text}: {cause_text}");
         }
         source = cause.source();
     }
