@@ -287,12 +287,14 @@ struct Below {
     in_base: bool,
 }
 
+/// As BuildKit compares directories (`sameDirent` in `util/overlay`): a time alone is no change, so that a `RUN` that used `/tmp`
+/// and cleaned up leaves no trace of it.
 fn same_directory(
     (one_in, one): (&Directory, &Found),
     (other_in, other): (&Directory, &Found),
     name: &[u8],
 ) -> Result<bool> {
-    let attributes = |it: &Found| (it.mode, it.uid, it.gid, it.modified.seconds);
+    let attributes = |it: &Found| (it.mode, it.uid, it.gid);
     if attributes(one) != attributes(other) {
         return Ok(false);
     }

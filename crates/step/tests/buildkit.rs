@@ -3,10 +3,8 @@
 //! Needs the rig and a static binary: `make e2e` builds it and says where it is in `STEP`.
 #![expect(
     clippy::disallowed_methods,
-    clippy::expect_used,
-    clippy::print_stdout,
     clippy::unwrap_used,
-    reason = "a test starts programs and reads the rig's variables; a panic is its failure; what it measures is printed"
+    reason = "a test starts programs and reads the variables of the rig; a panic is its failure"
 )]
 
 use std::collections::BTreeMap;
@@ -207,21 +205,20 @@ fn tree(image: &str) -> Tree {
     let archive = docker(&["export", id.trim()]);
     docker(&["rm", id.trim()]);
     let mut tree = Tree::new();
+    let mut links = Vec::new();
     let mut archive = tar::Archive::new(archive.as_slice());
     for entry in archive.entries().unwrap() {
         let mut entry = entry.unwrap();
         let path = entry.path_bytes().into_owned();
-        let own: [&[u8]; 8] = [
+        let own: [&[u8]; 6] = [
             b".dockerenv",
-            b"dev/",
-            b"dev/console",
             b"etc/",
             b"etc/hostname",
             b"etc/hosts",
             b"etc/mtab",
             b"etc/resolv.conf",
         ];
-        if own.contains(&path.as_slice()) {
+        if own.contains(&path.as_slice()) || path.starts_with(b"dev/") {
             continue;
         }
         let mut content = Vec::new();
@@ -248,6 +245,18 @@ fn tree(image: &str) -> Tree {
             header.mtime().unwrap(),
             crc32fast::hash(&content),
         );
+        let said = match entry.link_name_bytes() {
+            Some(target) if header.entry_type().is_hard_link() => {
+                links.push((path.clone(), target.into_owned()));
+                continue;
+            }
+            _ => said,
+        };
+        tree.insert(path, said);
+    }
+    // BuildKit loses a link to a file of an earlier layer and writes a copy; the content is what counts.
+    for (path, target) in links {
+        let said = tree[&target].clone();
         tree.insert(path, said);
     }
     assert!(tree.len() > 10);
