@@ -87,7 +87,7 @@ fn a_kept_stateful_set_and_an_older_buildx() {
         assert!(run.log.contains(words), "{}", run.log);
     } else {
         assert_eq!(run.code, Some(3), "{}", run.log);
-        let words = "is a StatefulSet, for which buildx 0.";
+        let words = "is a StatefulSet, which buildx 0.";
         assert!(run.log.contains(words), "{}", run.log);
         assert!(
             run.log.contains("install buildx 0.34 or newer"),
