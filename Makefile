@@ -4,6 +4,8 @@
 CARGO ?= cargo
 RIG := target/debug/rig
 
+AS_ROOT := $(if $(filter-out 0,$(shell id -u)),--config 'target."cfg(unix)".runner="sudo"')
+
 .PHONY: test build check unit lint report e2e test-kubernetes image demo side-by-side compare picture bench release tables clean
 
 # Everything that CI checks.
@@ -22,6 +24,9 @@ unit:
 	$(CARGO) test --locked --package 'fast-ecr-push*' --package rig
 	$(CARGO) test --locked --workspace --bin kubernetes-stand-in
 	$(CARGO) test --locked --package aws-stand-in --lib --bins
+	$(CARGO) test --locked --package fast-ecr-push-image
+# Their tests mount overlays and make devices.
+	$(CARGO) test --locked --package fast-ecr-push-layers $(AS_ROOT)
 
 lint:
 	tools/lint/run

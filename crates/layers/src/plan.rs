@@ -416,14 +416,17 @@ impl<'c, 'p> Placement<'c, 'p> {
         let mut layers: Vec<(Layer, Vec<Stretch<'_>>)> = self
             .layers
             .into_iter()
-            .map(|(name, stretches)| {
+            .map(|(name, mut stretches)| {
+                stretches.sort_by(|one, other| one.piece.cmp(&other.piece));
                 let units = || stretches.iter().flat_map(|stretch| stretch.units);
-                let layer = Layer {
+                let mut layer = Layer {
                     name,
                     estimate: stretches.iter().map(|stretch| stretch.estimate).sum(),
                     entries: units().flat_map(|unit| &unit.entries).copied().collect(),
                     removed: units().filter_map(|unit| unit.removed).collect(),
                 };
+                layer.entries.sort_unstable();
+                layer.removed.sort_unstable();
                 (layer, stretches)
             })
             .collect();
@@ -505,4 +508,283 @@ fn hash(bytes: &[u8]) -> u64 {
     hash.iter()
         .take(8)
         .fold(0, |number, byte| number << 8 | u64::from(*byte))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeSet, HashSet};
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::tree::{Found, Time};
+
+    const MB: u64 = 1_000_000;
+
+    /// A file of a Python package, or of none: `torch lib/x.so`.
+    fn files(files: &[(&str, u64)]) -> (Diff, Owners) {
+        let mut diff = Diff::default();
+        for (name, size) in files {
+            let path = match name.split_once(' ') {
+                Some((package, path)) => format!("site-packages/{package}/{path}"),
+                None => (*name).to_owned(),
+            };
+            diff.entries.push(Entry {
+                path: TreePath::from(path.as_str()),
+                found: Found {
+                    size: *size,
+                    ..EMPTY
+                },
+            });
+        }
+        diff.entries.sort_by(|one, other| one.path.cmp(&other.path));
+        let packages = files.iter().filter_map(|(name, _)| name.split_once(' '));
+        let packages: BTreeSet<_> = packages.map(|(package, _)| package).collect();
+        (diff, Owners::of_python_packages(&packages))
+    }
+
+    const EMPTY: Found = Found {
+        kind: Kind::File,
+        mode: 0o644,
+        uid: 0,
+        gid: 0,
+        size: 0,
+        device: (0, 0),
+        modified: Time {
+            seconds: 0,
+            nanoseconds: 0,
+        },
+        changed: Time {
+            seconds: 0,
+            nanoseconds: 0,
+        },
+        inode: 1,
+        names: 1,
+    };
+
+    fn plan_of(given: &[(&str, u64)], previous: Option<&Assignment>) -> (Diff, Plan) {
+        let (diff, owners) = files(given);
+        let plan = Plan::new(&diff, &owners, 5, previous, Limits::default());
+        assert_complete(&diff, &plan);
+        (diff, plan)
+    }
+
+    /// Every file is in exactly one layer.
+    fn assert_complete(diff: &Diff, plan: &Plan) {
+        let mut entries: Vec<_> = plan.layers.iter().flat_map(|it| &it.entries).collect();
+        entries.sort_unstable();
+        assert!(entries.into_iter().copied().eq(0..diff.entries.len()));
+        let names: HashSet<_> = plan.layers.iter().map(|layer| &layer.name).collect();
+        assert_eq!(names.len(), plan.layers.len());
+    }
+
+    fn names(plan: &Plan) -> Vec<&str> {
+        plan.layers
+            .iter()
+            .map(|layer| layer.name.as_str())
+            .collect()
+    }
+
+    /// What each layer consists of.
+    fn contents(diff: &Diff, plan: &Plan) -> BTreeSet<Vec<(TreePath, u64)>> {
+        let entry = |at: &usize| (diff.entries[*at].path.clone(), diff.entries[*at].found.size);
+        let layers = plan.layers.iter();
+        layers
+            .map(|layer| layer.entries.iter().map(entry).collect())
+            .collect()
+    }
+
+    #[test]
+    fn nothing_new_needs_no_layer() {
+        assert_eq!(plan_of(&[], None).1.layers, []);
+    }
+
+    #[test]
+    fn large_packages_and_files_have_layers_of_their_own_and_the_rest_is_collected() {
+        let (_, plan) = plan_of(
+            &[
+                ("torch lib/libtorch_cuda.so", 900 * MB),
+                ("torch lib/libtorch_cpu.so", 400 * MB),
+                ("torch nn/x.so", 150 * MB),
+                ("scipy x.so", 90 * MB),
+                ("requests api.py", MB),
+                ("idna core.py", MB),
+                ("srv/app/main.py", 1000),
+            ],
+            None,
+        );
+        assert_eq!(
+            names(&plan),
+            [
+                "pip/torch:site-packages/torch/lib/libtorch_cuda.so",
+                "pip/torch:site-packages/torch/lib/libtorch_cpu.so",
+                "pip/torch",
+                "pip/scipy",
+                "packages-1-of-1",
+                "files-1-of-1",
+            ]
+        );
+        let largest: Vec<_> = plan.largest_first().iter().map(|it| it.estimate).collect();
+        assert!(largest.is_sorted_by(|one, other| one >= other));
+    }
+
+    #[test]
+    fn images_with_the_same_package_share_its_layer_whatever_else_they_have() {
+        let torch = ("torch lib/libtorch.so", 300 * MB);
+        let scipy = ("scipy x.so", 90 * MB);
+        let (one_diff, one) = plan_of(&[torch, scipy, ("a b.py", MB)], None);
+        let (other_diff, other) = plan_of(
+            &[
+                ("app/main.py", MB),
+                ("jupyter x.so", 120 * MB),
+                scipy,
+                torch,
+            ],
+            None,
+        );
+        let (one, other) = (contents(&one_diff, &one), contents(&other_diff, &other));
+        assert_eq!(one.intersection(&other).count(), 2);
+    }
+
+    #[test]
+    fn a_large_component_is_cut_evenly_and_a_new_file_moves_few_cuts() {
+        let names: Vec<String> = (0..2000)
+            .map(|at| format!("data/set/x/{at:04}.bin"))
+            .collect();
+        let mut given: Vec<_> = names.iter().map(|name| (name.as_str(), MB)).collect();
+        let (diff, plan) = plan_of(&given, None);
+        let limits = Limits::default();
+        for layer in &plan.layers {
+            assert!(
+                layer.estimate <= limits.largest,
+                "{} {}",
+                layer.name,
+                layer.estimate
+            );
+        }
+        assert!(
+            (7..=12).contains(&plan.layers.len()),
+            "{:?}",
+            plan.layers.len()
+        );
+
+        given.push(("data/set/x/0003a.bin", MB));
+        let (later_diff, later) = plan_of(&given, None);
+        let before = contents(&diff, &plan);
+        let moved = contents(&later_diff, &later).difference(&before).count();
+        assert!(moved <= 3, "{moved} of {}", later.layers.len());
+        let (kept_diff, kept) = plan_of(&given, Some(&plan.assignment));
+        assert_eq!(contents(&kept_diff, &kept).difference(&before).count(), 1);
+    }
+
+    #[test]
+    fn a_package_that_crosses_a_limit_stays_where_it_was() {
+        let mut given = [("scipy x.so", 79 * MB), ("a x.py", MB), ("b x.py", MB)];
+        let (diff, plan) = plan_of(&given, None);
+        assert_eq!(names(&plan), ["packages-1-of-1"]);
+        given[0].1 = 90 * MB;
+        let (_, fresh) = plan_of(&given, None);
+        assert_eq!(names(&fresh), ["pip/scipy", "packages-1-of-1"]);
+        let (_, kept) = plan_of(&given, Some(&plan.assignment));
+        assert_eq!(names(&kept), ["packages-1-of-1"]);
+        assert_eq!(diff.entries.len(), 3);
+        // Until it is far too large.
+        given[0].1 = 900 * MB;
+        let (_, outgrown) = plan_of(&given, Some(&plan.assignment));
+        assert_eq!(outgrown.layers.len(), 2);
+    }
+
+    #[test]
+    fn adding_and_removing_packages_leaves_the_other_layers_alone() {
+        let names: Vec<String> = (0..300).map(|at| format!("package{at} x.so")).collect();
+        let given: Vec<_> = names.iter().map(|name| (name.as_str(), 2 * MB)).collect();
+        let (diff, plan) = plan_of(&given, None);
+        assert_eq!(plan.layers.len(), 4);
+        let before = contents(&diff, &plan);
+
+        let mut more = given.clone();
+        more.push(("another x.so", 2 * MB));
+        more.push(("large x.so", 200 * MB));
+        let (later_diff, later) = plan_of(&more, Some(&plan.assignment));
+        assert_eq!(contents(&later_diff, &later).difference(&before).count(), 2);
+
+        let fewer: Vec<_> = given.iter().copied().skip(1).collect();
+        let (later_diff, later) = plan_of(&fewer, Some(&plan.assignment));
+        assert_eq!(contents(&later_diff, &later).difference(&before).count(), 1);
+    }
+
+    #[test]
+    fn an_image_that_is_too_large_for_the_limits_gets_larger_layers() {
+        let names: Vec<String> = (0..200).map(|at| format!("package{at} x.so")).collect();
+        let given: Vec<_> = names.iter().map(|name| (name.as_str(), 100 * MB)).collect();
+        let (diff, owners) = files(&given);
+        for (base, most) in [(5, 24), (95, 5), (99, 1), (150, 1)] {
+            let plan = Plan::new(&diff, &owners, base, None, Limits::default());
+            assert_complete(&diff, &plan);
+            assert!(
+                (1..=most).contains(&plan.layers.len()),
+                "{base}: {}",
+                plan.layers.len()
+            );
+        }
+    }
+
+    #[test]
+    fn the_names_of_an_inode_stay_together() {
+        let (mut diff, owners) = files(&[("a x.so", 100 * MB), ("b y.so", 100 * MB), ("z", MB)]);
+        for entry in &mut diff.entries {
+            (entry.found.names, entry.found.inode) = (3, 7);
+        }
+        let plan = Plan::new(&diff, &owners, 5, None, Limits::default());
+        assert_eq!(names(&plan), ["pip/a"]);
+        assert_complete(&diff, &plan);
+    }
+
+    #[test]
+    fn the_assignment_survives_json() {
+        let names: Vec<String> = (0..1000).map(|at| format!("data/x/{at}")).collect();
+        let given: Vec<_> = names.iter().map(|name| (name.as_str(), MB)).collect();
+        let (_, plan) = plan_of(&given, None);
+        let json = serde_json::to_string(&plan.assignment).unwrap();
+        let read: Assignment = serde_json::from_str(&json).unwrap();
+        assert_eq!(read, plan.assignment);
+        assert_eq!(plan_of(&given, Some(&read)).1, plan);
+    }
+
+    proptest! {
+        /// Also with an assignment that someone else wrote.
+        #[test]
+        fn any_plan_is_complete_and_its_own_successor(
+            sizes in prop::collection::vec((0..12_u8, 0..20_u8, 0..400 * MB), 0..60),
+            earlier in prop::collection::vec((0..12_u8, 0..20_u8, 0..400 * MB), 0..60),
+            base in 0..120_usize,
+            scale in 0..70_u32,
+            odd in "[a-z/]{0,5}",
+        ) {
+            let given = |sizes: &[(u8, u8, u64)]| {
+                let names: Vec<_> = sizes.iter().map(|(package, file, size)| match package {
+                    0..8 => (format!("p{package} {file}"), *size),
+                    _ => (format!("d{package}/{file}"), *size),
+                }).collect();
+                let unique: BTreeMap<_, _> = names.into_iter().collect();
+                let names: Vec<_> = unique.iter().map(|(name, size)| (name.as_str(), *size)).collect();
+                files(&names)
+            };
+            let limits = Limits::default();
+            let (diff, owners) = given(&earlier);
+            let mut previous = Plan::new(&diff, &owners, base, None, limits).assignment;
+            previous.scale = previous.scale.max(scale);
+            previous.layers.push(AssignedLayer {
+                name: odd.clone(),
+                pieces: vec![Piece { component: odd.clone(), from: Some(odd) }],
+            });
+            let (diff, owners) = given(&sizes);
+            let plan = Plan::new(&diff, &owners, base, Some(&previous), limits);
+            assert_complete(&diff, &plan);
+            let most = 100_usize.saturating_sub(base).clamp(1, 24);
+            prop_assert!(plan.layers.len() <= most);
+            let again = Plan::new(&diff, &owners, base, Some(&plan.assignment), limits);
+            prop_assert_eq!(contents(&diff, &again), contents(&diff, &plan));
+        }
+    }
 }

@@ -133,6 +133,19 @@ impl Owners {
             .unwrap_or_else(|| Owner::of_directory(path))
     }
 
+    /// For tests of plans: each owns its directory in `site-packages`.
+    #[cfg(test)]
+    pub(crate) fn of_python_packages(names: &std::collections::BTreeSet<&str>) -> Self {
+        let directory = |name: &&str| TreePath::from("site-packages").join(name.as_bytes());
+        let owned = names
+            .iter()
+            .map(|name| (directory(name), Owner::Pip((*name).to_owned())));
+        Self {
+            claims: HashMap::new(),
+            python: owned.collect(),
+        }
+    }
+
     fn claim(&mut self, package: &Package, path: &[u8], usr: &[Box<[u8]>]) {
         let Some(path) = TreePath::resolve(&package.base, path) else {
             return;
