@@ -17,16 +17,15 @@ build:
 check:
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --workspace --all-targets -- --deny warnings
-	$(CARGO) clippy --locked --workspace --test e2e --test ecr -- --deny warnings
+	$(CARGO) clippy --locked --workspace --test e2e --test ecr --test round_trip -- --deny warnings
 
 # Unit tests and tests of the whole binary: no network, no Docker.
 unit:
 	$(CARGO) test --locked --package 'fast-ecr-push*' --package rig
 	$(CARGO) test --locked --workspace --bin kubernetes-stand-in
 	$(CARGO) test --locked --package aws-stand-in --lib --bins
-	$(CARGO) test --locked --package fast-ecr-push-image
-# Their tests mount overlays and make devices.
-	$(CARGO) test --locked --package fast-ecr-push-layers $(AS_ROOT)
+# Mounts overlays and makes devices.
+	$(CARGO) test --locked --package fast-ecr-push-layers --test round_trip $(AS_ROOT)
 
 lint:
 	tools/lint/run
