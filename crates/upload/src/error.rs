@@ -181,6 +181,9 @@ pub enum Cause {
     TagMoved(String),
     #[error("the content could not be read")]
     Source(#[source] io::Error),
+    /// The content comes from a registry, which failed in a way that may pass.
+    #[error("the content could not be read this time")]
+    SourceUnavailable(#[source] io::Error),
     #[error("the content is no longer in memory and cannot be made again")]
     Forgotten,
     #[error("another try needs content that is no longer in memory and cannot be made again")]
@@ -206,7 +209,8 @@ impl Cause {
             | Self::Broken(_)
             | Self::Silent(_)
             | Self::Slow { .. }
-            | Self::Malformed(_) => true,
+            | Self::Malformed(_)
+            | Self::SourceUnavailable(_) => true,
             Self::TokenService { cause, .. } => cause.is_temporary(),
             Self::TokenExpired => true,
             // Bytes got lost on their way.

@@ -21,7 +21,7 @@ use crate::body::{ContentError, Guard, Meter, Outgoing};
 use crate::bucket::{Bucket, Quotas};
 use crate::connection::Connector;
 use crate::credentials::{Credentials, Known, REFUSED, Step, token_address};
-use crate::error::{Answer, BoxError, Cause, Failure, Place};
+use crate::error::{Answer, BoxError, Cause, Error, Failure, Place};
 use crate::gate::{Change, Gate};
 use crate::location::{self, LocationError};
 use crate::progress::{Event, Observer, Progress};
@@ -550,7 +550,14 @@ fn classify(error: BoxError) -> Cause {
             return (*given_up).into();
         }
         if let Some(ContentError(error)) = current.downcast_ref() {
-            return Cause::Source(std::io::Error::new(error.kind(), error.to_string()));
+            let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
+            let may_pass = inner.is_some_and(Error::is_temporary);
+            let copy = std::io::Error::new(error.kind(), crate::error::chain(error));
+            return if may_pass {
+                Cause::SourceUnavailable(copy)
+            } else {
+                Cause::Source(copy)
+            };
         }
         if let Some(rustls::Error::InvalidCertificate(_)) = current.downcast_ref() {
             return Cause::Certificate(error);

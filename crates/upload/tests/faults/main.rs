@@ -229,7 +229,10 @@ fn a_blob_is_uploaded_while_it_is_written() {
 
 #[test]
 fn a_written_blob_that_the_registry_has_is_not_sent_to_its_end() {
-    let setting = setting();
+    let setting = with(
+        |settings| settings.timing.silence = Duration::from_secs(15),
+        |_| {},
+    );
     let content = content(LARGE);
     setting.server.add_blob("team/app", &content);
     setting.server.fault(At::Patch, 1, Does::UnreadBody);
@@ -294,7 +297,7 @@ fn a_redirect_of_a_question_is_followed_without_credentials() {
         with(|_| {}, |registry| registry.credentials = basic("hush")),
         Server::start(),
     );
-    demand_basic(&setting, "hush");
+    demand_basic(&setting);
     setting.push(b"first").unwrap();
     other.add_blob("elsewhere", b"x");
     let digest = Descriptor::of(b"x").digest;
@@ -878,7 +881,7 @@ fn basic(password: &str) -> Credentials {
 /// Base64 of `AWS:hush`.
 const HUSH: &str = "Basic QVdTOmh1c2g=";
 
-fn demand_basic(setting: &Setting, _: &str) {
+fn demand_basic(setting: &Setting) {
     let mut state = setting.server.state();
     state.challenge = "Basic realm=\"r\",service=\"s\"".to_owned();
     state.wants = HashSet::from([HUSH.to_owned()]);
@@ -896,7 +899,8 @@ fn basic_credentials_are_given_when_they_are_asked_for() {
             .iter()
             .all(|seen| seen.authorization.is_none())
     );
-    demand_basic(&setting, "hush");
+    demand_basic(&setting);
+    setting.push(b"x").unwrap();
     setting.stream(&content(5 << 20), &memory()).unwrap();
     setting.publish().unwrap();
     let refused = setting
@@ -916,7 +920,7 @@ fn credentials_that_are_refused_or_missing_are_an_error_at_once() {
         (Credentials::Anonymous, "none were given"),
     ] {
         let setting = with(|_| {}, |registry| registry.credentials = credentials);
-        demand_basic(&setting, "hush");
+        demand_basic(&setting);
         let error = setting.push(b"x").unwrap_err();
         assert!(
             matches!(error.cause(), Cause::Unauthorized(reason) if reason == text),
@@ -1077,6 +1081,22 @@ fn a_blob_is_copied_from_another_registry() {
     let blob = Blob::known(missing).with_repeat(move || Ok(Box::new(from.open(&wanted))));
     let error = setting.repository.push(blob).wait().unwrap_err();
     assert!(matches!(error.cause(), Cause::Source(_)), "{error:?}");
+}
+
+#[test]
+fn a_copy_goes_on_when_its_source_fails_for_a_moment() {
+    let source = setting();
+    let setting = setting();
+    let content = content(3 << 20);
+    source.push(&content).unwrap();
+    source.server.fault(At::GetBlob, 1, Does::HalfAnswer);
+    source.server.fault(At::GetBlob, 1, answer(503));
+    let descriptor = Descriptor::of(&content);
+    let (wanted, from) = (descriptor.clone(), source.repository);
+    let blob = Blob::known(descriptor).with_repeat(move || Ok(Box::new(from.open(&wanted))));
+    setting.repository.push(blob).wait().unwrap();
+    assert!(setting.holds(&content));
+    assert_eq!(setting.retries().len(), 2, "{:?}", setting.retries());
 }
 
 #[test]
