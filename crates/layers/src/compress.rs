@@ -40,7 +40,8 @@ pub enum Compression {
 }
 
 impl Compression {
-    /// The tar's bytes in a chunk. Larger chunks compress better, smaller ones need less memory; 1 % lies between 1 and 4 MiB.
+    /// The tar's bytes in a chunk. Larger chunks compress better, smaller ones need less memory. Against chunks of 16 MiB, these
+    /// cost 0.2 % with gzip, 0.4 % with zstd at level 1 and 1 to 2 % at level 3.
     pub(crate) fn chunk(self) -> usize {
         match self {
             Self::Zstd { .. } => 2 << 20,

@@ -10,8 +10,9 @@
 //!   read and compared; BuildKit trusts a time with nanoseconds there, so an edit that restores it escapes BuildKit, but not us.
 //! - A removed name becomes a whiteout. What was below it needs none, nor does anything below a directory that became something
 //!   else. There are no opaque directories.
-//! - A directory counts as changed if its mode, owner, group or time of modification (whole seconds, which is what layers hold)
-//!   is. BuildKit leaves out directories of which only the time changed and nothing below; we have the truth of the mount.
+//! - A directory counts as changed if its mode, owner, group or capabilities are; its time alone is no change. A directory above
+//!   something new, changed or removed is packed with the time it has. BuildKit compares layer by layer, so it packs `/tmp` of an
+//!   image in which one step made a file there and another removed it; that directory keeps the base's time here.
 //! - All names of a changed inode are changed, so that they can be linked again.
 //! - Sockets are left out, as BuildKit does: they cannot be in a layer. What the base had in their place stays.
 //! - The root directory itself is left out: containerd and Docker ignore an entry for it.
