@@ -121,9 +121,9 @@ fn a_pod_that_no_node_takes_says_why_and_leaves_nothing() {
     ]);
     assert_eq!(run.code, Some(3), "{}", run.log);
     assert!(begun.elapsed() < Duration::from_secs(20));
-    let words = "was not ready within 5 s: no node takes it: 0/";
+    let words = "was not ready within 5 s: no node takes its pod: 0/";
     assert!(run.log.contains(words), "{}", run.log);
-    let hint = "hint: does a node have the labels of `driver-opts: nodeselector=…`?";
+    let hint = "hint: is there a node with the labels `fast-ecr-push/no-such-label=true` of";
     assert!(run.log.contains(hint), "{}", run.log);
     // Where the time went is told of a boot that failed, too.
     let mut rows = run.summary.lines().filter(|line| line.starts_with('|'));

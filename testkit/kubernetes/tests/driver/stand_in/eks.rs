@@ -32,7 +32,11 @@ fn a_cluster_of_eks_needs_its_name_only() {
     assert_eq!(missing.code, Some(3));
     let words = "could not describe the EKS cluster `nowhere`";
     assert!(missing.log.contains(words), "{}", missing.log);
-    assert!(missing.log.contains("in this account and `aws-region`?"));
+    assert!(
+        missing
+            .log
+            .contains("check the name, the account and `aws-region`")
+    );
     let private = run("private", "kubernetes");
     assert_eq!(private.code, Some(3));
     let words = "could not reach the Kubernetes API at https://127.0.0.1:1";
