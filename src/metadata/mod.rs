@@ -120,6 +120,9 @@ fn tag_remedy(given: &str) -> String {
         )
     };
     let raw = tag(given);
+    if raw.is_empty() {
+        return "a tag needs a letter, a digit or `_`".to_owned();
+    }
     if raw == by_event {
         return format!(
             "for a tag of `repository` use `type=ref,event={event}` or `type=raw,value={given}`, which give `{raw}`"

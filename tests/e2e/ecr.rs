@@ -89,7 +89,7 @@ fn an_immutable_tag_that_is_taken_is_refused_before_anything_is_asked_of_builder
     );
     says(
         &second,
-        &[&named, "hint: push a tag of its own for every build"],
+        &[&named, "hint: push a unique tag for every build"],
     );
     let groups = &second.log.groups;
     assert!(!groups.contains(&"Build".to_owned()), "{groups:?}");
