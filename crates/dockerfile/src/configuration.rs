@@ -9,17 +9,14 @@ use crate::unsupported::{Reason, Unsupported};
 /// Longer lines are not read by BuildKit.
 const LONGEST: usize = 65_000;
 
-/// Holds the user's name while directories are made, where it has variables in it.
-const USER: &str = "FAST_ECR_PUSH_USER";
-
 /// Two Dockerfiles made from one: built with the same target, arguments, platform and named contexts, `cfg` has the image's
 /// configuration, and `base` the tree and the layers that the image starts from.
 ///
 /// `cfg` is the chain of stages that the target is based on, without `RUN`, `COPY` and `ADD`. `WORKDIR` stays, since it sets the
 /// working directory, but it also makes a directory, in a layer of its own, even where the directory is there already. So
-/// `cfg`'s tree and layers are not the base's: [`Configuration::base_layers`] says how many layers are. The directory would
-/// belong to the user of the last `USER`, who may be made by a `RUN` that is not there: `cfg` makes it as user 0 and sets the
-/// image's user after it. What the tree gets in the real build is in the target's own tree.
+/// `cfg`'s tree and layers are not the base's: [`Configuration::base_layers`] says how many layers are. A `USER` who is made by
+/// a `RUN` is unknown in `cfg`; BuildKit makes the directory as user 0 then. What the tree gets in the real build is in the
+/// target's own tree.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Configuration {
     /// The Dockerfile whose image has the configuration.
@@ -37,8 +34,6 @@ pub struct Configuration {
 pub enum Entry {
     /// `cfg`'s next entry of history.
     Kept,
-    /// `cfg`'s next entry of history, which the real image does not have.
-    Added,
     /// Not in `cfg`: an instruction that makes a layer.
     Removed(Removed),
 }
@@ -144,14 +139,11 @@ impl Graph<'_> {
     }
 
     fn write_chain(&self, chain: &[&Node], writer: &mut Writer) -> Result<(), Unsupported> {
-        let mut users = Users::of(self.instructions(chain))?;
-        if users.captured && self.build.args.contains_key(USER) {
-            return Err(Reason::Ambiguous("a build argument has this action's own name").whole());
-        }
         for node in chain {
             self.check_own_triggers(node)?;
             writer.text.push_str(&self.from(node)?);
-            for instruction in self.instructions(&[node]) {
+            let stage = self.stage(node).filter(|_| !node.replaced);
+            for instruction in stage.iter().flat_map(|stage| &stage.instructions) {
                 match &instruction.kind {
                     Kind::Run(_) | Kind::Copy(_) | Kind::Add(_) => {
                         writer.entries.push(Entry::Removed(Removed {
@@ -159,99 +151,13 @@ impl Graph<'_> {
                             text: instruction.text.trim().to_owned(),
                             line: instruction.lines.first,
                         }));
-                        continue;
                     }
-                    Kind::User(user) => {
-                        users.left -= 1;
-                        users.named = !is_number(user);
-                        if users.left == 0 && users.captured {
-                            writer.add(&format!("ARG {USER}={user}"));
-                        }
-                    }
-                    Kind::Workdir(_) if users.named => {
-                        writer.add("USER 0");
-                        users.named = false;
-                    }
-                    _ => {}
+                    _ => writer.keep(instruction)?,
                 }
-                writer.keep(instruction)?;
             }
-        }
-        if let Some(user) = users.last {
-            writer.add(&format!("USER {user}"));
         }
         Ok(())
     }
-
-    fn instructions<'c>(&'c self, chain: &'c [&Node]) -> impl Iterator<Item = &'c Instruction> {
-        chain
-            .iter()
-            .filter(|node| !node.replaced)
-            .filter_map(|node| self.stage(node))
-            .flat_map(|stage| &stage.instructions)
-    }
-}
-
-/// Users that the Dockerfile names, and the directories made after them.
-struct Users {
-    /// `USER`s to come.
-    left: usize,
-    /// The current one is named, so it may be unknown to the base.
-    named: bool,
-    /// The last one, if it is to be set again at the end.
-    last: Option<String>,
-    /// The last one has variables, whose values may change before the end.
-    captured: bool,
-}
-
-impl Users {
-    fn of<'i>(instructions: impl Iterator<Item = &'i Instruction>) -> Result<Self, Unsupported> {
-        let mut users = Self {
-            left: 0,
-            named: false,
-            last: None,
-            captured: false,
-        };
-        let mut last: Option<(&str, usize)> = None;
-        for instruction in instructions {
-            match &instruction.kind {
-                Kind::User(user) => {
-                    users.left += 1;
-                    users.last = None;
-                    last = Some((user, instruction.lines.first));
-                }
-                Kind::Workdir(_) => {
-                    users.last = last
-                        .filter(|(user, _)| !is_number(user))
-                        .map(|(user, _)| user.to_owned());
-                }
-                _ => {}
-            }
-        }
-        if let (Some(user), Some((_, line))) = (&mut users.last, last)
-            && user.contains('$')
-        {
-            if user.contains(|char: char| {
-                char.is_whitespace() || matches!(char, '\'' | '"' | '\\' | '`')
-            }) {
-                return Err(Reason::Ambiguous(
-                    "USER has variables and quotes or spaces, and WORKDIR comes after it",
-                )
-                .at(line));
-            }
-            users.captured = true;
-            *user = format!("${{{USER}}}");
-        }
-        Ok(users)
-    }
-}
-
-/// Numbers need no `/etc/passwd`.
-fn is_number(user: &str) -> bool {
-    let mut parts = user.splitn(2, ':');
-    parts.all(|part| {
-        !part.is_empty() && part.len() < 10 && part.bytes().all(|byte| byte.is_ascii_digit())
-    })
 }
 
 struct Writer {
@@ -260,12 +166,6 @@ struct Writer {
 }
 
 impl Writer {
-    fn add(&mut self, text: &str) {
-        self.text.push_str(text);
-        self.text.push('\n');
-        self.entries.push(Entry::Added);
-    }
-
     fn keep(&mut self, instruction: &Instruction) -> Result<(), Unsupported> {
         let first = instruction.lines.first;
         self.text.push_str(&line(&instruction.text, first)?);
@@ -332,42 +232,6 @@ mod tests {
                 removed("ADD", "ADD z /", 17),
             ]
         );
-    }
-
-    #[test]
-    fn directories_are_made_by_a_user_who_is_known() {
-        for (text, cfg) in [
-            (
-                "USER app\nWORKDIR /a\nWORKDIR b\n",
-                "USER app\nUSER 0\nWORKDIR /a\nWORKDIR b\nUSER app\n",
-            ),
-            ("WORKDIR /a\nUSER app\n", "WORKDIR /a\nUSER app\n"),
-            (
-                "USER 1000:1000\nWORKDIR /a\n",
-                "USER 1000:1000\nWORKDIR /a\n",
-            ),
-            (
-                "USER a\nWORKDIR /a\nUSER 5\nWORKDIR /b\n",
-                "USER a\nUSER 0\nWORKDIR /a\nUSER 5\nWORKDIR /b\n",
-            ),
-            (
-                "USER a\nWORKDIR /a\nUSER b\n",
-                "USER a\nUSER 0\nWORKDIR /a\nUSER b\n",
-            ),
-            (
-                "USER ${U:-a}\nENV U=b\nWORKDIR /a\n",
-                "ARG FAST_ECR_PUSH_USER=${U:-a}\nUSER ${U:-a}\nENV U=b\nUSER 0\nWORKDIR /a\nUSER ${FAST_ECR_PUSH_USER}\n",
-            ),
-        ] {
-            let made = configuration(&format!("FROM a\n{text}")).unwrap();
-            assert_eq!(
-                made.cfg,
-                format!("# check=skip=all\nFROM a\n{cfg}"),
-                "{text}"
-            );
-        }
-        let error = configuration("FROM a\nUSER \"$A\"\nWORKDIR /a\n").unwrap_err();
-        assert_eq!(error.line, Some(2));
     }
 
     #[test]
