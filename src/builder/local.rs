@@ -21,11 +21,11 @@ pub(super) async fn boot(start: &Start<'_>, recorder: &mut Recorder) -> Result<(
     let create = create(&plan.name, start.retries, &mut retries, stop, async || {
         // buildx refuses to create a builder that it knows. A container of that name it takes over.
         remove_instance(tool, &plan.name);
-        if start.secret_options.is_empty() {
+        if plan.secret_options.is_empty() {
             return run(&container(plan, Bootstrap::Now, tool), recorder, stop).await;
         }
         run(&container(plan, Bootstrap::Later, tool), recorder, stop).await?;
-        add_options(tool, &plan.name, start.secret_options).map_err(|source| {
+        add_options(tool, &plan.name, &plan.secret_options).map_err(|source| {
             ProcessError::Read {
                 program: tool.program.to_string_lossy().into_owned(),
                 source,

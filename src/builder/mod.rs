@@ -15,7 +15,6 @@ use std::path::Path;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use secrecy::SecretString;
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 
@@ -70,8 +69,6 @@ pub(crate) struct Start<'a> {
     pub engine: Option<&'a Address>,
     /// How often the start is repeated after a temporary failure.
     pub retries: usize,
-    /// Driver options that must not appear on a command line.
-    pub secret_options: &'a [(String, SecretString)],
     /// Ends the boot alone.
     pub stop: &'a CancellationToken,
     /// Ends the run, which leaves less time to clean up.

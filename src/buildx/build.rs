@@ -16,8 +16,8 @@ use super::final_lines::FinalLines;
 use super::metadata::{Metadata, MetadataError};
 use super::progress::{Progress, one_line};
 use super::rawjson::{Line, SolveStatus};
-use super::{Tool, checks, rawjson, redact};
-use crate::plan::{ImagePlan, Place};
+use super::{Tool, checks, command, rawjson, redact};
+use crate::plan::ImagePlan;
 use crate::process::{Command, Event, ProcessError};
 use crate::runner::log::NOTICE;
 use crate::runner::redact::Redactor;
@@ -64,7 +64,8 @@ impl BuildError {
 #[derive(Debug)]
 pub(crate) struct Build<'a> {
     pub image: &'a ImagePlan,
-    pub place: &'a Place,
+    /// Name of the builder.
+    pub builder: &'a str,
     pub tool: &'a Tool,
     pub redactor: &'a Redactor,
     pub cancel: &'a CancellationToken,
@@ -81,7 +82,7 @@ impl Build<'_> {
     ) -> Result<Metadata, BuildError> {
         let mut progress = Progress::default();
         let mut text = FinalLines::default();
-        let mut command = self.command(&self.image.argv);
+        let mut command = self.command(command::build(self.image, self.builder));
         // Puts build checks and other warnings into the metadata file, as docker/build-push-action does.
         let warnings = ("BUILDX_METADATA_WARNINGS".to_owned(), "1".into());
         command.env.extend([warnings]);
@@ -111,7 +112,7 @@ impl Build<'_> {
             && !status.success()
             && !text.iter().any(says_error)
         {
-            let metadata = Metadata::read(self.place).map_err(BuildError::Metadata)?;
+            let metadata = Metadata::read(&self.image.files).map_err(BuildError::Metadata)?;
             return Err(BuildError::Checks {
                 call: call.text.clone(),
                 findings: checks::count(checks::findings(&metadata).len()),
@@ -128,16 +129,16 @@ impl Build<'_> {
         for line in text.iter().filter(|line| !line.trim().is_empty()) {
             tracing::info!("{line}");
         }
-        let mut metadata = Metadata::read(self.place).map_err(BuildError::Metadata)?;
+        let mut metadata = Metadata::read(&self.image.files).map_err(BuildError::Metadata)?;
         metadata.caches = Caches::of(&progress);
         log_caches(&metadata.caches);
         metadata.push_started = progress.push_started();
         Ok(metadata)
     }
 
-    /// buildx with one of the image's command lines.
-    pub(super) fn command(&self, argv: &[String]) -> Command {
-        let mut command = self.tool.command(argv.iter().skip(1));
+    /// buildx with the variables of the image.
+    pub(super) fn command(&self, arguments: Vec<String>) -> Command {
+        let mut command = self.tool.command(arguments);
         let variables = self.image.variables.iter();
         command
             .env

@@ -1,6 +1,7 @@
 //! `buildx create` and `buildx inspect`: command lines, and what they print.
 
-use crate::plan::{BuilderPlan, Node, driver_opt};
+use crate::inputs::driver_options::DriverOption;
+use crate::plan::{BuilderPlan, Node};
 use crate::process::Command;
 
 use super::Tool;
@@ -80,9 +81,9 @@ impl Args {
         self.0.extend([flag.to_owned(), value.into()]);
     }
 
-    fn driver_options(&mut self, options: &[(String, String)]) {
+    fn driver_options(&mut self, options: &[DriverOption]) {
         for option in options {
-            self.pair("--driver-opt", driver_opt(option));
+            self.pair("--driver-opt", option.to_string());
         }
     }
 

@@ -5,10 +5,11 @@ use std::fs;
 use std::io;
 use std::path::PathBuf;
 
-use secrecy::{ExposeSecret as _, SecretString};
+use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
 
 use super::Tool;
+use crate::plan::Hidden;
 
 /// Makes buildx forget a builder. The post step takes the file as a sign that there is one to remove.
 pub(crate) fn remove_instance(tool: &Tool, builder: &str) {
@@ -23,7 +24,7 @@ pub(crate) fn remove_instance(tool: &Tool, builder: &str) {
 pub(crate) fn add_options(
     tool: &Tool,
     builder: &str,
-    options: &[(String, SecretString)],
+    options: &[(String, Hidden)],
 ) -> io::Result<()> {
     let path = path(tool, builder);
     let mut instance: Value = serde_json::from_slice(&fs::read(&path)?)?;
@@ -34,7 +35,7 @@ pub(crate) fn add_options(
             *known = json!({});
         }
         for (name, value) in options {
-            known[name] = value.expose_secret().into();
+            known[name] = value.0.expose_secret().into();
         }
     }
     fs::write(&path, instance.to_string())

@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 use thiserror::Error;
 
 use super::cache::Caches;
-use crate::plan::Place;
+use crate::plan::ImageFiles;
 
 /// The result of a build.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -51,8 +51,8 @@ impl Metadata {
     ///
     /// # Errors
     /// When the metadata file is missing or is no JSON object.
-    pub(crate) fn read(place: &Place) -> Result<Self, MetadataError> {
-        let path = place.metadata_file();
+    pub(crate) fn read(files: &ImageFiles) -> Result<Self, MetadataError> {
+        let path = files.metadata.clone();
         let text = fs::read(&path).map_err(|source| MetadataError::Read {
             path: path.clone(),
             source,
@@ -66,7 +66,7 @@ impl Metadata {
                 .get("containerimage.digest")
                 .and_then(Value::as_str)
                 .and_then(|text| text.parse().ok()),
-            image_id: image_id(&place.image_id_file()),
+            image_id: image_id(&files.image_id),
             json,
             caches: Caches::default(),
             push_started: None,
@@ -82,18 +82,16 @@ fn image_id(path: &Path) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plan::RunDir;
 
     fn read(metadata: &str, id: Option<&str>) -> Result<Metadata, MetadataError> {
         let folder = tempfile::tempdir().unwrap();
-        let place = Place {
-            folder: folder.path().to_owned(),
-            id: "x".to_owned(),
-        };
-        fs::write(place.metadata_file(), metadata).unwrap();
+        let files = RunDir::at(folder.path()).image(0);
+        fs::write(&files.metadata, metadata).unwrap();
         if let Some(id) = id {
-            fs::write(place.image_id_file(), id).unwrap();
+            fs::write(&files.image_id, id).unwrap();
         }
-        Metadata::read(&place)
+        Metadata::read(&files)
     }
 
     #[test]
@@ -117,6 +115,6 @@ mod tests {
     #[test]
     fn a_file_that_is_no_object_is_named() {
         let error = read("[1]", None).unwrap_err().to_string();
-        assert!(error.contains("metadata.json"), "{error}");
+        assert!(error.contains("metadata-0.json"), "{error}");
     }
 }

@@ -1,6 +1,6 @@
 //! buildx: how it is called, and every text format that it reads or writes.
 //!
-//! Command lines ([`create`]), progress ([`rawjson`], shown by [`progress`]), the metadata file ([`metadata`]), `imagetools`,
+//! Command lines ([`command`], [`create`]), progress ([`rawjson`], shown by [`progress`]), the metadata file ([`metadata`]), `imagetools`,
 //! instance files, and what its errors mean ([`catalogue`], [`failure`]). Nothing here knows where a time is recorded or how a
 //! builder is made: progress goes to the caller, status by status.
 
@@ -9,6 +9,7 @@ mod build;
 pub(crate) mod cache;
 pub(crate) mod catalogue;
 pub(crate) mod checks;
+pub(crate) mod command;
 pub(crate) mod create;
 pub(crate) mod failure;
 mod final_lines;

@@ -9,23 +9,29 @@ use super::cache::{self, Caches};
 use super::metadata::Metadata;
 use super::progress::{Progress, one_line};
 use super::rawjson::{Line, SolveStatus};
-use super::{Build, rawjson, redact};
+use super::{Build, command, rawjson, redact};
 use crate::process::Event;
+use crate::runner::log::Group;
 
 /// Bytes of vertex digests that are kept. An export has one of about 70 bytes.
 const MOST_KEPT: usize = 256 * 1024;
 
 impl Build<'_> {
-    /// Writes the cache. A failure is a warning and part of the metadata: the image has been pushed.
+    /// Writes the cache, if the build did not; whether it tried. A failure is a warning and part of the metadata: the image has
+    /// been pushed.
     pub(crate) async fn write_cache(
         &self,
         metadata: &mut Metadata,
         mut on_status: impl FnMut(&SolveStatus),
-    ) {
+    ) -> bool {
+        let Some(arguments) = command::export_cache(self.image, self.builder) else {
+            return false;
+        };
+        let _group = Group::open("Write the cache");
         let mut progress = Progress::default();
         let mut exports = Exports::default();
         let mut last_error = None;
-        let command = self.command(&self.image.cache_argv);
+        let command = self.command(arguments);
         let ended = command.stream(self.cancel, |event| {
             let Event::Stderr(line) = event else {
                 return;
@@ -51,6 +57,7 @@ impl Build<'_> {
         };
         metadata.caches.unwritten = Caches::of(&progress).unwritten.or(failed);
         metadata.caches.warn_of_unwritten();
+        true
     }
 }
 

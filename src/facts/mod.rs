@@ -18,6 +18,7 @@ use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
 use crate::credentials::kubeconfig::Access;
+use crate::network::Network;
 use crate::runner::env::Env;
 
 pub(crate) use address::Address;
@@ -40,6 +41,10 @@ pub(crate) struct Facts {
     pub now: Timestamp,
     /// Access to the cluster that builds, if one does.
     pub cluster: Option<Access>,
+    /// Why the cluster that was asked for can't build, if another builder takes over.
+    pub cluster_failure: Option<String>,
+    /// Proxy and certificates of this machine, for builders.
+    pub network: Network,
     /// The tag mutability of repositories, by `host/repository`, as far as known.
     pub repositories: BTreeMap<String, Mutability>,
 }
@@ -76,6 +81,8 @@ impl Facts {
             region: None,
             now: "2026-11-23T12:00:00Z".parse().expect("a time"),
             cluster: None,
+            cluster_failure: None,
+            network: Network::default(),
             repositories: BTreeMap::new(),
         }
     }
@@ -123,6 +130,8 @@ pub(crate) async fn probe(
         registry: given.registry.clone(),
         region: None,
         cluster: None,
+        cluster_failure: None,
+        network: Network::of(env),
         repositories: given.repositories.clone(),
     })
 }

@@ -6,7 +6,7 @@
 use image::ImageRef;
 
 use crate::inputs::{Driver, Inputs};
-use crate::plan::Plan;
+use crate::plan::{ImagePlan, Plan};
 use crate::runner::env::Env;
 
 /// One leg.
@@ -23,8 +23,7 @@ pub(crate) struct Leg {
 impl Leg {
     /// The leg of this run.
     pub(crate) fn new(env: &Env, inputs: &Inputs, plan: &Plan) -> Self {
-        let image = plan.images.first();
-        let image = image.and_then(|image| image.references.first());
+        let image = plan.images.iter().find_map(ImagePlan::name);
         let image = image.map(ImageRef::name);
         // The driver as requested; nothing if the choice was left to us.
         let driver: &str = match inputs.driver {
@@ -69,7 +68,7 @@ mod tests {
     use super::*;
     use crate::facts::{Facts, ImageStore};
     use crate::inputs::RawInputs;
-    use crate::plan::Place;
+    use crate::plan::RunDir;
 
     fn leg(pairs: &[(&'static str, &str)]) -> Leg {
         let mut given = RawInputs::default();
@@ -78,8 +77,8 @@ mod tests {
         }
         let inputs = Inputs::parse(&given).unwrap();
         let facts = Facts::example(ImageStore::Containerd);
-        let place = Place {
-            folder: "/run".into(),
+        let place = RunDir {
+            path: "/run".into(),
             id: "x1".to_owned(),
         };
         let plan = Plan::new(&inputs, None, &facts, &place).unwrap();

@@ -66,6 +66,12 @@ impl Item for BuildContext {
 pub(crate) struct SshKey(String);
 
 impl SshKey {
+    /// Paths of a socket or of keys; none for the environment's agent.
+    pub(crate) fn paths(&self) -> impl Iterator<Item = &str> {
+        let paths = self.0.split_once('=').map_or("", |(_, paths)| paths);
+        paths.split(',').filter(|path| !path.is_empty())
+    }
+
     fn id(&self) -> &str {
         match self.0.split_once('=').map_or(&*self.0, |(id, _)| id) {
             "" => "default",

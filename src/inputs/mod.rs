@@ -33,7 +33,7 @@ use secrecy::SecretString;
 use crate::runner::env::Env;
 pub(crate) use append::AppendedNode;
 pub(crate) use call::Call;
-pub(crate) use choices::{Cache, CacheMode, Compression, Driver, Fallback};
+pub(crate) use choices::{Cache, CacheMode, Compression, Driver, Fallback, Network};
 pub(crate) use platform::Platform;
 use reader::Reader;
 pub(crate) use secret::LARGEST as LARGEST_SECRET;
@@ -108,6 +108,16 @@ impl InputError {
             "" => format!("nothing given, expected {expected}"),
             given => format!("`{given}` given, expected {expected}"),
         };
+        Self { input, text }
+    }
+
+    /// Two inputs that exclude each other.
+    pub(crate) fn conflict(
+        input: &'static str,
+        given: impl AsRef<str>,
+        other: impl fmt::Display,
+    ) -> Self {
+        let text = format!("`{}` cannot be combined with {other}", given.as_ref());
         Self { input, text }
     }
 

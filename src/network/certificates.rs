@@ -3,8 +3,7 @@
 //! In: the variables that name them. Out: trust in everything here that speaks TLS. `SSL_CERT_FILE` and `SSL_CERT_DIR` are read by
 //! our HTTP clients (<https://docs.rs/rustls-native-certs>) and by buildx (<https://pkg.go.dev/crypto/x509#SystemCertPool>)
 //! themselves. `NODE_EXTRA_CA_CERTS`, set for JavaScript actions, is read by neither: [`bundle`] makes one file of it that is.
-//! A builder in a container of its own, or in pods, gets what is named ([`hand_on`]); the Engine's BuildKit trusts what the Engine's
-//! machine trusts, which is not ours to set (<https://docs.docker.com/engine/security/certificates/>).
+//! Builders in containers and pods get what is named ([`named`]).
 
 use std::collections::HashSet;
 use std::fs;
@@ -13,25 +12,19 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
-use crate::plan::{Driver, Place, Plan};
 use crate::runner::env::Env;
 use crate::runner::mounts;
 
 /// Replaces the system's certificates.
 pub(crate) const FILE: &str = "SSL_CERT_FILE";
-const FOLDERS: &str = "SSL_CERT_DIR";
+/// Directories, with `:` between.
+pub(crate) const FOLDERS: &str = "SSL_CERT_DIR";
 /// Adds to them (<https://nodejs.org/api/cli.html#node_extra_ca_certsfile>).
 const EXTRA: &str = "NODE_EXTRA_CA_CERTS";
 
 /// Where programs find a file that they inherit open.
 pub(crate) const INHERITED: &str = "/proc/self/fd/";
 
-/// Name of a registry that can't be (RFC 2606). buildx copies the certificates that a configuration names for a registry into
-/// the container, below `certs` and the registry's name
-/// (<https://github.com/docker/buildx/blob/461836ba0/util/confutil/container.go>), and no others.
-const CARRIER: &str = "fast-ecr-push.invalid";
-/// BuildKit, being a Go program, trusts the files of this folder beside its own certificates.
-const IN_THE_BUILDER: &str = "/etc/buildkit/certs/fast-ecr-push.invalid";
 /// Stands in the file that [`bundle`] makes between the system's certificates and those that were named. Programs pass over it
 /// (<https://www.rfc-editor.org/rfc/rfc7468#section-5.2>).
 const NAMED_BELOW: &str = "# Of NODE_EXTRA_CA_CERTS:\n";
@@ -39,12 +32,6 @@ const BEGIN: &str = "-----BEGIN CERTIFICATE-----";
 const END: &str = "-----END CERTIFICATE-----";
 /// As we write it.
 const END_LINE: &str = "-----END CERTIFICATE-----\n";
-/// buildx cuts a longer file (bytes).
-const LARGEST: usize = 1024 * 1024;
-/// What a pod gets is in a ConfigMap, which holds 1 MiB with all that is in it
-/// (<https://kubernetes.io/docs/concepts/configuration/configmap/#motivation>).
-const LARGEST_OF_PODS: usize = 900 * 1024;
-
 /// A variable names certificates that can't be had. With them gone no client here would trust anybody.
 #[derive(Debug, Error)]
 #[error(
@@ -106,7 +93,7 @@ pub(crate) fn warning(env: &Env) -> Option<String> {
 }
 
 /// The certificates of [`EXTRA`] and those that they are added to, for a file that [`FILE`] names; `None` where the
-/// variable is not set, names nothing usable, or has been heeded.
+/// variable is not set, names nothing usable, or is in that file already.
 pub(crate) fn bundle(env: &Env) -> Option<String> {
     if env
         .get(FILE)
@@ -129,48 +116,6 @@ pub(crate) fn bundle(env: &Env) -> Option<String> {
         }
     };
     Some(base + &extra)
-}
-
-/// Plans to give the certificates to a builder in a container of its own, or in pods.
-pub(crate) fn hand_on(plan: &mut Plan, place: &Place, env: &Env) {
-    let builder = &mut plan.builder;
-    let largest = match builder.driver {
-        Driver::Docker => return,
-        Driver::DockerContainer => LARGEST,
-        Driver::Kubernetes => LARGEST_OF_PODS,
-    };
-    let text = named(env);
-    if text.is_empty() {
-        return;
-    }
-    if text.len() > largest {
-        plan.warnings.push(format!(
-            "the builder does not get the certificates that `{FILE}`, `{FOLDERS}` or `{EXTRA}` name: they are {} bytes, \
-             and it takes {largest}",
-            text.len()
-        ));
-        return;
-    }
-    let option = format!("env.{FOLDERS}");
-    if let Some(kubernetes) = &mut builder.kubernetes {
-        for node in &mut kubernetes.nodes {
-            // Who names a folder in the pod knows better.
-            if !node.env.contains_key(FOLDERS) {
-                node.certificates = Some(text.clone());
-            }
-        }
-    } else if !builder.options.iter().any(|(name, _)| *name == option) {
-        builder.options.push((option, IN_THE_BUILDER.to_owned()));
-        builder.certificates = Some(place.certificates_file());
-        builder.buildkitd_config = Some(place.buildkitd_config_file());
-    }
-}
-
-/// The lines of BuildKit's configuration that make buildx carry a file of certificates into the container.
-pub(crate) fn configuration(file: &Path) -> String {
-    // A JSON string is a TOML string.
-    let path = serde_json::Value::from(file.to_string_lossy());
-    format!("\n[registry.\"{CARRIER}\"]\n  ca = [{path}]\n")
 }
 
 /// All certificates that the environment names, as one text; not the system's, which a builder has of its own. Files that can't
@@ -241,9 +186,6 @@ fn blocks(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::facts::{Facts, ImageStore};
-    use crate::inputs::Inputs;
-    use crate::inputs::driver_options::DriverOption;
 
     fn certificate(text: &str) -> String {
         format!("-----BEGIN CERTIFICATE-----\n{text}\n-----END CERTIFICATE-----\n")
@@ -361,34 +303,6 @@ mod tests {
                 text.starts_with(&format!("variable `{variable}`: ")),
                 "{text}"
             );
-        }
-    }
-
-    #[test]
-    fn a_builder_in_a_container_gets_them_unless_it_is_told_otherwise() {
-        let files = Files::new();
-        let env = files.env(&[(FILE, "file")]);
-        let place = Place::at(Path::new("/run"));
-        for (store, option, expected) in [
-            (ImageStore::Classic, None, true),
-            (ImageStore::Classic, Some("env.SSL_CERT_DIR"), false),
-            (ImageStore::Containerd, None, false),
-        ] {
-            let inputs = Inputs {
-                push: Some(false),
-                driver_opts: option
-                    .map(|name| DriverOption {
-                        name: name.to_owned(),
-                        value: "/certificates".to_owned(),
-                    })
-                    .into_iter()
-                    .collect(),
-                ..Inputs::default()
-            };
-            let mut plan = Plan::new(&inputs, None, &Facts::example(store), &place).unwrap();
-            hand_on(&mut plan, &place, &env);
-            assert_eq!(plan.builder.certificates.is_some(), expected, "{option:?}");
-            assert!(!expected || plan.builder.buildkitd_config.is_some());
         }
     }
 }

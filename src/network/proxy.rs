@@ -1,19 +1,16 @@
-//! The environment's HTTP proxy: handed on to a builder in a container of its own, and what it is not for.
+//! The HTTP proxy of the environment.
 //!
-//! In: a plan and the environment. Out: the plan with driver options `env.HTTPS_PROXY=…`. Our own clients and buildx
-//! read the variables themselves; the Engine's BuildKit has the settings of the Engine
-//! (<https://docs.docker.com/engine/daemon/proxy/>), and RUN steps those of the build
-//! (<https://docs.docker.com/build/building/variables/#proxy-arguments>): both are not ours to set.
-//! Pods of a cluster are in another network than this machine: what they need stands in `driver-opts`.
-//!
-//! What `NO_PROXY` means differs between us and buildx: [`rules`] says Go's in our clients' words ([`crate::network::no_proxy`]).
+//! In: the environment. Out: variables for builders ([`variables`]), secrets to mask, and `NO_PROXY` for our own clients. Our clients and
+//! buildx read the variables themselves. They read `NO_PROXY` differently: [`rules`] translates it
+//! ([`crate::network::no_proxy`]).
+
+use std::fmt;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use secrecy::SecretString;
 
 use crate::network::no_proxy::in_hypers_words;
-use crate::plan::{Driver, Plan};
 use crate::runner::env::{Env, GIVEN_NO_PROXY};
 
 /// Each is known in capitals and in small letters.
@@ -26,50 +23,41 @@ fn get<'a>(env: &'a Env, (name, small): (&str, &str)) -> Option<&'a str> {
     env.get(name).or_else(|| env.get(small))
 }
 
-/// Adds the options that the user has not given. What holds a password is none of them ([`secret_options`]).
-pub(crate) fn hand_on(plan: &mut Plan, env: &Env) {
-    let options = options(plan, env).into_iter();
-    let plain = options.filter(|(_, value)| userinfo(value).is_none());
-    let plain: Vec<_> = plain.collect();
-    plan.builder.options.extend(plain);
+/// A variable of the proxy, as Go programs read it.
+#[derive(Clone)]
+pub(crate) struct Variable {
+    pub name: &'static str,
+    pub value: String,
+    /// Whether the value must not be shown.
+    pub has_password: bool,
 }
 
-/// The options that must not stand on a command line.
-pub(crate) fn secret_options(plan: &Plan, env: &Env) -> Vec<(String, SecretString)> {
-    let options = options(plan, env).into_iter();
-    let secret = options.filter(|(_, value)| userinfo(value).is_some());
-    secret.map(|(name, value)| (name, value.into())).collect()
-}
-
-/// The variables as options of the builder, but for those that it has.
-fn options(plan: &Plan, env: &Env) -> Vec<(String, String)> {
-    let builder = &plan.builder;
-    if builder.driver != Driver::DockerContainer {
-        return Vec::new();
+/// Without the value.
+impl fmt::Debug for Variable {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.name)
     }
-    let is_given = |name: &str| {
-        let mut options = builder.options.iter();
-        options.any(|(option, _)| {
-            let variable = option.strip_prefix("env.");
-            variable.is_some_and(|variable| variable.eq_ignore_ascii_case(name))
-        })
+}
+
+/// The variables that are set. `NO_PROXY` is as the user gave it, not as [`rules`] rewrote it.
+pub(crate) fn variables(env: &Env) -> Vec<Variable> {
+    let rules = if env.has(GIVEN_NO_PROXY) {
+        env.get(GIVEN_NO_PROXY)
+    } else {
+        get(env, NO_PROXY)
     };
-    let given_rules = env.get(GIVEN_NO_PROXY).map(str::to_owned);
-    let values = PROXIES
-        .map(|names| (names.0, get(env, names).map(str::to_owned)))
-        .into_iter()
-        // Ours, if they are written anew, are not for Go.
-        .chain([(
-            NO_PROXY.0,
-            if env.has(GIVEN_NO_PROXY) {
-                given_rules
-            } else {
-                get(env, NO_PROXY).map(str::to_owned)
-            },
-        )]);
+    let proxies = PROXIES.map(|names| (names.0, get(env, names)));
+    let values = proxies.into_iter().chain([(NO_PROXY.0, rules)]);
     values
-        .filter(|(name, _)| !is_given(name))
-        .filter_map(|(name, value)| Some((format!("env.{name}"), value?)))
+        .filter_map(|(name, value)| {
+            let value = value?.to_owned();
+            let has_password = userinfo(&value).is_some();
+            Some(Variable {
+                name,
+                value,
+                has_password,
+            })
+        })
         .collect()
 }
 
@@ -145,67 +133,51 @@ mod tests {
     use secrecy::ExposeSecret;
 
     use super::*;
-    use crate::facts::{Facts, ImageStore};
-    use crate::inputs::Inputs;
-    use crate::inputs::driver_options::DriverOption;
     use crate::network::no_proxy::THIS_MACHINE;
-    use crate::plan::Place;
-
-    fn plan(given: &[(&str, &str)], env: &Env) -> Plan {
-        let given = given.iter().map(|(name, value)| DriverOption {
-            name: (*name).to_owned(),
-            value: (*value).to_owned(),
-        });
-        let inputs = Inputs {
-            push: Some(false),
-            driver_opts: given.collect(),
-            ..Inputs::default()
-        };
-        let facts = Facts::example(ImageStore::Classic);
-        let mut plan = Plan::new(&inputs, None, &facts, &Place::at("/run".as_ref())).unwrap();
-        hand_on(&mut plan, env);
-        plan
-    }
 
     #[test]
-    fn a_builder_gets_the_proxy_unless_it_was_given_one_and_passwords_apart() {
+    fn variables_are_read_in_both_spellings_and_passwords_are_found() {
         let env = Env::from([
             ("https_proxy", "http://proxy.example.com:3128"),
             ("HTTP_PROXY", "http://user:hush@proxy.example.com:3128"),
             ("NO_PROXY", "10.0.0.0/8"),
         ]);
-        let plan = plan(&[("env.no_proxy", "example.com")], &env);
-        let names: Vec<&str> = plan
-            .builder
-            .options
+        let found = variables(&env);
+        let found: Vec<_> = found
             .iter()
-            .map(|(name, _)| name.as_str())
+            .map(|variable| {
+                (
+                    variable.name,
+                    variable.value.as_str(),
+                    variable.has_password,
+                )
+            })
             .collect();
-        assert_eq!(names, ["env.no_proxy", "env.HTTPS_PROXY"]);
-        let secret = secret_options(&plan, &env);
-        assert_eq!(secret[0].0, "env.HTTP_PROXY");
         assert_eq!(
-            secret[0].1.expose_secret(),
-            "http://user:hush@proxy.example.com:3128"
+            found,
+            [
+                (
+                    "HTTP_PROXY",
+                    "http://user:hush@proxy.example.com:3128",
+                    true
+                ),
+                ("HTTPS_PROXY", "http://proxy.example.com:3128", false),
+                ("NO_PROXY", "10.0.0.0/8", false),
+            ]
         );
-        assert_eq!(secret.len(), 1);
-        assert!(secret_options(&plan, &Env::default()).is_empty());
+        assert!(!format!("{:?}", variables(&env)).contains("hush"));
     }
 
     #[test]
-    fn a_builder_gets_what_the_user_said_and_not_our_words_for_it() {
+    fn builders_get_no_proxy_as_the_user_gave_it() {
         let env = Env::from([
             ("HTTPS_PROXY", "http://proxy:3128"),
             ("NO_PROXY", "ours"),
             (GIVEN_NO_PROXY, "*.given"),
         ]);
-        let options = plan(&[], &env).builder.options;
-        assert_eq!(
-            options[1],
-            ("env.NO_PROXY".to_owned(), "*.given".to_owned())
-        );
+        assert_eq!(variables(&env)[1].value, "*.given");
         let env = env.with([(GIVEN_NO_PROXY.to_owned(), String::new())]);
-        assert_eq!(plan(&[], &env).builder.options.len(), 1);
+        assert_eq!(variables(&env).len(), 1);
     }
 
     #[test]

@@ -1,12 +1,13 @@
 //! `buildkitd.toml`, the configuration of BuildKit's daemon, from `buildkitd-config-inline`.
 //!
-//! In: the input's text. Out: what is written for the daemon: the text, and what makes it faster where
-//! the text does not say otherwise. Only whether it is TOML is looked at: the daemon knows its own
-//! keys (<https://docs.docker.com/build/buildkit/toml-configuration/>), and ignores others.
+//! In: the input's text. Out: the daemon's configuration: the text, plus settings that make it faster, unless the text has them.
+//! The text has to be TOML; the daemon knows its own keys (<https://docs.docker.com/build/buildkit/toml-configuration/>), and ignores others.
+
+use std::path::Path;
 
 use toml::{Table, Value};
 
-use super::Remarks;
+use super::Diagnostics;
 use crate::inputs::Inputs;
 
 /// Settings that say what BuildKit's cache may take.
@@ -19,21 +20,35 @@ const CLEANING: &[&str] = &[
     "minFreeSpace",
 ];
 
-/// BuildKit's cache may fill a volume but for what a build needs. Shares are of the disk that its
-/// folder is on.
+/// BuildKit's cache may fill a volume except for what a build needs. Percentages are of the disk with its folder.
 const BY_VOLUME: &[(&str, &str)] = &[
     ("reservedSpace", "10%"),
     ("maxUsedSpace", "80%"),
     ("minFreeSpace", "15%"),
 ];
 
-/// Connections to a registry at a time; BuildKit's default is 4. What it spares stands in docs/cache.md.
+/// Parallel connections to a registry; BuildKit's default is 4. docs/cache.md has measurements.
 /// BuildKit before 0.31 ignores it
 /// (<https://github.com/moby/buildkit/commit/ac1f99224c9ee2664d64c9184aa29deb27a6a942>).
 const CONNECTIONS: i64 = 16;
 
+/// A registry's name that can't exist (RFC 2606). buildx copies the certificates that the configuration names for a registry into
+/// the container, below `certs` and the registry's name
+/// (<https://github.com/docker/buildx/blob/461836ba0/util/confutil/container.go>), and no others.
+const CERTIFICATES_REGISTRY: &str = "fast-ecr-push.invalid";
+
+/// Where buildx puts them. BuildKit, a Go program, trusts the files of a directory that `SSL_CERT_DIR` names as well as its own.
+pub(super) const CERTIFICATES: &str = "/etc/buildkit/certs/fast-ecr-push.invalid";
+
+/// The lines that make buildx copy a file of certificates into the container.
+pub(super) fn trust(file: &Path) -> String {
+    // A JSON string is a TOML string.
+    let path = serde_json::Value::from(file.to_string_lossy());
+    format!("\n[registry.\"{CERTIFICATES_REGISTRY}\"]\n  ca = [{path}]\n")
+}
+
 /// The text as it was given, if it is TOML.
-pub(super) fn given<'a>(inputs: &'a Inputs, remarks: &mut Remarks) -> Option<&'a str> {
+pub(super) fn given<'a>(inputs: &'a Inputs, diagnostics: &mut Diagnostics) -> Option<&'a str> {
     let text = inputs
         .buildkitd_config_inline
         .as_ref()
@@ -45,7 +60,7 @@ pub(super) fn given<'a>(inputs: &'a Inputs, remarks: &mut Remarks) -> Option<&'a
             .and_then(|span| text.get(..span.start))
             .map_or(1, |before| before.matches('\n').count() + 1);
         let given = text.lines().nth(line - 1).unwrap_or_default();
-        remarks.wrong(
+        diagnostics.wrong(
             "buildkitd-config-inline",
             given,
             format!("TOML (line {line}: {said})"),
@@ -55,15 +70,14 @@ pub(super) fn given<'a>(inputs: &'a Inputs, remarks: &mut Remarks) -> Option<&'a
     Some(text)
 }
 
-/// The configuration of a daemon of ours: the text, with more connections unless it names a number.
+/// The configuration of a daemon of ours: the text, with more connections unless it sets their number.
 pub(super) fn faster(text: Option<&str>) -> String {
     let mut table = read(text);
     more_connections(&mut table);
     table.to_string()
 }
 
-/// That of a daemon whose folder is a volume of its own: cleaned by the volume's size, unless the text
-/// says how it is to be cleaned.
+/// The configuration of a daemon with a volume: garbage collection by the volume's size, unless the text configures it.
 pub(super) fn for_volume(text: Option<&str>) -> String {
     let mut table = read(text);
     let worker = entry(&mut table, "worker").and_then(|worker| entry(worker, "oci"));

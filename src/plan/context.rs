@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use super::Remarks;
+use super::Diagnostics;
 use crate::inputs::Inputs;
 use crate::runner::workflow::WorkflowRun;
 
@@ -34,18 +34,17 @@ const REMOTE_PREFIXES: &[&str] = &[
 ];
 
 impl Context {
-    /// The context that was asked for. Without a word it is docker/build-push-action's default,
-    /// the commit of this run; outside of a workflow the current folder. A context may begin with
-    /// `{{defaultContext}}`, as there.
+    /// The context that was asked for; by default as in docker/build-push-action the commit of this run, outside of a workflow the
+    /// current folder. A context may begin with `{{defaultContext}}`, as there.
     pub(super) fn choose(
         inputs: &Inputs,
         run: Option<&WorkflowRun>,
-        remarks: &mut Remarks,
+        diagnostics: &mut Diagnostics,
     ) -> Self {
         let default = run.map(WorkflowRun::git_context);
         let given = inputs.context.as_deref();
         let text = match (given, &default) {
-            (Some(given), _) => expand("context", given, default.as_deref(), remarks),
+            (Some(given), _) => expand("context", given, default.as_deref(), diagnostics),
             (None, Some(default)) => default.clone(),
             (None, None) => ".".to_owned(),
         };
@@ -121,7 +120,7 @@ impl NamedContext {
     pub(super) fn choose(
         inputs: &Inputs,
         run: Option<&WorkflowRun>,
-        remarks: &mut Remarks,
+        diagnostics: &mut Diagnostics,
     ) -> Vec<Self> {
         let default = run.map(WorkflowRun::git_context);
         let contexts = inputs.build_contexts.iter();
@@ -132,7 +131,7 @@ impl NamedContext {
                     "build-contexts",
                     &context.value,
                     default.as_deref(),
-                    remarks,
+                    diagnostics,
                 ),
             })
             .collect()
@@ -159,9 +158,13 @@ fn is_remote(text: &str) -> bool {
         .any(|prefix| text.starts_with(prefix))
 }
 
-/// Puts the default context where `{{defaultContext}}` stands, in two or three braces, with or
-/// without blanks, as handlebars reads it.
-fn expand(input: &'static str, text: &str, default: Option<&str>, remarks: &mut Remarks) -> String {
+/// Replaces `{{defaultContext}}`, in two or three braces, with or without blanks, as handlebars reads it.
+fn expand(
+    input: &'static str,
+    text: &str,
+    default: Option<&str>,
+    diagnostics: &mut Diagnostics,
+) -> String {
     let mut expanded = String::new();
     let mut rest = text;
     while let Some((before, after)) = rest.split_once("{{") {
@@ -174,7 +177,7 @@ fn expand(input: &'static str, text: &str, default: Option<&str>, remarks: &mut 
         };
         let value = default.filter(|_| inside.trim() == "defaultContext");
         let Some(value) = value else {
-            remarks.wrong(
+            diagnostics.wrong(
                 input,
                 text,
                 "no expression but `{{defaultContext}}`, which a workflow run has",

@@ -5,24 +5,27 @@
 //! scanner read it
 //! (<https://aws.amazon.com/blogs/containers/reducing-aws-fargate-startup-times-with-zstd-compressed-container-images/>).
 
-use super::{BuilderPlan, Driver, Remarks};
+use super::{BuilderPlan, Diagnostics};
 use crate::facts::{Engine, ImageStore};
 use crate::inputs::attest::Attest;
 use crate::inputs::output_spec::{Exporter, OutputSpec};
 use crate::inputs::{Call, Compression, InputError, Inputs, Number};
 
-/// A call makes nothing that could be put anywhere.
-pub(super) fn nothing(inputs: &Inputs, call: &Call, remarks: &mut Remarks) -> Vec<OutputSpec> {
-    let expected =
-        |what: &str| format!("{what} beside `call: {}`, which builds nothing", call.text);
+/// A call makes nothing that could be exported.
+pub(super) fn nothing(
+    inputs: &Inputs,
+    call: &Call,
+    diagnostics: &mut Diagnostics,
+) -> Vec<OutputSpec> {
+    let other = format!("`call: {}`", call.text);
     if inputs.push == Some(true) {
-        remarks.wrong("push", "true", expected("`false` or nothing"));
+        diagnostics.conflict("push", "true", &other);
     }
     if inputs.load {
-        remarks.wrong("load", "true", expected("`false` or nothing"));
+        diagnostics.conflict("load", "true", &other);
     }
     for output in &inputs.outputs {
-        remarks.wrong("outputs", output.to_string(), expected("nothing"));
+        diagnostics.conflict("outputs", output.to_string(), &other);
     }
     Vec::new()
 }
@@ -32,38 +35,30 @@ pub(super) fn choose(
     inputs: &Inputs,
     builder: &BuilderPlan,
     engine: &Engine,
-    remarks: &mut Remarks,
+    diagnostics: &mut Diagnostics,
 ) -> Vec<OutputSpec> {
     let push = inputs
         .push
         .unwrap_or(!inputs.load && inputs.outputs.is_empty());
     if inputs.push == Some(false) {
         for output in inputs.outputs.iter().filter(|output| output.pushes()) {
-            remarks.wrong(
-                "push",
-                "false",
-                format!("`true` or nothing beside the output `{output}`, which pushes"),
-            );
+            let other = format!("the output `{output}`, which pushes");
+            diagnostics.conflict("push", "false", other);
         }
     }
-    let engine_stores = builder.driver == Driver::Docker;
-    let classic = engine_stores && engine.store == ImageStore::Classic;
+    let classic = builder.has_classic_store();
     let mut outputs = inputs.outputs.clone();
-    let layers = layers(inputs, builder, engine, push, remarks);
+    let layers = layers(inputs, builder, push, diagnostics);
     for output in outputs.iter_mut().filter(|output| output.is_image()) {
         if push && !output.pushes() {
             if output.attribute("push").is_some() {
-                remarks.wrong(
-                    "outputs",
-                    output.to_string(),
-                    "no `push=false` beside the input `push: true`",
-                );
+                diagnostics.conflict("outputs", output.to_string(), "the input `push: true`");
             }
             output.set("push", "true");
         }
     }
     for output in outputs.iter_mut() {
-        compress(inputs, &layers, output, classic, remarks);
+        compress(inputs, &layers, output, classic, diagnostics);
     }
     if push && !outputs.iter().any(OutputSpec::pushes) {
         let mut output = OutputSpec::new(Exporter::Image);
@@ -81,33 +76,33 @@ pub(super) fn choose(
         outputs.push(output);
     }
     // The Engine's own BuildKit keeps what it pushes, unless told not to.
-    if inputs.load && !(engine_stores && push) {
+    if inputs.load && !(builder.store.is_some() && push) {
         let mut output = OutputSpec::new(Exporter::Docker);
-        compress(inputs, &layers, &mut output, classic, remarks);
+        compress(inputs, &layers, &mut output, classic, diagnostics);
         outputs.push(output);
     }
-    check_lists(inputs, engine, remarks);
+    check_lists(inputs, engine, diagnostics);
     outputs
 }
 
 /// An image of several manifests (platforms, or one with its attestations) can be loaded only into
 /// containerd's image store, and not into a file as `docker load` reads it
 /// (<https://github.com/docker/buildx/blob/461836ba0/build/opt.go>, `toSolveOpt`).
-fn check_lists(inputs: &Inputs, engine: &Engine, remarks: &mut Remarks) {
+fn check_lists(inputs: &Inputs, engine: &Engine, diagnostics: &mut Diagnostics) {
     let several = inputs.platforms.len() > 1;
     let attested = [&inputs.provenance, &inputs.sbom]
         .into_iter()
         .flatten()
         .chain(&inputs.attests)
         .any(Attest::is_on);
-    let classic = engine.store == ImageStore::Classic;
+    let loads_into_classic = engine.store == ImageStore::Classic;
     let given = if several {
         "one platform"
     } else {
         "no attestation"
     };
-    if inputs.load && (several || attested) && classic {
-        remarks.wrong(
+    if inputs.load && (several || attested) && loads_into_classic {
+        diagnostics.wrong(
             "load",
             "true",
             format!(
@@ -117,8 +112,11 @@ fn check_lists(inputs: &Inputs, engine: &Engine, remarks: &mut Remarks) {
     }
     for output in &inputs.outputs {
         let file = output.attribute("dest").is_some();
-        if output.exporter == Exporter::Docker && (several || attested) && (file || classic) {
-            remarks.wrong(
+        if output.exporter == Exporter::Docker
+            && (several || attested)
+            && (file || loads_into_classic)
+        {
+            diagnostics.wrong(
                 "outputs",
                 output.to_string(),
                 format!("{given} with `type=docker`; `type=oci` takes several manifests"),
@@ -132,16 +130,15 @@ fn check_lists(inputs: &Inputs, engine: &Engine, remarks: &mut Remarks) {
 fn layers(
     inputs: &Inputs,
     builder: &BuilderPlan,
-    engine: &Engine,
     push: bool,
-    remarks: &mut Remarks,
+    diagnostics: &mut Diagnostics,
 ) -> Vec<(&'static str, String)> {
-    let classic = builder.driver == Driver::Docker && engine.store == ImageStore::Classic;
-    let loads_from_container = builder.driver != Driver::Docker && inputs.load;
+    let classic = builder.has_classic_store();
+    let loads_from_container = builder.store.is_none() && inputs.load;
     let compression = match inputs.compression {
         Compression::Auto if classic || loads_from_container => {
             if push {
-                remarks.notices.push(format!(
+                diagnostics.notices.push(format!(
                     "layers are compressed with gzip instead of zstd: {}",
                     if classic {
                         "the Engine's classic image store knows nothing else"
@@ -155,7 +152,7 @@ fn layers(
         Compression::Auto => Compression::Zstd,
         given => {
             if classic && given != Compression::Gzip {
-                remarks.wrong(
+                diagnostics.wrong(
                     "compression",
                     given.name().unwrap_or_default(),
                     "`gzip` or `auto`: the Engine's classic image store knows nothing else; \
@@ -169,7 +166,7 @@ fn layers(
         inputs.compression_level.map(Number::get),
         compression,
         classic,
-        remarks,
+        diagnostics,
     );
     if classic {
         return Vec::new();
@@ -195,7 +192,7 @@ fn compress(
     layers: &[(&str, String)],
     output: &mut OutputSpec,
     classic: bool,
-    remarks: &mut Remarks,
+    diagnostics: &mut Diagnostics,
 ) {
     if !output.is_image() && !output.is_archive() {
         return;
@@ -218,11 +215,16 @@ fn compress(
         Some("uncompressed") => Compression::Uncompressed,
         _ => Compression::Gzip,
     };
-    check_level(Some(level), compression, classic, remarks);
+    check_level(Some(level), compression, classic, diagnostics);
     output.set("compression-level", level.to_string());
 }
 
-fn check_level(level: Option<u32>, compression: Compression, classic: bool, remarks: &mut Remarks) {
+fn check_level(
+    level: Option<u32>,
+    compression: Compression,
+    classic: bool,
+    diagnostics: &mut Diagnostics,
+) {
     let Some(level) = level else { return };
     let expected = match compression {
         _ if classic => "nothing: the Engine's classic image store takes no level",
@@ -234,7 +236,7 @@ fn check_level(level: Option<u32>, compression: Compression, classic: bool, rema
     };
     let wrong = InputError::new("compression-level", level.to_string(), expected);
     // It may be judged for several outputs.
-    if !remarks.errors.contains(&wrong) {
-        remarks.errors.push(wrong);
+    if !diagnostics.errors.contains(&wrong) {
+        diagnostics.errors.push(wrong);
     }
 }

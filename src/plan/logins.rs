@@ -1,23 +1,24 @@
 //! Registries to log in to: those that tags name, and more of Amazon's.
 //!
-//! In: the inputs `registries` and `registry-auth`, and the region. Out: hosts. Other registries' logins
-//! need nothing to be settled: user and password are given.
+//! In: the inputs `registries` and `registry-auth`, and the region. Out: hosts. Logins to other registries are given as they are.
 
-use image::{EcrRegistry, ImageRef, Registry};
+use image::{EcrRegistry, Registry};
 
-use super::{Plan, Remarks};
+use super::{Diagnostics, ImagePlan, Plan, PushPlan};
 use crate::facts::Facts;
 use crate::inputs::Inputs;
 
 /// The hosts, each once, in the order of the inputs.
 pub(super) fn choose(
     inputs: &Inputs,
-    references: &[ImageRef],
+    image: &ImagePlan,
     facts: &Facts,
-    remarks: &mut Remarks,
+    diagnostics: &mut Diagnostics,
 ) -> Vec<String> {
     let of_tags = || {
-        references.iter().find_map(|image| match image.registry() {
+        let pushed = image.push.iter().flat_map(|push| &push.names);
+        let mut names = image.tags.iter().chain(pushed);
+        names.find_map(|name| match name.registry() {
             Registry::Ecr(registry) => Some(registry.region),
             _ => None,
         })
@@ -36,10 +37,10 @@ pub(super) fn choose(
         let known = region.as_deref();
         match known.and_then(|region| EcrRegistry::new(given, region)) {
             Some(registry) => hosts.push(registry.host),
-            None => remarks.wrong(
+            None => diagnostics.wrong(
                 "registries",
                 given,
-                "`aws-region` or AWS_REGION beside an account's id, or a host",
+                "`aws-region` or AWS_REGION for an account id, or a host",
             ),
         }
     }
@@ -55,25 +56,15 @@ pub(super) fn choose(
 }
 
 impl Plan {
-    /// The registries that tags name, each once.
-    pub(crate) fn registries(&self) -> Vec<Registry> {
-        let mut registries: Vec<Registry> = Vec::new();
-        for image in self.images.iter().filter(|image| image.push) {
-            for reference in &image.references {
-                let registry = reference.registry();
-                if !registries.contains(&registry) {
-                    registries.push(registry);
-                }
-            }
-        }
-        registries
-    }
-
     /// The registries to log in to, each once: those that tags name, then those of the inputs.
     pub(crate) fn logins(&self) -> Vec<Registry> {
-        let mut registries = self.registries();
-        for host in &self.more_logins {
-            let registry = Registry::from_host(host);
+        let pushes = self.images.iter().filter_map(|image| image.push.as_ref());
+        let more = self
+            .more_logins
+            .iter()
+            .map(|host| Registry::from_host(host));
+        let mut registries = Vec::new();
+        for registry in pushes.flat_map(PushPlan::registries).chain(more) {
             if !registries.contains(&registry) {
                 registries.push(registry);
             }
@@ -86,7 +77,7 @@ impl Plan {
 mod tests {
     use crate::facts::{Facts, ImageStore};
     use crate::inputs::{Inputs, RawInputs};
-    use crate::plan::{Place, Plan};
+    use crate::plan::{Plan, RunDir};
 
     fn logins(pairs: &[(&'static str, &str)], region: Option<&str>) -> Result<Vec<String>, String> {
         let mut given = RawInputs::default();
@@ -97,7 +88,7 @@ mod tests {
         let inputs = Inputs::parse(&given).unwrap();
         let mut facts = Facts::example(ImageStore::Containerd);
         facts.region = region.map(str::to_owned);
-        let place = Place::at("/tmp/fast-ecr-push-x".as_ref());
+        let place = RunDir::at("/tmp/fast-ecr-push-x".as_ref());
         match Plan::new(&inputs, None, &facts, &place) {
             Ok(plan) => Ok(plan
                 .logins()

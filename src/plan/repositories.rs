@@ -2,9 +2,8 @@
 
 use image::{EcrRegistry, ImageRef, Registry};
 
-use super::{CacheKind, ImagePlan, Plan};
+use super::{CacheKind, ImagePlan, Naming, Plan};
 use crate::inputs::cache::Backend;
-use crate::inputs::output_spec::OutputSpec;
 
 /// A repository in Amazon ECR, and what is written there.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,18 +61,16 @@ impl Plan {
     pub(crate) fn ecr_repositories(&self) -> Vec<EcrRepository> {
         let mut repositories = Vec::new();
         for image in &self.images {
-            for reference in image.references.iter().filter(|_| image.push) {
-                if let Some(repository) = entry(&mut repositories, reference) {
+            for name in image.push.iter().flat_map(|push| &push.names) {
+                if let Some(repository) = entry(&mut repositories, name) {
                     repository.image = true;
-                    // What has neither tag nor digest gets `latest`, unless it goes by digest.
-                    let by_digest = image.outputs.iter().any(OutputSpec::is_by_digest);
-                    let latest = (!by_digest).then(|| "latest".to_owned());
-                    repository.tags.extend(reference.tag.clone().or(latest));
+                    repository.tags.extend(name.tag.clone());
                 }
             }
             for (reference, may_fail) in caches(image) {
                 if let Some(repository) = entry(&mut repositories, &reference) {
-                    let tag = reference.tag.unwrap_or_else(|| "latest".to_owned());
+                    let reference = Naming::Tags.complete(reference);
+                    let tag = reference.tag.unwrap_or_default();
                     let given = image.cache.kind == CacheKind::Given;
                     repository.caches.push(CacheTag {
                         tag,
@@ -125,7 +122,7 @@ mod tests {
     use super::*;
     use crate::facts::{Facts, ImageStore};
     use crate::inputs::{Inputs, RawInputs};
-    use crate::plan::Place;
+    use crate::plan::RunDir;
     use std::path::Path;
 
     const ECR: &str = "123456789012.dkr.ecr.eu-west-1.amazonaws.com";
@@ -137,7 +134,7 @@ mod tests {
         }
         let inputs = Inputs::parse(&given).unwrap();
         let facts = Facts::example(ImageStore::Containerd);
-        let plan = Plan::new(&inputs, None, &facts, &Place::at(Path::new("/run"))).unwrap();
+        let plan = Plan::new(&inputs, None, &facts, &RunDir::at(Path::new("/run"))).unwrap();
         plan.ecr_repositories()
     }
 

@@ -1,14 +1,14 @@
-//! Which secrets the build gets, and where from; never what they are.
+//! Which secrets the build gets, and from where.
 //!
-//! buildx reads a secret from a file or a variable. What the input `secrets` holds is written
-//! into files of the run's folder before the build; the plan names them.
+//! buildx reads a secret from a file or a variable. The values of the input `secrets` are written into files of the run's
+//! directory before the build.
 
 use std::path::PathBuf;
 
-use lists::attributes;
+use secrecy::SecretString;
 use serde::Serialize;
 
-use super::{Context, Place, Remarks};
+use super::{Context, Diagnostics, Hidden, RunDir};
 use crate::inputs::Inputs;
 use crate::runner::workflow::WorkflowRun;
 
@@ -18,6 +18,9 @@ pub(crate) struct PlannedSecret {
     pub id: String,
     #[serde(flatten)]
     pub source: SecretSource,
+    /// What we write into the file, if we write it.
+    #[serde(skip)]
+    pub value: Option<Hidden>,
 }
 
 /// Where buildx reads a secret.
@@ -26,53 +29,42 @@ pub(crate) struct PlannedSecret {
 pub(crate) enum SecretSource {
     /// A variable of our environment.
     Variable(String),
-    /// A file that we write: see [`Place::secret_file`].
+    /// A file that we write with a value of `secrets`.
     Written(PathBuf),
     /// A file of the user's.
     File(PathBuf),
-    /// The file [`Place::git_token_file`], which we write.
+    /// A file that we write with the token for the Git context.
     GitToken(PathBuf),
 }
 
-impl PlannedSecret {
-    /// The value of `--secret`.
-    pub(super) fn argument(&self) -> String {
-        let id = format!("id={}", self.id);
-        let source = match &self.source {
-            SecretSource::Variable(name) => format!("env={name}"),
-            SecretSource::Written(path)
-            | SecretSource::File(path)
-            | SecretSource::GitToken(path) => format!("src={}", path.display()),
-        };
-        attributes::join([id, source])
-    }
-}
-
-/// The secrets, in the order of docker/build-push-action: variables, texts, files, and last the
-/// token for the Git context, unless the user gives one.
+/// The secrets in the order of docker/build-push-action: variables, values, files, and last the token for the Git context, unless
+/// the user gives one.
 pub(super) fn choose(
     inputs: &Inputs,
     context: &Context,
     run: Option<&WorkflowRun>,
-    place: &Place,
-    remarks: &mut Remarks,
+    dir: &RunDir,
+    diagnostics: &mut Diagnostics,
 ) -> Vec<PlannedSecret> {
-    let mut secrets = Vec::new();
-    let mut add = |id: &str, source| {
-        let id = id.to_owned();
-        secrets.push(PlannedSecret { id, source });
+    let secret = |id: &str, source, value: Option<&SecretString>| PlannedSecret {
+        id: id.to_owned(),
+        source,
+        value: value.cloned().map(Hidden),
     };
-    for secret in &inputs.secret_envs {
-        add(&secret.id, SecretSource::Variable(secret.variable.clone()));
-    }
-    for (index, secret) in inputs.secrets.iter().enumerate() {
-        add(&secret.id, SecretSource::Written(place.secret_file(index)));
-    }
-    for secret in &inputs.secret_files {
-        add(&secret.id, SecretSource::File(secret.path.clone()));
-    }
-    if let (Some(run), true, true) = (run, context.is_this_commit(), inputs.github_token.is_some())
-    {
+    let variables = inputs.secret_envs.iter().map(|given| {
+        let source = SecretSource::Variable(given.variable.clone());
+        secret(&given.id, source, None)
+    });
+    let values = inputs.secrets.iter().enumerate().map(|(index, given)| {
+        let source = SecretSource::Written(dir.secret(index));
+        secret(&given.id, source, Some(&given.value))
+    });
+    let files = inputs.secret_files.iter().map(|given| {
+        let source = SecretSource::File(given.path.clone());
+        secret(&given.id, source, None)
+    });
+    let mut secrets: Vec<PlannedSecret> = variables.chain(values).chain(files).collect();
+    if let (Some(run), true, Some(token)) = (run, context.is_this_commit(), &inputs.github_token) {
         let general = "GIT_AUTH_TOKEN";
         let id = format!("{general}.{}", run.server_host());
         // BuildKit would prefer ours, whose id names the host.
@@ -80,8 +72,8 @@ pub(super) fn choose(
             .iter()
             .any(|secret| secret.id == id || secret.id == general)
         {
-            let source = SecretSource::GitToken(place.git_token_file());
-            secrets.push(PlannedSecret { id, source });
+            let source = SecretSource::GitToken(dir.git_token());
+            secrets.push(secret(&id, source, Some(token)));
         }
     }
     for (index, secret) in secrets.iter().enumerate() {
@@ -90,7 +82,7 @@ pub(super) fn choose(
             .take(index)
             .any(|other| other.id == secret.id)
         {
-            remarks.notices.push(format!(
+            diagnostics.notices.push(format!(
                 "the secret `{}` is given more than once: the last one counts",
                 secret.id
             ));

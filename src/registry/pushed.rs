@@ -13,7 +13,7 @@ use oci_spec::image::{Descriptor, ImageConfiguration, ImageIndex, ImageManifest}
 
 use crate::buildx::imagetools::Imagetools;
 use crate::buildx::metadata::Metadata;
-use crate::plan::{CacheKind, ImagePlan};
+use crate::plan::{CacheKind, ImagePlan, Naming};
 use crate::runner::redact::Redactor;
 
 /// At most so many platforms of an index are looked at.
@@ -58,10 +58,14 @@ pub(crate) async fn before(
     imagetools: &Imagetools<'_>,
     isolated: bool,
 ) -> Option<Before> {
-    let tagged = image.push && !image.tags.is_empty() && image.tags.len() <= MOST_TAGS_BEFORE;
-    let cached = image.cache.kind != CacheKind::None;
+    let push = image.push.as_ref();
+    let push =
+        push.filter(|push| push.naming == Naming::Tags && image.cache.kind != CacheKind::None)?;
+    if push.names.len() > MOST_TAGS_BEFORE {
+        return None;
+    }
     let mut found: Option<Digest> = None;
-    for name in image.references.iter().filter(|_| tagged && cached) {
+    for name in &push.names {
         if isolated && is_loopback(&name.host) {
             return None;
         }
@@ -99,7 +103,7 @@ pub(crate) async fn confirm(
     redactor: &Redactor,
 ) -> Option<PushedImage> {
     let digest = metadata.digest.as_ref()?;
-    let first = image.references.first().filter(|_| image.push)?;
+    let first = image.push.as_ref()?.names.first()?;
     let reference = by_digest(first, digest);
     let contents = if isolated && is_loopback(&first.host) {
         tracing::debug!("`{}` can't be reached from this container", first.host);

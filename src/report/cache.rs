@@ -52,7 +52,7 @@ pub(super) fn part(outcome: &Outcome) -> Part {
         facts.push(format!("not written after {export}"));
     } else if built.is_some() && !image.cache_to.is_empty() {
         let to = match (&image.cache.written, image.cache.kind) {
-            (Some(name), _) => format!(" to {}", code(name)),
+            (Some(name), _) => format!(" to {}", code(&name.to_string())),
             (None, CacheKind::Inline) => " into the image".to_owned(),
             (None, _) => String::new(),
         };
@@ -106,15 +106,17 @@ mod tests {
                 let built = outcome.result.as_mut().unwrap();
                 built.metadata.caches.imported = vec!["r/a:buildcache".to_owned()];
                 let cache = &mut outcome.plan.images[0].cache;
-                (cache.kind, cache.written) =
-                    (CacheKind::Registry, Some("r/a:buildcache-x".to_owned()));
+                (cache.kind, cache.written) = (
+                    CacheKind::Registry,
+                    Some("r.test/a:buildcache-x".parse().unwrap()),
+                );
             },
             "registry-cache-import",
         );
         for part in [
             "Cache (registry): ",
             "read from `r/a:buildcache` in ",
-            " · written to `r/a:buildcache-x` in ",
+            " · written to `r.test/a:buildcache-x` in ",
         ] {
             assert!(text.contains(part), "{text}");
         }

@@ -24,7 +24,11 @@ const LONGEST_TITLE: usize = 255;
 /// folder buildx sends the Dockerfile under its bare name
 /// (<https://github.com/docker/buildx/blob/v0.29.1/build/opt.go>, `loadInputs`).
 pub(super) fn in_repository(named: &str, image: &ImagePlan, env: &Env) -> Option<PathBuf> {
-    let path = dockerfile(image, env.path("GITHUB_WORKSPACE"))?;
+    let path = dockerfile(
+        &image.context,
+        image.file.as_deref(),
+        env.path("GITHUB_WORKSPACE"),
+    )?;
     is_named(&path, named).then_some(path)
 }
 
@@ -39,7 +43,11 @@ pub(super) fn annotate(outcome: &Outcome, env: &Env) {
     let Some(image) = outcome.plan.images.first().filter(|_| !findings.is_empty()) else {
         return;
     };
-    let dockerfile = dockerfile(image, env.path("GITHUB_WORKSPACE"));
+    let dockerfile = dockerfile(
+        &image.context,
+        image.file.as_deref(),
+        env.path("GITHUB_WORKSPACE"),
+    );
     let wanted = !matches!(
         env.get("DOCKER_BUILD_CHECKS_ANNOTATIONS"),
         Some("false" | "False" | "FALSE" | "f" | "F" | "0")
@@ -82,17 +90,15 @@ fn lines(findings: &[Finding], dockerfile: &Path) -> Vec<String> {
 }
 
 /// The Dockerfile's path in the repository; none if it is outside.
-fn dockerfile(image: &ImagePlan, workspace: Option<&Path>) -> Option<PathBuf> {
-    match &image.context {
+fn dockerfile(context: &Context, file: Option<&str>, workspace: Option<&Path>) -> Option<PathBuf> {
+    match context {
         Context::Folder { dockerfile, .. } => {
             let file = dockerfile.canonicalize().ok();
             let file = file.or_else(|| plan::lower_case(dockerfile)?.canonicalize().ok())?;
             let workspace = workspace?.canonicalize().ok()?;
             file.strip_prefix(workspace).ok().map(Path::to_path_buf)
         }
-        Context::ThisCommit { .. } => image
-            .context
-            .dockerfile_in_repository(image.file.as_deref()),
+        Context::ThisCommit { .. } => context.dockerfile_in_repository(file),
         Context::Remote { .. } => None,
     }
 }
@@ -156,11 +162,11 @@ mod tests {
             std::fs::write(path, "FROM scratch").unwrap();
         }
         let place = |path: PathBuf, workspace| {
-            let image = ImagePlan::example(Context::Folder {
+            let context = Context::Folder {
                 path: PathBuf::from("."),
                 dockerfile: path,
-            });
-            dockerfile(&image, workspace)
+            };
+            dockerfile(&context, None, workspace)
         };
         assert_eq!(
             place(workspace.join("app/Dockerfile"), Some(&*workspace)),
@@ -180,12 +186,13 @@ mod tests {
         let workspace = root.path().to_string_lossy().into_owned();
         let env = Env::from([("GITHUB_WORKSPACE", &*workspace)]);
         let place = |asked: &str| {
-            let image = ImagePlan::example(Context::Folder {
+            let context = Context::Folder {
                 path: root.path().to_owned(),
                 dockerfile: root.path().join(asked),
-            });
-            // The name that buildx sends to BuildKit.
-            in_repository("dockerfile", &image, &env)
+            };
+            // As buildx names it to BuildKit.
+            let path = dockerfile(&context, None, env.path("GITHUB_WORKSPACE"));
+            path.filter(|path| is_named(path, "dockerfile"))
         };
         assert_eq!(place("Dockerfile"), Some(PathBuf::from("dockerfile")));
         assert_eq!(place("DOCKERFILE"), None);
@@ -196,11 +203,10 @@ mod tests {
     #[test]
     fn of_a_git_context_they_have_a_path_in_the_repository() {
         let place = |url: &str, file: Option<&str>| {
-            let mut image = ImagePlan::example(Context::ThisCommit {
+            let context = Context::ThisCommit {
                 url: url.to_owned(),
-            });
-            image.file = file.map(str::to_owned);
-            dockerfile(&image, None).map(|path| path.display().to_string())
+            };
+            dockerfile(&context, file, None).map(|path| path.display().to_string())
         };
         let url = "https://github.com/octo/app.git#0123abc";
         assert_eq!(place(url, None).as_deref(), Some("Dockerfile"));
@@ -208,9 +214,9 @@ mod tests {
             place(&format!("{url}:docker"), Some("prod.Dockerfile")).as_deref(),
             Some("docker/prod.Dockerfile")
         );
-        let image = ImagePlan::example(Context::Remote {
+        let remote = Context::Remote {
             url: "https://example.org/x.git".to_owned(),
-        });
-        assert_eq!(dockerfile(&image, None), None);
+        };
+        assert_eq!(dockerfile(&remote, None, None), None);
     }
 }

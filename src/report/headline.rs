@@ -8,6 +8,7 @@ use super::part::Part;
 use super::phases::{largest, percent};
 use super::{Outcome, warnings};
 use crate::buildx::{BuildError, checks};
+use crate::plan::ImagePlan;
 use crate::run::error::Error;
 use crate::runner::markdown::{block, code, plain};
 use crate::runner::redact::Redactor;
@@ -29,11 +30,8 @@ pub(super) fn headline(outcome: &Outcome) -> Part {
     } = outcome;
     let image = plan.images.first();
     let name = image
-        .and_then(|image| match image.tags.first() {
-            Some(tag) => Some(tag.clone()),
-            None => image.references.first().map(ToString::to_string),
-        })
-        .map_or_else(|| "the build".to_owned(), |name| code(&name));
+        .and_then(ImagePlan::name)
+        .map_or_else(|| "the build".to_owned(), |name| code(&name.to_string()));
     let call = image.and_then(|image| image.call.as_ref());
     let total = units::duration(timings.total);
     let pushed = result.as_ref().ok().and_then(|built| built.image.as_ref());
@@ -86,10 +84,14 @@ pub(super) fn headline(outcome: &Outcome) -> Part {
     if let Some(image) = pushed {
         let _ = writeln!(text, "\n{}", whole_code(&image.reference));
     }
-    let more: Vec<&String> =
-        image.map_or_else(Vec::new, |image| image.tags.iter().skip(1).collect());
+    let more = image.map_or(&[][..], |image| &image.tags);
+    let more = more.get(1..).unwrap_or_default();
     if !more.is_empty() {
-        let named: Vec<String> = more.iter().take(MOST_TAGS).map(|tag| code(tag)).collect();
+        let named: Vec<String> = more
+            .iter()
+            .take(MOST_TAGS)
+            .map(|tag| code(&tag.to_string()))
+            .collect();
         let _ = write!(text, "\nAlso tagged {}", named.join(", "));
         match more.len() - named.len() {
             0 => text.push('\n'),

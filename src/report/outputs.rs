@@ -93,7 +93,10 @@ pub(super) fn outputs(outcome: &Outcome) -> Vec<(&'static str, String)> {
             "imageid" => built?.metadata.image_id.clone(),
             "metadata" => serde_json::to_string_pretty(&outcome.metadata()?.json).ok(),
             "image" => Some(pushed?.reference.clone()),
-            "tags" => Some(image?.tags.join("\n")).filter(|tags| !tags.is_empty()),
+            "tags" => {
+                let tags = image?.tags.iter().map(ToString::to_string);
+                Some(tags.collect::<Vec<_>>().join("\n")).filter(|tags| !tags.is_empty())
+            }
             "version" => Some(image?.version.clone()).filter(|version| !version.is_empty()),
             "labels" => Some(image?.labels.join("\n")).filter(|labels| !labels.is_empty()),
             "json" => Some(&image?.json)
@@ -101,7 +104,7 @@ pub(super) fn outputs(outcome: &Outcome) -> Vec<(&'static str, String)> {
                 .map(ToString::to_string),
             "registry" => match pushed {
                 Some(pushed) => Some(pushed.registry.clone()),
-                None => Some(image?.references.first()?.host.clone()),
+                None => Some(image?.name()?.host.clone()),
             },
             "driver" => Some(plan.builder.driver.name().to_owned()),
             "builder" => Some(plan.builder.name.clone()),

@@ -6,6 +6,7 @@
 use super::part::Part;
 use super::traffic;
 use crate::inputs::cache::CacheEntry;
+use crate::inputs::driver_options::DriverOption;
 use crate::inputs::output_spec::OutputSpec;
 use crate::plan::{Context, Plan};
 use crate::runner::markdown::cell;
@@ -33,16 +34,20 @@ const HARMLESS: [&str; 13] = [
 /// The settings as a folded table.
 pub(super) fn settings(plan: &Plan, runner: &Runner, api: Option<Traffic>) -> Part {
     let traffic = api.map(traffic::line);
+    let options = plan.builder.options.iter().map(DriverOption::redacted);
     let mut rows = vec![
         ("driver", vec![plan.builder.driver.name().to_owned()]),
         ("builder", vec![plan.builder.name.clone()]),
-        ("driver-opts", plan.builder.shown_options().collect()),
+        ("driver-opts", options.collect()),
         ("Kubernetes API", traffic.into_iter().collect()),
         ("runner", described(runner)),
     ];
     for image in &plan.images {
-        let target = image.flag("--target").map(str::to_owned);
-        let arguments = image.build_arguments().map(|(name, _)| name.to_owned());
+        let target = image.target.iter().cloned();
+        let arguments = image
+            .build_args
+            .iter()
+            .map(|argument| argument.name.clone());
         let outputs = image.outputs.iter().cloned().map(shown_output);
         let cache_from = image.cache_from.iter().cloned().map(shown_cache);
         let cache_to = image.cache_to.iter().cloned().map(shown_cache);

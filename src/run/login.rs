@@ -1,10 +1,7 @@
-//! Logins: tokens for the plan's registries, left to the credential helper.
-
-use std::collections::BTreeMap;
-use std::ffi::OsString;
+//! Logins: tokens for the plan's registries, for the credential helper.
 
 use futures_util::future::try_join_all;
-use secrecy::{ExposeSecret as _, SecretString};
+use secrecy::ExposeSecret as _;
 
 use super::Run;
 use crate::aws::ecr;
@@ -14,8 +11,7 @@ use crate::plan::Plan;
 use crate::run::error::Error;
 
 impl Run {
-    /// Fetches tokens for the plan's ECR registries, all at once, and leaves them to the credential
-    /// helper. Whether there were any.
+    /// Fetches tokens for the plan's ECR registries, all at once, and gives them to the credential helper. Whether there were any.
     pub(super) async fn log_in(
         &self,
         plan: &Plan,
@@ -57,28 +53,7 @@ impl Run {
         Ok(any)
     }
 
-    /// The secret variables that the plan hands on to buildx, with their values.
-    pub(super) async fn handed_on(
-        &self,
-        plan: &Plan,
-        session: &Session,
-    ) -> Result<Vec<(String, OsString)>, Error> {
-        let names = &plan.handed_on;
-        let mut values: BTreeMap<&str, SecretString> = names
-            .iter()
-            .filter_map(|name| Some((name.as_str(), self.env.get(name)?.into())))
-            .collect();
-        if names.iter().any(|name| name.starts_with("AWS_")) {
-            let own = self.unless_cancelled(Box::pin(session.variables())).await?;
-            values.extend(own.into_iter().filter(|(name, _)| names.contains(*name)));
-        }
-        let values = values.into_iter();
-        Ok(values
-            .map(|(name, value)| (name.to_owned(), value.expose_secret().into()))
-            .collect())
-    }
-
-    /// Waits for an answer of AWS, but no longer than the run goes on.
+    /// Waits for an answer from AWS until the run is cancelled.
     pub(super) async fn unless_cancelled<T, E: Into<CredentialsError>>(
         &self,
         answer: impl Future<Output = Result<T, E>>,

@@ -1,7 +1,7 @@
 //! What a run leaves for its post step, and the post step itself.
 //!
 //! A run that ends by itself has cleaned up; this is for one that was killed, or had no time left. State goes through
-//! `GITHUB_STATE` and comes back as `STATE_<name>`. Only what bears our own name is removed.
+//! `GITHUB_STATE` and comes back as `STATE_<name>`. Only what has our own name is removed.
 
 use std::fs;
 use std::io;
@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use crate::builder;
 use crate::credentials::{FORMER_KUBECONFIG_FILE, KUBECONFIG_FILE};
 use crate::facts::Address;
-use crate::plan::{Driver, Place, Plan};
+use crate::plan::{Driver, Plan, RunDir};
 use crate::runner::env::Env;
 use crate::runner::files::{self, FileCommandError};
 use crate::runner::folder;
@@ -26,15 +26,15 @@ pub(crate) const PROGRAM: &str = "fast-ecr-push-post";
 const FOLDER: &str = "folder";
 const BUILDER: &str = "builder";
 
-/// Notes what the post step has to remove, before it is made.
+/// Saves what the post step has to remove, before it is made.
 ///
 /// # Errors
 /// When the runner's file can't be written.
-pub(crate) fn note(plan: &Plan, place: &Place, env: &Env) -> Result<(), FileCommandError> {
+pub(crate) fn save_state(plan: &Plan, dir: &RunDir, env: &Env) -> Result<(), FileCommandError> {
     let Some(path) = env.path("GITHUB_STATE") else {
         return Ok(());
     };
-    let folder = place.folder.to_string_lossy();
+    let folder = dir.path.to_string_lossy();
     let mut state = vec![(FOLDER, &*folder)];
     let kept = plan
         .builder
@@ -47,13 +47,13 @@ pub(crate) fn note(plan: &Plan, place: &Place, env: &Env) -> Result<(), FileComm
     files::append_values(path, state)
 }
 
-/// Removes the run's folder, or leaves it to the post step where there is something of a builder: its removal failed, or
-/// something of it may come yet. Of one in a cluster our own note tells, of others buildx's (`$BUILDX_CONFIG/instances`). Only
-/// what the post step needs stays, which for a builder in a container is no secret.
-pub(crate) fn leave(folder: TempDir, plan: &Plan, place: &Place, env: &Env) {
-    let instances = place.folder.join("docker/buildx/instances");
+/// Removes the run's folder, or leaves it to the post step if a builder may still exist: its removal failed, or its creation was
+/// interrupted. A builder in a cluster has a file of ours, others have buildx's instance file. Only what the post step needs stays,
+/// which for a builder in a container is no secret.
+pub(crate) fn clean_up(folder: TempDir, plan: &Plan, dir: &RunDir, env: &Env) {
+    let instances = dir.path.join("docker/buildx/instances");
     let kubeconfigs = [KUBECONFIG_FILE, FORMER_KUBECONFIG_FILE];
-    let mut kubeconfigs = kubeconfigs.iter().map(|name| place.folder.join(name));
+    let mut kubeconfigs = kubeconfigs.iter().map(|name| dir.path.join(name));
     let in_cluster = kubeconfigs.any(|path| builder::is_left_in_cluster(&path));
     let in_engine =
         plan.builder.kubernetes.is_none() && instances.join(&plan.builder.name).exists();
@@ -62,14 +62,14 @@ pub(crate) fn leave(folder: TempDir, plan: &Plan, place: &Place, env: &Env) {
     }
     let path = folder.keep();
     if in_cluster {
-        tracing::info!("the post step looks once more for what is left in the cluster");
+        tracing::info!("the post step will look again for what is left in the cluster");
     } else {
         remove_others(&path, "docker");
         remove_others(&path.join("docker"), "buildx");
     }
 }
 
-/// Removes everything in a folder but one thing.
+/// Removes everything in a folder except one entry.
 fn remove_others(folder: &Path, stays: &str) {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         if entry.file_name() == stays {
@@ -86,7 +86,7 @@ fn remove_others(folder: &Path, stays: &str) {
     }
 }
 
-/// Removes what a killed run left. Says what it did; never fails the job.
+/// Removes what a killed run left, and logs it. Never fails the job.
 pub(crate) async fn run(env: &Env, cancel: &CancellationToken) {
     let Some(path) = env
         .path("STATE_folder")

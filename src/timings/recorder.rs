@@ -21,7 +21,7 @@ const MOST_RECORDS: usize = 100_000;
 const MOST_RETRIES: usize = 100;
 
 /// Follows one build.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Recorder {
     started: Timestamp,
     stages: Vec<Stage>,

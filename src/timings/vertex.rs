@@ -18,7 +18,7 @@ use crate::buildx::rawjson::{Vertex, VertexStatus};
 pub(super) const LONGEST_NAME: usize = 512;
 
 /// The number of vertices, statuses and runs that may still be kept.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Budget(pub usize);
 
 impl Budget {
@@ -46,7 +46,7 @@ impl Budget {
     }
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct VertexRecord {
     pub name: String,
     pub cached: bool,
@@ -65,7 +65,7 @@ pub(super) struct VertexRecord {
     statuses: BTreeMap<String, StatusRecord>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct StatusRecord {
     runs: Runs,
     bytes: u64,

@@ -163,7 +163,7 @@ fn a_buildx_that_dies_without_a_word_is_still_reported() {
 fn metadata_that_is_no_json_fails_the_build_in_words() {
     let ran = Runner::new().buildx("metadata", "{\"cut").run().exits(1);
     ran.says("could not read what buildx says it built")
-        .says("caused by: could not read `[ROOT]/temp/fast-ecr-push-[ID]/metadata.json`");
+        .says("caused by: could not read `[ROOT]/temp/fast-ecr-push-[ID]/metadata-0.json`");
 }
 
 #[test]

@@ -2,6 +2,7 @@
 //! itself with (<https://github.com/docker/build-push-action/blob/cb941d0/__tests__/context.test.ts>),
 //! for the versions of buildx that we take, and more for the inputs it has no case for.
 
+use super::tests::argv;
 use super::*;
 use crate::facts::ImageStore;
 use crate::inputs::RawInputs;
@@ -34,10 +35,10 @@ fn flags(pairs: Pairs<'_>, run: Option<&WorkflowRun>) -> Vec<String> {
         given.set(name, (*text).to_owned());
     }
     let inputs = Inputs::parse(&given).unwrap();
-    let place = Place::at(Path::new("/run"));
+    let dir = RunDir::at("/run".as_ref());
     let facts = Facts::example(ImageStore::Containerd);
-    let plan = Plan::new(&inputs, run, &facts, &place).unwrap();
-    let mut argv = plan.images[0].argv.iter().skip(2).cloned();
+    let plan = Plan::new(&inputs, run, &facts, &dir).unwrap();
+    let mut argv = argv(&plan).into_iter().skip(1);
     let mut flags = Vec::new();
     while let Some(argument) = argv.next() {
         match argument.as_str() {

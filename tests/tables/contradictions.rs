@@ -1,7 +1,7 @@
 //! Inputs that contradict each other, and what the plan makes of those that build-push-action's
 //! table does not show.
 
-use super::tests::{Pairs, facts, plan, plan_with};
+use super::tests::{Pairs, argv, facts, plan, plan_with};
 use super::*;
 use crate::facts::ImageStore;
 
@@ -12,16 +12,14 @@ fn contradictions_are_refused_by_name() {
             "a call that pushes",
             &[("call", "check"), ("push", "true"), ("load", "true")],
             &[
-                "input `push`: `true` given, expected `false` or nothing beside `call: check`",
-                "input `load`: `true` given, expected `false` or nothing beside `call: check`",
+                "input `push`: `true` cannot be combined with `call: check`",
+                "input `load`: `true` cannot be combined with `call: check`",
             ],
         ),
         (
             "a call with an output",
             &[("call", "outline"), ("outputs", "type=local,dest=out")],
-            &[
-                "input `outputs`: `type=local,dest=out` given, expected nothing beside `call: outline`",
-            ],
+            &["input `outputs`: `type=local,dest=out` cannot be combined with `call: outline`"],
         ),
         (
             "an output that pushes where nothing is to be pushed",
@@ -31,8 +29,8 @@ fn contradictions_are_refused_by_name() {
                 ("outputs", "type=registry\ntype=image,push=true"),
             ],
             &[
-                "input `push`: `false` given, expected `true` or nothing beside the output `type=registry`, which pushes",
-                "input `push`: `false` given, expected `true` or nothing beside the output `type=image,push=true`, which pushes",
+                "input `push`: `false` cannot be combined with the output `type=registry`, which pushes",
+                "input `push`: `false` cannot be combined with the output `type=image,push=true`, which pushes",
             ],
         ),
         (
@@ -43,7 +41,7 @@ fn contradictions_are_refused_by_name() {
                 ("outputs", "type=image,push=false"),
             ],
             &[
-                "input `outputs`: `type=image,push=false` given, expected no `push=false` beside the input `push: true`",
+                "input `outputs`: `type=image,push=false` cannot be combined with the input `push: true`",
             ],
         ),
         (
@@ -72,7 +70,7 @@ fn contradictions_are_refused_by_name() {
                 ("tags", "r.example/a:1"),
                 ("outputs", "type=image,push=true,push-by-digest=true"),
             ],
-            &["input `tags`: `r.example/a:1` given, expected nothing beside `push-by-digest=true`"],
+            &["input `tags`: `r.example/a:1` cannot be combined with `push-by-digest=true`"],
         ),
         (
             "a tag among names beside a push by digest",
@@ -80,7 +78,7 @@ fn contradictions_are_refused_by_name() {
                 ("tags", "r.example/a,r.example/b:1"),
                 ("outputs", "type=image,push=true,push-by-digest=true"),
             ],
-            &["input `tags`: `r.example/b:1` given, expected nothing beside `push-by-digest=true`"],
+            &["input `tags`: `r.example/b:1` cannot be combined with `push-by-digest=true`"],
         ),
         (
             "a push by digest to nowhere",
@@ -129,7 +127,7 @@ fn contradictions_are_refused_by_name() {
                 ("no-cache", "true"),
                 ("no-cache-filters", "base"),
             ],
-            &["input `no-cache-filters`: `base` given, expected nothing beside `no-cache: true`"],
+            &["input `no-cache-filters`: `base` cannot be combined with `no-cache: true`"],
         ),
         (
             "an expression that is none",
@@ -206,8 +204,10 @@ fn a_push_by_digest_gets_a_builder_that_can_do_it() {
         "type=image,push=true,push-by-digest=true,name=r.example/a",
     )]);
     assert_eq!(plan.builder.driver, Driver::DockerContainer);
-    assert_eq!(plan.images[0].tags, [""; 0]);
-    assert_eq!(plan.images[0].references[0].to_string(), "r.example/a");
+    assert!(plan.images[0].tags.is_empty());
+    let push = plan.images[0].push.as_ref().unwrap();
+    assert_eq!(push.naming, Naming::Digest);
+    assert_eq!(push.names[0].to_string(), "r.example/a");
 }
 
 /// Docker's recipe for a build on several runners:
@@ -222,17 +222,15 @@ fn a_name_without_tag_is_where_a_push_by_digest_goes() {
         ),
     ]);
     let image = &plan.images[0];
-    assert_eq!(image.tags, [""; 0]);
-    assert!(
-        !image.argv.contains(&"--tag".to_owned()),
-        "{:?}",
-        image.argv
-    );
+    assert!(image.tags.is_empty());
+    let argv = argv(&plan);
+    assert!(!argv.contains(&"--tag".to_owned()), "{argv:?}");
     assert_eq!(
         image.outputs[0].to_string(),
         "type=image,push-by-digest=true,name-canonical=true,push=true,\"name=r.example/a,ghcr.io/b/c\""
     );
-    let names: Vec<String> = image.references.iter().map(ToString::to_string).collect();
+    let push = image.push.as_ref().unwrap();
+    let names: Vec<String> = push.names.iter().map(ToString::to_string).collect();
     assert_eq!(names, ["r.example/a", "ghcr.io/b/c"]);
 }
 
@@ -321,18 +319,19 @@ fn a_plan_holds_no_secret() {
     ];
     let plan = plan_with(pairs, &facts(ImageStore::Containerd), Some(&run)).unwrap();
     let json = serde_json::to_string(&plan).unwrap();
+    let json = json + &serde_json::to_string(&plan.images).unwrap();
     assert!(json.contains("/run/secret-0") && json.contains("GIT_AUTH_TOKEN.github.com"));
-    assert!(!format!("{json} {plan} {plan:?}").contains("hidden"));
+    assert!(!format!("{json} {plan:?}").contains("hidden"));
 }
 
 #[test]
 fn a_call_pushes_nothing_and_a_name_in_an_output_counts() {
     let tag = ("tags", "r.example/a:1");
-    assert!(plan(&[tag]).images[0].push);
+    assert!(plan(&[tag]).images[0].push.is_some());
     let called = plan(&[tag, ("call", "outline")]);
-    assert!(!called.images[0].push && !called.images[0].image_id);
-    assert_eq!(called.registries(), []);
+    assert!(called.images[0].push.is_none() && !called.images[0].image_id);
+    assert_eq!(called.logins(), []);
     let named = plan(&[("outputs", "type=image,push=true,name=r.example/a:1")]);
-    assert_eq!(named.registries().len(), 1);
-    assert_eq!(named.images[0].references[0].to_string(), "r.example/a:1");
+    assert_eq!(named.logins().len(), 1);
+    assert_eq!(named.images[0].name().unwrap().to_string(), "r.example/a:1");
 }

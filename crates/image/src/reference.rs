@@ -37,6 +37,16 @@ impl ImageRef {
         Registry::from_host(&self.host)
     }
 
+    /// The same repository under this tag.
+    #[must_use]
+    pub fn with_tag(&self, tag: &str) -> Self {
+        Self {
+            tag: Some(tag.to_owned()),
+            digest: None,
+            ..self.clone()
+        }
+    }
+
     /// `host/repository`, without tag and digest.
     pub fn name(&self) -> String {
         format!("{}/{}", self.host, self.repository)

@@ -1,7 +1,7 @@
 //! Which kind of cache, and what stands in its way.
 
 use super::names::CACHE_TAGS;
-use super::{Kind, Remarks, Situation, disk_lasts, exports};
+use super::{Diagnostics, Kind, Situation, disk_lasts, exports};
 use crate::inputs::Cache;
 use crate::runner::origin::Origin;
 
@@ -35,15 +35,15 @@ impl<'a> Choice<'a> {
     }
 
     /// Takes the inline cache where the builder can write no other.
-    pub(super) fn settle(&mut self, remarks: &mut Remarks) {
+    pub(super) fn settle(&mut self, diagnostics: &mut Diagnostics) {
         if matches!(self.kind, Kind::Registry | Kind::Gha) && !exports(self.situation) {
             self.fall_back_to_inline(
                 "the Engine's own BuildKit writes other caches only with containerd's image store",
-                remarks,
+                diagnostics,
             );
         }
         if self.kind == Kind::Registry && self.has_nodes() {
-            self.settle_nodes(remarks);
+            self.settle_nodes(diagnostics);
         }
         if self.kind == Kind::Registry
             && let Some(name) = self.registry_target()
@@ -55,25 +55,25 @@ impl<'a> Choice<'a> {
                 name.tag.as_deref().unwrap_or_default()
             );
             if self.moving_tags().is_empty() {
-                remarks.warnings.push(format!(
+                diagnostics.warnings.push(format!(
                     "no cache is written: {why}; exclude `{CACHE_TAGS}*` from the rule, or name a \
                      repository with mutable tags in `cache-ref`"
                 ));
                 self.reason = why;
             } else {
-                self.fall_back_to_inline(&why, remarks);
+                self.fall_back_to_inline(&why, diagnostics);
             }
         }
     }
 
     /// buildx gives every node the same export (`toSolveOpt` in its `build/opt.go`), so that the last
     /// one's stays.
-    fn settle_nodes(&mut self, remarks: &mut Remarks) {
+    fn settle_nodes(&mut self, diagnostics: &mut Diagnostics) {
         let why = "every platform has a BuildKit of its own, and in the registry the last one's would stay alone";
         if self.situation.inputs.cache == Cache::Auto && !self.moving_tags().is_empty() {
-            self.fall_back_to_inline(why, remarks);
+            self.fall_back_to_inline(why, diagnostics);
         } else {
-            remarks.notices.push(format!(
+            diagnostics.notices.push(format!(
                 "the cache holds the steps of one platform: {why}; `cache: inline` keeps all"
             ));
         }
@@ -84,8 +84,8 @@ impl<'a> Choice<'a> {
         kubernetes.is_some_and(|kubernetes| kubernetes.nodes.len() > 1)
     }
 
-    fn fall_back_to_inline(&mut self, why: &str, remarks: &mut Remarks) {
-        remarks
+    fn fall_back_to_inline(&mut self, why: &str, diagnostics: &mut Diagnostics) {
+        diagnostics
             .notices
             .push(format!("the cache is kept in the image (inline): {why}"));
         self.kind = Kind::Inline;

@@ -4,10 +4,9 @@ use image::ImageRef;
 
 use super::choose::Choice;
 use super::names::CACHE_TAGS;
-use super::names::with_tag;
 use super::raw::AS_IMAGE;
 use super::scope::Scopes;
-use super::{CachePlan, Chosen, Remarks};
+use super::{CachePlan, Chosen, Diagnostics};
 use crate::inputs::cache::{Backend, CacheEntry};
 use crate::inputs::{Cache, CacheMode};
 
@@ -21,11 +20,12 @@ const MOST_IMPORTS: usize = 4;
 impl Choice<'_> {
     /// The registry's cache: read from the branch's tag, its base's and the default branch's,
     /// written to the branch's.
-    pub(super) fn registry(self, remarks: &mut Remarks) -> Chosen {
-        let Some((repository, Scopes { own, imports })) = self.names(CACHE_TAGS, remarks) else {
+    pub(super) fn registry(self, diagnostics: &mut Diagnostics) -> Chosen {
+        let Some((repository, Scopes { own, imports })) = self.names(CACHE_TAGS, diagnostics)
+        else {
             return Chosen::nothing("no name to keep it under".to_owned());
         };
-        let mut written = own.map(|tag| with_tag(&repository, &tag));
+        let mut written = own.map(|tag| repository.with_tag(&tag));
         if let Some(name) = &written
             && self.may_move(name) == Some(false)
         {
@@ -34,12 +34,10 @@ impl Choice<'_> {
         if !self.pushes() {
             written = None;
         }
-        if self.untrusted(remarks) {
+        if self.untrusted(diagnostics) {
             written = None;
         }
-        let from = imports
-            .iter()
-            .map(|tag| import(&with_tag(&repository, tag)));
+        let from = imports.iter().map(|tag| import(&repository.with_tag(tag)));
         let to = written.as_ref().map(|name| self.export(name));
         Chosen {
             from: from.collect(),
@@ -49,7 +47,7 @@ impl Choice<'_> {
     }
 
     /// The image's own cache: read from tags that an earlier image may have had.
-    pub(super) fn inline(self, remarks: &mut Remarks) -> Chosen {
+    pub(super) fn inline(self, diagnostics: &mut Diagnostics) -> Chosen {
         let asked = self.situation.inputs.cache == Cache::Inline;
         let named = self.situation.inputs.cache_ref.is_some();
         let moving = self.moving_tags();
@@ -58,16 +56,16 @@ impl Choice<'_> {
         let by_its_tags = !named && (!moving.is_empty() || !asked);
         if by_its_tags {
             imports = moving.iter().take(MOST_IMPORTS).cloned().collect();
-        } else if let Some((repository, scopes)) = self.names(INLINE_TAGS, remarks) {
+        } else if let Some((repository, scopes)) = self.names(INLINE_TAGS, diagnostics) {
             imports = scopes
                 .imports
                 .iter()
-                .map(|tag| with_tag(&repository, tag))
+                .map(|tag| repository.with_tag(tag))
                 .collect();
-            let own = scopes.own.map(|tag| with_tag(&repository, &tag));
+            let own = scopes.own.map(|tag| repository.with_tag(&tag));
             tag = own.filter(|name| self.may_be_added(name));
             if let Some(name) = tag.take_if(|name| self.may_move(name) == Some(false)) {
-                remarks.warnings.push(format!(
+                diagnostics.warnings.push(format!(
                     "`{name}` is not pushed: the repository's tags are immutable, and the next run would not find its \
                      cache; exclude `{}*` from the rule",
                     name.tag.as_deref().unwrap_or_default()
@@ -83,7 +81,7 @@ impl Choice<'_> {
         {
             imports.clear();
         }
-        let writes = self.pushes() && !self.untrusted(remarks);
+        let writes = self.pushes() && !self.untrusted(diagnostics);
         Chosen {
             from: imports.iter().map(import).collect(),
             to: writes
@@ -95,10 +93,10 @@ impl Choice<'_> {
     }
 
     /// GitHub's cache service, which keeps branches and forks apart by itself.
-    pub(super) fn gha(self, remarks: &mut Remarks) -> Chosen {
+    pub(super) fn gha(self, diagnostics: &mut Diagnostics) -> Chosen {
         let served = self.situation.run.is_some_and(|run| run.cache_service);
         if !served {
-            remarks.notices.push(
+            diagnostics.notices.push(
                 "no cache: `cache: gha` needs GitHub's cache service, whose address and token the runner gives to \
                  actions (ACTIONS_RESULTS_URL, ACTIONS_RUNTIME_TOKEN)"
                     .to_owned(),
@@ -131,17 +129,17 @@ impl Choice<'_> {
         CachePlan {
             kind: self.kind,
             reason: self.reason,
-            tag: tag.map(ToString::to_string),
-            written: written.or(tag).map(ToString::to_string),
+            tag: tag.cloned(),
+            written: written.or(tag).cloned(),
             afterwards: false,
         }
     }
 
     /// Whether nothing may be written, which is said.
-    fn untrusted(&self, remarks: &mut Remarks) -> bool {
+    fn untrusted(&self, diagnostics: &mut Diagnostics) -> bool {
         let reason = self.origin.and_then(|origin| origin.untrusted.as_ref());
         if let Some(reason) = reason {
-            remarks
+            diagnostics
                 .notices
                 .push(format!("the cache is read and not written: {reason}"));
         }

@@ -15,10 +15,10 @@ mod scope;
 mod tests;
 
 use image::ImageRef;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
-use super::{BuilderPlan, Driver, Remarks};
-use crate::facts::{Engine, Facts, ImageStore};
+use super::{BuilderPlan, Diagnostics, Driver};
+use crate::facts::Facts;
 use crate::inputs::cache::{Backend, CacheEntry};
 use crate::inputs::output_spec::OutputSpec;
 use crate::inputs::{Cache, Inputs};
@@ -61,14 +61,18 @@ pub(crate) struct CachePlan {
     /// Why, in words; empty where it was asked for.
     pub reason: String,
     /// One more tag of the image, under which the next run finds its inline cache.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub tag: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "text")]
+    pub tag: Option<ImageRef>,
     /// The name that the cache is written to, where it has one.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub written: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "text")]
+    pub written: Option<ImageRef>,
     /// Whether it is written by a command of its own, once the image is pushed.
     #[serde(skip)]
     pub afterwards: bool,
+}
+
+fn text<S: Serializer>(name: &Option<ImageRef>, to: S) -> Result<S::Ok, S::Error> {
+    name.as_ref().map(ToString::to_string).serialize(to)
 }
 
 /// The plan, and buildx's arguments for it.
@@ -84,7 +88,6 @@ pub(super) struct Situation<'a> {
     pub inputs: &'a Inputs,
     pub run: Option<&'a WorkflowRun>,
     pub facts: &'a Facts,
-    pub engine: &'a Engine,
     pub builder: &'a BuilderPlan,
     /// The image under all its names.
     pub references: &'a [ImageRef],
@@ -92,11 +95,11 @@ pub(super) struct Situation<'a> {
 }
 
 /// Decides.
-pub(super) fn choose(situation: &Situation<'_>, remarks: &mut Remarks) -> Chosen {
+pub(super) fn choose(situation: &Situation<'_>, diagnostics: &mut Diagnostics) -> Chosen {
     let inputs = situation.inputs;
-    check(inputs, remarks);
+    check(inputs, diagnostics);
     if !inputs.cache_from.is_empty() || !inputs.cache_to.is_empty() {
-        return given(inputs, remarks);
+        return given(inputs, diagnostics);
     }
     let nothing = |reason: &str| Chosen::nothing(reason.to_owned());
     if inputs.call.is_some() {
@@ -107,11 +110,11 @@ pub(super) fn choose(situation: &Situation<'_>, remarks: &mut Remarks) -> Chosen
     }
     let origin = situation.run.map(Origin::of);
     let mut choice = Choice::new(situation, origin.as_ref());
-    choice.settle(remarks);
+    choice.settle(diagnostics);
     let mut chosen = match choice.kind {
-        Kind::Registry => choice.registry(remarks),
-        Kind::Inline => choice.inline(remarks),
-        Kind::Gha => choice.gha(remarks),
+        Kind::Registry => choice.registry(diagnostics),
+        Kind::Inline => choice.inline(diagnostics),
+        Kind::Gha => choice.gha(diagnostics),
         Kind::None | Kind::Given => nothing(""),
     };
     chosen.plan.afterwards = is_written_afterwards(situation, &chosen);
@@ -139,7 +142,7 @@ impl Chosen {
 }
 
 /// The raw inputs win.
-fn given(inputs: &Inputs, remarks: &mut Remarks) -> Chosen {
+fn given(inputs: &Inputs, diagnostics: &mut Diagnostics) -> Chosen {
     let ours = [
         (
             "cache",
@@ -154,7 +157,7 @@ fn given(inputs: &Inputs, remarks: &mut Remarks) -> Chosen {
         .map(|(name, _)| format!("`{name}`"))
         .collect();
     if !ignored.is_empty() {
-        remarks.notices.push(format!(
+        diagnostics.notices.push(format!(
             "{} is ignored beside `cache-from` and `cache-to`, which win",
             ignored.join(", ")
         ));
@@ -170,16 +173,16 @@ fn given(inputs: &Inputs, remarks: &mut Remarks) -> Chosen {
         from: inputs.cache_from.clone(),
         to: match inputs.call {
             Some(_) => Vec::new(),
-            None => raw::exports(&inputs.cache_to, remarks),
+            None => raw::exports(&inputs.cache_to, diagnostics),
         },
     }
 }
 
 /// What contradicts itself.
-fn check(inputs: &Inputs, remarks: &mut Remarks) {
+fn check(inputs: &Inputs, diagnostics: &mut Diagnostics) {
     let max = inputs.cache_mode == Some(crate::inputs::CacheMode::Max);
     if inputs.cache == Cache::Inline && max {
-        remarks.wrong(
+        diagnostics.wrong(
             "cache-mode",
             "max",
             "`min` or nothing beside `cache: inline`: an image holds the cache of its own layers only",
@@ -188,7 +191,7 @@ fn check(inputs: &Inputs, remarks: &mut Remarks) {
     if inputs.cache == Cache::Gha
         && let Some(name) = &inputs.cache_ref
     {
-        remarks.wrong(
+        diagnostics.wrong(
             "cache-ref",
             name,
             "nothing beside `cache: gha`, which is in no registry",
@@ -209,7 +212,7 @@ fn disk_lasts(situation: &Situation<'_>) -> bool {
 /// BuildKit over the classic image store
 /// (<https://docs.docker.com/build/builders/drivers/docker/>).
 fn exports(situation: &Situation<'_>) -> bool {
-    situation.builder.driver != Driver::Docker || situation.engine.store == ImageStore::Containerd
+    !situation.builder.has_classic_store()
 }
 
 /// Whether the cache is written once the image is pushed: BuildKit from 0.28 does both at the same time, and uploads

@@ -2,7 +2,7 @@
 
 use image::ImageRef;
 
-use super::Remarks;
+use super::Diagnostics;
 use super::choose::Choice;
 use super::scope::{Scopes, scopes};
 use crate::inputs::Cache;
@@ -18,7 +18,11 @@ const DOCKER_HUB: &str = "docker.io";
 
 impl Choice<'_> {
     /// The repository of the cache, and the tags in it.
-    pub(super) fn names(&self, prefix: &str, remarks: &mut Remarks) -> Option<(ImageRef, Scopes)> {
+    pub(super) fn names(
+        &self,
+        prefix: &str,
+        diagnostics: &mut Diagnostics,
+    ) -> Option<(ImageRef, Scopes)> {
         let repository = match self.named() {
             Some(Ok(name)) => match name.tag.clone() {
                 Some(tag) => {
@@ -32,7 +36,7 @@ impl Choice<'_> {
             },
             Some(Err(expected)) => {
                 let given = self.situation.inputs.cache_ref.clone().unwrap_or_default();
-                remarks.wrong("cache-ref", given, expected);
+                diagnostics.wrong("cache-ref", given, expected);
                 return None;
             }
             None => {
@@ -72,8 +76,8 @@ impl Choice<'_> {
 
     /// What the registry's cache would be written to.
     pub(super) fn registry_target(&self) -> Option<ImageRef> {
-        let (repository, scopes) = self.names(CACHE_TAGS, &mut Remarks::default())?;
-        Some(with_tag(&repository, &scopes.own?))
+        let (repository, scopes) = self.names(CACHE_TAGS, &mut Diagnostics::default())?;
+        Some(repository.with_tag(&scopes.own?))
     }
 
     /// What tells this build's cache from others of the same repository and branch: legs of a
@@ -92,8 +96,8 @@ impl Choice<'_> {
         let commit = self.situation.run.and_then(|run| run.sha.as_deref());
         let commit = commit.and_then(|commit| commit.get(..SHORT_COMMIT));
         let moves = |name: &&ImageRef| {
-            let tag = name.tag.as_deref().unwrap_or("latest");
-            !commit.is_some_and(|commit| tag.contains(commit)) && self.may_move(name) != Some(false)
+            let has_commit = |tag: &str| commit.is_some_and(|commit| tag.contains(commit));
+            !name.tag.as_deref().is_some_and(has_commit) && self.may_move(name) != Some(false)
         };
         self.situation
             .references
@@ -106,7 +110,8 @@ impl Choice<'_> {
     /// Whether a tag may be given to another image, where it is known.
     pub(super) fn may_move(&self, name: &ImageRef) -> Option<bool> {
         let mutability = self.situation.facts.repositories.get(&name.name())?;
-        Some(mutability.may_move(name.tag.as_deref().unwrap_or("latest")))
+        let tag = name.tag.as_deref()?;
+        Some(mutability.may_move(tag))
     }
 
     /// Whether the image can have one more tag: not when it is pushed by its digest, or under names
@@ -126,13 +131,5 @@ impl Choice<'_> {
 
     pub(super) fn pushes(&self) -> bool {
         self.situation.outputs.iter().any(OutputSpec::pushes)
-    }
-}
-
-pub(super) fn with_tag(repository: &ImageRef, tag: &str) -> ImageRef {
-    ImageRef {
-        tag: Some(tag.to_owned()),
-        digest: None,
-        ..repository.clone()
     }
 }

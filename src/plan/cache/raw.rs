@@ -3,7 +3,7 @@
 use image::{ImageRef, Registry};
 
 use crate::inputs::cache::{Backend, CacheEntry};
-use crate::plan::Remarks;
+use crate::plan::Diagnostics;
 
 /// A cache as an image manifest of OCI types: BuildKit before 0.21 writes an index by default, whose
 /// parts are of no image type, and Amazon ECR refuses that with 400
@@ -12,10 +12,10 @@ pub(super) const AS_IMAGE: [(&str, &str); 2] =
     [("image-manifest", "true"), ("oci-mediatypes", "true")];
 
 /// The exports, completed.
-pub(super) fn exports(given: &[CacheEntry], remarks: &mut Remarks) -> Vec<CacheEntry> {
+pub(super) fn exports(given: &[CacheEntry], diagnostics: &mut Diagnostics) -> Vec<CacheEntry> {
     let mut exports = given.to_vec();
     for cache in exports.iter_mut().filter(|cache| goes_to_ecr(cache)) {
-        complete(cache, remarks);
+        complete(cache, diagnostics);
     }
     exports
 }
@@ -28,14 +28,14 @@ fn goes_to_ecr(cache: &CacheEntry) -> bool {
 }
 
 /// Adds what is missing, unless something else is asked for.
-fn complete(cache: &mut CacheEntry, remarks: &mut Remarks) {
+fn complete(cache: &mut CacheEntry, diagnostics: &mut Diagnostics) {
     let given = |(name, value): &(&str, &str)| {
         let given = cache.attributes.get(name).filter(|given| given != value)?;
         Some(format!("{name}={given}"))
     };
     let refused: Vec<String> = AS_IMAGE.iter().filter_map(given).collect();
     if !refused.is_empty() {
-        remarks.warnings.push(format!(
+        diagnostics.warnings.push(format!(
             "`cache-to` has `{}`: Amazon ECR refuses such a cache",
             refused.join(",")
         ));
@@ -49,7 +49,7 @@ fn complete(cache: &mut CacheEntry, remarks: &mut Remarks) {
         }
     }
     if !added.is_empty() {
-        remarks.notices.push(format!(
+        diagnostics.notices.push(format!(
             "`cache-to` gets `{}`, without which Amazon ECR may refuse the cache",
             added.join(",")
         ));
@@ -61,13 +61,13 @@ mod tests {
     use super::*;
     use crate::inputs::Inputs;
 
-    fn completed(given: &str) -> (String, Remarks) {
+    fn completed(given: &str) -> (String, Diagnostics) {
         let raw = [("cache-to", given)].into_iter().collect();
         let inputs = Inputs::parse(&raw).unwrap();
-        let mut remarks = Remarks::default();
-        let exports = exports(&inputs.cache_to, &mut remarks);
+        let mut diagnostics = Diagnostics::default();
+        let exports = exports(&inputs.cache_to, &mut diagnostics);
         let exports: Vec<String> = exports.iter().map(ToString::to_string).collect();
-        (exports.join(" "), remarks)
+        (exports.join(" "), diagnostics)
     }
 
     const ECR: &str = "123456789012.dkr.ecr.eu-west-1.amazonaws.com/team/app";
@@ -115,19 +115,19 @@ mod tests {
             ),
         ];
         for (given, expected, told) in cases {
-            let (exports, remarks) = completed(&given);
+            let (exports, diagnostics) = completed(&given);
             assert_eq!(exports, expected, "{given}");
-            assert_eq!(remarks.notices.len(), usize::from(told), "{given}");
-            assert!(remarks.warnings.is_empty());
+            assert_eq!(diagnostics.notices.len(), usize::from(told), "{given}");
+            assert!(diagnostics.warnings.is_empty());
         }
     }
 
     #[test]
     fn what_ecr_refuses_is_said() {
         let given = format!("type=registry,ref={ECR}:c,image-manifest=false");
-        let (exports, remarks) = completed(&given);
+        let (exports, diagnostics) = completed(&given);
         assert_eq!(exports, given);
-        assert!(remarks.warnings[0].contains("`image-manifest=false`: Amazon ECR refuses"));
-        assert!(remarks.notices.is_empty());
+        assert!(diagnostics.warnings[0].contains("`image-manifest=false`: Amazon ECR refuses"));
+        assert!(diagnostics.notices.is_empty());
     }
 }

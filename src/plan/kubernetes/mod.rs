@@ -12,13 +12,13 @@ mod volume;
 
 use std::collections::BTreeMap;
 
-use secrecy::SecretString;
 use semver::Version;
 use serde::Serialize;
 
-use super::{Place, Remarks, buildkitd};
+use super::{Diagnostics, Hidden, RunDir};
 use crate::credentials::kubeconfig::Access;
 use crate::inputs::Inputs;
+use crate::inputs::driver_options::DriverOption;
 use crate::runner::workflow::WorkflowRun;
 pub(crate) use quantity::amount;
 pub(crate) use volume::{OPTION as VOLUME_OPTION, Workload};
@@ -29,6 +29,15 @@ const TIMEOUT: u64 = 300;
 
 /// The namespace where neither inputs nor kubeconfig name one, as kubectl takes it.
 const NAMESPACE: &str = "default";
+
+/// What planning needs to know of a cluster.
+pub(in crate::plan) struct Cluster<'a> {
+    pub access: &'a Access,
+    /// The buildx that will look for the nodes.
+    pub buildx: &'a Version,
+    /// Certificates that this machine trusts, in PEM form; empty for none of its own.
+    pub certificates: &'a str,
+}
 
 /// Everything that will run in the cluster.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -57,19 +66,6 @@ pub(crate) struct KubernetesPlan {
     #[serde(skip)]
     pub kubeconfig: Hidden,
 }
-
-/// A text that plans carry and never show.
-#[derive(Debug, Clone)]
-pub(crate) struct Hidden(pub SecretString);
-
-/// The kubeconfig says nothing about what is done; its address and namespace are compared.
-impl PartialEq for Hidden {
-    fn eq(&self, _: &Self) -> bool {
-        true
-    }
-}
-
-impl Eq for Hidden {}
 
 /// One workload of BuildKit pods.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -108,7 +104,7 @@ pub(crate) struct Node {
     pub certificates: Option<String>,
     pub buildkitd_flags: Vec<String>,
     /// Options that buildx's driver gets, so that its own manifest would be like ours.
-    pub options: Vec<(String, String)>,
+    pub options: Vec<DriverOption>,
 }
 
 /// A taint that pods put up with, as the pod's specification writes it.
@@ -128,37 +124,26 @@ pub(crate) struct Toleration {
 }
 
 impl KubernetesPlan {
-    /// Reads the options, each name once.
+    /// Reads the options.
     pub(super) fn new(
         inputs: &Inputs,
-        options: Vec<(String, String)>,
-        access: &Access,
         run: Option<&WorkflowRun>,
-        buildx: &Version,
-        place: &Place,
-        remarks: &mut Remarks,
+        cluster: &Cluster<'_>,
+        dir: &RunDir,
+        diagnostics: &mut Diagnostics,
     ) -> Self {
-        let config = buildkitd::given(inputs, remarks);
+        let Cluster { access, buildx, .. } = *cluster;
+        let builder = name(inputs, dir);
         let nodes::Nodes {
             mut nodes,
             namespace,
             timeout_seconds,
-        } = nodes::choose(
-            inputs,
-            options,
-            &name(inputs, place),
-            buildx,
-            config,
-            remarks,
-        );
+        } = nodes::choose(inputs, &builder, buildx, diagnostics);
         if let (Some(given), Some(option)) = (&inputs.namespace, &namespace)
             && given != option
         {
-            remarks.wrong(
-                "namespace",
-                given,
-                format!("the namespace of `driver-opts`, `{option}`, or only one of the two"),
-            );
+            let expected = format!("`{option}`, as in `driver-opts`, or only one of the two");
+            diagnostics.wrong("namespace", given, expected);
         }
         let namespace = inputs
             .namespace
@@ -168,21 +153,16 @@ impl KubernetesPlan {
             .unwrap_or_else(|| NAMESPACE.to_owned());
         let timeout = inputs.builder_timeout.map(|seconds| seconds.get().into());
         let timeout_seconds = timeout.or(timeout_seconds).unwrap_or(TIMEOUT);
-        remarks.warnings.extend(access.warnings.iter().cloned());
+        diagnostics.warnings.extend(access.warnings.iter().cloned());
         for node in &mut nodes {
-            let ours = [
-                ("namespace", namespace.clone()),
-                ("timeout", format!("{timeout_seconds}s")),
-            ];
-            for (name, value) in ours {
-                node.set_option(name, value);
-            }
+            node.set_option("namespace", namespace.clone());
+            node.set_option("timeout", format!("{timeout_seconds}s"));
         }
         Self {
             server: access.server.clone(),
             context: access.context.clone(),
             restriction: access.restriction.clone(),
-            kubeconfig: Hidden(access.to_file(&namespace, &place.tokens_folder())),
+            kubeconfig: Hidden(access.to_file(&namespace, &dir.tokens())),
             namespace,
             timeout_seconds,
             fallback: inputs.falls_back(),
@@ -198,15 +178,12 @@ impl KubernetesPlan {
 impl Node {
     /// Sets an option of buildx's driver.
     pub(crate) fn set_option(&mut self, name: &str, value: String) {
-        self.options.retain(|(other, _)| other != name);
-        self.options.push((name.to_owned(), value));
+        self.options.retain(|other| other.name != name);
+        self.options.push(DriverOption::new(name, value));
     }
 }
 
 /// buildx's name of the builder, and that of its one node.
-pub(super) fn name(inputs: &Inputs, place: &Place) -> String {
-    inputs
-        .builder
-        .clone()
-        .unwrap_or_else(|| format!("{}{}", super::BUILDER_PREFIX, place.id))
+pub(super) fn name(inputs: &Inputs, dir: &RunDir) -> String {
+    inputs.builder.clone().unwrap_or_else(|| dir.builder_name())
 }

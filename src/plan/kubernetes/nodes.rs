@@ -7,9 +7,9 @@
 use semver::Version;
 
 use super::{Node, options, volume};
+use crate::inputs::driver_options::DriverOption;
 use crate::inputs::{AppendedNode, Inputs, Platform};
-use crate::plan::builder::{self, Driver};
-use crate::plan::{Remarks, buildkitd};
+use crate::plan::{Diagnostics, Driver, buildkitd, driver};
 
 /// The image of buildx's own driver
 /// (<https://github.com/docker/buildx/blob/461836ba0/util/bkimage.go>).
@@ -38,15 +38,20 @@ pub(super) struct Nodes {
     pub timeout_seconds: Option<u64>,
 }
 
-/// Reads the nodes; `config` is `buildkitd.toml`.
+/// Reads the nodes of the builder of this name.
 pub(super) fn choose(
     inputs: &Inputs,
-    options: Vec<(String, String)>,
     name: &str,
     buildx: &Version,
-    config: Option<&str>,
-    remarks: &mut Remarks,
+    diagnostics: &mut Diagnostics,
 ) -> Nodes {
+    let options = driver::options(
+        "driver-opts",
+        &inputs.driver_opts,
+        Driver::Kubernetes,
+        diagnostics,
+    );
+    let config = buildkitd::given(inputs, diagnostics);
     let reader = Reader {
         inputs,
         name,
@@ -54,7 +59,7 @@ pub(super) fn choose(
         config,
     };
     let flags = inputs.buildkitd_flags.as_deref();
-    let (mut first, read) = reader.node("driver-opts", options, flags, remarks);
+    let (mut first, read) = reader.node("driver-opts", options, flags, diagnostics);
     name.clone_into(&mut first.name);
     let namespace = read.namespace;
     let mut timeout_seconds = read.timeout_seconds;
@@ -62,12 +67,12 @@ pub(super) fn choose(
     let mut names = Vec::new();
     for (index, entry) in inputs.append.iter().enumerate() {
         let common = inputs.namespace.as_ref().or(namespace.as_ref());
-        let (node, timeout) = reader.appended(entry, index + 2, common, &mut names, remarks);
+        let (node, timeout) = reader.appended(entry, index + 2, common, &mut names, diagnostics);
         timeout_seconds = timeout_seconds.max(timeout);
         appended.push(node);
     }
     Nodes {
-        nodes: shared_out(first, appended, &platforms(&inputs.platforms), remarks),
+        nodes: shared_out(first, appended, &platforms(&inputs.platforms), diagnostics),
         namespace,
         timeout_seconds,
     }
@@ -85,18 +90,18 @@ impl Reader<'_> {
     fn node(
         &self,
         input: &'static str,
-        given: Vec<(String, String)>,
+        given: Vec<DriverOption>,
         flags: Option<&str>,
-        remarks: &mut Remarks,
+        diagnostics: &mut Diagnostics,
     ) -> (Node, options::Read) {
-        let mut read = options::read(input, &given, remarks);
+        let mut read = options::read(input, &given, diagnostics);
         let mut node = std::mem::take(&mut read.node);
         match volume::choose(&node, self.inputs.builder.is_some(), self.buildx) {
             Ok(workload) => node.workload = workload,
             Err(expected) => {
                 let size = node.storage.as_deref().unwrap_or_default();
                 let given = format!("{}={size}", volume::OPTION);
-                remarks.wrong(input, given, expected);
+                diagnostics.wrong(input, given, expected);
             }
         }
         node.config = match &node.storage {
@@ -116,11 +121,9 @@ impl Reader<'_> {
             None => BUILDKITD_FLAGS.map(str::to_owned).to_vec(),
         };
         // With it the driver looks for a StatefulSet: it hears of it when there is one.
-        let of_claim = |name: &str| name.starts_with("persistent-volume-claim.");
-        node.options = given
-            .into_iter()
-            .filter(|(name, _)| !of_claim(name))
-            .collect();
+        let of_claim = |option: &DriverOption| option.name.starts_with("persistent-volume-claim.");
+        let options = given.into_iter();
+        node.options = options.filter(|option| !of_claim(option)).collect();
         (node, read)
     }
 
@@ -130,23 +133,28 @@ impl Reader<'_> {
         number: usize,
         namespace: Option<&String>,
         names: &mut Vec<String>,
-        remarks: &mut Remarks,
+        diagnostics: &mut Diagnostics,
     ) -> (Node, Option<u64>) {
         if let Some(endpoint) = &entry.endpoint {
             let expected =
                 "no `endpoint`: the nodes of a Kubernetes builder are pods of its cluster";
-            remarks.wrong("append", endpoint, expected);
+            diagnostics.wrong("append", endpoint, expected);
         }
-        let given = builder::options("append", &entry.driver_opts, Driver::Kubernetes, remarks);
+        let given = driver::options(
+            "append",
+            &entry.driver_opts,
+            Driver::Kubernetes,
+            diagnostics,
+        );
         let flags = entry
             .buildkitd_flags
             .as_ref()
             .or(self.inputs.buildkitd_flags.as_ref());
-        let (mut node, read) = self.node("append", given, flags.map(String::as_str), remarks);
+        let (mut node, read) = self.node("append", given, flags.map(String::as_str), diagnostics);
         if let Some(other) = &read.namespace
             && Some(other) != namespace
         {
-            remarks.wrong(
+            diagnostics.wrong(
                 "append",
                 format!("namespace={other}"),
                 "the namespace of the whole builder: name it in `namespace` or `driver-opts`",
@@ -170,12 +178,12 @@ impl Reader<'_> {
             .unwrap_or_else(|| format!("node {number}"));
         if node.platforms.is_empty() {
             let expected = "`platforms`, which say what is built on it";
-            remarks.wrong("append", &shown, expected);
+            diagnostics.wrong("append", &shown, expected);
         }
         let own = match &entry.name {
             Some(given) => {
                 if !is_name(given) || names.contains(given) {
-                    remarks.wrong("append", given, format!(
+                    diagnostics.wrong("append", given, format!(
                         "a name of its own for each node: letters in lower case, digits and `-`, at most {LONGEST_NAME}"
                     ));
                 }
@@ -216,7 +224,7 @@ fn shared_out(
     first: Node,
     appended: Vec<Node>,
     platforms: &[String],
-    remarks: &mut Remarks,
+    diagnostics: &mut Diagnostics,
 ) -> Vec<Node> {
     let (used, idle): (Vec<Node>, Vec<Node>) = appended.into_iter().partition(|node| {
         platforms
@@ -224,7 +232,7 @@ fn shared_out(
             .any(|wanted| node.platforms.contains(wanted))
     });
     for node in idle {
-        remarks.notices.push(format!(
+        diagnostics.notices.push(format!(
             "the node `{}` of `append` is not started: `platforms` names nothing that it builds ({})",
             node.name,
             node.platforms.join(", ")
@@ -241,7 +249,7 @@ fn shared_out(
         .collect();
     let mut nodes = Vec::new();
     if rest.is_empty() {
-        remarks.notices.push(
+        diagnostics.notices.push(
             "the builder's first node is not started: `append` has a node for each of `platforms`"
                 .to_owned(),
         );

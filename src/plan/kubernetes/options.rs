@@ -5,10 +5,13 @@
 
 use std::collections::BTreeMap;
 
+use lists::attributes;
+
 use super::quantity::{self, EXPECTED};
 use super::{Node, Toleration};
+use crate::inputs::driver_options::DriverOption;
 use crate::inputs::grammar::NAMESPACE;
-use crate::plan::Remarks;
+use crate::plan::Diagnostics;
 
 /// What buildx's driver keeps for itself.
 const PLATFORM_ANNOTATION: &str = "buildx.docker.com/platform";
@@ -27,14 +30,15 @@ pub(super) struct Read {
 /// Reads options whose names are known and stand once; `input` is the one that they stand in.
 pub(super) fn read(
     input: &'static str,
-    options: &[(String, String)],
-    remarks: &mut Remarks,
+    options: &[DriverOption],
+    diagnostics: &mut Diagnostics,
 ) -> Read {
     let mut read = Read::default();
     read.node.replicas = 1;
-    for (name, value) in options {
-        if let Err(expected) = apply(&mut read, name, value) {
-            remarks.wrong(input, format!("{name}={value}"), expected);
+    for option in options {
+        let DriverOption { name, value } = option;
+        if let Err(expected) = apply(&mut read, option) {
+            diagnostics.wrong(input, format!("{name}={value}"), expected);
         }
     }
     for (resource, request) in &read.node.requests {
@@ -44,7 +48,7 @@ pub(super) fn read(
             limit.and_then(|limit| quantity::amount(limit)),
         ) && wanted > most
         {
-            remarks.wrong(
+            diagnostics.wrong(
                 input,
                 format!("requests.{resource}={request}"),
                 format!(
@@ -57,7 +61,8 @@ pub(super) fn read(
     read
 }
 
-fn apply(read: &mut Read, name: &str, value: &str) -> Result<(), String> {
+fn apply(read: &mut Read, option: &DriverOption) -> Result<(), String> {
+    let (name, value) = (option.name.as_str(), option.value.as_str());
     let node = &mut read.node;
     let text = || Some(value.to_owned()).filter(|text| !text.is_empty());
     match name {
@@ -119,7 +124,7 @@ fn apply(read: &mut Read, name: &str, value: &str) -> Result<(), String> {
         }
         "persistent-volume-claim.storageclassname" => node.storage_class = text(),
         _ => {
-            if let Some(variable) = name.strip_prefix("env.") {
+            if let Some(variable) = option.variable() {
                 node.env.insert(variable.to_owned(), value.to_owned());
             }
         }
@@ -137,13 +142,8 @@ fn resource(
     Ok(())
 }
 
-/// What Go's `strconv.ParseBool` takes.
 fn boolean(value: &str) -> Result<bool, String> {
-    match value {
-        "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
-        "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),
-        _ => Err("`true` or `false`".to_owned()),
-    }
+    attributes::boolean(value).ok_or_else(|| "`true` or `false`".to_owned())
 }
 
 /// `name=value,name=value`. A part without `=` belongs to the value before it.
@@ -225,13 +225,13 @@ mod tests {
     use super::*;
 
     fn parsed(options: &[(&str, &str)]) -> (Read, Vec<String>) {
-        let owned: Vec<(String, String)> = options
-            .iter()
-            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+        let owned = options.iter();
+        let owned: Vec<DriverOption> = owned
+            .map(|(name, value)| DriverOption::new(*name, *value))
             .collect();
-        let mut remarks = Remarks::default();
-        let read = read("driver-opts", &owned, &mut remarks);
-        let errors = remarks.errors.iter().map(ToString::to_string).collect();
+        let mut diagnostics = Diagnostics::default();
+        let read = read("driver-opts", &owned, &mut diagnostics);
+        let errors = diagnostics.errors.iter().map(ToString::to_string).collect();
         (read, errors)
     }
 

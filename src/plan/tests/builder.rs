@@ -54,11 +54,13 @@ fn driver_options_may_be_shared_by_a_matrix_and_repeated() {
         ("driver", "docker-container"),
         ("driver-opts", block),
     ]);
-    let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
-    assert_eq!(
-        plan.builder.options,
-        [pair("image", "b:2"), pair("env.X", "1")]
-    );
+    let options: Vec<String> = plan
+        .builder
+        .options
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    assert_eq!(options, ["image=b:2", "env.X=1"]);
     assert_eq!(
         plan.notices,
         [

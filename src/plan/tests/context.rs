@@ -11,7 +11,7 @@ fn without_a_context_the_workflows_commit_is_built_with_its_token() {
         ("provenance", "mode=max"),
     ];
     let plan = plan_with(pairs, &facts(ImageStore::Containerd), Some(&run)).unwrap();
-    let argv = plan.images[0].argv.join(" ");
+    let argv = argv(&plan).join(" ");
     assert!(
         argv.ends_with(" https://github.com/octo/app.git#0123abc"),
         "{argv}"

@@ -5,13 +5,17 @@ mod cluster;
 mod command_line;
 mod context;
 mod names;
+mod network;
 mod nodes;
 mod outputs;
 mod refusals;
 
+use std::path::Path;
+
 use semver::Version;
 
 use super::*;
+use crate::buildx::command;
 use crate::credentials::kubeconfig::{Access, Terms};
 use crate::facts::ImageStore;
 use crate::inputs::RawInputs;
@@ -32,15 +36,29 @@ pub(super) fn plan_with(
         given.set(name, (*text).to_owned());
     }
     let inputs = Inputs::parse(&given).unwrap();
-    let place = Place {
-        folder: PathBuf::from("/run"),
+    let dir = RunDir {
+        path: PathBuf::from("/run"),
         id: "x1".to_owned(),
     };
-    Plan::new(&inputs, run, facts, &place)
+    Plan::new(&inputs, run, facts, &dir)
 }
 
 pub(super) fn plan(pairs: Pairs<'_>) -> Plan {
     plan_with(pairs, &facts(ImageStore::Containerd), None).unwrap()
+}
+
+/// buildx's arguments for the image.
+pub(super) fn argv(plan: &Plan) -> Vec<String> {
+    command::build(&plan.images[0], &plan.builder.name)
+}
+
+/// The names of tags as text.
+pub(super) fn tags(plan: &Plan) -> Vec<String> {
+    plan.images[0]
+        .tags
+        .iter()
+        .map(ToString::to_string)
+        .collect()
 }
 
 fn outputs(plan: &Plan) -> Vec<String> {

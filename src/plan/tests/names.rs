@@ -75,7 +75,7 @@ fn names_come_from_repository_and_tags_or_from_full_references() {
         ),
     ];
     for (name, pairs, expected) in cases {
-        assert_eq!(plan(pairs).images[0].tags, *expected, "{name}");
+        assert_eq!(tags(&plan(pairs)), *expected, "{name}");
     }
 }
 
@@ -99,7 +99,7 @@ fn rules_make_tags_and_labels_from_the_run() {
     let plan = plan_with(pairs, &facts(ImageStore::Containerd), Some(&run)).unwrap();
     let image = &plan.images[0];
     assert_eq!(
-        image.tags,
+        tags(&plan),
         [
             "r.example/team/app:1.2.3",
             "r.example/team/app:1.2",
@@ -119,7 +119,7 @@ fn rules_make_tags_and_labels_from_the_run() {
             "{label}: {:?}",
             image.labels
         );
-        assert!(image.argv.iter().any(|other| other == label), "{label}");
+        assert!(argv(&plan).iter().any(|other| other == label), "{label}");
     }
     assert_eq!(image.json["tags"][0], "r.example/team/app:1.2.3");
 }

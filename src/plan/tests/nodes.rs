@@ -1,6 +1,7 @@
 //! The nodes of a builder in a cluster: platforms, volumes, `append`.
 
 use super::*;
+use crate::inputs::driver_options::DriverOption;
 
 #[test]
 fn each_architecture_has_a_node_of_its_own_kind() {
@@ -68,7 +69,7 @@ fn each_pod_has_a_volume_of_its_own_in_a_workload_that_this_buildx_finds() {
         assert_eq!(node.workload, workload, "{pairs:?}");
         assert_eq!(kubernetes(&plan).kept, kept);
         assert!(node.config.as_ref().unwrap().contains("maxUsedSpace"));
-        let of_claims = |(name, _): &(String, String)| name.contains("claim");
+        let of_claims = |option: &DriverOption| option.name.contains("claim");
         assert!(!plan.builder.options.iter().any(of_claims));
     }
     let old = Version::new(0, 29, 1);
@@ -103,8 +104,8 @@ fn appended_nodes_have_options_and_platforms_of_their_own() {
     assert_eq!(second.buildkitd_flags, ["--debug"]);
     let option = |node: &Node, name: &str| {
         let mut options = node.options.iter();
-        let found = options.find(|(other, _)| other == name);
-        found.map(|(_, value)| value.clone())
+        let found = options.find(|other| other.name == name);
+        found.map(|option| option.value.clone())
     };
     for (node, architecture) in [(first, "amd64"), (second, "arm64")] {
         assert_eq!(option(node, "namespace").as_deref(), Some("team"));

@@ -13,7 +13,7 @@ fn conflicts_are_refused_by_name_and_together() {
         (
             "a plain tag without repository",
             &[("tags", "v1")],
-            &["input `repository`: nothing given, expected the repository that plain tags"],
+            &["input `repository`: nothing given, expected the repository for the plain tags"],
         ),
         (
             "a repository with a tag",
@@ -52,7 +52,9 @@ fn conflicts_are_refused_by_name_and_together() {
                 ("push", "true"),
                 ("outputs", "type=image,push=false"),
             ],
-            &["input `outputs`: `type=image,push=false` given, expected no `push=false`"],
+            &[
+                "input `outputs`: `type=image,push=false` cannot be combined with the input `push: true`",
+            ],
         ),
         (
             "gzip has nine levels",
@@ -110,7 +112,7 @@ fn conflicts_are_refused_by_name_and_together() {
                 ),
             ],
             &[
-                "input `driver-opts`: `operator=Exists` given, expected an option of a buildx driver, as `image`, `network` or `env.NAME`; one with commas in its value stands in quotes",
+                "input `driver-opts`: `operator=Exists` given, expected an option of a buildx driver, as `image`, `network` or `env.NAME`; a value with commas needs quotes around the option",
                 "input `driver-opts`: `image=moby//buildkit` given, expected the reference of an image",
             ],
         ),

@@ -8,7 +8,7 @@ use std::process::ExitStatus;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
-use super::{LIMIT, layers, left, outcome, render};
+use super::{LIMIT, layers, left, outcome, render, tagged};
 use crate::buildx::BuildError;
 use crate::buildx::failure::Failure;
 use crate::buildx::rawjson::{self, Line};
@@ -212,7 +212,7 @@ fn names_that_mean_something_to_markdown_html_or_mermaid() {
             .map(|number| step(number, command, number * 1_000, number * 9_000))
             .collect();
         let mut outcome = outcome(heard(&lines), layers(3, command));
-        outcome.plan.images[0].tags = vec![command.to_owned()];
+        outcome.plan.images[0].tags = vec![tagged(command)];
         outcome.plan.warnings = vec![command.to_owned()];
         let text = rendered(&format!("name-{name}"), &outcome);
         assert!(text.contains(&format!("| {shown} | ")), "{name}: {text}");

@@ -4,6 +4,7 @@
 
 mod bad_input;
 
+use image::ImageRef;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -17,7 +18,7 @@ use crate::buildx::metadata::Metadata;
 use crate::facts::{Facts, ImageStore};
 use crate::inputs::cache::{Backend, CacheEntry};
 use crate::inputs::{Inputs, RawInputs};
-use crate::plan::{Place, Plan};
+use crate::plan::{Plan, RunDir};
 use crate::registry::pushed::{Layer, PushedImage};
 use crate::run::error::Error;
 use crate::runner::redact::Redactor;
@@ -36,11 +37,14 @@ fn plan(pairs: &[(&'static str, &str)]) -> Plan {
         given.set(name, (*text).to_owned());
     }
     let facts = Facts::example(ImageStore::Containerd);
-    let place = Place {
-        folder: "/run".into(),
-        id: "x1".to_owned(),
-    };
-    Plan::new(&Inputs::parse(&given).unwrap(), None, &facts, &place).unwrap()
+    let dir = RunDir::at("/run/fast-ecr-push-x1".as_ref());
+    Plan::new(&Inputs::parse(&given).unwrap(), None, &facts, &dir).unwrap()
+}
+
+/// A name with any text as its tag.
+pub(super) fn tagged(tag: &str) -> ImageRef {
+    let name: ImageRef = "registry.test/app".parse().unwrap();
+    name.with_tag(tag)
 }
 
 pub(super) fn outcome(timings: BuildTimings, layers: Vec<Layer>) -> Outcome {
@@ -154,7 +158,7 @@ fn outcomes() -> Vec<(String, Outcome)> {
     hostile.plan.warnings = vec![HOSTILE.to_owned()];
     hostile.plan.images[0].cache_from =
         vec![CacheEntry::new(Backend::Registry).with("ref", HOSTILE)];
-    hostile.plan.images[0].tags = vec![HOSTILE.to_owned(), HOSTILE.to_owned()];
+    hostile.plan.images[0].tags = vec![tagged(HOSTILE), tagged(HOSTILE)];
     add("hostile", hostile);
     add(
         "megabyte-names",

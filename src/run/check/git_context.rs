@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-use crate::plan::{Context, ImagePlan, Plan};
+use crate::plan::{Context, Plan};
 use crate::runner::env::Env;
 use crate::runner::log;
 
@@ -13,7 +13,7 @@ use crate::runner::log;
 pub(crate) fn notice(plan: &Plan, env: &Env) {
     let workspace = env.path("GITHUB_WORKSPACE");
     for image in &plan.images {
-        if let Some(name) = workspace.and_then(|workspace| ignored(image, workspace)) {
+        if let Some(name) = workspace.and_then(|workspace| ignored(&image.context, workspace)) {
             tracing::info!(
                 target: log::NOTICE,
                 "`{name}` of the workspace does not apply: the build context is the commit, fetched from GitHub, without files of earlier \
@@ -23,8 +23,8 @@ pub(crate) fn notice(plan: &Plan, env: &Env) {
     }
 }
 
-fn ignored(image: &ImagePlan, workspace: &Path) -> Option<String> {
-    let Context::ThisCommit { url } = &image.context else {
+fn ignored(context: &Context, workspace: &Path) -> Option<String> {
+    let Context::ThisCommit { url } = context else {
         return None;
     };
     let (_, fragment) = url.split_once('#').unwrap_or_default();
@@ -43,7 +43,7 @@ mod tests {
         let workspace = tempfile::tempdir().unwrap();
         std::fs::create_dir(workspace.path().join("app")).unwrap();
         let url = "https://github.com/octo/app.git#0123abc";
-        let of = |context: Context| ignored(&ImagePlan::example(context), workspace.path());
+        let of = |context: Context| ignored(&context, workspace.path());
         let commit = |folder: &str| Context::ThisCommit {
             url: format!("{url}{folder}"),
         };

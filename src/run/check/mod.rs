@@ -189,21 +189,19 @@ impl Search<'_> {
     /// (<https://docs.docker.com/reference/cli/docker/buildx/build/#ssh>).
     fn ssh(&mut self, image: &ImagePlan) {
         for item in &image.ssh {
-            let paths = item.split_once('=').map(|(_, paths)| paths);
-            let Some(paths) = paths.filter(|paths| !paths.is_empty()) else {
+            let mut paths = item.paths().map(Path::new).peekable();
+            if paths.peek().is_none() {
                 let agent = self.env.path("SSH_AUTH_SOCK");
                 if !agent.is_some_and(Path::exists) {
                     let hint = "a container action does not see the runner's agent: write a key \
                                 into a file below a visible folder and name it, as `default=path`";
                     let expected = "an SSH agent at SSH_AUTH_SOCK, or the path of a socket or key";
-                    self.path("ssh", Path::new(item), expected, Some(hint));
+                    let given = item.to_string();
+                    self.path("ssh", Path::new(&given), expected, Some(hint));
                 }
-                continue;
-            };
-            for path in paths.split(',').map(Path::new) {
-                if !path.exists() {
-                    self.path("ssh", path, "the path of a socket or key", None);
-                }
+            }
+            for path in paths.filter(|path| !path.exists()) {
+                self.path("ssh", path, "the path of a socket or key", None);
             }
         }
     }

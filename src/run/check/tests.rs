@@ -1,7 +1,7 @@
 use super::*;
 use crate::facts::{Facts, ImageStore};
 use crate::inputs::{Inputs, RawInputs};
-use crate::plan::Place;
+use crate::plan::RunDir;
 
 /// The error for these inputs beside a context that is there.
 fn error(env: &Env, pairs: &[(&'static str, &str)]) -> String {
@@ -15,7 +15,7 @@ fn error(env: &Env, pairs: &[(&'static str, &str)]) -> String {
     }
     let inputs = Inputs::parse(&given).unwrap();
     let facts = Facts::example(ImageStore::Containerd);
-    let plan = Plan::new(&inputs, None, &facts, &Place::at(folder.path())).unwrap();
+    let plan = Plan::new(&inputs, None, &facts, &RunDir::at(folder.path())).unwrap();
     match files(&plan, env) {
         Ok(()) => String::new(),
         Err(error) => format!("{error}\n{}", error.hint().unwrap_or_default()),

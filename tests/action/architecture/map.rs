@@ -36,15 +36,11 @@ pub(super) const LAYERS: &[Layer] = &[
 ];
 
 /// Uses against the order, which are to go.
-pub(super) const AGAINST: &[(&str, &str)] =
-    &[("network", "plan"), ("report", "run"), ("run", "main")];
+pub(super) const AGAINST: &[(&str, &str)] = &[("report", "run")];
 
 /// Siblings that use each other, as `folder: one, another`, which are to go.
 pub(super) const CYCLES: &[&str] = &[
     "buildx: cache, progress",
-    "crate: credentials, facts, network, plan",
     "crate: report, run",
-    "plan: builder, ignored, kubernetes",
     "plan::cache: choose, names",
-    "run: fall_back, settle",
 ];

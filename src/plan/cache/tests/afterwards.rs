@@ -1,6 +1,7 @@
 //! The command of its own that writes the cache.
 
 use super::*;
+use crate::buildx::command;
 
 #[test]
 fn a_builder_of_ours_writes_the_registrys_cache_when_the_image_is_there() {
@@ -36,9 +37,10 @@ fn a_builder_of_ours_writes_the_registrys_cache_when_the_image_is_there() {
     for (name, pairs, expected) in cases {
         let plan = of(pairs, None);
         let image = image(&plan);
-        assert_eq!(!image.cache_argv.is_empty(), *expected, "{name}");
+        let second = command::export_cache(image, "b").unwrap_or_default();
+        assert_eq!(!second.is_empty(), *expected, "{name}");
         let exports = |argv: &[String]| argv.iter().filter(|word| *word == "--cache-to").count();
-        let all = exports(&image.argv) + exports(&image.cache_argv);
+        let all = exports(&command::build(image, "b")) + exports(&second);
         assert_eq!(all, image.cache_to.len(), "{name}");
     }
 }
@@ -63,7 +65,8 @@ fn the_cache_is_written_by_the_same_build_without_its_image() {
     ];
     let plan = of(pairs, None);
     let image = image(&plan);
-    let words = image.cache_argv[2..].join(" ");
+    let arguments = command::export_cache(image, &plan.builder.name).unwrap();
+    let words = arguments[1..].join(" ");
     let export = image.cache_to[0].to_string();
     let expected = format!(
         "--build-arg A=1 --build-context b=./b --cache-from {} --label l=1 --platform linux/amd64 \

@@ -2,12 +2,14 @@
 
 use std::path::PathBuf;
 
+use image::ImageRef;
 use serde_json::{Value, json};
 
 use crate::facts::{Facts, ImageStore};
 use crate::inputs::cache::CacheEntry;
 use crate::inputs::{Inputs, RawInputs};
-use crate::plan::{ImagePlan, Place, Plan, PlanError};
+use crate::plan::tests::argv;
+use crate::plan::{ImagePlan, Plan, PlanError, RunDir};
 use crate::runner::workflow::WorkflowRun;
 
 mod afterwards;
@@ -32,11 +34,11 @@ const CONTAINER: (&str, &str) = ("driver", "docker-container");
 
 fn plan(pairs: Pairs<'_>, run: Option<&WorkflowRun>, facts: &Facts) -> Result<Plan, PlanError> {
     let raw: RawInputs = pairs.iter().copied().collect();
-    let place = Place {
-        folder: PathBuf::from("/run"),
+    let dir = RunDir {
+        path: PathBuf::from("/run"),
         id: "x1".to_owned(),
     };
-    Plan::new(&Inputs::parse(&raw).unwrap(), run, facts, &place)
+    Plan::new(&Inputs::parse(&raw).unwrap(), run, facts, &dir)
 }
 
 fn of(pairs: Pairs<'_>, run: Option<&WorkflowRun>) -> Plan {
@@ -49,6 +51,10 @@ fn texts(caches: &[CacheEntry]) -> Vec<String> {
 
 fn image(plan: &Plan) -> &ImagePlan {
     &plan.images[0]
+}
+
+fn text(name: Option<&ImageRef>) -> Option<String> {
+    name.map(ToString::to_string)
 }
 
 fn run_on(event: &str, git_ref: &str, payload: Value) -> WorkflowRun {
@@ -183,7 +189,7 @@ fn auto_takes_what_suits_the_builder() {
         assert_eq!(texts(&found.cache_to), *to, "{name}");
         assert_eq!(
             found.tags.len(),
-            found.argv.iter().filter(|word| *word == "--tag").count(),
+            argv(&plan).iter().filter(|word| *word == "--tag").count(),
             "{name}"
         );
     }

@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use super::*;
+use crate::plan::tests::tags;
 
 #[test]
 fn branches_have_caches_of_their_own_and_fall_back() {
@@ -37,7 +38,10 @@ fn branches_have_caches_of_their_own_and_fall_back() {
     for (run, from, written) in cases {
         let plan = of(&[TAG], Some(&run));
         assert_eq!(texts(&image(&plan).cache_from), refs(from));
-        assert_eq!(image(&plan).cache.written.as_deref(), written);
+        assert_eq!(
+            text(image(&plan).cache.written.as_ref()).as_deref(),
+            written
+        );
         assert_eq!(image(&plan).cache_to.len(), usize::from(written.is_some()));
         let told = plan
             .notices
@@ -87,14 +91,18 @@ fn the_inline_cache_is_found_under_tags_that_move() {
             .collect();
         assert_eq!(texts(&image(&plan).cache_from), from, "{name}");
         assert_eq!(texts(&image(&plan).cache_to), ["type=inline"], "{name}");
-        assert_eq!(image(&plan).cache.tag.as_deref(), *tag, "{name}");
+        assert_eq!(
+            text(image(&plan).cache.tag.as_ref()).as_deref(),
+            *tag,
+            "{name}"
+        );
         if let Some(tag) = tag {
-            let argv = &image(&plan).argv;
+            let argv = argv(&plan);
             assert!(
                 argv.windows(2).any(|pair| pair == ["--tag", tag]),
                 "{name}: {argv:?}"
             );
-            assert!(!image(&plan).tags.contains(&(*tag).to_owned()));
+            assert!(!tags(&plan).contains(&(*tag).to_owned()));
         }
     }
 }
@@ -135,7 +143,10 @@ fn a_cache_has_the_name_that_it_is_given() {
     ];
     for (pairs, expected) in cases {
         let plan = of(pairs, Some(&run));
-        assert_eq!(image(&plan).cache.written.as_deref(), Some(*expected));
+        assert_eq!(
+            text(image(&plan).cache.written.as_ref()).as_deref(),
+            Some(*expected)
+        );
         assert!(texts(&image(&plan).cache_from)[0].ends_with(expected));
     }
     let facts = Facts::example(ImageStore::Containerd);
@@ -163,7 +174,7 @@ fn a_cache_has_the_name_that_it_is_given() {
 fn stages_and_legs_of_an_index_do_not_overwrite_each_other() {
     let written = |pairs: Pairs<'_>| {
         let plan = of(&[&[("cache", "registry")], pairs].concat(), None);
-        image(&plan).cache.written.clone().unwrap()
+        image(&plan).cache.written.clone().unwrap().to_string()
     };
     let leg = (
         "outputs",

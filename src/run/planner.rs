@@ -2,51 +2,70 @@
 
 use secrecy::ExposeSecret as _;
 
-use super::{Run, fall_back};
-use crate::aws::Session;
-use crate::aws::ecr;
+use super::Run;
+use crate::aws::{Session, ecr};
 use crate::credentials::kubeconfig::Access;
 use crate::facts::{self, Facts, GivenFacts, cluster};
 use crate::inputs::Inputs;
 use crate::inputs::aws::is_account;
-use crate::network::certificates;
-use crate::network::proxy;
-use crate::plan::{self, Place, Plan};
-use crate::registry::preflight::Found;
+use crate::plan::{self, Plan, PlanError, RunDir};
 use crate::run::error::Error;
+use crate::runner::env::Env;
 use crate::runner::workflow::WorkflowRun;
 
-/// The plan, and what it was made from.
+/// What every plan of a run is made from. Only the facts change.
 #[derive(Debug)]
-pub(super) struct Settled {
+pub(super) struct Planner<'a> {
+    inputs: &'a Inputs,
+    workflow: Option<WorkflowRun>,
+    pub dir: RunDir,
+}
+
+/// A plan, and what it was made from.
+#[derive(Debug)]
+pub(super) struct Planned {
     pub plan: Plan,
     pub facts: Facts,
+    /// The token that came with the account's own registry.
     pub authorization: Option<ecr::Authorization>,
-    /// What the preflight found, once it was made.
-    pub found: Option<Found>,
-    /// Warnings that no plan knows: what became of the cluster. They are in the log already.
-    pub remarks: Vec<String>,
+}
+
+impl<'a> Planner<'a> {
+    pub(super) fn new(inputs: &'a Inputs, env: &Env, dir: RunDir) -> Self {
+        Self {
+            inputs,
+            workflow: WorkflowRun::from_env(env),
+            dir,
+        }
+    }
+
+    /// The plan from these facts.
+    ///
+    /// # Errors
+    /// All conflicts between inputs, or what this machine lacks.
+    pub(super) fn plan(&self, facts: &Facts) -> Result<Plan, PlanError> {
+        Plan::new(self.inputs, self.workflow.as_ref(), facts, &self.dir)
+    }
 }
 
 impl Run {
-    /// Probes facts and settles the plan; the token that telling the account's own registry took
-    /// is kept for later.
-    pub(super) async fn settle(
+    /// Finds out the facts that were not given, and plans.
+    pub(super) async fn make_plan(
         &self,
-        inputs: &Inputs,
+        planner: &Planner<'_>,
         session: &Session,
         given: &GivenFacts,
-        place: &Place,
-    ) -> Result<Settled, Error> {
+    ) -> Result<Planned, Error> {
+        let inputs = planner.inputs;
         if inputs.wants_cluster() {
-            plan::check_cluster(inputs, place)?;
+            plan::check_cluster(inputs, &planner.dir)?;
         }
-        let asks = inputs.repository.is_some()
+        let asks_for_registry = inputs.repository.is_some()
             && inputs.registry.is_none()
             && inputs.call.is_none()
             && given.registry.is_none();
         let authorization = async {
-            if !asks {
+            if !asks_for_registry {
                 return Ok(None);
             }
             let answer = Box::pin(ecr::own_registry(None, session));
@@ -55,53 +74,30 @@ impl Run {
         let (facts, authorization, cluster) = tokio::join!(
             facts::probe(given, &self.env, &self.cancel),
             authorization,
-            self.cluster(inputs, session, given)
+            self.find_cluster(inputs, session, given)
         );
         let (mut facts, authorization) = (facts?, authorization?);
-        let mut remarks = Vec::new();
-        facts.cluster = cluster?.unwrap_or_else(|words| {
-            remarks.push(words);
-            None
-        });
+        match cluster? {
+            Ok(access) => facts.cluster = access,
+            Err(failure) => facts.cluster_failure = Some(failure),
+        }
         if let Some(authorization) = &authorization {
             self.mask(authorization.token.password.expose_secret());
             facts.registry = Some(authorization.host.clone());
         }
-        // Accounts by their ids are those of one region.
+        // Account ids stand for registries in the session's region.
         if inputs.registries.iter().any(|given| is_account(given)) {
             facts.region = session.region().await;
         }
-        Ok(Settled {
-            plan: self.plan_with(inputs, &facts, place)?,
+        Ok(Planned {
+            plan: planner.plan(&facts)?,
             facts,
             authorization,
-            found: None,
-            remarks,
         })
     }
 
-    /// The plan from these facts.
-    pub(super) fn plan_with(
-        &self,
-        inputs: &Inputs,
-        facts: &Facts,
-        place: &Place,
-    ) -> Result<Plan, Error> {
-        let workflow = WorkflowRun::from_env(&self.env);
-        let mut plan = Plan::new(inputs, workflow.as_ref(), facts, place)?;
-        self.hand_on(&mut plan, place);
-        Ok(plan)
-    }
-
-    /// Tells a builder in a container of this machine's proxy and of the authorities that it trusts.
-    pub(super) fn hand_on(&self, plan: &mut Plan, place: &Place) {
-        proxy::hand_on(plan, &self.env);
-        certificates::hand_on(plan, place, &self.env);
-        plan.warnings.extend(certificates::warning(&self.env));
-    }
-
-    /// The way into the cluster, if one is to build; in words why it can't, where another builder may.
-    async fn cluster(
+    /// Access to the cluster that is to build, if one is; or why it can't, where another builder may take over.
+    async fn find_cluster(
         &self,
         inputs: &Inputs,
         session: &Session,
@@ -125,11 +121,15 @@ impl Run {
                 Ok(Ok(Some(access)))
             }
             Err(error) if inputs.falls_back() && !error.is_input() => {
-                let words = fall_back::words(&error.into());
-                tracing::warn!("{words}");
-                Ok(Err(words))
+                Ok(Err(cluster_failure(&error.into())))
             }
             Err(error) => Err(error.into()),
         }
     }
+}
+
+/// The warning that another builder takes over.
+pub(super) fn cluster_failure(error: &Error) -> String {
+    let lines = error.lines().join("\n");
+    format!("the cluster can't build, this machine does: {lines}")
 }

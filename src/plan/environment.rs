@@ -1,7 +1,6 @@
-//! Secret variables that buildx gets all the same, because something of the plan reads them there.
+//! Secret variables that buildx gets because something in the plan reads them.
 //!
-//! In: inputs and what was settled. Out: names out of [`SECRETS`]; every other secret variable is kept
-//! from all child processes. Who reads what:
+//! Out: names out of [`SECRETS`]; children get no other secret variable. Who reads what:
 //! [`type=s3`](https://docs.docker.com/build/cache/backends/s3/),
 //! [`type=gha`](https://docs.docker.com/build/cache/backends/gha/), secrets and build arguments by name.
 
@@ -9,50 +8,43 @@ use std::collections::BTreeSet;
 
 use super::{ImagePlan, SecretSource};
 use crate::credentials::kubeconfig::Access;
-use crate::inputs::Inputs;
 use crate::inputs::cache::Backend;
 use crate::runner::env::{CONTAINER_TOKEN, SECRETS};
 
-/// The names to hand on.
-pub(super) fn choose(
-    inputs: &Inputs,
-    image: &ImagePlan,
-    access: Option<&Access>,
-) -> BTreeSet<String> {
-    let asks_for = |backend| {
+/// The names.
+pub(super) fn choose(image: &ImagePlan, access: Option<&Access>) -> BTreeSet<String> {
+    let uses = |backend| {
         let mut caches = image.cache_from.iter().chain(&image.cache_to);
         caches.any(|cache| cache.backend == backend)
     };
-    // A command of the user's own may ask anybody for the cluster's credentials.
+    // A command in the kubeconfig may ask anyone for the cluster's credentials.
     let foreign = access.is_some_and(Access::runs_a_foreign_command);
-    let wants = |name: &str| {
-        let by_name =
-            image.secrets.iter().any(
-                |secret| matches!(&secret.source, SecretSource::Variable(other) if other == name),
-            ) || inputs
-                .build_args
-                .iter()
-                .any(|argument| argument.value.is_none() && argument.name == name);
+    let is_wanted = |name: &str| {
+        let is_secret = image
+            .secrets
+            .iter()
+            .any(|secret| matches!(&secret.source, SecretSource::Variable(other) if other == name));
+        let is_argument = image
+            .build_args
+            .iter()
+            .any(|argument| argument.value.is_none() && argument.name == name);
         let by_kind = match name {
-            "ACTIONS_RUNTIME_TOKEN" => asks_for(Backend::Gha),
-            // AWS's libraries get a file instead; a command may know the variable only.
+            "ACTIONS_RUNTIME_TOKEN" => uses(Backend::Gha),
+            // AWS's libraries get a file instead; a command may know only the variable.
             "ACTIONS_ID_TOKEN_REQUEST_TOKEN" | CONTAINER_TOKEN => foreign,
-            _ => foreign || asks_for(Backend::S3),
+            _ => foreign || uses(Backend::S3),
         };
-        by_name || by_kind
+        is_secret || is_argument || by_kind
     };
-    SECRETS
-        .iter()
-        .filter(|name| wants(name))
-        .map(|name| (*name).to_owned())
-        .collect()
+    let names = SECRETS.iter().filter(|name| is_wanted(name));
+    names.map(|name| (*name).to_owned()).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use crate::facts::{Facts, ImageStore};
     use crate::inputs::{Inputs, RawInputs};
-    use crate::plan::{Place, Plan};
+    use crate::plan::{Plan, RunDir};
 
     #[test]
     fn only_what_reads_a_secret_variable_gets_it() {
@@ -92,9 +84,9 @@ mod tests {
             }
             let inputs = Inputs::parse(&given).unwrap();
             let facts = Facts::example(ImageStore::Containerd);
-            let place = Place::at("/tmp/fast-ecr-push-x".as_ref());
-            let plan = Plan::new(&inputs, None, &facts, &place).unwrap();
-            let names: Vec<&str> = plan.handed_on.iter().map(String::as_str).collect();
+            let dir = RunDir::at("/tmp/fast-ecr-push-x".as_ref());
+            let plan = Plan::new(&inputs, None, &facts, &dir).unwrap();
+            let names: Vec<&str> = plan.secret_variables.iter().map(String::as_str).collect();
             assert_eq!(names, expected, "{name}: {text}");
         }
     }

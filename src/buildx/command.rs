@@ -1,0 +1,137 @@
+//! `buildx build`: the command line of an image.
+//!
+//! Flags have docker/build-push-action's order, so that the two can be compared line by line
+//! (<https://github.com/docker/build-push-action/blob/cb941d0/src/context.ts>, `getArgs`).
+
+use lists::attributes;
+
+use crate::plan::{Context, ImagePlan, PlannedSecret, SecretSource};
+
+/// What a build is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    Image,
+    /// The cache of an image that has been built: all that decides on steps, none of what the image gets.
+    Cache,
+}
+
+/// The arguments that build the image.
+pub(crate) fn build(image: &ImagePlan, builder: &str) -> Vec<String> {
+    arguments(image, builder, Purpose::Image)
+}
+
+/// The arguments that export the cache once the image is pushed; none where the build does.
+pub(crate) fn export_cache(image: &ImagePlan, builder: &str) -> Option<Vec<String>> {
+    image
+        .cache
+        .afterwards
+        .then(|| arguments(image, builder, Purpose::Cache))
+}
+
+fn arguments(image: &ImagePlan, builder: &str, purpose: Purpose) -> Vec<String> {
+    let is_image = purpose == Purpose::Image;
+    let steps = &image.steps;
+    let mut args = Args(vec!["build".to_owned()]);
+    args.each("--add-host", &steps.add_hosts);
+    args.each("--allow", &steps.allow);
+    if is_image {
+        args.each("--annotation", &image.annotations);
+    }
+    args.each("--build-arg", &image.build_args);
+    for context in &image.build_contexts {
+        args.pair(
+            "--build-context",
+            &format!("{}={}", context.name, context.value),
+        );
+    }
+    args.each("--cache-from", &image.cache_from);
+    if is_image && !image.cache.afterwards {
+        args.each("--cache-to", &image.cache_to);
+    }
+    args.each("--call", image.call.as_ref().map(|call| &call.text));
+    args.each("--cgroup-parent", &steps.cgroup_parent);
+    let (variables, files): (Vec<_>, Vec<_>) = image
+        .secrets
+        .iter()
+        .partition(|secret| matches!(secret.source, SecretSource::Variable(_)));
+    args.each("--secret", variables.into_iter().map(secret));
+    args.each("--file", &image.file);
+    if is_image && image.image_id {
+        args.pair("--iidfile", &image.files.image_id.display());
+    }
+    args.each("--label", &image.labels);
+    args.each("--no-cache-filter", &steps.no_cache_filters);
+    if is_image {
+        args.each("--output", &image.outputs);
+    }
+    if !image.platforms.is_empty() {
+        args.pair("--platform", &image.platforms.join(","));
+    }
+    if is_image {
+        args.each("--attest", &image.attestations);
+    }
+    args.each("--secret", files.into_iter().map(secret));
+    args.each("--shm-size", &steps.shm_size);
+    args.each("--ssh", &image.ssh);
+    if is_image {
+        args.each("--tag", &image.tags);
+        args.each("--tag", &image.cache.tag);
+    }
+    args.each("--target", &image.target);
+    args.each("--ulimit", &steps.ulimit);
+    args.pair("--builder", builder);
+    if is_image {
+        args.pair("--metadata-file", &image.files.metadata.display());
+    }
+    args.each("--network", steps.network.map(<&str>::from));
+    if steps.no_cache {
+        args.0.push("--no-cache".to_owned());
+    }
+    if is_image && steps.pull {
+        args.0.push("--pull".to_owned());
+    }
+    args.pair("--progress", "rawjson");
+    if !is_image {
+        args.each("--cache-to", &image.cache_to);
+        args.pair("--output", "type=cacheonly");
+        args.pair("--provenance", "false");
+    }
+    args.0.push(context(&image.context));
+    args.0
+}
+
+/// The value of `--secret`.
+fn secret(secret: &PlannedSecret) -> String {
+    let id = format!("id={}", secret.id);
+    let source = match &secret.source {
+        SecretSource::Variable(name) => format!("env={name}"),
+        SecretSource::Written(path) | SecretSource::File(path) | SecretSource::GitToken(path) => {
+            format!("src={}", path.display())
+        }
+    };
+    attributes::join([id, source])
+}
+
+/// A path that begins with a hyphen is not a flag.
+fn context(context: &Context) -> String {
+    let argument = context.argument();
+    if argument.starts_with('-') {
+        format!("./{argument}")
+    } else {
+        argument
+    }
+}
+
+struct Args(Vec<String>);
+
+impl Args {
+    fn pair(&mut self, flag: &str, value: &(impl ToString + ?Sized)) {
+        self.0.extend([flag.to_owned(), value.to_string()]);
+    }
+
+    fn each<T: ToString>(&mut self, flag: &str, values: impl IntoIterator<Item = T>) {
+        for value in values {
+            self.pair(flag, &value);
+        }
+    }
+}

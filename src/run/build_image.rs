@@ -1,0 +1,171 @@
+//! One image: built, again after a temporary failure of the push, its cache written, the pushed manifest read back.
+//!
+//! The builder stays between attempts, so that all steps come from its cache and only the push is repeated.
+
+use jiff::Timestamp;
+use tokio_util::sync::CancellationToken;
+
+use super::execution::Execution;
+use super::stage;
+use crate::builder::Builder;
+use crate::buildx::imagetools::Imagetools;
+use crate::buildx::metadata::Metadata;
+use crate::buildx::retry::{schedule, waits};
+use crate::buildx::{Build, BuildError, Tool};
+use crate::credentials::helper;
+use crate::plan::ImagePlan;
+use crate::registry::pushed;
+use crate::report::Built;
+use crate::run::error::Error;
+use crate::runner::log::Group;
+use crate::runner::mounts::Mounts;
+use crate::timings::{Phase, Recorder, Retry};
+
+impl Execution<'_> {
+    /// Builds and pushes an image.
+    ///
+    /// # Errors
+    /// When the build fails for good, the builder is lost, or the run is cancelled.
+    pub(super) async fn build_image(
+        &self,
+        image: &ImagePlan,
+        builder: &Builder,
+        tool: &Tool,
+        recorder: &mut Recorder,
+    ) -> Result<Built, Error> {
+        let cancel = self.run.cancel.child_token();
+        let isolated = Mounts::of(&self.run.env).is_some();
+        let build = Build {
+            image,
+            builder: &builder.name,
+            tool,
+            redactor: &self.run.redactor,
+            cancel: &cancel,
+        };
+        let imagetools = Imagetools {
+            builder: &builder.name,
+            tool,
+            cancel: &cancel,
+        };
+        let work = async {
+            let metadata = self.build(&build, recorder);
+            let before = pushed::before(image, &imagetools, isolated);
+            let (metadata, before) = with_side_task(metadata, before).await;
+            let mut metadata = metadata?;
+            let begin = Timestamp::now();
+            let export = build.write_cache(&mut metadata, |status| {
+                recorder.record(status, Timestamp::now());
+            });
+            if export.await {
+                recorder.add(stage("write the cache", Phase::CacheExport, begin));
+            }
+            if self.run.cancel.is_cancelled() {
+                return Err(BuildError::Cancelled.into());
+            }
+            Ok((metadata, before.flatten()))
+        };
+        let (metadata, before) = unless_lost(work, builder, &cancel).await?;
+        let begin = Timestamp::now();
+        let imagetools = Imagetools {
+            cancel: &self.run.cancel,
+            ..imagetools
+        };
+        let pushed = pushed::confirm(image, &metadata, &imagetools, isolated, &self.run.redactor);
+        let mut image = pushed.await;
+        if let Some(image) = &mut image {
+            image.unchanged = before.is_some_and(|before| before.is(&metadata));
+        }
+        recorder.add(stage("read the manifest back", Phase::Setup, begin));
+        Ok(Built { metadata, image })
+    }
+
+    /// Builds until it succeeds, as often as the plan allows.
+    async fn build(&self, build: &Build<'_>, recorder: &mut Recorder) -> Result<Metadata, Error> {
+        let retries = self.plan.retries;
+        let mut waits = waits(retries);
+        let mut attempt = 1;
+        loop {
+            let title = match attempt {
+                1 => "Build".to_owned(),
+                attempt => format!("Build, attempt {attempt}"),
+            };
+            let group = Group::open(&title);
+            let built = build.run(|status| recorder.record(status, Timestamp::now()));
+            let error = match built.await {
+                Ok(metadata) => return Ok(metadata),
+                Err(error) => error,
+            };
+            drop(group);
+            let BuildError::Failed { failure, .. } = &error else {
+                return Err(error.into());
+            };
+            // The preflight checked the rights, so a refusal means that the token expired. A second one, with a new token, is final.
+            let refused = attempt == 1 && failure.may_be_expired_login();
+            let exists = |address: &str| {
+                let found = self.found.as_ref();
+                found.is_some_and(|found| found.has_seen(address))
+            };
+            let is_temporary = refused || failure.passes(&exists);
+            let Some(wait) = waits.next().filter(|_| is_temporary) else {
+                return Err(error.into());
+            };
+            attempt += 1;
+            tracing::warn!(
+                "{failure}\nthis is temporary: the push is tried again {}",
+                schedule(wait, retries + 2 - attempt)
+            );
+            if refused {
+                // Otherwise the helper would return the same token.
+                helper::forget(&self.planner.dir.tokens());
+            }
+            recorder.retried(Retry {
+                what: "the push".to_owned(),
+                why: failure.to_string(),
+                failed: Timestamp::now(),
+                wait,
+            });
+            tokio::select! {
+                () = tokio::time::sleep(wait) => {}
+                () = build.cancel.cancelled() => return Err(BuildError::Cancelled.into()),
+            }
+        }
+    }
+}
+
+/// Runs both at the same time. The side task is dropped when the main one ends first.
+async fn with_side_task<T, U>(
+    main: impl Future<Output = T>,
+    side: impl Future<Output = U>,
+) -> (T, Option<U>) {
+    let (mut main, mut side) = (std::pin::pin!(main), std::pin::pin!(side));
+    let mut answer = None;
+    loop {
+        tokio::select! {
+            ended = &mut main => return (ended, answer),
+            other = &mut side, if answer.is_none() => answer = Some(other),
+        }
+    }
+}
+
+/// The build's result, or that its builder was lost, which ends the build.
+async fn unless_lost<T>(
+    build: impl Future<Output = Result<T, Error>>,
+    builder: &Builder,
+    cancel: &CancellationToken,
+) -> Result<T, Error> {
+    let mut build = std::pin::pin!(build);
+    let lost = tokio::select! {
+        built = &mut build => match built {
+            // buildx noticed first, but can't say why.
+            Err(Error::Build(error)) if error.is_disconnection() => {
+                let lost = builder.after_disconnection().await;
+                return Err(lost.map_or(Error::Build(error), Error::from));
+            }
+            built => return built,
+        },
+        lost = builder.lost() => lost,
+    };
+    cancel.cancel();
+    // The build may just have succeeded.
+    build.await.map_err(|_| lost.into())
+}
