@@ -1,10 +1,10 @@
 //! What the cache saved, where it came from, and what writing it took.
 //!
-//! In: an [`Outcome`]. Out: a line below the phases, and one more if the run changed nothing.
+//! In: an [`Image`]. Out: a line below the phases, and one more if the run changed nothing.
 
 use std::fmt::Write as _;
 
-use super::Outcome;
+use super::outcome::Image;
 use super::part::Part;
 use super::tables::without_digest;
 use crate::plan::CacheKind;
@@ -12,19 +12,14 @@ use crate::runner::markdown::code;
 use crate::timings::{BuildTimings, Phase, Step, units};
 
 /// The part; empty if nothing was built.
-pub(super) fn part(outcome: &Outcome) -> Part {
-    let timings = &outcome.timings;
-    let Some(image) = outcome.plan.images.first() else {
-        return Part::default();
-    };
+pub(super) fn part(image: &Image<'_>) -> Part {
+    let Image { plan, timings, .. } = *image;
     if timings.total_steps == 0 {
         return Part::default();
     }
     let mut text = String::new();
-    let built = outcome.result.as_ref().ok();
-    let pushed = built.and_then(|built| built.image.as_ref());
     let missed = first_missed(timings);
-    if missed.is_none() && pushed.is_some_and(|image| image.unchanged) {
+    if missed.is_none() && image.pushed().is_some_and(|pushed| pushed.unchanged) {
         text.push_str(
             "\nNothing changed: every step came from the cache, and the registry already had the image under all its tags. \
              Nothing was uploaded.\n",
@@ -37,7 +32,7 @@ pub(super) fn part(outcome: &Outcome) -> Part {
         }
         None => "no step had to run".to_owned(),
     }];
-    let caches = outcome.metadata().map(|metadata| &metadata.caches);
+    let caches = image.metadata().map(|metadata| &metadata.caches);
     let imported = caches.map_or(&[][..], |caches| &caches.imported);
     let import = timings.phase(Phase::CacheImport).union;
     if !imported.is_empty() {
@@ -50,20 +45,20 @@ pub(super) fn part(outcome: &Outcome) -> Part {
     let export = units::duration(timings.phase(Phase::CacheExport).union);
     if caches.is_some_and(|caches| caches.unwritten.is_some()) {
         facts.push(format!("not written after {export}"));
-    } else if built.is_some() && !image.cache_to.is_empty() {
-        let to = match (&image.cache.written, image.cache.kind) {
+    } else if image.built.is_some() && !plan.cache_to.is_empty() {
+        let to = match (&plan.cache.written, plan.cache.kind) {
             (Some(name), _) => format!(" to {}", code(&name.to_string())),
             (None, CacheKind::Inline) => " into the image".to_owned(),
             (None, _) => String::new(),
         };
-        let took = match image.cache.kind {
+        let took = match plan.cache.kind {
             // Part of the image's export.
             CacheKind::Inline => String::new(),
             _ => format!(" in {export}"),
         };
         facts.push(format!("written{to}{took}"));
     }
-    let kind = image.cache.kind.name();
+    let kind = plan.cache.kind.name();
     let _ = writeln!(text, "\nCache ({kind}): {}", facts.join(" · "));
     Part::text(text)
 }
@@ -77,19 +72,20 @@ pub(super) fn first_missed(timings: &BuildTimings) -> Option<&Step> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::report::Outcome;
     use crate::report::tests::outcome;
     use crate::timings::tests::recording::Recording;
 
     fn shown(change: impl FnOnce(&mut Outcome), recording: &str) -> String {
         let mut outcome = outcome(Recording::open(recording).timings(), Vec::new());
         change(&mut outcome);
-        part(&outcome).head
+        part(&outcome.images().next().unwrap()).head
     }
 
     #[test]
     fn a_run_that_changed_nothing_says_so() {
         let unchanged = |outcome: &mut Outcome| {
-            let built = outcome.result.as_mut().unwrap();
+            let built = outcome.images[0].built.as_mut().unwrap();
             built.image.as_mut().unwrap().unchanged = true;
         };
         let says = |text: &str| text.starts_with("\nNothing changed: ");
@@ -103,7 +99,7 @@ mod tests {
     fn reading_and_writing_are_told_with_their_time() {
         let text = shown(
             |outcome| {
-                let built = outcome.result.as_mut().unwrap();
+                let built = outcome.images[0].built.as_mut().unwrap();
                 built.metadata.caches.imported = vec!["r/a:buildcache".to_owned()];
                 let cache = &mut outcome.plan.images[0].cache;
                 (cache.kind, cache.written) = (
@@ -122,7 +118,7 @@ mod tests {
         }
         let failed = shown(
             |outcome| {
-                let built = outcome.result.as_mut().unwrap();
+                let built = outcome.images[0].built.as_mut().unwrap();
                 built.metadata.caches.unwritten = Some("403 Forbidden".to_owned());
             },
             "registry-cache-import",

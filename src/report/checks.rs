@@ -23,7 +23,7 @@ const LONGEST_TITLE: usize = 255;
 /// The path in the repository of a file that BuildKit names; none if that is not the Dockerfile, or not a file of the repository. For a
 /// folder buildx sends the Dockerfile under its bare name
 /// (<https://github.com/docker/buildx/blob/v0.29.1/build/opt.go>, `loadInputs`).
-pub(super) fn in_repository(named: &str, image: &ImagePlan, env: &Env) -> Option<PathBuf> {
+pub(crate) fn in_repository(named: &str, image: &ImagePlan, env: &Env) -> Option<PathBuf> {
     let path = dockerfile(
         &image.context,
         image.file.as_deref(),
@@ -39,10 +39,15 @@ fn is_named(dockerfile: &Path, named: &str) -> bool {
 
 /// Prints the findings.
 pub(super) fn annotate(outcome: &Outcome, env: &Env) {
-    let findings = outcome.metadata().map(checks::findings).unwrap_or_default();
-    let Some(image) = outcome.plan.images.first().filter(|_| !findings.is_empty()) else {
-        return;
-    };
+    for image in outcome.images() {
+        let findings = image.metadata().map(checks::findings).unwrap_or_default();
+        if !findings.is_empty() {
+            annotate_image(image.plan, &findings, env);
+        }
+    }
+}
+
+fn annotate_image(image: &ImagePlan, findings: &[Finding], env: &Env) {
     let dockerfile = dockerfile(
         &image.context,
         image.file.as_deref(),
@@ -53,7 +58,7 @@ pub(super) fn annotate(outcome: &Outcome, env: &Env) {
         Some("false" | "False" | "FALSE" | "f" | "F" | "0")
     );
     let shown = match dockerfile.filter(|_| wanted) {
-        Some(path) if env.is_true("GITHUB_ACTIONS") => lines(&findings, &path),
+        Some(path) if env.is_true("GITHUB_ACTIONS") => lines(findings, &path),
         _ => Vec::new(),
     };
     for line in &shown {

@@ -4,12 +4,11 @@ use std::cmp::Ordering;
 use std::fmt::Write as _;
 use std::time::Duration;
 
+use super::outcome::{Failure, FailureKind, Image};
 use super::part::Part;
 use super::phases::{largest, percent};
-use super::{Outcome, warnings};
-use crate::buildx::{BuildError, checks};
-use crate::plan::ImagePlan;
-use crate::run::error::Error;
+use super::warnings;
+use crate::buildx::checks;
 use crate::runner::markdown::{block, code, plain};
 use crate::runner::redact::Redactor;
 use crate::timings::{Earlier, Phase, units};
@@ -21,34 +20,26 @@ const MOST_TAGS: usize = 20;
 const LONGEST_LINE: usize = 4_000;
 
 /// The headline with its line of facts.
-pub(super) fn headline(outcome: &Outcome) -> Part {
-    let Outcome {
-        plan,
-        timings,
-        result,
-        ..
-    } = outcome;
-    let image = plan.images.first();
-    let name = image
-        .and_then(ImagePlan::name)
+pub(super) fn headline(image: &Image<'_>) -> Part {
+    let Image { plan, timings, .. } = *image;
+    let observed = &image.run.observed;
+    let name = plan
+        .name()
         .map_or_else(|| "the build".to_owned(), |name| code(&name.to_string()));
-    let call = image.and_then(|image| image.call.as_ref());
     let total = units::duration(timings.total);
-    let pushed = result.as_ref().ok().and_then(|built| built.image.as_ref());
-    let mut text = match result {
-        Ok(_) | Err(Error::Build(BuildError::Checks { .. })) if call.is_some() => {
-            let call = call.map(|call| code(&call.text)).unwrap_or_default();
+    let pushed = image.pushed();
+    let mut text = match (image.failure().map(|failure| failure.kind), &plan.call) {
+        (None | Some(FailureKind::Checks), Some(call)) => {
+            let call = code(&call.text);
             format!("### Called {call} in {total}; nothing was built or pushed\n\n")
         }
-        Ok(_) if pushed.is_some() => format!("### Pushed {name} in {total}\n\n"),
-        Ok(_) => format!("### Built {name} in {total}\n\n"),
-        Err(error) if error.is_cancelled() => {
-            format!("### Cancelled {name} after {total}\n\n")
-        }
-        Err(_) => format!("### Failed to build {name} after {total}\n\n"),
+        (None, _) if pushed.is_some() => format!("### Pushed {name} in {total}\n\n"),
+        (None, _) => format!("### Built {name} in {total}\n\n"),
+        (Some(FailureKind::Cancelled), _) => format!("### Cancelled {name} after {total}\n\n"),
+        (Some(_), _) => format!("### Failed to build {name} after {total}\n\n"),
     };
     let mut facts = Vec::new();
-    if let (Ok(_), Some(before)) = (result, &outcome.observed.earlier) {
+    if let (Some(_), Some(before)) = (image.built, &observed.earlier) {
         facts.push(change(timings.total, before));
     }
     if let Some(time) = largest(timings).filter(|time| time.phase != Phase::Waiting) {
@@ -67,10 +58,13 @@ pub(super) fn headline(outcome: &Outcome) -> Part {
     }
     facts.extend(warnings::count(timings));
     facts.extend(pushed.and_then(|image| image.bytes).map(units::bytes));
-    facts.push(format!("driver {}", code(plan.builder.driver.name())));
-    let created = outcome.observed.registries.created.iter();
+    facts.push(format!(
+        "driver {}",
+        code(image.run.plan.builder.driver.name())
+    ));
+    let created = observed.registries.created.iter();
     facts.extend(created.map(|name| format!("created the repository {}", code(name))));
-    let findings = outcome
+    let findings = image
         .metadata()
         .map_or(0, |metadata| checks::findings(metadata).len());
     if findings > 0 {
@@ -81,11 +75,10 @@ pub(super) fn headline(outcome: &Outcome) -> Part {
     }
     text.push_str(&facts.join(" · "));
     text.push('\n');
-    if let Some(image) = pushed {
-        let _ = writeln!(text, "\n{}", whole_code(&image.reference));
+    if let Some(pushed) = pushed {
+        let _ = writeln!(text, "\n{}", whole_code(&pushed.reference));
     }
-    let more = image.map_or(&[][..], |image| &image.tags);
-    let more = more.get(1..).unwrap_or_default();
+    let more = plan.tags.get(1..).unwrap_or_default();
     if !more.is_empty() {
         let named: Vec<String> = more
             .iter()
@@ -141,18 +134,16 @@ pub(super) enum Tail {
 }
 
 /// Why it failed, with the step's last output if it is wanted.
-pub(super) fn failure(error: &Error, tail: Tail, redactor: &Redactor) -> Part {
+pub(super) fn failure(failure: &Failure, tail: Tail, redactor: &Redactor) -> Part {
     let mut text = String::new();
-    for line in error.lines() {
-        // A failed build has already removed the values of build arguments.
-        let line = match error {
-            Error::Build(_) | Error::WithoutSecrets(_) => redactor.without_secrets(&line),
-            _ => redactor.text(&line),
+    for line in &failure.lines {
+        let line = match failure.kind {
+            FailureKind::Build | FailureKind::Checks => redactor.without_secrets(line),
+            FailureKind::Cancelled | FailureKind::Other => redactor.text(line),
         };
         let _ = writeln!(text, "> {}  ", plain(cut(&line)));
     }
-    let shown = error.failure().filter(|_| tail == Tail::Shown);
-    if let Some(failure) = shown.filter(|failure| !failure.tail.is_empty()) {
+    if tail == Tail::Shown && !failure.tail.is_empty() {
         text.push('\n');
         text.push_str(&block(failure.tail.iter().map(|line| cut(line))));
     }

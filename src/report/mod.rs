@@ -9,6 +9,7 @@ mod checks;
 mod gantt;
 mod headline;
 mod observed;
+mod outcome;
 pub(crate) mod outputs;
 mod part;
 mod phases;
@@ -27,46 +28,15 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
-use crate::buildx::metadata::Metadata;
-use crate::plan::Plan;
-use crate::registry::pushed::PushedImage;
-use crate::run::error::Error;
 use crate::runner::env::Env;
 use crate::runner::files::{self, FileCommandError, LARGEST_SUMMARY};
 use crate::runner::log::Stream;
 use crate::runner::owner;
-use crate::runner::redact::Redactor;
-use crate::timings::BuildTimings;
 use headline::Tail;
 
-pub(crate) use observed::{Observed, Registries};
-
-/// Everything known at the end of a run.
-#[derive(Debug)]
-pub(crate) struct Outcome {
-    pub plan: Plan,
-    pub timings: BuildTimings,
-    pub result: Result<Built, Error>,
-    pub observed: Observed,
-    pub redactor: Redactor,
-}
-
-/// What a successful build made.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Built {
-    pub metadata: Metadata,
-    pub image: Option<PushedImage>,
-}
-
-impl Outcome {
-    /// buildx's metadata, also of a failed build check.
-    fn metadata(&self) -> Option<&Metadata> {
-        match &self.result {
-            Ok(built) => Some(&built.metadata),
-            Err(error) => error.metadata(),
-        }
-    }
-}
+pub(crate) use checks::in_repository;
+pub(crate) use observed::{Observed, Registries, largest_entries};
+pub(crate) use outcome::{Built, Failure, FailureKind, ImageOutcome, Outcome};
 
 /// The report could not be written.
 #[derive(Debug, Error)]
@@ -86,18 +56,6 @@ pub(crate) enum ReportError {
 pub(crate) fn comment(outcome: &Outcome, limit: usize) -> String {
     let markdown = summary::render(outcome, Tail::Omitted, limit);
     outcome.redactor.without_secrets(&markdown)
-}
-
-/// The error with the place of its line in the repository, if the plan's Dockerfile is in it.
-pub(crate) fn placed(mut error: Error, plan: &Plan, env: &Env) -> Error {
-    if let (Some(failure), Some(image)) = (error.failure_mut(), plan.images.first()) {
-        let place = failure.place.as_ref();
-        failure.in_repository = place.and_then(|(file, line)| {
-            let path = checks::in_repository(file, image, env)?;
-            Some((path.to_string_lossy().into_owned(), *line))
-        });
-    }
-    error
 }
 
 /// Writes everything, even if a part fails.

@@ -1,12 +1,10 @@
 //! What the report knows apart from the build: the machine, earlier runs, the registries, and the entries of a large context.
-//!
-//! In: environment, plan, timings. Out: [`Observed`].
 
 use std::fs;
 use std::path::Path;
 
 use super::runner;
-use crate::plan::{Context, Plan};
+use crate::plan::Context;
 use crate::runner::env::Env;
 use crate::timings::schema::Runner;
 use crate::timings::{BuildTimings, Earlier};
@@ -21,8 +19,6 @@ const MOST_ENTRIES: usize = 200_000;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Observed {
     pub runner: Runner,
-    /// Entries of the context's folder, the largest first; empty unless the context is large.
-    pub context: Vec<Entry>,
     pub earlier: Option<Earlier>,
     pub registries: Registries,
 }
@@ -49,32 +45,20 @@ pub(crate) struct Entry {
 }
 
 impl Observed {
-    /// The machine only, which takes no time.
-    pub(crate) fn machine(env: &Env) -> Self {
+    pub(crate) fn new(earlier: Option<Earlier>, registries: Registries, env: &Env) -> Self {
         Self {
             runner: runner::read(env),
-            ..Self::default()
+            earlier,
+            registries,
         }
     }
+}
 
-    /// Everything; measures the context's folder if the context is large.
-    pub(crate) fn new(
-        plan: &Plan,
-        timings: &BuildTimings,
-        earlier: Option<Earlier>,
-        env: &Env,
-    ) -> Self {
-        let context = match plan.images.first().map(|image| &image.context) {
-            Some(Context::Folder { path, .. }) if timings.context_bytes() >= LARGE_CONTEXT => {
-                largest(path)
-            }
-            _ => Vec::new(),
-        };
-        Self {
-            context,
-            earlier,
-            ..Self::machine(env)
-        }
+/// The entries of a large context's folder, the largest first; empty for other contexts.
+pub(crate) fn largest_entries(context: &Context, timings: &BuildTimings) -> Vec<Entry> {
+    match context {
+        Context::Folder { path, .. } if timings.context_bytes() >= LARGE_CONTEXT => largest(path),
+        _ => Vec::new(),
     }
 }
 

@@ -1,8 +1,10 @@
 //! The step's outputs: names and values.
 
+use std::time::Duration;
+
 use serde_json::Value;
 
-use super::Outcome;
+use super::outcome::{Image, Outcome};
 use super::timings_file::timings_file;
 use crate::timings::Phase;
 
@@ -68,49 +70,69 @@ pub(crate) const OUTPUTS: &[(&str, &str)] = &[
     ("waiting-seconds", "Seconds in which nothing ran"),
 ];
 
-/// The values; an output without a value is left out. Seconds are the partition's: all phases add up to the total.
+/// The values; an output without a value is left out. Seconds are the partition's: all phases of an image add up to its total. Several
+/// images have a line each, JSON as an array, and sums of numbers.
 pub(super) fn outputs(outcome: &Outcome) -> Vec<(&'static str, String)> {
-    let Outcome {
-        plan,
-        timings,
-        result,
-        ..
-    } = outcome;
-    let built = result.as_ref().ok();
-    let pushed = built.and_then(|built| built.image.as_ref());
-    let image = plan.images.first();
+    let builder = &outcome.plan.builder;
+    let texts = |text: &dyn Fn(Image<'_>) -> Option<String>| -> Option<String> {
+        let texts = outcome.images().filter_map(text);
+        let texts: Vec<String> = texts.filter(|text| !text.is_empty()).collect();
+        (!texts.is_empty()).then(|| texts.join("\n"))
+    };
+    let json = |json: &dyn Fn(Image<'_>) -> Option<Value>| -> Option<Value> {
+        let values = outcome.images().filter_map(json);
+        let mut values: Vec<Value> = values.filter(|value| !value.is_null()).collect();
+        match values.len() {
+            0 | 1 => values.pop(),
+            _ => Some(Value::Array(values)),
+        }
+    };
+    let timings = || outcome.images().map(|image| image.timings);
     let value = |name: &str| -> Option<String> {
         if let Some(phase) = name.strip_suffix("-seconds") {
             let mut phases = Phase::ORDER.into_iter();
-            let time = match phases.find(|candidate| candidate.name() == phase) {
-                Some(phase) => timings.phase(phase).partition,
-                None => timings.total,
+            let time: Duration = match phases.find(|candidate| candidate.name() == phase) {
+                Some(phase) => timings().map(|image| image.phase(phase).partition).sum(),
+                None => timings().map(|image| image.total).max()?,
             };
             return Some(format!("{:.3}", time.as_secs_f64()));
         }
         match name {
-            "digest" => built?.metadata.digest.as_ref().map(ToString::to_string),
-            "imageid" => built?.metadata.image_id.clone(),
-            "metadata" => serde_json::to_string_pretty(&outcome.metadata()?.json).ok(),
-            "image" => Some(pushed?.reference.clone()),
-            "tags" => {
-                let tags = image?.tags.iter().map(ToString::to_string);
-                Some(tags.collect::<Vec<_>>().join("\n")).filter(|tags| !tags.is_empty())
+            "digest" => texts(&|image| Some(image.built?.metadata.digest.as_ref()?.to_string())),
+            "imageid" => texts(&|image| image.built?.metadata.image_id.clone()),
+            "metadata" => {
+                let metadata = json(&|image| Some(image.metadata()?.json.clone().into()));
+                serde_json::to_string_pretty(&metadata?).ok()
             }
-            "version" => Some(image?.version.clone()).filter(|version| !version.is_empty()),
-            "labels" => Some(image?.labels.join("\n")).filter(|labels| !labels.is_empty()),
-            "json" => Some(&image?.json)
-                .filter(|json| !json.is_null())
-                .map(ToString::to_string),
-            "registry" => match pushed {
+            "image" => texts(&|image| Some(image.pushed()?.reference.clone())),
+            "tags" => {
+                let tags = outcome.images().flat_map(|image| &image.plan.tags);
+                let tags: Vec<String> = tags.map(ToString::to_string).collect();
+                (!tags.is_empty()).then(|| tags.join("\n"))
+            }
+            "version" => texts(&|image| Some(image.plan.version.clone())),
+            "labels" => texts(&|image| Some(image.plan.labels.join("\n"))),
+            "json" => json(&|image| Some(image.plan.json.clone())).map(|json| json.to_string()),
+            "registry" => texts(&|image| match image.pushed() {
                 Some(pushed) => Some(pushed.registry.clone()),
-                None => Some(image?.name()?.host.clone()),
-            },
-            "driver" => Some(plan.builder.driver.name().to_owned()),
-            "builder" => Some(plan.builder.name.clone()),
-            "cached-steps" => Some(timings.cached_steps.to_string()),
-            "total-steps" => Some(timings.total_steps.to_string()),
-            "image-bytes" => Some(pushed?.bytes?.to_string()),
+                None => Some(image.plan.name()?.host.clone()),
+            }),
+            "driver" => Some(builder.driver.name().to_owned()),
+            "builder" => Some(builder.name.clone()),
+            "cached-steps" => {
+                let steps: usize = timings().map(|image| image.cached_steps).sum();
+                Some(steps.to_string())
+            }
+            "total-steps" => {
+                let steps: usize = timings().map(|image| image.total_steps).sum();
+                Some(steps.to_string())
+            }
+            "image-bytes" => {
+                let bytes = outcome.images().filter_map(|image| image.pushed()?.bytes);
+                bytes
+                    .reduce(u64::saturating_add)
+                    .map(|bytes| bytes.to_string())
+            }
             "timings" => bounded_timings(outcome),
             _ => None,
         }

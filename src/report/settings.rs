@@ -4,14 +4,14 @@
 //! names: a value may be a secret.
 
 use super::part::Part;
-use super::traffic;
+use super::{Outcome, traffic};
 use crate::inputs::cache::CacheEntry;
 use crate::inputs::driver_options::DriverOption;
 use crate::inputs::output_spec::OutputSpec;
-use crate::plan::{Context, Plan};
+use crate::plan::Context;
 use crate::runner::markdown::cell;
 use crate::timings::schema::Runner;
-use crate::timings::{Traffic, units};
+use crate::timings::units;
 
 /// Attributes of caches and outputs that cannot hold a secret
 /// (<https://docs.docker.com/build/cache/backends/>, <https://docs.docker.com/build/exporters/>).
@@ -32,15 +32,20 @@ const HARMLESS: [&str; 13] = [
 ];
 
 /// The settings as a folded table.
-pub(super) fn settings(plan: &Plan, runner: &Runner, api: Option<Traffic>) -> Part {
-    let traffic = api.map(traffic::line);
+pub(super) fn settings(outcome: &Outcome) -> Part {
+    let Outcome { plan, observed, .. } = outcome;
+    let mut traffic = outcome
+        .images
+        .iter()
+        .filter_map(|image| image.timings.api_traffic);
+    let traffic = traffic.next().map(traffic::line);
     let options = plan.builder.options.iter().map(DriverOption::redacted);
     let mut rows = vec![
         ("driver", vec![plan.builder.driver.name().to_owned()]),
         ("builder", vec![plan.builder.name.clone()]),
         ("driver-opts", options.collect()),
         ("Kubernetes API", traffic.into_iter().collect()),
-        ("runner", described(runner)),
+        ("runner", described(&observed.runner)),
     ];
     for image in &plan.images {
         let target = image.target.iter().cloned();

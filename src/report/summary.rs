@@ -9,24 +9,25 @@ use super::{Outcome, advice, cache, gantt, headline, phases, settings, tables, w
 
 /// Renders the summary within `limit` bytes, with or without the failed step's output.
 pub(super) fn render(outcome: &Outcome, tail: Tail, limit: usize) -> String {
-    let timings = &outcome.timings;
-    let mut parts = vec![headline::headline(outcome)];
-    if let Err(error) = &outcome.result {
-        parts.push(headline::failure(error, tail, &outcome.redactor));
+    let mut parts = Vec::new();
+    for image in outcome.images() {
+        let timings = image.timings;
+        parts.push(headline::headline(&image));
+        if let Some(failure) = image.failure() {
+            parts.push(headline::failure(failure, tail, &outcome.redactor));
+        }
+        parts.extend([
+            Part::text(phases::table(timings)),
+            cache::part(&image),
+            warnings::retries(timings),
+            advice::part(&image),
+            Part::text(gantt::chart(timings)),
+            tables::slowest(timings),
+            tables::layers(image.pushed().map_or(&[], |pushed| &pushed.layers)),
+            warnings::part(&warnings::warnings(&image)),
+        ]);
     }
-    let built = outcome.result.as_ref().ok();
-    let pushed = built.and_then(|built| built.image.as_ref());
-    parts.extend([
-        Part::text(phases::table(timings)),
-        cache::part(outcome),
-        warnings::retries(timings),
-        advice::part(outcome),
-        Part::text(gantt::chart(timings)),
-        tables::slowest(timings),
-        tables::layers(pushed.map_or(&[], |image| &image.layers)),
-        warnings::part(&warnings::warnings(outcome)),
-        settings::settings(&outcome.plan, &outcome.observed.runner, timings.api_traffic),
-        tables::all(timings),
-    ]);
+    parts.push(settings::settings(outcome));
+    parts.extend(outcome.images().map(|image| tables::all(image.timings)));
     fit(&parts, limit)
 }

@@ -1,42 +1,44 @@
 //! The content of the timings file, without secrets: it becomes an artifact, which the runner does not mask.
 
-use super::{Outcome, warnings};
+use super::outcome::{Image, Outcome};
+use super::warnings;
 use crate::registry::pushed::Layer;
 use crate::runner::redact::Redactor;
 use crate::timings::Phase;
-use crate::timings::schema::{Ended, Image, ImageTimings, LayerBytes, TimingsFile, WarningText};
+use crate::timings::schema::{self, ImageTimings, LayerBytes, TimingsFile, WarningText};
 
 /// The timings of all images of the run.
 pub(super) fn timings_file(outcome: &Outcome) -> TimingsFile {
-    let built = outcome.result.as_ref().ok();
-    let pushed = built.and_then(|built| built.image.as_ref());
+    let images = outcome.images();
+    let images = images.map(|image| image_timings(&image));
+    let mut file = TimingsFile::new(&outcome.observed.runner, images);
+    for image in &mut file.images {
+        redact(image, &outcome.redactor);
+    }
+    file
+}
+
+fn image_timings<'a>(image: &Image<'a>) -> schema::Image<'a> {
+    let builder = &image.run.plan.builder;
+    let pushed = image.pushed();
     let layer = |layer: &Layer| {
         let (created_by, platform) = (layer.created_by.as_deref(), layer.platform.as_deref());
         LayerBytes::new(&layer.digest, layer.size, created_by, platform)
     };
     let layers = pushed.map_or(&[][..], |pushed| &pushed.layers);
-    let warnings = warnings::warnings(outcome).into_iter();
+    let warnings = warnings::warnings(image).into_iter();
     let warnings =
         warnings.map(|warning| WarningText::new(&warning.text, warning.place.as_deref()));
-    let image = Image {
+    schema::Image {
         reference: pushed.map(|pushed| pushed.reference.as_str()),
-        driver: outcome.plan.builder.driver.name(),
-        builder: &outcome.plan.builder.name,
-        result: match &outcome.result {
-            Ok(_) => Ended::Success,
-            Err(error) if error.is_cancelled() => Ended::Cancelled,
-            Err(_) => Ended::Failure,
-        },
+        driver: builder.driver.name(),
+        builder: &builder.name,
+        result: image.ended(),
         layers: layers.iter().map(layer).collect(),
         bytes: pushed.and_then(|pushed| pushed.bytes),
-        timings: &outcome.timings,
+        timings: image.timings,
         warnings: warnings.collect(),
-    };
-    let mut file = TimingsFile::new(&outcome.observed.runner, [image]);
-    for image in &mut file.images {
-        redact(image, &outcome.redactor);
     }
-    file
 }
 
 /// Removes secrets from text of others. Names and errors of BuildKit's steps are already without build arguments.

@@ -1,8 +1,8 @@
 //! Retries and warnings.
 //!
-//! In: an [`Outcome`]. Out: [`Part`]s for the summary, and plain text for the timings file.
+//! In: an [`Image`]. Out: [`Part`]s for the summary, and plain text for the timings file.
 
-use super::Outcome;
+use super::outcome::Image;
 use super::part::Part;
 use crate::buildx::rawjson::VertexWarning;
 use crate::runner::markdown::{cell, code, plain};
@@ -17,7 +17,8 @@ pub(crate) struct Warning {
 }
 
 /// Warnings of the plan, of preflight and of BuildKit's build checks.
-pub(super) fn warnings(outcome: &Outcome) -> Vec<Warning> {
+pub(super) fn warnings(image: &Image<'_>) -> Vec<Warning> {
+    let outcome = image.run;
     let redactor = &outcome.redactor;
     let ours = outcome.plan.warnings.iter();
     let ours = ours.chain(&outcome.observed.registries.warnings);
@@ -26,9 +27,9 @@ pub(super) fn warnings(outcome: &Outcome) -> Vec<Warning> {
         place: None,
     });
     // buildx adds them to the metadata for BUILDX_METADATA_WARNINGS.
-    let built = outcome.result.as_ref().ok();
-    let checks =
-        built.and_then(|built| built.metadata.json.get("buildx.build.warnings")?.as_array());
+    let checks = image
+        .built
+        .and_then(|built| built.metadata.json.get("buildx.build.warnings")?.as_array());
     let checks = checks
         .into_iter()
         .flatten()

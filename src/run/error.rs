@@ -18,7 +18,7 @@ use crate::inputs::InputError;
 use crate::network::certificates::CertificatesError;
 use crate::plan::{PlanError, list};
 use crate::registry::preflight::PreflightError;
-use crate::report::ReportError;
+use crate::report::{self, FailureKind, ReportError};
 use crate::run::check::{CheckError, Unseen};
 use crate::runner::private::PrivateError;
 
@@ -188,8 +188,27 @@ impl Error {
         causes
     }
 
-    /// What buildx said about a build that ended badly.
-    pub(crate) fn metadata(&self) -> Option<&Metadata> {
+    /// The error for the report.
+    pub(crate) fn for_report(&self) -> report::Failure {
+        let kind = match self {
+            _ if self.is_cancelled() => FailureKind::Cancelled,
+            Self::Build(BuildError::Checks { .. }) => FailureKind::Checks,
+            Self::Build(_) | Self::WithoutSecrets(_) => FailureKind::Build,
+            _ => FailureKind::Other,
+        };
+        let failure = self.failure();
+        report::Failure {
+            kind,
+            lines: self.lines(),
+            tail: failure
+                .map(|failure| failure.tail.clone())
+                .unwrap_or_default(),
+            metadata: self.metadata().cloned(),
+        }
+    }
+
+    /// buildx's metadata of a build that failed.
+    fn metadata(&self) -> Option<&Metadata> {
         match self {
             Self::Build(BuildError::Checks { metadata, .. }) => Some(metadata),
             Self::Fallback { second, .. } => second.metadata(),

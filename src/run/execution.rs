@@ -14,11 +14,24 @@ use crate::builder::{self, Builder};
 use crate::buildx::Tool;
 use crate::credentials::{Credentials, FORMER_KUBECONFIG_FILE};
 use crate::facts::Facts;
-use crate::plan::Plan;
+use crate::plan::{ImagePlan, Plan};
 use crate::registry::preflight::Found;
-use crate::report::{Built, ReportError};
+use crate::report::{self, Built, ReportError};
 use crate::run::error::Error;
+use crate::runner::env::Env;
 use crate::timings::{Phase, Recorder, Stage};
+
+/// The error with the place in the repository of the Dockerfile's line, if it is about one.
+fn located(mut error: Error, image: &ImagePlan, env: &Env) -> Error {
+    if let Some(failure) = error.failure_mut() {
+        let place = failure.place.as_ref();
+        failure.in_repository = place.and_then(|(file, line)| {
+            let path = report::in_repository(file, image, env)?;
+            Some((path.to_string_lossy().into_owned(), *line))
+        });
+    }
+    error
+}
 
 /// An execution: the plan that is being carried out, and what came of it so far.
 #[derive(Debug)]
@@ -164,6 +177,7 @@ impl<'a> Execution<'a> {
             let mut recorder = self.recorder.clone();
             let built = Box::pin(self.build_image(image, builder, tool, &mut recorder)).await;
             self.image_recorders.push(recorder);
+            let built = built.map_err(|error| located(error, image, &self.run.env));
             self.built.push(built?);
         }
         Ok(())

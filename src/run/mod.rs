@@ -29,7 +29,7 @@ use crate::inputs::{InputError, Inputs, RawInputs};
 use crate::network::certificates;
 use crate::network::proxy;
 use crate::plan::{Plan, RunDir};
-use crate::report::{self, Observed, Outcome, ReportError};
+use crate::report::{self, ImageOutcome, Observed, Outcome, ReportError, largest_entries};
 use crate::runner::env::Env;
 use crate::runner::folder;
 use crate::runner::host;
@@ -111,7 +111,7 @@ impl Run {
         let ended = Box::pin(execution.run()).await;
         let ended = ended.map_err(|error| self.explained(error));
         give_back_files(&execution.plan);
-        let outcome = self.outcome(execution, ended, history).await;
+        let outcome = self.outcome(execution, ended.as_ref().err(), history).await;
         let written = report::write(&outcome, &self.env);
         if let Err(error) = &written {
             tracing::warn!("{error}");
@@ -121,7 +121,7 @@ impl Run {
             let markdown = report::comment(&outcome, history::LONGEST_COMMENT);
             Box::pin(history::comment(workflow.as_ref(), &leg, &markdown)).await;
         }
-        outcome.result?;
+        ended?;
         Ok(written?)
     }
 
@@ -136,39 +136,48 @@ impl Run {
         inputs
     }
 
-    /// What the report is about.
+    /// Everything that the report needs.
     async fn outcome(
         &self,
         execution: Execution<'_>,
-        ended: Result<(), Error>,
+        error: Option<&Error>,
         history: History,
     ) -> Outcome {
+        let ended = Timestamp::now();
         let Execution {
             plan,
             found,
-            mut built,
+            built,
             recorder,
-            mut image_recorders,
+            image_recorders,
             ..
         } = execution;
-        let recorder = image_recorders.pop().unwrap_or(recorder);
-        let timings = recorder.finish(Timestamp::now());
-        let mut observed = match &ended {
-            Ok(()) => Observed::new(&plan, &timings, history.answer().await, &self.env),
-            // No time for what only helps the next run: the runner kills soon.
-            Err(error) if error.is_cancelled() => Observed::machine(&self.env),
-            Err(_) => Observed::new(&plan, &timings, None, &self.env),
-        };
-        observed.registries = registries(found.unwrap_or_default());
-        let result = match ended {
-            Ok(()) => Ok(built.pop().unwrap_or_default()),
-            Err(error) => Err(report::placed(error, &plan, &self.env)),
+        // After a cancellation the runner kills soon: no time for what only helps the next run.
+        let is_cancelled = error.is_some_and(Error::is_cancelled);
+        let mut built = built.into_iter();
+        // An image that was not begun has the times of the work for all.
+        let recorders = image_recorders
+            .into_iter()
+            .chain(std::iter::repeat(recorder));
+        let images = plan.images.iter().zip(recorders).map(|(image, recorder)| {
+            let timings = recorder.finish(ended);
+            let context = (!is_cancelled).then(|| largest_entries(&image.context, &timings));
+            ImageOutcome {
+                built: built.next(),
+                context: context.unwrap_or_default(),
+                timings,
+            }
+        });
+        let images = images.collect();
+        let earlier = match error {
+            None => history.answer().await,
+            Some(_) => None,
         };
         Outcome {
-            observed,
+            images,
+            failure: error.map(Error::for_report),
+            observed: Observed::new(earlier, registries(found.unwrap_or_default()), &self.env),
             plan,
-            timings,
-            result,
             redactor: self.redactor.clone(),
         }
     }

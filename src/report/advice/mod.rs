@@ -16,8 +16,8 @@ mod tests;
 
 use std::time::Duration;
 
-use super::Outcome;
 use super::observed::Entry;
+use super::outcome::Image;
 use super::part::Part;
 use crate::registry::pushed::Layer;
 use crate::timings::BuildTimings;
@@ -72,24 +72,21 @@ pub(super) fn advise(facts: &Facts<'_>) -> Vec<Advice> {
 }
 
 /// The advice as a part of the summary.
-pub(super) fn part(outcome: &Outcome) -> Part {
-    let Ok(built) = &outcome.result else {
+pub(super) fn part(image: &Image<'_>) -> Part {
+    if image.built.is_none() {
         return Part::default();
-    };
-    let image = outcome.plan.images.first();
-    let exported = image.and_then(|image| {
-        let mut outputs = image.outputs.iter();
-        outputs.find(|output| output.is_image() || output.is_archive())
-    });
-    let pushed = built.image.as_ref();
+    }
+    let mut outputs = image.plan.outputs.iter();
+    let exported = outputs.find(|output| output.is_image() || output.is_archive());
+    let pushed = image.pushed();
     let facts = Facts {
-        timings: &outcome.timings,
-        layers: pushed.map_or(&[], |image| &image.layers),
+        timings: image.timings,
+        layers: pushed.map_or(&[], |pushed| &pushed.layers),
         // BuildKit's default: https://docs.docker.com/build/exporters/image-registry/
         compression: exported.map(|output| output.attribute("compression").unwrap_or("gzip")),
-        context: &outcome.observed.context,
-        bytes: pushed.and_then(|image| image.bytes),
-        without_lifecycle_policy: &outcome.observed.registries.without_lifecycle_policy,
+        context: image.context,
+        bytes: pushed.and_then(|pushed| pushed.bytes),
+        without_lifecycle_policy: &image.run.observed.registries.without_lifecycle_policy,
     };
     let advice = advise(&facts).into_iter().take(MOST);
     let rows: Vec<String> = advice

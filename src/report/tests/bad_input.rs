@@ -8,13 +8,13 @@ use std::process::ExitStatus;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
-use super::{LIMIT, layers, left, outcome, render, tagged};
+use super::{LIMIT, fail, layers, left, outcome, render, tagged};
 use crate::buildx::BuildError;
-use crate::buildx::failure::Failure;
+use crate::buildx::failure as build;
 use crate::buildx::rawjson::{self, Line};
+use crate::report::FailureKind;
 use crate::report::timings_file::timings_file;
 use crate::report::{Outcome, outputs};
-use crate::run::error::Error;
 use crate::timings::tests::recording::{Recording, skewed};
 use crate::timings::{BuildTimings, Recorder};
 
@@ -96,10 +96,10 @@ fn a_stream_cut_in_the_middle_of_a_line() {
             }
         }
         let mut cut = of(recorder.finish(whole.ended));
-        cut.result = Err(Error::Build(BuildError::Cancelled));
+        fail(&mut cut, FailureKind::Cancelled, "the build was cancelled");
         let text = rendered(&format!("cut-{name}"), &cut);
         assert!(text.starts_with("### Cancelled"), "{text:.200}");
-        let step = cut
+        let step = cut.images[0]
             .timings
             .steps
             .iter()
@@ -161,7 +161,7 @@ fn ten_thousand_steps() {
         })
         .collect();
     let outcome = of(heard(&lines));
-    assert_eq!(outcome.timings.total_steps, 10_000);
+    assert_eq!(outcome.images[0].timings.total_steps, 10_000);
     let text = rendered("ten-thousand-steps", &outcome);
     assert!(
         text.contains("The first 500 of 10000 steps; the timings file has all"),
@@ -250,16 +250,19 @@ fn lines_of_a_megabyte() {
     let mut outcome = outcome(heard(&lines), layers(3, &long));
     let text = rendered("megabyte-lines", &outcome);
     assert!(text.len() < 20_000, "{}", text.len());
-    outcome.result = Err(Error::Build(BuildError::Failed {
-        failure: Box::new(Failure {
+    let failed = BuildError::Failed {
+        failure: Box::new(build::Failure {
             step: Some(long.clone()),
-            tail: vec![long.clone(), "````".to_owned(), "the last words".to_owned()],
+            tail: Vec::new(),
             in_repository: None,
             place: Some((long.clone(), 3)),
-            message: long,
+            message: long.clone(),
         }),
         status: ExitStatus::from_raw(256),
-    }));
+    };
+    fail(&mut outcome, FailureKind::Build, &failed.to_string());
+    let failure = outcome.failure.as_mut().unwrap();
+    failure.tail = vec![long, "````".to_owned(), "the last words".to_owned()];
     let text = rendered("megabyte-failure", &outcome);
     assert!(text.contains("the last words"), "{text:.3000}");
     assert!(text.len() < 60_000, "{}", text.len());

@@ -4,23 +4,21 @@
 
 mod bad_input;
 
-use image::ImageRef;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use image::ImageRef;
 use jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;
 
 use super::timings_file::timings_file;
-use super::{Built, Observed, Outcome, Tail, outputs, summary};
-use crate::buildx::BuildError;
+use super::{Built, Failure, FailureKind, ImageOutcome, Observed, Outcome, Tail, outputs, summary};
 use crate::buildx::metadata::Metadata;
 use crate::facts::{Facts, ImageStore};
 use crate::inputs::cache::{Backend, CacheEntry};
 use crate::inputs::{Inputs, RawInputs};
 use crate::plan::{Plan, RunDir};
 use crate::registry::pushed::{Layer, PushedImage};
-use crate::run::error::Error;
 use crate::runner::redact::Redactor;
 use crate::timings::tests::recording::{self, Recording, skewed};
 use crate::timings::{BuildTimings, Phase, RetryTime, Step};
@@ -55,22 +53,26 @@ pub(super) fn outcome(timings: BuildTimings, layers: Vec<Layer>) -> Outcome {
             ("build-args", "TOKEN=hush\nMODE=release"),
             ("cache-to", "type=gha,token=hush,mode=max"),
         ]),
-        timings,
-        result: Ok(Built {
-            metadata: Metadata::default(),
-            image: Some(PushedImage {
-                reference: format!("registry.test/app@{digest}"),
-                registry: "registry.test".to_owned(),
-                bytes: Some(
-                    layers
-                        .iter()
-                        .map(|layer| layer.size)
-                        .fold(0, u64::saturating_add),
-                ),
-                layers,
-                unchanged: false,
+        images: vec![ImageOutcome {
+            timings,
+            built: Some(Built {
+                metadata: Metadata::default(),
+                image: Some(PushedImage {
+                    reference: format!("registry.test/app@{digest}"),
+                    registry: "registry.test".to_owned(),
+                    bytes: Some(
+                        layers
+                            .iter()
+                            .map(|layer| layer.size)
+                            .fold(0, u64::saturating_add),
+                    ),
+                    layers,
+                    unchanged: false,
+                }),
             }),
-        }),
+            context: Vec::new(),
+        }],
+        failure: None,
         observed: Observed::default(),
         redactor: Redactor::default(),
     }
@@ -112,6 +114,16 @@ fn steps(count: u64, name: &str) -> BuildTimings {
         })
         .collect();
     timings
+}
+
+/// Makes it the outcome of a run that ended before the image was built.
+pub(super) fn fail(outcome: &mut Outcome, kind: FailureKind, line: &str) {
+    outcome.images[0].built = None;
+    outcome.failure = Some(Failure {
+        kind,
+        lines: vec![line.to_owned()],
+        ..Failure::default()
+    });
 }
 
 fn render(outcome: &Outcome) -> String {
@@ -181,7 +193,11 @@ fn outcomes() -> Vec<(String, Outcome)> {
     retried.observed.registries.without_lifecycle_policy = vec![HOSTILE.to_owned()];
     add("retried", retried);
     let mut cancelled = outcome(Recording::open("failing-run").timings(), Vec::new());
-    cancelled.result = Err(Error::Build(BuildError::Cancelled));
+    fail(
+        &mut cancelled,
+        FailureKind::Cancelled,
+        "the build was cancelled",
+    );
     add("cancelled", cancelled);
     all
 }
@@ -209,7 +225,7 @@ fn timings_are_left_for_the_schema_and_the_output_is_bounded() {
         let parsed: serde_json::Value = serde_json::from_str(&output).unwrap();
         assert_eq!(
             parsed["images"][0]["total_ms"],
-            u64::try_from(outcome.timings.total.as_millis()).unwrap(),
+            u64::try_from(outcome.images[0].timings.total.as_millis()).unwrap(),
             "{name}"
         );
         if whole.len() > 64 * 1024 {
@@ -330,4 +346,41 @@ fn a_build_without_retries_says_nothing_of_them() {
         !text.contains("retr") && !text.contains("Retries"),
         "{text}"
     );
+}
+
+#[test]
+fn every_image_has_its_own_part_of_the_report() {
+    let mut run = outcome(Recording::open("cold-push").timings(), layers(2, "RUN a"));
+    let other = outcome(Recording::open("cached-push").timings(), layers(1, "RUN b"));
+    run.plan.images.extend(other.plan.images);
+    run.images.extend(other.images);
+    run.plan.images[1].tags = vec![tagged("other")];
+    let text = render(&run);
+    assert!(
+        text.contains("### Pushed `registry.test/app:1` in "),
+        "{text}"
+    );
+    assert!(text.contains("### Pushed `registry.test/app:other` in "));
+    assert_eq!(text.matches("<summary>Settings</summary>").count(), 1);
+    let timings = serde_json::to_value(timings_file(&run)).unwrap();
+    assert_eq!(timings["images"].as_array().unwrap().len(), 2);
+    let outputs: std::collections::BTreeMap<_, _> = outputs::outputs(&run).into_iter().collect();
+    assert_eq!(outputs["image"].lines().count(), 2);
+    assert_eq!(outputs["tags"].lines().count(), 3);
+
+    run.images[1].built = None;
+    run.failure = Some(Failure {
+        lines: vec!["no space left".to_owned()],
+        ..Failure::default()
+    });
+    let text = render(&run);
+    assert!(
+        text.contains("### Pushed `registry.test/app:1` in "),
+        "{text}"
+    );
+    assert!(text.contains("### Failed to build `registry.test/app:other` after "));
+    assert_eq!(text.matches("> no space left").count(), 1);
+    let timings = serde_json::to_value(timings_file(&run)).unwrap();
+    assert_eq!(timings["images"][0]["result"], "success");
+    assert_eq!(timings["images"][1]["result"], "failure");
 }

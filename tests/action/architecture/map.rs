@@ -36,11 +36,7 @@ pub(super) const LAYERS: &[Layer] = &[
 ];
 
 /// Uses against the order, which are to go.
-pub(super) const AGAINST: &[(&str, &str)] = &[("report", "run")];
+pub(super) const AGAINST: &[(&str, &str)] = &[];
 
 /// Siblings that use each other, as `folder: one, another`, which are to go.
-pub(super) const CYCLES: &[&str] = &[
-    "buildx: cache, progress",
-    "crate: report, run",
-    "plan::cache: choose, names",
-];
+pub(super) const CYCLES: &[&str] = &["buildx: cache, progress", "plan::cache: choose, names"];
