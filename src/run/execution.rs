@@ -98,13 +98,14 @@ impl<'a> Execution<'a> {
     async fn attempt(&mut self) -> Result<(), Error> {
         let run = self.run;
         let begin = Timestamp::now();
+        // Before the credentials, which name the kubeconfig to children if there is one.
+        write_files(&self.plan, &self.planner.dir)?;
         let credentials = Credentials::prepare(
             &self.planner.dir.path,
             &self.plan.logins(),
             &self.plan.registry_auth,
             &run.env,
         )?;
-        write_files(&self.plan, &self.planner.dir)?;
         let tool = self.tool(&credentials).await?;
         self.record(&stage("credentials", Phase::Setup, begin));
         let builder = Box::pin(self.prepare(&credentials, &tool)).await?;
