@@ -99,7 +99,7 @@ fn a_push_from_a_fork_that_can_not_be_authorised_says_so_in_words() {
     for words in [
         "could not get an ECR token",
         "comes from the fork `eve/app`",
-        "build without pushing",
+        "Build without pushing",
     ] {
         assert!(error.message.contains(words), "{}", error.message);
     }

@@ -425,7 +425,7 @@ fn what_contradicts_itself_is_refused_before_anything_starts() {
         ),
         (
             &[("call", "check"), ("push", "true")],
-            "input `push`: `true` given",
+            "input `push`: `true` cannot be combined with `call: check`",
         ),
         (&[("network", "bridge")], "input `network`: `bridge` given"),
         (
