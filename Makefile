@@ -3,6 +3,12 @@
 
 CARGO ?= cargo
 RIG := target/debug/rig
+# The same packages in every command: with others, Cargo picks other features and compiles their dependencies again.
+ALL := --locked --workspace
+# What needs the rig; a plain `cargo test` leaves it out.
+ON_THE_RIG := --test e2e --test aws --test driver --test ecr --test buildkit
+# These tests wait for others more than they compute.
+export RUST_TEST_THREADS ?= 4
 
 AS_ROOT := $(if $(filter-out 0,$(shell id -u)),--config 'target."cfg(unix)".runner="sudo"')
 
@@ -12,20 +18,18 @@ AS_ROOT := $(if $(filter-out 0,$(shell id -u)),--config 'target."cfg(unix)".runn
 test: build check unit lint report e2e
 
 build:
-	$(CARGO) build --locked --workspace
+	$(CARGO) build $(ALL)
 
 check:
 	$(CARGO) fmt --all --check
-	$(CARGO) clippy --locked --workspace --all-targets -- --deny warnings
-	$(CARGO) clippy --locked --workspace --test e2e --test ecr --test round_trip -- --deny warnings
+	$(CARGO) clippy $(ALL) --all-targets -- --deny warnings
+	$(CARGO) clippy $(ALL) $(ON_THE_RIG) --test round_trip -- --deny warnings
 
 # Unit tests and tests of the whole binary: no network, no Docker.
 unit:
-	$(CARGO) test --locked --package 'fast-ecr-push*' --package rig
-	$(CARGO) test --locked --workspace --bin kubernetes-stand-in
-	$(CARGO) test --locked --package aws-stand-in --lib --bins
+	$(CARGO) test $(ALL)
 # Mounts overlays and makes devices.
-	$(CARGO) test --locked --package fast-ecr-push-layers --test round_trip $(AS_ROOT)
+	$(CARGO) test $(ALL) --test round_trip $(AS_ROOT)
 
 lint:
 	tools/lint/run
@@ -36,11 +40,8 @@ report:
 
 # The whole way on real BuildKit and a real registry. Compiled before the rig starts.
 e2e: build
-	$(CARGO) test --locked --test e2e --no-run
-	$(CARGO) test --locked --workspace --test driver --test aws --test ecr --no-run
-	$(RIG) exec --aws --classic -- $(CARGO) test --locked --test e2e
-	$(RIG) exec --aws -- $(CARGO) test --locked --workspace --test aws --test ecr
-	$(RIG) exec -- $(CARGO) test --locked --workspace --test driver
+	$(CARGO) test $(ALL) $(ON_THE_RIG) --no-run
+	$(RIG) exec --aws --classic -- $(CARGO) test $(ALL) $(ON_THE_RIG)
 
 # The Kubernetes tests on a real cluster: that of KUBECONFIG, with buildx from PATH. Its pods are in NAMESPACE, which lets
 # them be privileged, build from BASE and push below REGISTRY (host/prefix), where this machine may log in and read, too.
@@ -49,14 +50,14 @@ BASE ?= busybox:latest
 test-kubernetes: build
 	@test -n "$(KUBECONFIG)" -a -n "$(REGISTRY)" || { echo "usage: make test-kubernetes KUBECONFIG=FILE REGISTRY=HOST/PREFIX [NAMESPACE=$(NAMESPACE)] [BASE=$(BASE)]" >&2; exit 2; }
 	@echo "Left out, since they need what only the API stand-in does (make e2e runs them):"
-	@$(CARGO) test --quiet --locked --workspace --test driver -- --list stand_in:: | grep ': test$$'
+	@$(CARGO) test --quiet $(ALL) --test driver -- --list stand_in:: | grep ': test$$'
 	TEST_KUBECONFIG="$(abspath $(KUBECONFIG))" TEST_NAMESPACE="$(NAMESPACE)" TEST_REGISTRY="$(REGISTRY)" TEST_BASE="$(BASE)" \
-		$(CARGO) test --locked --workspace --test driver any_cluster:: -- --test-threads=1
+		$(CARGO) test $(ALL) --test driver any_cluster:: -- --test-threads=1
 
 # The action's own image, compiled through the Dockerfile as it is shipped: size, digest, first line, a push. 10 minutes and more.
 image: build
-	$(CARGO) test --locked --test e2e --no-run
-	$(RIG) exec -- $(CARGO) test --locked --test e2e dist -- --ignored --nocapture
+	$(CARGO) test $(ALL) --test e2e --no-run
+	$(RIG) exec -- $(CARGO) test $(ALL) --test e2e dist -- --ignored --nocapture
 
 # A real image of more than 300 MB, built and pushed twice: the second run shows the cache.
 demo: build
@@ -76,9 +77,9 @@ picture: build
 
 # What the action costs beside buildx and the network, what each cache spares, and how long builders take to boot.
 bench:
-	$(CARGO) build --locked --package rig
-	$(CARGO) bench --locked --workspace --bench overhead --bench cache --bench boot --no-run
-	$(RIG) exec -- $(CARGO) bench --locked --workspace --no-fail-fast --bench overhead --bench cache --bench boot
+	$(CARGO) build $(ALL)
+	$(CARGO) bench $(ALL) --bench overhead --bench cache --bench boot --no-run
+	$(RIG) exec -- $(CARGO) bench $(ALL) --no-fail-fast --bench overhead --bench cache --bench boot
 
 # The binary as it is shipped.
 release:
@@ -86,8 +87,8 @@ release:
 
 # Writes what is generated into action.yml, README.md, CONTRIBUTING.md and docs: tables, and the picture of the modules.
 tables:
-	WRITE_TABLES=1 $(CARGO) test --locked --bin fast-ecr-push documents -- --test-threads=1
-	WRITE_TABLES=1 $(CARGO) test --locked --test action architecture::picture
+	WRITE_TABLES=1 $(CARGO) test $(ALL) --bin fast-ecr-push documents -- --test-threads=1
+	WRITE_TABLES=1 $(CARGO) test $(ALL) --test action architecture::picture
 
 clean:
 	if [ -x $(RIG) ]; then $(RIG) clean; fi
