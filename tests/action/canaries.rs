@@ -204,6 +204,8 @@ fn no_secret_turns_up_anywhere_when_a_run_goes_well_or_fails() {
             .copied()
             .collect();
         assert_eq!(masked(&ran), expected, "{name}");
+        // The account id is in every name: a masked output would vanish.
+        assert!(!ran.log.contains("::add-mask::123456789012"), "{name}");
     }
 }
 
@@ -330,6 +332,7 @@ fn values_of_build_arguments_are_shown_nowhere() {
         .input("build-args", &format!("TOKEN={canary}\nSITE\nSHORT=sleep"))
         .variable("SITE", "npm.example")
         .input("timings-file", "timings.json")
+        .variable("RUNNER_DEBUG", "1")
         .stream(&printing(&name, &format!("+ curl -u x:{canary}"), &name))
         .start();
     let path = running.runner.path("workspace/timings.json");
@@ -337,7 +340,12 @@ fn values_of_build_arguments_are_shown_nowhere() {
     let ran = running.finish_and(|| timings = fs::read_to_string(path).unwrap());
     let ran = ran.exits(1);
     let shown = "RUN curl -u x:$TOKEN https://$SITE";
-    ran.says(&format!("#4 [2/2] {shown}\n"));
+    ran.says(&format!("#4 [2/2] {shown}\n"))
+        .says("--build-arg TOKEN=…");
+    // What the step itself prints is the runner's to mask.
+    let printed = format!("+ curl -u x:{canary}");
+    let mut ours = ran.log.lines().filter(|line| !line.ends_with(&printed));
+    assert_eq!(ours.find(|line| line.contains(canary)), None);
     let comment = comment(&github);
     for (place, text) in [
         ("summary", &ran.summary),

@@ -223,6 +223,37 @@ fn waiting_for_aws_can_be_cancelled() {
 }
 
 #[test]
+fn waiting_for_what_is_asked_about_a_repository_can_be_cancelled() {
+    for (operation, exists) in [
+        ("DescribeRepositories", true),
+        ("InitiateLayerUpload", true),
+        ("CreateRepository", false),
+        ("PutLifecyclePolicy", false),
+    ] {
+        let mut ecr = Ecr::answering(&[Answer::Token("password", 720)]);
+        if !exists {
+            let made = serde_json::json!({"repository": {"repositoryName": "team/app"}});
+            ecr = ecr
+                .without_repository()
+                .on("CreateRepository", &[Answer::Json(made)]);
+        }
+        let ecr = ecr.on(operation, &[Answer::Silence]);
+        let mut running = ecr
+            .serve(Runner::new())
+            .engine(Store::Classic)
+            .input("tags", &format!("{HOST}/team/app:1"))
+            .input("create-repository", if exists { "false" } else { "true" })
+            .start();
+        running.wait_until(operation, |_| !ecr.asked(operation).is_empty());
+        running.signal(Signal::INT);
+        let ran = running.finish().exits(130);
+        assert!(ran.took < LONGEST, "{operation}: {:?}", ran.took);
+        assert!(!ran.verbs().contains(&"build"), "{operation}");
+        ran.removed_its_builder();
+    }
+}
+
+#[test]
 fn a_signal_in_the_first_moments_counts_too() {
     let mut running = Runner::new().buildx("version.hold", "").start();
     running.wait_until_held();

@@ -121,6 +121,24 @@ fn a_pull_request_from_a_fork_is_told_why_there_is_no_role() {
     ran.says("this pull request comes from the fork `eve/app`");
 }
 
+#[test]
+fn a_push_from_a_fork_without_credentials_says_so() {
+    let ran = of_a_fork(tagged(ecr().serve(Runner::new()))).run().exits(3);
+    ran.says("could not get an ECR token")
+        .says("comes from the fork `eve/app`")
+        .says("Build without pushing");
+    assert!(
+        !ran.log.contains("configure-aws-credentials"),
+        "{}",
+        ran.log
+    );
+    assert!(
+        ran.summary.contains("comes from the fork"),
+        "{}",
+        ran.summary
+    );
+}
+
 /// Without a token the role is never asked for, and what lies in a private registry is not there.
 #[test]
 fn a_pull_request_from_a_fork_builds_without_its_role_when_nothing_is_pushed() {

@@ -71,39 +71,6 @@ fn a_token_for_ecr_is_masked_before_anything_else_can_show_it() {
 }
 
 #[test]
-fn a_token_for_ecr_stands_nowhere_but_behind_its_mask() {
-    let ecr = Ecr::answering(&[Answer::Token(PASSWORD, 720)]);
-    let ran = ecr
-        .serve(Runner::new())
-        .variable("RUNNER_DEBUG", "1")
-        .input("tags", &format!("{HOST}/team/app:1"))
-        .buildx("login", HOST)
-        .run()
-        .exits(0);
-    assert_eq!(leaks(&ran.everything, PASSWORD), [""; 0]);
-    // The account id is in every name: a masked output would vanish.
-    assert!(!ran.log.contains("::add-mask::123456789012"));
-}
-
-#[test]
-fn values_of_build_arguments_are_not_shown() {
-    let secret = "people-put-tokens-here";
-    let ran = Runner::new()
-        .variable("RUNNER_DEBUG", "1")
-        .input("build-args", &format!("TOKEN={secret}\nPLAIN"))
-        .run()
-        .exits(0);
-    assert!(
-        ran.calls[1].contains(&format!("--build-arg TOKEN={secret}")),
-        "{}",
-        ran.calls[1]
-    );
-    assert!(!ran.log.contains(secret), "{}", ran.log);
-    assert!(!ran.summary.contains(secret));
-    ran.says("--build-arg TOKEN=…");
-}
-
-#[test]
 fn a_plan_shows_no_token() {
     let ran = Runner::new()
         .without("GITHUB_ACTIONS")

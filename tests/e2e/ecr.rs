@@ -1,6 +1,6 @@
 //! Amazon ECR before the build and when it fails: repositories, tags, rights, and what BuildKit really says.
 
-use aws_stand_in::{Account, Answer, Command, Resource};
+use aws_stand_in::{Account, Answer, Resource};
 use serde_json::json;
 
 use crate::rig::busybox;
@@ -101,35 +101,6 @@ fn an_immutable_tag_that_is_taken_is_refused_before_anything_is_asked_of_builder
 }
 
 #[test]
-fn a_repository_that_does_not_exist_is_said_before_the_build() {
-    let account = Account::new();
-    let run = run(&account, &[]);
-    assert_eq!(run.code, Some(3), "{}", run.log());
-    says(
-        &run,
-        &[
-            "/team/app` does not exist",
-            "hint: set `create-repository: true`",
-        ],
-    );
-    assert!(account.requests().is_empty());
-}
-
-#[test]
-fn rights_that_are_missing_are_named_before_the_build() {
-    let account = Account::new();
-    account.repository("team/app").create();
-    account.deny("ecr:InitiateLayerUpload");
-    let run = run(&account, &[]);
-    assert_eq!(run.code, Some(3), "{}", run.log());
-    says(
-        &run,
-        &["it lacks ecr:InitiateLayerUpload", ":repository/team/app"],
-    );
-    assert!(account.requests().is_empty());
-}
-
-#[test]
 fn a_push_that_fails_in_passing_is_tried_again_from_the_cache() {
     let account = Account::new();
     account.repository("team/app").create();
@@ -167,7 +138,7 @@ fn a_push_that_fails_in_passing_is_tried_again_from_the_cache() {
 #[test]
 fn what_ecr_says_in_a_push_is_explained() {
     type Arrange = fn(&Account);
-    let cases: [(&str, Arrange, &[&str]); 5] = [
+    let cases: [(&str, Arrange, &[&str]); 3] = [
         (
             "the tag is taken",
             |account| {
@@ -177,19 +148,6 @@ fn what_ecr_says_in_a_push_is_explained() {
             },
             &[
                 "cannot be overwritten because the tag is immutable",
-                "hint: the tag exists",
-            ],
-        ),
-        (
-            "the tag is taken, in the words of before 2025",
-            |account| {
-                account.repository("team/app").immutable().create();
-                run(account, &[]).succeeded();
-                blind(account);
-                account.command(&Command::OldImmutableWording);
-            },
-            &[
-                "because the repository is immutable",
                 "hint: the tag exists",
             ],
         ),
@@ -209,21 +167,6 @@ fn what_ecr_says_in_a_push_is_explained() {
                 account.deny("ecr:PutImage");
             },
             &["hint: the "],
-        ),
-        (
-            "a layer is too large",
-            |account| {
-                account.repository("team/app").create();
-                let words = "Adding this part to the layer with upload id 'x' in the repository with name 'team/app' in \
-                             registry with id '1' exceeds the maximum allowed size of a layer which is '54525952000'";
-                let refused = Answer::Error {
-                    status: 403,
-                    code: "DENIED".to_owned(),
-                    message: words.to_owned(),
-                };
-                account.registry_fault("PUT", Resource::Upload, 99, refused);
-            },
-            &["hint: a layer is larger than Amazon ECR takes"],
         ),
     ];
     for (name, arrange, words) in cases {

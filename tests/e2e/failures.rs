@@ -36,20 +36,6 @@ fn a_failed_step_is_named_with_its_last_words_and_its_line() {
 }
 
 #[test]
-fn a_registry_that_is_not_there_is_said_with_a_hint() {
-    let run = Action::new(&format!("FROM {}\n", busybox()))
-        .input("tags", "127.0.0.1:1/failures/nowhere:1")
-        .run();
-    assert_eq!(run.code, Some(1), "{}", run.log());
-    assert!(run.log().contains("connection refused"), "{}", run.log());
-    assert!(
-        run.log().contains("hint: nothing listens at this address"),
-        "{}",
-        run.log()
-    );
-}
-
-#[test]
 fn a_dockerfile_that_is_none_is_said_with_its_line() {
     let run = Action::new("FROM scratch\nBUILD something\n")
         .input("tags", &format!("{}/failures/syntax:1", registry()))

@@ -23,29 +23,13 @@ struct Late {
     after: Duration,
 }
 
-const LATE: [(&str, Late); 4] = [
+const LATE: [(&str, Late); 2] = [
     (
         "the volume, while the run cleans up",
         Late {
             half: true,
             at: 3,
             after: Duration::from_millis(200),
-        },
-    ),
-    (
-        "the container, while the run cleans up",
-        Late {
-            half: false,
-            at: 3,
-            after: Duration::from_millis(200),
-        },
-    ),
-    (
-        "the volume, after the run's end",
-        Late {
-            half: true,
-            at: 4,
-            after: Duration::ZERO,
         },
     ),
     (

@@ -1,7 +1,7 @@
 //! End-to-end tests: the real binary, real buildx, real BuildKit, a real registry.
 //!
 //! They need the rig and are started by it: `make test`, or
-//! `cargo run -p rig -- exec --aws --classic -- cargo test --test e2e`.
+//! `cargo run -p rig -- exec --aws --classic -- cargo test --workspace --test e2e`.
 
 #![expect(
     clippy::disallowed_methods,

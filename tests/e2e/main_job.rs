@@ -60,42 +60,6 @@ fn an_image_is_pushed_and_the_registry_serves_the_digest_that_we_output() {
 }
 
 #[test]
-fn the_phases_add_up_to_the_total() {
-    // A step of its own: another test's would come from the cache.
-    let run = Action::new(&dockerfile().replace("3000000", "3000001"))
-        .input("tags", &format!("{}/main/phases:1", registry()))
-        .input("timings-file", "timings.json")
-        .run()
-        .succeeded();
-    let timings: serde_json::Value = serde_json::from_str(run.output("timings")).unwrap();
-    let image = &timings["images"][0];
-    let phases = image["phases"].as_object().unwrap();
-    let sum: u64 = phases
-        .values()
-        .map(|phase| phase["partition_ms"].as_u64().unwrap())
-        .sum();
-    assert_eq!(sum, image["total_ms"].as_u64().unwrap());
-    let other = phases["other"]["partition_ms"].as_u64().unwrap();
-    assert!(other * 50 <= sum, "{other} ms of {sum} ms are unclassified");
-    assert!(run.number("build-seconds") > 0.0);
-    assert!(run.number("push-seconds") > 0.0);
-}
-
-#[test]
-fn a_second_run_comes_from_the_cache_and_says_so() {
-    let action = Action::new(&dockerfile()).input("tags", &format!("{}/main/cached:1", registry()));
-    let first = action.run().succeeded();
-    let second = action.run().succeeded();
-    assert_eq!(first.output("digest"), second.output("digest"));
-    assert!(
-        second.number("cached-steps") >= 3.0,
-        "{}",
-        second.output("cached-steps")
-    );
-    assert!(second.values.summary.contains("steps cached"));
-}
-
-#[test]
 fn plain_buildx_makes_the_same_image() {
     let tag = |name: &str| format!("{}/main/{name}:1", registry());
     // The inline cache is part of the image's configuration.
@@ -180,26 +144,12 @@ fn an_image_is_loaded_and_not_pushed() {
 
 #[test]
 fn several_platforms_make_an_index() {
+    // Both run everywhere, so that nothing has to be emulated.
     let run = Action::new("FROM scratch\nCOPY . .\n")
         .input("tags", &format!("{}/main/index:1", registry()))
-        .input("platforms", "linux/amd64,linux/arm64")
-        .run();
-    // A step-less image needs no emulation; where the Engine offers one platform only, it is
-    // refused before the build.
-    if run.code == Some(3) {
-        assert!(
-            run.log().contains("the builder offers no linux/arm64"),
-            "{}",
-            run.log()
-        );
-        assert!(
-            run.log().contains("hint: run docker/setup-qemu-action"),
-            "{}",
-            run.log()
-        );
-        return;
-    }
-    let run = run.succeeded();
+        .input("platforms", "linux/amd64,linux/386")
+        .run()
+        .succeeded();
     let index = manifest("main/index", run.output("digest"));
     assert_eq!(index["manifests"].as_array().unwrap().len(), 2);
 }
@@ -230,4 +180,5 @@ fn the_large_example_is_pushed_whole_and_cached_the_second_time() {
     assert_eq!(warm.output("digest"), cold.output("digest"));
     assert!(warm.number("total-seconds") < cold.number("total-seconds") / 2.0);
     assert!(warm.number("cached-steps") >= 3.0);
+    assert!(warm.values.summary.contains("steps cached"));
 }

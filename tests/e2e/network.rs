@@ -14,7 +14,6 @@ fn a_builder_in_a_container_pushes_to_a_registry_of_a_private_authority() {
     let private = authority.before(&registry());
     for (driver, variable, pushed) in [
         ("docker-container", Some("SSL_CERT_FILE"), true),
-        ("docker-container", Some("NODE_EXTRA_CA_CERTS"), true),
         ("docker-container", None, false),
         // The Engine trusts what its machine does.
         ("docker", Some("SSL_CERT_FILE"), false),

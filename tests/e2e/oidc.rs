@@ -91,18 +91,3 @@ fn a_token_that_runs_out_on_the_way_is_replaced_and_the_push_succeeds_with_the_s
         .find(|request| request.method == "PUT" && request.path == "/v2/team/app/manifests/1");
     assert_eq!(put.map(|put| (put.status, put.token)), Some((201, Some(2))));
 }
-
-#[test]
-fn a_session_that_may_not_come_in_says_so() {
-    let account = Account::new();
-    account.repository("team/app").create();
-    let run = run(&account, 1002, &[("audience", "somebody.else")]);
-    assert_eq!(run.code, Some(3), "{}", run.log());
-    assert!(
-        run.log().contains("could not assume the role"),
-        "{}",
-        run.log()
-    );
-    assert!(run.log().contains("hint: "), "{}", run.log());
-    assert!(account.calls("GetAuthorizationToken").is_empty());
-}

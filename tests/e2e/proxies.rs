@@ -90,13 +90,8 @@ fn builder_and_buildx_push_and_read_through_a_proxy_that_wants_a_password() {
 #[test]
 fn hosts_that_need_no_proxy_are_reached_directly_by_builder_and_buildx() {
     let company = Company::new();
-    let port = company.registry.rsplit_once(':').unwrap().1.to_owned();
     let network = format!("{}/16", company.gateway);
-    let with_port = format!("{}:{port}", company.gateway);
-    for (index, rule) in [company.gateway.clone(), network, with_port, "*".to_owned()]
-        .iter()
-        .enumerate()
-    {
+    for (index, rule) in [network, "*".to_owned()].iter().enumerate() {
         let run = company.run(&format!("proxies/direct-{index}"), rule);
         manifest(&format!("proxies/direct-{index}"), run.output("digest"));
         assert!(run.number("image-bytes") > 0.0, "{rule}: {}", run.log());

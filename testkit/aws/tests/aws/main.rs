@@ -1,7 +1,7 @@
 //! The stand-in before the records of how Amazon behaves, and before real clients: the SDK, buildx, BuildKit.
 //!
 //! Needs the rig, which starts it: `make e2e`, or
-//! `cargo run -p rig -- exec --aws -- cargo test -p aws-stand-in --test aws`.
+//! `cargo run -p rig -- exec --aws -- cargo test --workspace --test aws`.
 
 #![expect(
     clippy::expect_used,
