@@ -3,6 +3,8 @@
 
 CARGO ?= cargo
 RIG := target/debug/rig
+# The push engine's program, static as in the action's image. Tests on the rig read where it is.
+export STEP := $(CURDIR)/target/step/fast-ecr-push-step
 # The same packages in every command: with others, Cargo picks other features and compiles their dependencies again.
 ALL := --locked --workspace
 # What needs the rig; a plain `cargo test` leaves it out.
@@ -12,13 +14,17 @@ export RUST_TEST_THREADS ?= 4
 
 AS_ROOT := $(if $(filter-out 0,$(shell id -u)),--config 'target."cfg(unix)".runner="sudo"')
 
-.PHONY: test build check unit lint report e2e test-kubernetes image demo side-by-side compare picture bench release tables clean
+.PHONY: test build step check unit lint report e2e test-kubernetes image demo side-by-side compare picture bench release tables clean
 
 # Everything that CI checks.
 test: build check unit lint report e2e
 
 build:
 	$(CARGO) build $(ALL)
+
+step:
+	RUSTC_WORKSPACE_WRAPPER=$(CURDIR)/tools/static $(CARGO) build $(ALL) --bin fast-ecr-push-step
+	install -D target/debug/fast-ecr-push-step $(STEP)
 
 check:
 	$(CARGO) fmt --all --check
@@ -39,7 +45,7 @@ report:
 	tools/report/run
 
 # The whole way on real BuildKit and a real registry. Compiled before the rig starts.
-e2e: build
+e2e: build step
 	$(CARGO) test $(ALL) $(ON_THE_RIG) --no-run
 	$(RIG) exec --aws --classic -- $(CARGO) test $(ALL) $(ON_THE_RIG)
 
