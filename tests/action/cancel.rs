@@ -244,7 +244,12 @@ fn waiting_for_what_is_asked_about_a_repository_can_be_cancelled() {
             .input("tags", &format!("{HOST}/team/app:1"))
             .input("create-repository", if exists { "false" } else { "true" })
             .start();
-        running.wait_until(operation, |_| !ecr.asked(operation).is_empty());
+        // The builder starts at the same time.
+        running.wait_until(operation, |runner| {
+            let containers = fs::read_dir(runner.path("buildx/containers"));
+            containers.is_ok_and(|mut names| names.next().is_some())
+                && !ecr.asked(operation).is_empty()
+        });
         running.signal(Signal::INT);
         let ran = running.finish().exits(130);
         assert!(ran.took < LONGEST, "{operation}: {:?}", ran.took);
