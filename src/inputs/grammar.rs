@@ -35,7 +35,7 @@ pub(super) const REGION: Rule = Rule {
     expected: "a region, as `eu-west-1`",
 };
 
-pub(super) const SHM_SIZE: Rule = Rule {
+pub(crate) const SHM_SIZE: Rule = Rule {
     holds: is_size,
     expected: "a number of bytes, or one with a unit, as `2g` or `512m`",
 };

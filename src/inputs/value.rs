@@ -214,6 +214,10 @@ impl Single for bool {
 pub(crate) struct Number<const LEAST: u32, const MOST: u32>(u32);
 
 impl<const LEAST: u32, const MOST: u32> Number<LEAST, MOST> {
+    pub(crate) fn new(number: u32) -> Option<Self> {
+        (LEAST..=MOST).contains(&number).then_some(Self(number))
+    }
+
     pub(crate) fn get(self) -> u32 {
         self.0
     }
@@ -229,10 +233,8 @@ impl<const LEAST: u32, const MOST: u32> Single for Number<LEAST, MOST> {
     const FORM: Form = Form::Number;
 
     fn parse(text: &str) -> Result<Self, Expected> {
-        let number = text.parse().ok();
-        let number = number.filter(|number| (LEAST..=MOST).contains(number));
-        let number = number.ok_or_else(|| format!("a whole number from {LEAST} to {MOST}"))?;
-        Ok(Self(number))
+        let number = text.parse().ok().and_then(Self::new);
+        number.ok_or_else(|| format!("a whole number from {LEAST} to {MOST}").into())
     }
 }
 

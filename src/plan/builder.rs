@@ -9,8 +9,8 @@ use serde::Serialize;
 use super::kubernetes::{self, Cluster, KubernetesPlan};
 use super::network::CertificatesFile;
 use super::{
-    Diagnostics, Driver, Hidden, Naming, PlanError, RunDir, Sources, buildkitd, driver, ignored,
-    network,
+    Diagnostics, Driver, Hidden, Naming, PlanError, RunDir, Sources, buildkitd, driver_options,
+    ignored, network,
 };
 use crate::credentials::kubeconfig::Access;
 use crate::facts::{Engine, ImageStore};
@@ -105,7 +105,8 @@ impl BuilderPlan {
         diagnostics
             .notices
             .extend(ignored::on_this_machine(inputs, driver));
-        let options = driver::options("driver-opts", &inputs.driver_opts, driver, diagnostics);
+        let options =
+            driver_options::of_driver("driver-opts", &inputs.driver_opts, driver, diagnostics);
         let config = buildkitd::given(inputs, diagnostics);
         let mut plan = Self {
             driver,

@@ -5,6 +5,7 @@
 use std::path::Path;
 
 use crate::inputs::SPECS;
+use crate::plan::DRIVER_OPTIONS;
 use crate::report::outputs::OUTPUTS;
 use marks::holds;
 
@@ -51,6 +52,38 @@ fn the_readme_lists_the_inputs() {
         "README.md",
         "<!-- inputs -->\n",
         "\n<!-- /inputs -->",
+        &expected,
+    );
+}
+
+#[test]
+fn the_page_on_driver_options_lists_them() {
+    let mut expected =
+        "\n| Option | Driver | Values | Default | Meaning |\n| :-- | :-- | :-- | :-- | :-- |\n"
+            .to_owned();
+    for spec in DRIVER_OPTIONS {
+        let drivers: Vec<String> = spec
+            .drivers
+            .iter()
+            .map(|driver| format!("`{}`", driver.name()))
+            .collect();
+        let default = match spec.default {
+            "" => String::new(),
+            text => format!("`{text}`"),
+        };
+        let row = [
+            &format!("`{}`", spec.name),
+            &drivers.join(", "),
+            spec.values,
+            &default,
+            spec.help,
+        ];
+        expected += &format!("| {} |\n", row.join(" | "));
+    }
+    holds(
+        "docs/driver-options.md",
+        "<!-- options -->\n",
+        "<!-- /options -->",
         &expected,
     );
 }

@@ -7,7 +7,6 @@
 
 mod nodes;
 mod options;
-mod quantity;
 mod volume;
 
 use std::collections::BTreeMap;
@@ -15,12 +14,12 @@ use std::collections::BTreeMap;
 use semver::Version;
 use serde::Serialize;
 
+use super::driver_options::Toleration;
 use super::{Diagnostics, Hidden, RunDir};
 use crate::credentials::kubeconfig::Access;
 use crate::inputs::Inputs;
 use crate::inputs::driver_options::DriverOption;
 use crate::runner::workflow::WorkflowRun;
-pub(crate) use quantity::amount;
 pub(crate) use volume::{OPTION as VOLUME_OPTION, Workload};
 
 /// Seconds until a builder has to be ready, when nothing else is said. A node that has to be
@@ -105,22 +104,6 @@ pub(crate) struct Node {
     pub buildkitd_flags: Vec<String>,
     /// Options that buildx's driver gets, so that its own manifest would be like ours.
     pub options: Vec<DriverOption>,
-}
-
-/// A taint that pods put up with, as the pod's specification writes it.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct Toleration {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub key: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub operator: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub value: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub effect: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub toleration_seconds: Option<i64>,
 }
 
 impl KubernetesPlan {

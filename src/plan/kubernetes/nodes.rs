@@ -9,13 +9,7 @@ use semver::Version;
 use super::{Node, options, volume};
 use crate::inputs::driver_options::DriverOption;
 use crate::inputs::{AppendedNode, Inputs, Platform};
-use crate::plan::{Diagnostics, Driver, buildkitd, driver};
-
-/// The image of buildx's own driver
-/// (<https://github.com/docker/buildx/blob/461836ba0/util/bkimage.go>).
-const IMAGE: &str = "moby/buildkit:buildx-stable-1";
-const ROOTLESS_IMAGE: &str = "moby/buildkit:buildx-stable-1-rootless";
-const QEMU_IMAGE: &str = "tonistiigi/binfmt:latest";
+use crate::plan::{Diagnostics, Driver, buildkitd, driver_options};
 
 /// What docker/setup-buildx-action allows its builders by default; every step still has to be
 /// allowed by the build itself.
@@ -45,7 +39,7 @@ pub(super) fn choose(
     buildx: &Version,
     diagnostics: &mut Diagnostics,
 ) -> Nodes {
-    let options = driver::options(
+    let options = driver_options::of_driver(
         "driver-opts",
         &inputs.driver_opts,
         Driver::Kubernetes,
@@ -59,10 +53,12 @@ pub(super) fn choose(
         config,
     };
     let flags = inputs.buildkitd_flags.as_deref();
-    let (mut first, read) = reader.node("driver-opts", options, flags, diagnostics);
+    let options::Read {
+        node: mut first,
+        namespace,
+        mut timeout_seconds,
+    } = reader.node("driver-opts", options, flags, diagnostics);
     name.clone_into(&mut first.name);
-    let namespace = read.namespace;
-    let mut timeout_seconds = read.timeout_seconds;
     let mut appended = Vec::new();
     let mut names = Vec::new();
     for (index, entry) in inputs.append.iter().enumerate() {
@@ -93,10 +89,10 @@ impl Reader<'_> {
         given: Vec<DriverOption>,
         flags: Option<&str>,
         diagnostics: &mut Diagnostics,
-    ) -> (Node, options::Read) {
+    ) -> options::Read {
         let mut read = options::read(input, &given, diagnostics);
-        let mut node = std::mem::take(&mut read.node);
-        match volume::choose(&node, self.inputs.builder.is_some(), self.buildx) {
+        let node = &mut read.node;
+        match volume::choose(node, self.inputs.builder.is_some(), self.buildx) {
             Ok(workload) => node.workload = workload,
             Err(expected) => {
                 let size = node.storage.as_deref().unwrap_or_default();
@@ -109,13 +105,6 @@ impl Reader<'_> {
             // One more object in the cluster, and the right to make it, is not asked for this alone.
             None => self.config.map(|text| buildkitd::faster(Some(text))),
         };
-        if node.image.is_empty() {
-            node.image = if node.rootless { ROOTLESS_IMAGE } else { IMAGE }.to_owned();
-        }
-        if read.qemu {
-            let image = read.qemu_image.clone();
-            node.qemu = Some(image.unwrap_or_else(|| QEMU_IMAGE.to_owned()));
-        }
         node.buildkitd_flags = match flags {
             Some(flags) => flags.split_whitespace().map(str::to_owned).collect(),
             None => BUILDKITD_FLAGS.map(str::to_owned).to_vec(),
@@ -124,7 +113,7 @@ impl Reader<'_> {
         let of_claim = |option: &DriverOption| option.name.starts_with("persistent-volume-claim.");
         let options = given.into_iter();
         node.options = options.filter(|option| !of_claim(option)).collect();
-        (node, read)
+        read
     }
 
     fn appended(
@@ -140,7 +129,7 @@ impl Reader<'_> {
                 "no `endpoint`: the nodes of a Kubernetes builder are pods of its cluster";
             diagnostics.wrong("append", endpoint, expected);
         }
-        let given = driver::options(
+        let given = driver_options::of_driver(
             "append",
             &entry.driver_opts,
             Driver::Kubernetes,
@@ -150,8 +139,12 @@ impl Reader<'_> {
             .buildkitd_flags
             .as_ref()
             .or(self.inputs.buildkitd_flags.as_ref());
-        let (mut node, read) = self.node("append", given, flags.map(String::as_str), diagnostics);
-        if let Some(other) = &read.namespace
+        let options::Read {
+            mut node,
+            namespace: own,
+            timeout_seconds,
+        } = self.node("append", given, flags.map(String::as_str), diagnostics);
+        if let Some(other) = &own
             && Some(other) != namespace
         {
             diagnostics.wrong(
@@ -198,7 +191,7 @@ impl Reader<'_> {
         };
         node.name = format!("{}-{own}", self.name);
         names.push(own);
-        (node, read.timeout_seconds)
+        (node, timeout_seconds)
     }
 }
 

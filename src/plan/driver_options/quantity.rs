@@ -2,9 +2,6 @@
 //! (<https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/>), and
 //! durations as Go does.
 
-/// What is expected where a quantity is wrong.
-pub(super) const EXPECTED: &str = "a quantity of Kubernetes, as `2`, `500m` or `7Gi`";
-
 const UNITS: &[(&str, f64)] = &[
     ("Ki", 1024.0),
     ("Mi", 1_048_576.0),
