@@ -140,7 +140,8 @@ fn argument(spec: &'static Spec) -> Arg {
     };
     let argument = Arg::new(spec.name)
         .long(spec.name)
-        .help(format!("{}{default}", spec.help));
+        .help(format!("{}{default}", spec.help))
+        .allow_hyphen_values(true);
     match spec.form {
         Form::Boolean => argument
             .num_args(0..=1)
@@ -227,6 +228,29 @@ mod tests {
         assert_eq!(inputs.target.as_deref(), Some("stage"));
         assert!(inputs.no_cache);
         assert_eq!(inputs.push, Some(false));
+    }
+
+    #[test]
+    fn a_value_may_begin_with_a_hyphen() {
+        let arguments = [
+            "--buildkitd-flags",
+            "--debug",
+            "--outputs",
+            "-",
+            "--add-hosts",
+            "-a:::1",
+            "--pull",
+        ];
+        let Command::Run(flags) = parsed(&arguments) else {
+            panic!("not a run");
+        };
+        let mut raw = RawInputs::default();
+        flags.over(&mut raw);
+        let inputs = Inputs::parse(&raw).unwrap();
+        assert_eq!(inputs.buildkitd_flags.as_deref(), Some("--debug"));
+        assert_eq!(inputs.outputs[0].to_string(), "type=tar,dest=-");
+        assert_eq!(inputs.add_hosts, ["-a:::1"]);
+        assert!(inputs.pull);
     }
 
     #[test]

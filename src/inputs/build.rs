@@ -11,6 +11,10 @@ use lists::list::Grammar;
 
 use super::value::{Expected, Item};
 
+/// What is expected of a build argument.
+pub(super) const BUILD_ARG: &str = "`NAME=value`, or the `NAME` of an environment variable that is set; put a value of several lines in double \
+     quotes, together with its name: `\"NAME=first line`, …, `last line\"`";
+
 /// A build argument.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct BuildArg {
@@ -20,18 +24,28 @@ pub(crate) struct BuildArg {
 }
 
 impl Item for BuildArg {
+    const HIDDEN: bool = true;
+
     fn add(text: &str, items: &mut Vec<Self>) -> Result<(), Expected> {
         let (name, value) = match text.split_once('=') {
             Some((name, value)) => (name, Some(value.to_owned())),
             None => (text, None),
         };
-        if name.is_empty() {
-            return Err("`NAME=value`, or the `NAME` of an environment variable".into());
+        if !is_variable(name) {
+            return Err(BUILD_ARG.into());
         }
         let name = name.to_owned();
         items.push(Self { name, value });
         Ok(())
     }
+}
+
+/// What a Dockerfile's `ARG` can name
+/// (<https://docs.docker.com/reference/dockerfile/#arg>): the frontend takes more, but no blanks and
+/// quotes.
+fn is_variable(name: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.:".contains(&byte);
+    !name.is_empty() && name.bytes().all(allowed)
 }
 
 impl fmt::Display for BuildArg {
@@ -82,12 +96,16 @@ impl SshKey {
 
 impl Item for SshKey {
     const GRAMMAR: Grammar = Grammar::Commas;
+    const HIDDEN: bool = true;
 
     fn add(text: &str, items: &mut Vec<Self>) -> Result<(), Expected> {
         let key = Self(text.to_owned());
+        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte);
+        if !key.id().bytes().all(allowed) || text.contains("-----BEGIN") {
+            return Err("`default` or an id, or `id=path` with the path of a key; a key itself goes into a file".into());
+        }
         if items.iter().any(|other| other.id() == key.id()) {
-            let id = key.id();
-            return Err(format!("`default` or an id, each once, but `{id}` is given twice").into());
+            return Err("another id: each may be given once".into());
         }
         items.push(key);
         Ok(())

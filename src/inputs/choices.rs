@@ -75,7 +75,17 @@ pub(crate) enum Network {
     None,
 }
 
-impl Choice for Driver {}
+impl Choice for Driver {
+    fn note(text: &str) -> &'static str {
+        match text {
+            "remote" | "cloud" => {
+                "; a builder that already runs elsewhere is not supported: use `kubernetes` with a persistent `builder`"
+            }
+            _ => "",
+        }
+    }
+}
+
 impl Choice for Fallback {}
 impl Choice for Cache {}
 impl Choice for CacheMode {}

@@ -25,6 +25,15 @@ pub(super) const ENTITLEMENT: Rule = Rule {
     expected: "one of `network.host`, `security.insecure`, `device[=name]`, `buildx.local.delete`",
 };
 
+/// A lone name is a label without value.
+pub(super) const LABEL: Rule = Rule {
+    holds: |text| {
+        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._-/".contains(&byte);
+        text.contains('=') || text.bytes().all(allowed)
+    },
+    expected: "`name=value`; put a value of several lines in double quotes, together with its name",
+};
+
 pub(crate) const ANNOTATION: Rule = Rule {
     holds: is_annotation,
     expected: "`[type[platform]:]name=value`, the type one of `manifest`, `index`, `manifest-descriptor`, `index-descriptor`",

@@ -22,6 +22,7 @@ pub(crate) mod registry_auth;
 mod secret;
 pub(crate) mod spec;
 mod table;
+mod unknown;
 mod value;
 
 use std::collections::BTreeMap;
@@ -38,23 +39,31 @@ pub(crate) use platform::Platform;
 use reader::Reader;
 pub(crate) use secret::LARGEST as LARGEST_SECRET;
 pub(crate) use table::{Inputs, SPECS};
+pub(crate) use unknown::{nearest, unknown};
 pub(crate) use value::{Form, Number};
 
 /// The texts of the inputs that are set, by name.
 #[derive(Clone, Default)]
-pub(crate) struct RawInputs(BTreeMap<&'static str, String>);
+pub(crate) struct RawInputs {
+    texts: BTreeMap<&'static str, String>,
+    /// Where build arguments without value get theirs from.
+    env: Option<Env>,
+}
 
 /// Names only: some texts are secret.
 impl fmt::Debug for RawInputs {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_set().entries(self.0.keys()).finish()
+        formatter.debug_set().entries(self.texts.keys()).finish()
     }
 }
 
 impl<'a> FromIterator<(&'static str, &'a str)> for RawInputs {
     fn from_iter<I: IntoIterator<Item = (&'static str, &'a str)>>(pairs: I) -> Self {
         let pairs = pairs.into_iter();
-        Self(pairs.map(|(name, text)| (name, text.to_owned())).collect())
+        Self {
+            texts: pairs.map(|(name, text)| (name, text.to_owned())).collect(),
+            env: None,
+        }
     }
 }
 
@@ -62,18 +71,21 @@ impl RawInputs {
     /// Reads the runner's variables.
     pub(crate) fn from_env(env: &Env) -> Self {
         let text = |spec: &spec::Spec| Some((spec.name, env.get(&spec.variable())?.to_owned()));
-        Self(SPECS.iter().filter_map(text).collect())
+        Self {
+            texts: SPECS.iter().filter_map(text).collect(),
+            env: Some(env.clone()),
+        }
     }
 
     /// Sets an input; a later call wins.
     pub(crate) fn set(&mut self, name: &'static str, text: String) {
-        self.0.insert(name, text);
+        self.texts.insert(name, text);
     }
 
     /// The text with its blanks; none where it has nothing else, which the runner passes for an
     /// input that is not set.
     fn text(&self, name: &str) -> Option<&str> {
-        let text = self.0.get(name)?;
+        let text = self.texts.get(name)?;
         Some(text.as_str()).filter(|text| !text.trim().is_empty())
     }
 
@@ -121,6 +133,17 @@ impl InputError {
         Self { input, text }
     }
 
+    /// A part of an input, named instead of shown.
+    fn part(input: &'static str, part: impl fmt::Display, expected: impl fmt::Display) -> Self {
+        let text = format!("{part} is invalid; expected {expected}");
+        Self { input, text }
+    }
+
+    /// An item of a list, counted from 1.
+    fn item(input: &'static str, number: usize, expected: impl fmt::Display) -> Self {
+        Self::part(input, format_args!("item {number}"), expected)
+    }
+
     /// An error that names what was given by itself, with its causes and what to do about it.
     pub(crate) fn caused(input: &'static str, error: &dyn Error, hint: Option<&str>) -> Self {
         let mut text = error.to_string();
@@ -159,6 +182,14 @@ impl Inputs {
             let errors =
                 errors.map(|error| InputError::caused("tags", error, error.hint().as_deref()));
             reader.errors.extend(errors);
+        }
+        // What is no variable may be the rest of a value of several lines.
+        if let Some(env) = &raw.env
+            && let Some(index) = (inputs.build_args.iter())
+                .position(|argument| argument.value.is_none() && !env.has(&argument.name))
+        {
+            let error = InputError::item("build-args", index + 1, build::BUILD_ARG);
+            reader.errors.push(error);
         }
         if reader.errors.is_empty() {
             Ok(inputs)

@@ -14,6 +14,8 @@ use serde::{Serialize, Serializer};
 
 use super::value::{Field, Form, Read, Single as _, Value};
 
+const FILTER: &str = "image-tag-mutability-exclusion-filter";
+
 /// Most exclusion filters that ECR takes.
 const MOST_FILTERS: usize = 5;
 /// Most tags of an AWS resource.
@@ -57,59 +59,56 @@ impl NewRepository {
     /// # Errors
     /// The attribute that is wrong, and what is expected.
     pub(crate) fn parse(text: &str) -> Result<Self, (String, String)> {
-        const EXPECTED: &str = "a boolean, or attributes as `scan-on-push=true`";
+        const EXPECTED: &str = "a boolean, or attributes such as `scan-on-push=true`";
+        let lines = text.lines().map(|line| line.trim().trim_end_matches(','));
+        let lines: Vec<&str> = lines.filter(|line| !line.is_empty()).collect();
+        let fields = match lines.as_slice() {
+            [] => Vec::new(),
+            lines => attributes::split(&lines.join(","))
+                .ok_or_else(|| (text.to_owned(), EXPECTED.to_owned()))?,
+        };
         let mut new = Self::default();
-        let mut setting = None;
-        let mut filters = Vec::new();
-        let mut key = None;
-        let mut kind = None;
-        for line in text.lines().filter(|line| !line.trim().is_empty()) {
-            let fields = attributes::split(line.trim().trim_end_matches(','));
-            let fields = fields.ok_or_else(|| (line.to_owned(), EXPECTED.to_owned()))?;
-            for field in fields {
-                let field = field.trim();
-                let wrong = |expected: &str| (field.to_owned(), expected.to_owned());
-                let (name, value) = field.split_once('=').ok_or_else(|| wrong(EXPECTED))?;
-                let (name, value) = (name.trim(), value.trim());
-                match name {
-                    _ if value.is_empty() => return Err(wrong("a value after the `=`")),
-                    "image-tag-mutability" => setting = Some(value.to_owned()),
-                    "image-tag-mutability-exclusion-filter" => {
-                        if !is_filter(value) || filters.len() == MOST_FILTERS {
-                            return Err(wrong(
-                                "at most five filters of letters, digits, `.`, `_`, `-` and `*`",
-                            ));
-                        }
-                        filters.push(value.to_owned());
-                    }
-                    "scan-on-push" => {
-                        let on = attributes::boolean(value);
-                        new.scan_on_push = Some(on.ok_or_else(|| wrong("`true` or `false`"))?);
-                    }
-                    "encryption-type" => {
-                        let found = ["AES256", "KMS", "KMS_DSSE"]
-                            .into_iter()
-                            .find(|k| *k == value);
-                        kind = Some(found.ok_or_else(|| wrong("`AES256`, `KMS` or `KMS_DSSE`"))?);
-                    }
-                    "kms-key" => key = Some(value.to_owned()),
-                    "lifecycle-policy" => {
-                        new.lifecycle_policy = match value {
-                            "none" => LifecyclePolicy::None,
-                            path => LifecyclePolicy::File(path.into()),
-                        }
-                    }
-                    _ => match name.strip_prefix("tag.").filter(|tag| !tag.is_empty()) {
-                        Some(tag) if new.tags.len() < MOST_TAGS => {
-                            new.tags.push((tag.to_owned(), value.to_owned()));
-                        }
-                        _ => return Err(wrong(ATTRIBUTES)),
-                    },
+        let (mut setting, mut filters, mut kind, mut key) = (None, Vec::new(), None, None);
+        for field in &fields {
+            let field = field.trim();
+            let wrong = |expected: &str| (field.to_owned(), expected.to_owned());
+            let (name, value) = field.split_once('=').ok_or_else(|| wrong(EXPECTED))?;
+            let (name, value) = (name.trim(), value.trim());
+            match name {
+                _ if value.is_empty() => return Err(wrong("a value after the `=`")),
+                "image-tag-mutability" => setting = Some(value),
+                FILTER if is_filter(value) && filters.len() < MOST_FILTERS => {
+                    filters.push(value.to_owned());
                 }
+                FILTER => {
+                    return Err(wrong(
+                        "at most five filters of letters, digits, `.`, `_`, `-` and `*`",
+                    ));
+                }
+                "scan-on-push" => {
+                    let on = attributes::boolean(value);
+                    new.scan_on_push = Some(on.ok_or_else(|| wrong("`true` or `false`"))?);
+                }
+                "encryption-type" => {
+                    let mut kinds = ["AES256", "KMS", "KMS_DSSE"].into_iter();
+                    let found = kinds.find(|known| *known == value);
+                    kind = Some(found.ok_or_else(|| wrong("`AES256`, `KMS` or `KMS_DSSE`"))?);
+                }
+                "kms-key" => key = Some(value.to_owned()),
+                "lifecycle-policy" if value == "none" => {
+                    new.lifecycle_policy = LifecyclePolicy::None;
+                }
+                "lifecycle-policy" => new.lifecycle_policy = LifecyclePolicy::File(value.into()),
+                _ => match name.strip_prefix("tag.").filter(|tag| !tag.is_empty()) {
+                    Some(tag) if new.tags.len() < MOST_TAGS => {
+                        new.tags.push((tag.to_owned(), value.to_owned()));
+                    }
+                    _ => return Err(wrong(ATTRIBUTES)),
+                },
             }
         }
         new.encryption = encryption(kind, key)?;
-        new.mutability = mutability(setting.as_deref(), &filters)?;
+        new.mutability = mutability(setting, &filters)?;
         Ok(new)
     }
 }
@@ -140,7 +139,7 @@ fn encryption(
         (None, None) => Ok(None),
         (Some("AES256"), Some(key)) => Err((
             format!("kms-key={key}"),
-            "no key beside `encryption-type=AES256`".to_owned(),
+            "no key with `encryption-type=AES256`".to_owned(),
         )),
         (kind, key) => Ok(Some(Encryption {
             kind: kind.unwrap_or("KMS"),
@@ -170,8 +169,8 @@ fn mutability(
         Some(found) if excludes != filters.is_empty() => Ok(Some(found)),
         Some(_) => Err((
             given,
-            "`image-tag-mutability-exclusion-filter` beside a setting `…_WITH_EXCLUSION`, and only \
-             there"
+            "`image-tag-mutability-exclusion-filter` together with a setting `…_WITH_EXCLUSION`, and \
+             only then"
                 .to_owned(),
         )),
         None => Err((
@@ -280,12 +279,12 @@ mod tests {
             (
                 "image-tag-mutability=IMMUTABLE_WITH_EXCLUSION",
                 "image-tag-mutability=IMMUTABLE_WITH_EXCLUSION",
-                "exclusion-filter` beside",
+                "exclusion-filter` together with",
             ),
             (
                 &format!("image-tag-mutability=IMMUTABLE,{filter}"),
                 "image-tag-mutability=IMMUTABLE",
-                "and only there",
+                "and only then",
             ),
             (filter, "image-tag-mutability=", "`MUTABLE`"),
             (&six, filter, "at most five"),

@@ -41,61 +41,21 @@ impl Item for Platform {
     }
 }
 
-const SYSTEMS: [&str; 17] = [
-    "aix",
-    "android",
-    "darwin",
-    "dragonfly",
-    "freebsd",
-    "hurd",
-    "illumos",
-    "ios",
-    "js",
-    "linux",
-    "nacl",
-    "netbsd",
-    "openbsd",
-    "plan9",
-    "solaris",
-    "windows",
-    "zos",
-];
+/// Go's names, which containerd knows.
+const SYSTEMS: &str = "aix android darwin dragonfly freebsd hurd illumos ios js linux nacl netbsd openbsd plan9 \
+                       solaris windows zos";
+const ARCHITECTURES: &str = "386 amd64 amd64p32 arm armbe arm64 arm64be ppc64 ppc64le loong64 mips mipsle mips64 \
+                             mips64le mips64p32 mips64p32le ppc riscv riscv64 s390 s390x sparc64 wasm";
 
-const ARCHITECTURES: [&str; 23] = [
-    "386",
-    "amd64",
-    "amd64p32",
-    "arm",
-    "armbe",
-    "arm64",
-    "arm64be",
-    "ppc64",
-    "ppc64le",
-    "loong64",
-    "mips",
-    "mipsle",
-    "mips64",
-    "mips64le",
-    "mips64p32",
-    "mips64p32le",
-    "ppc",
-    "riscv",
-    "riscv64",
-    "s390",
-    "s390x",
-    "sparc64",
-    "wasm",
-];
-
-/// The architecture that this program, and so buildx beside it, was compiled for.
+/// The architecture that this program, and so its buildx, was compiled for.
 const OWN: &str = if cfg!(target_arch = "aarch64") {
     "arm64"
 } else {
     "amd64"
 };
 
-/// The platform's usual name; none for what is no platform. `local`, or an operating system alone, is of this machine's
-/// architecture; an architecture alone is Linux's.
+/// The platform's usual name; none for what is no platform. `local` and a lone operating system get this machine's
+/// architecture, a lone architecture gets Linux.
 fn usual_name(text: &str) -> Option<String> {
     if text.eq_ignore_ascii_case("local") {
         return Some(format!("linux/{OWN}"));
@@ -106,23 +66,18 @@ fn usual_name(text: &str) -> Option<String> {
     if !rest.iter().all(|part| is_word(part)) {
         return None;
     }
-    let (system, architecture, variant) = match *rest {
-        [] if SYSTEMS.contains(&system.as_str()) => (system, OWN.to_owned(), String::new()),
+    let is_one_of = |names: &str, name: &str| names.split(' ').any(|known| known == name);
+    let (system, (architecture, variant)) = match *rest {
+        [] if is_one_of(SYSTEMS, &system) => (system, usual_architecture(OWN, "")),
         [] => {
-            let (architecture, variant) = usual_architecture(first, "");
-            if !ARCHITECTURES.contains(&architecture.as_str()) {
+            let usual = usual_architecture(first, "");
+            if !is_one_of(ARCHITECTURES, &usual.0) {
                 return None;
             }
-            ("linux".to_owned(), architecture, variant)
+            ("linux".to_owned(), usual)
         }
-        [architecture] => {
-            let (architecture, variant) = usual_architecture(architecture, "");
-            (system, architecture, variant)
-        }
-        [architecture, variant] => {
-            let (architecture, variant) = usual_architecture(architecture, variant);
-            (system, architecture, variant)
-        }
+        [architecture] => (system, usual_architecture(architecture, "")),
+        [architecture, variant] => (system, usual_architecture(architecture, variant)),
         _ => return None,
     };
     let variant = match variant.as_str() {

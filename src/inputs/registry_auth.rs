@@ -1,7 +1,6 @@
 //! The input `registry-auth`: logins at other registries, as docker/login-action takes them.
 //!
-//! In: a YAML list of maps. Out: [`Login`]s, or what is wrong, which never holds a value: the text may
-//! be a secret as a whole. Grammar:
+//! No error shows a value or an unknown key: the text may be a secret as a whole. Grammar:
 //! <https://github.com/docker/login-action/blob/10ee3e8ae/src/context.ts> (`getAuthList`).
 
 use std::collections::BTreeMap;
@@ -12,8 +11,8 @@ use base64::engine::general_purpose::STANDARD;
 use image::{self, ImageRef, Registry};
 use secrecy::{ExposeSecret as _, SecretString};
 
-use super::InputError;
 use super::value::{Expected, Field, Form, Read, Single, Value};
+use super::{InputError, nearest};
 
 const INPUT: &str = "registry-auth";
 
@@ -57,25 +56,29 @@ impl Login {
 fn parse(text: &str) -> Result<Vec<Login>, InputError> {
     let entries = entries(text)?;
     if entries.is_empty() {
-        return Err(wrong(
-            None,
-            "nothing",
-            "a list with an entry for each registry",
+        return Err(InputError::part(
+            INPUT,
+            "an empty list",
+            "an entry for each registry",
         ));
     }
     let mut logins: Vec<Login> = Vec::new();
-    for (index, entry) in entries.into_iter().enumerate() {
-        let login = login(index + 1, &entry)?;
+    for (index, entry) in entries.iter().enumerate() {
+        let number = index + 1;
+        let host = match value(entry, "registry") {
+            Some(given) => host(&given),
+            None => DOCKER_HUB.to_owned(),
+        };
+        let wrong = |expected: Expected| match image::is_host(&host) {
+            true => InputError::part(INPUT, format_args!("entry {number} (`{host}`)"), expected),
+            false => InputError::part(INPUT, format_args!("entry {number}"), expected),
+        };
+        let login = login(&host, entry).map_err(wrong)?;
         let same = |other: &Login| {
             (other.registry.host(), &other.scope) == (login.registry.host(), &login.scope)
         };
         if logins.iter().any(same) {
-            let host = format!("`{}` again", login.registry.host());
-            return Err(wrong(
-                Some(index + 1),
-                &host,
-                "each registry and scope once",
-            ));
+            return Err(wrong("one entry for each registry and scope".into()));
         }
         logins.push(login);
     }
@@ -118,92 +121,78 @@ fn entries(text: &str) -> Result<Vec<Entry>, InputError> {
         // An excerpt could show a secret.
         with_snippet: false,
     };
-    let expected = "a YAML list of `registry`, `username` and `password`";
     serde_saphyr::from_str_with_options(text, options).map_err(|error| {
-        let given = match error.location() {
-            Some(place) => format!("line {}", place.line()),
-            None => "…".to_owned(),
-        };
-        wrong(None, &given, expected)
+        let expected = "a YAML list of `registry`, `username` and `password`";
+        match error.location() {
+            Some(place) => InputError::part(INPUT, format_args!("line {}", place.line()), expected),
+            None => InputError::part(INPUT, "the text", expected),
+        }
     })
 }
 
-/// An error of an entry, counted from 1.
-fn wrong(number: Option<usize>, given: &str, expected: &str) -> InputError {
-    match number {
-        Some(number) => InputError::new(INPUT, format!("entry {number}: {given}"), expected),
-        None => InputError::new(INPUT, given, expected),
-    }
+fn value(entry: &Entry, key: &str) -> Option<String> {
+    let text = entry.get(key)?.as_deref()?.trim();
+    Some(text.to_owned()).filter(|text| !text.is_empty())
 }
 
-fn login(number: usize, entry: &Entry) -> Result<Login, InputError> {
-    let wrong = |given: &str, expected: &str| wrong(Some(number), given, expected);
+fn ensure(holds: bool, expected: &'static str) -> Result<(), Expected> {
+    if holds { Ok(()) } else { Err(expected.into()) }
+}
+
+/// Reads an entry; of an error the text says what is expected.
+fn login(host: &str, entry: &Entry) -> Result<Login, Expected> {
+    let value = |key| value(entry, key);
     if let Some(key) = entry.keys().find(|key| !KEYS.contains(&key.as_str())) {
-        let plain = key.len() <= 24 && key.bytes().all(|b| b.is_ascii_lowercase() || b == b'-');
-        let shown = if plain { key } else { "…" };
-        return Err(wrong(
-            &format!("the key {shown}"),
-            "`registry`, `username`, `password`, `scope`, `ecr`, `logout`",
-        ));
+        // Not the key: it may be a piece of a password.
+        let known = "only the keys `registry`, `username`, `password`, `scope`, `ecr`, `logout`";
+        return Err(match nearest(key, KEYS.iter().copied()) {
+            Some(nearest) => format!("{known} (is one of them a misspelled `{nearest}`?)").into(),
+            None => known.into(),
+        });
     }
-    let value = |key: &str| {
-        let text = entry.get(key)?.as_deref()?.trim();
-        Some(text.to_owned()).filter(|text| !text.is_empty())
-    };
-    let given = value("registry").unwrap_or_else(|| DOCKER_HUB.to_owned());
-    let host = host(&given);
-    if !image::is_host(&host) {
-        return Err(wrong(&given, "a registry's host, as `ghcr.io`"));
-    }
-    let registry = Registry::from_host(&host);
+    ensure(image::is_host(host), "a registry host such as `ghcr.io`")?;
+    let registry = Registry::from_host(host);
     let is_amazons = !matches!(registry, Registry::Other { .. });
     let is_ecr = match value("ecr").as_deref() {
         None | Some("auto") => is_amazons,
         Some("false") => false,
-        Some("true") if is_amazons => true,
-        Some("true") => return Err(wrong(&host, "a host of Amazon ECR beside `ecr: true`")),
-        Some(_) => return Err(wrong(&host, "`auto`, `true` or `false` for `ecr`")),
+        Some("true") => is_amazons,
+        Some(_) => return Err("`auto`, `true` or `false` for `ecr`".into()),
     };
-    if !matches!(value("logout").as_deref(), None | Some("true" | "false")) {
-        return Err(wrong(&host, "`true` or `false` for `logout`"));
-    }
-    let empty = "an expression that is empty here gives none, as `secrets.NAME` in a run of a fork's pull request";
-    let user = match (value("username"), value("password")) {
-        (Some(user), Some(password)) if user.contains(':') => {
-            drop(password);
-            return Err(wrong(&host, "a `username` without colon"));
-        }
-        (Some(user), Some(password)) => Some((user, SecretString::from(password))),
+    ensure(
+        is_ecr || value("ecr").as_deref() != Some("true"),
+        "a host of Amazon ECR with `ecr: true`",
+    )?;
+    ensure(
+        matches!(value("logout").as_deref(), None | Some("true" | "false")),
+        "`true` or `false` for `logout`",
+    )?;
+    let user = match (value("username"), value("password").map(SecretString::from)) {
         (None, None) if is_ecr => None,
-        (Some(_), None) => {
-            return Err(wrong(
-                &host,
-                &format!("a `password` beside `username`; {empty}"),
-            ));
-        }
-        (None, _) => {
-            return Err(wrong(&host, &format!("`username` and `password`; {empty}")));
+        (Some(user), Some(password)) => Some((user, password)),
+        _ => {
+            return Err(
+                "`username` and `password`; an expression such as `secrets.NAME` is empty in a run \
+                 of a fork's pull request"
+                    .into(),
+            );
         }
     };
-    if let Some((_, password)) = &user
-        && password.expose_secret().contains(['\n', '\r'])
-    {
-        return Err(wrong(&host, "a `password` on one line"));
+    if let Some((user, password)) = &user {
+        ensure(!user.contains(':'), "a `username` without a colon")?;
+        let is_line = !password.expose_secret().contains(['\n', '\r']);
+        ensure(is_line, "a `password` on one line")?;
     }
     let scope = value("scope");
     if let Some(scope) = &scope {
-        if is_ecr {
-            return Err(wrong(
-                &host,
-                "no `scope`: ECR's tokens are good for all repositories",
-            ));
-        }
-        if !is_scope(scope) {
-            return Err(wrong(
-                &host,
-                "a `scope` as `octo/app`, `@push` or `octo/app@push`",
-            ));
-        }
+        ensure(
+            !is_ecr,
+            "no `scope`: tokens of Amazon ECR are valid for all repositories",
+        )?;
+        ensure(
+            is_scope(scope),
+            "a `scope` such as `octo/app`, `@push` or `octo/app@push`",
+        )?;
     }
     Ok(Login {
         registry,
@@ -330,29 +319,34 @@ mod tests {
     #[test]
     fn says_what_is_wrong_and_no_value() {
         for (text, expected) in [
-            ("hunter2", "a YAML list"),
-            ("registry: ghcr.io", "a YAML list"),
-            ("- [hunter2]", "a YAML list"),
-            ("[]", "`nothing` given, expected a list"),
+            ("hunter2", "is invalid; expected a YAML list"),
+            ("registry: ghcr.io", "expected a YAML list"),
+            ("- [hunter2]", "line 1 is invalid; expected a YAML list"),
+            ("[]", "an empty list is invalid; expected an entry"),
             (
                 "- {username: a, pasword: hunter2}",
-                "`entry 1: the key pasword` given, expected `registry`, `username`",
+                "entry 1 (`docker.io`) is invalid; expected only the keys `registry`, `username`, \
+                 `password`, `scope`, `ecr`, `logout` (is one of them a misspelled `password`?)",
             ),
             (
-                "- {username: a, password: b}\n- {HUNTER2: hunter2}",
-                "`entry 2: the key …` given",
+                "- {username: a, password: b}\n- {hunter2: a}",
+                "entry 2 (`docker.io`) is invalid; expected only the keys",
             ),
             (
                 "- {registry: ghcr.io, username: a}",
-                "`entry 1: ghcr.io` given, expected a `password` beside `username`",
+                "entry 1 (`ghcr.io`) is invalid; expected `username` and `password`",
             ),
             (
                 "- {registry: ghcr.io, username: a, password: ''}",
-                "expected a `password` beside `username`",
+                "expected `username` and `password`; an expression",
             ),
             (
                 "- {registry: ghcr.io, password: hunter2}",
                 "expected `username` and `password`",
+            ),
+            (
+                "- {registry: ghcr.io, username: 'a:b', password: hunter2}",
+                "expected a `username` without a colon",
             ),
             (
                 "- {registry: ghcr.io, username: a, password: hunter2, ecr: true}",
@@ -360,15 +354,15 @@ mod tests {
             ),
             (
                 "- {registry: ghcr.io, username: a, password: hunter2, scope: ../x}",
-                "expected a `scope` as",
+                "expected a `scope` such as",
             ),
             (
                 "- {username: a, password: hunter2}\n- {registry: index.docker.io, username: b, password: hunter2}",
-                "`entry 2: `docker.io` again` given",
+                "entry 2 (`docker.io`) is invalid; expected one entry for each registry",
             ),
             (
-                "- {registry: 'a b', username: a, password: hunter2}",
-                "expected a registry's host",
+                "- {registry: 'hunter2 b', username: a, password: hunter2}",
+                "entry 1 is invalid; expected a registry host",
             ),
             (
                 "- {username: a, password: \"hunter2\\nx\"}",

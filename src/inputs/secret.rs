@@ -1,8 +1,6 @@
-//! The build's secrets: `id=value`, `id=variable`, `id=file`.
+//! The build's secrets: `secrets`, `secret-envs` and `secret-files`.
 //!
-//! In: the items of `secrets`, `secret-envs`, `secret-files`. Out: ids with what they name, or
-//! what is wrong, which never holds a value: what stands before the `=` of a text that was cut in
-//! the wrong place may be part of one, so that ids are named only where they look like one.
+//! No error shows a value, or what may be part of one: an id is named only where it looks like one.
 //! <https://docs.docker.com/build/building/secrets/>
 
 use std::path::PathBuf;
@@ -10,10 +8,9 @@ use std::path::PathBuf;
 use lists::list::{self, Grammar};
 use secrecy::SecretString;
 
-use super::InputError;
-use super::value::{Field, Form, Read, Value};
+use super::value::{Expected, Form, Item};
 
-/// A secret of the input `secrets`.
+/// A secret with its value.
 #[derive(Debug, Clone)]
 pub(crate) struct Secret {
     pub id: String,
@@ -34,224 +31,241 @@ pub(crate) struct SecretFile {
     pub path: PathBuf,
 }
 
-impl Value for Vec<Secret> {
-    const FORM: Form = Form::Secret;
-
-    fn read(field: &Field<'_>) -> Read<Self> {
-        secrets(field.items(Grammar::Secrets)?).map_err(|error| vec![error])
-    }
-
-    fn to_mask(text: &str) -> Vec<SecretString> {
-        match list::parse(text, Grammar::Secrets) {
-            Ok(items) => to_mask(&items),
-            Err(_) => vec![SecretString::from(text)],
-        }
-    }
-}
-
-impl Value for Vec<SecretEnv> {
-    const FORM: Form = Form::List(Grammar::Commas);
-
-    fn read(field: &Field<'_>) -> Read<Self> {
-        let pairs = named(field, Grammar::Commas, "`id=NAME`, the name of a variable")?;
-        let pairs = pairs.into_iter();
-        Ok(pairs
-            .map(|(id, variable)| SecretEnv { id, variable })
-            .collect())
-    }
-}
-
-impl Value for Vec<SecretFile> {
-    const FORM: Form = Form::List(Grammar::Lines);
-
-    fn read(field: &Field<'_>) -> Read<Self> {
-        let pairs = named(field, Grammar::Lines, "`id=path`")?.into_iter();
-        let file = |(id, path): (String, String)| SecretFile {
-            id,
-            path: path.into(),
-        };
-        Ok(pairs.map(file).collect())
-    }
-}
-
-/// What BuildKit takes at most (bytes):
+/// BuildKit's limit for a secret (bytes):
 /// <https://github.com/moby/buildkit/blob/73ed6825c4b7569379ef89df0aedcdbe64473d31/session/secrets/secretsprovider/store.go>.
 pub(crate) const LARGEST: usize = 500 * 1024;
 
-/// Reads the items of `secrets`.
-///
-/// # Errors
-/// At the first item that is none: what follows may be the rest of its value.
-fn secrets(items: Vec<String>) -> Result<Vec<Secret>, InputError> {
-    let mut secrets: Vec<Secret> = Vec::new();
-    for (index, item) in items.into_iter().enumerate() {
-        let wrong = |given: String, expected: &str| InputError::new("secrets", given, expected);
-        let number = format!("item {}", index + 1);
-        let Some((id, value)) = item.split_once('=') else {
-            return Err(wrong(
-                number,
-                "`id=value`, but it has no `=`; a value of several lines stands in double quotes, \
-                 from before the id to the value's end",
-            ));
+impl Item for Secret {
+    const GRAMMAR: Grammar = Grammar::Secrets;
+    const FORM: Form = Form::Secret;
+    const HIDDEN: bool = true;
+
+    fn add(text: &str, items: &mut Vec<Self>) -> Result<(), Expected> {
+        if text.trim().is_empty() {
+            return Ok(());
+        }
+        let Some((id, value)) = text.split_once('=') else {
+            return Err(
+                "`id=value`; put a value of several lines in double quotes, together with its id: \
+                 `\"KEY=first line`, …, `last line\"`, or use `secret-envs` or `secret-files`"
+                    .into(),
+            );
         };
         let id = id.trim();
-        let shown = if is_plain(id) {
-            format!("{id}=")
-        } else {
-            number
-        };
-        if id.is_empty() {
-            return Err(wrong(shown, "an id before the `=`"));
+        if !is_id(id) {
+            return Err(
+                "an id of letters, digits, `_`, `-`, `.` and `/` before the `=`; put a value of \
+                 several lines or with quotes in double quotes, together with its id, and double \
+                 the quotes inside it: `\"KEY={\"\"name\"\":\"\"value\"\"}\"`, or use `secret-envs` or \
+                 `secret-files`"
+                    .into(),
+            );
         }
-        // What is left of base64 text whose lines were not quoted.
-        if value.trim_matches('=').trim().is_empty() {
-            return Err(wrong(
-                shown,
-                "a value after the `=`; an expression that is empty here gives none, as \
-                 `secrets.NAME` in a run of a fork's pull request",
-            ));
+        if is_padding(value) {
+            return Err(match shown(id) {
+                Some(id) => format!(
+                    "a value for `{id}`; an expression such as `secrets.NAME` is empty in a run of \
+                     a fork's pull request"
+                )
+                .into(),
+                None => "a value after the `=`".into(),
+            });
         }
         if value.len() > LARGEST {
-            return Err(wrong(
-                shown,
-                "a value of at most 500 KiB, as BuildKit takes it",
-            ));
+            return Err("at most 500 KiB, BuildKit's limit for a secret".into());
         }
-        secrets.push(Secret {
+        items.push(Self {
             id: id.to_owned(),
             value: SecretString::from(value),
         });
+        Ok(())
     }
-    Ok(secrets)
-}
 
-/// Reads the items of `secret-envs` and `secret-files`.
-///
-/// # Errors
-/// At the first item that is none.
-fn named(
-    field: &Field<'_>,
-    grammar: Grammar,
-    expected: &'static str,
-) -> Read<Vec<(String, String)>> {
-    let mut pairs = Vec::new();
-    for (index, item) in field.items(grammar)?.into_iter().enumerate() {
-        let (id, name) = item.split_once('=').unwrap_or_default();
-        let (id, name) = (id.trim(), name.trim());
-        if id.is_empty() || name.is_empty() {
-            let shown = if is_plain(id) {
-                format!("{id}=")
-            } else {
-                format!("item {}", index + 1)
-            };
-            return Err(field.wrong(&shown, expected));
-        }
-        pairs.push((id.to_owned(), name.to_owned()));
-    }
-    Ok(pairs)
-}
-
-/// Every text among these that has to be masked: the values, and all of a line that is no secret,
-/// since it may be the rest of one.
-fn to_mask(items: &[String]) -> Vec<SecretString> {
-    items
-        .iter()
-        .map(|item| match item.split_once('=') {
-            Some((_, value)) if !value.trim_matches('=').trim().is_empty() => value,
-            Some((id, _)) if is_plain(id.trim()) => "",
+    /// The values, and all of a line that is no secret, since it may be the rest of one.
+    fn to_mask(text: &str) -> Vec<SecretString> {
+        let Ok(items) = list::parse(text, Grammar::Secrets) else {
+            return vec![SecretString::from(text)];
+        };
+        let texts = items.iter().map(|item| match item.split_once('=') {
+            Some((_, value)) if !is_padding(value) => value,
+            Some((id, _)) if shown(id.trim()).is_some() => "",
             _ => item.as_str(),
-        })
-        .map(SecretString::from)
-        .collect()
+        });
+        texts.map(SecretString::from).collect()
+    }
 }
 
-/// Whether it looks like an id, and not like a piece of a value.
-fn is_plain(id: &str) -> bool {
-    let allowed = |character: char| character.is_ascii_alphanumeric() || "_-.".contains(character);
-    !id.is_empty() && id.len() <= 48 && id.chars().all(allowed)
+impl Item for SecretEnv {
+    const GRAMMAR: Grammar = Grammar::Commas;
+    const HIDDEN: bool = true;
+
+    fn add(text: &str, items: &mut Vec<Self>) -> Result<(), Expected> {
+        let (id, variable) = named(text).ok_or("`id=NAME`, with the name of a variable")?;
+        items.push(Self { id, variable });
+        Ok(())
+    }
+}
+
+impl Item for SecretFile {
+    const HIDDEN: bool = true;
+
+    fn add(text: &str, items: &mut Vec<Self>) -> Result<(), Expected> {
+        let (id, path) = named(text).ok_or("`id=path`")?;
+        let path = path.into();
+        items.push(Self { id, path });
+        Ok(())
+    }
+}
+
+fn named(text: &str) -> Option<(String, String)> {
+    let (id, name) = text.split_once('=')?;
+    let (id, name) = (id.trim(), name.trim());
+    (!id.is_empty() && !name.is_empty()).then(|| (id.to_owned(), name.to_owned()))
+}
+
+/// Whether there is no value, or only what base64 text ends with whose lines were not quoted.
+fn is_padding(value: &str) -> bool {
+    value.trim_matches('=').trim().is_empty()
+}
+
+fn is_id(id: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_-./".contains(&byte);
+    id.starts_with(|first: char| first.is_ascii_alphanumeric() || first == '_')
+        && id.bytes().all(allowed)
+}
+
+/// The id where it is short enough not to be a piece of a value.
+fn shown(id: &str) -> Option<&str> {
+    Some(id).filter(|id| is_id(id) && id.len() <= 48 && !id.contains('/'))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::inputs::{Inputs, RawInputs};
     use secrecy::ExposeSecret;
 
-    fn items(items: &[&str]) -> Vec<String> {
-        items.iter().map(|item| (*item).to_owned()).collect()
+    fn read(name: &'static str, text: &str) -> Result<Inputs, String> {
+        let raw: RawInputs = [(name, text)].into_iter().collect();
+        Inputs::parse(&raw).map_err(|errors| {
+            let errors: Vec<String> = errors.iter().map(ToString::to_string).collect();
+            errors.join("\n")
+        })
+    }
+
+    fn pairs(text: &str) -> Vec<(String, String)> {
+        let inputs = read("secrets", text).unwrap();
+        assert!(!format!("{inputs:?}").contains("hunter"));
+        let secrets = inputs.secrets.into_iter();
+        let pairs = secrets.map(|secret| (secret.id, secret.value.expose_secret().to_owned()));
+        pairs.collect()
     }
 
     #[test]
     fn a_value_is_taken_as_it_is() {
-        let secrets = secrets(items(&["A=b=c", " B = x\ny ", "C==x"])).unwrap();
-        let pairs: Vec<(&str, &str)> = secrets
-            .iter()
-            .map(|secret| (secret.id.as_str(), secret.value.expose_secret()))
-            .collect();
-        assert_eq!(pairs, [("A", "b=c"), ("B", " x\ny "), ("C", "=x")]);
-        assert!(!format!("{secrets:?}").contains("b=c"));
+        for (text, expected) in [
+            ("A=b=c", &[("A", "b=c")][..]),
+            ("\"B = x\ny \"", &[("B", " x\ny ")]),
+            ("A==x", &[("A", "=x")]),
+            ("A=hunter2\n\n  \nB=b\n", &[("A", "hunter2"), ("B", "b")]),
+            ("A={\"a\":1}", &[("A", "{\"a\":1}")]),
+            ("A=[\"a\",\"b\"]", &[("A", "[\"a\",\"b\"]")]),
+            (
+                "\"A=[\"\"a\"\",\"\"b\"\",\"\"c\"\"]\"",
+                &[("A", "[\"a\",\"b\",\"c\"]")],
+            ),
+            (
+                "GIT_AUTH_TOKEN.github.com=x",
+                &[("GIT_AUTH_TOKEN.github.com", "x")],
+            ),
+        ] {
+            let expected: Vec<(String, String)> = expected
+                .iter()
+                .map(|(id, value)| ((*id).to_owned(), (*value).to_owned()))
+                .collect();
+            assert_eq!(pairs(text), expected, "{text}");
+        }
     }
 
     #[test]
     fn says_what_is_wrong_without_any_value() {
         let long = format!("A={}", "x".repeat(LARGEST + 1));
-        let cases: &[(&str, &[&str], &str)] = &[
+        for (name, text, expected) in [
             (
                 "no value",
-                &["TOKEN="],
-                "`TOKEN=` given, expected a value after the `=`",
+                "TOKEN=",
+                "item 1 is invalid; expected a value for `TOKEN`",
             ),
             (
                 "blanks",
-                &["TOKEN= \n "],
-                "`TOKEN=` given, expected a value",
+                "A=b\nTOKEN= ",
+                "item 2 is invalid; expected a value for `TOKEN`",
             ),
             (
-                "the rest of base64",
-                &["KEY=hunter2", "aHVudGVyMg/=="],
-                "`item 2` given, expected a value",
+                "base64 on several lines",
+                "KEY=hunter2\naHVudGVyMg==",
+                "item 2 is invalid; expected a value for",
             ),
             (
-                "no equals sign",
-                &["KEY=hunter2", "hunter2"],
-                "`item 2` given, expected `id=value`",
+                "base64 with a slash",
+                "KEY=hunter2\naHVud/GVyMg==",
+                "item 2 is invalid; expected a value after",
             ),
-            ("no id", &["=hunter2"], "`item 1` given, expected an id"),
+            (
+                "several lines",
+                "KEY=hunter2\nhunter2",
+                "item 2 is invalid; expected `id=value`; put",
+            ),
+            ("no id", "=hunter2", "item 1 is invalid; expected an id"),
+            (
+                "an id with a quote",
+                "\"KEY={\"hunter2\":1}\"",
+                "item 1 is invalid; expected an id",
+            ),
+            (
+                "an .npmrc",
+                "N=a\n//registry.example/:_authToken=hunter2",
+                "item 2 is invalid; expected an id",
+            ),
+            (
+                "an open quote",
+                "A=b\n\"KEY=hunter2",
+                "line 2: a double quote is opened and never closed",
+            ),
+            (
+                "lost quotes",
+                "A={\"a\":[\"hunter2\",\"b\",\"c\"]}",
+                "item 1 is invalid; expected quotes around the whole item",
+            ),
+            (
+                "a lost quote",
+                "A=b\nB=1,\"hunter2\"",
+                "item 2 is invalid; expected quotes around",
+            ),
             (
                 "too large",
-                &[&long],
-                "`A=` given, expected a value of at most 500 KiB",
+                &long,
+                "item 1 is invalid; expected at most 500 KiB",
             ),
-        ];
-        for (name, given, expected) in cases {
-            let text = secrets(items(given)).unwrap_err().to_string();
-            assert!(text.contains(expected), "{name}: {text}");
+        ] {
+            let error = read("secrets", text).unwrap_err();
+            assert!(error.contains(expected), "{name}: {error}");
             assert!(
-                !text.contains("hunter2") && text.len() < 300,
-                "{name}: {text}"
+                !error.contains("hunter") && error.len() < 420,
+                "{name}: {error}"
             );
         }
-        for given in ["hunter2", "hunter2!=", "=hunter2"] {
-            let field = Field {
-                name: "secret-files",
-                text: given,
-                rules: &[],
-            };
-            let errors = Vec::<SecretFile>::read(&field).unwrap_err();
+        for text in ["hunter2", "hunter2!=", "=hunter2"] {
             assert_eq!(
-                errors[0].to_string(),
-                "input `secret-files`: `item 1` given, expected `id=path`"
+                read("secret-files", text).unwrap_err(),
+                "input `secret-files`: item 1 is invalid; expected `id=path`"
             );
         }
     }
 
     #[test]
     fn what_may_be_a_value_is_masked() {
-        let texts = to_mask(&items(&[
-            "A=b=c",
-            "EMPTY=",
-            "rest of a value",
-            "aHVudGVyMg/==",
-        ]));
+        let texts = Secret::to_mask("A=b=c\nEMPTY=\nrest of a value\naHVudGVyMg/==");
         let texts: Vec<&str> = texts.iter().map(ExposeSecret::expose_secret).collect();
         assert_eq!(texts, ["b=c", "", "rest of a value", "aHVudGVyMg/=="]);
     }

@@ -18,7 +18,7 @@ use super::call::Call;
 use super::choices::{Cache, CacheMode, Compression, Driver, Fallback, Network};
 use super::driver_options::DriverOption;
 use super::grammar::{
-    ADD_HOST, ANNOTATION, BUILDER, CLUSTER, ENTITLEMENT, NAMESPACE, REGION, SHM_SIZE,
+    ADD_HOST, ANNOTATION, BUILDER, CLUSTER, ENTITLEMENT, LABEL, NAMESPACE, REGION, SHM_SIZE,
 };
 use super::kubeconfig::KubeconfigText;
 use super::new_repository::NewRepository;
@@ -100,7 +100,7 @@ inputs! {
     /// Stage of the Dockerfile to build
     "target" => target: Option<String>;
     /// Image labels, `name=value`; a line `auto` adds docker/metadata-action's eight
-    "labels" => labels: Labels;
+    "labels" => labels: Labels where LABEL;
     /// Image annotations, `name=value` or `index:name=value`; a line `auto` adds the same eight
     /// keys as for labels
     "annotations" => annotations: Labels where ANNOTATION;

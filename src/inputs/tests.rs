@@ -127,6 +127,19 @@ fn a_wrong_reference_is_named_with_the_reason() {
     assert!(texts[1].contains("`type=foo`"), "{}", texts[1]);
 }
 
+/// The rest of a value of several lines may look like a name.
+#[test]
+fn a_build_argument_without_value_names_a_variable() {
+    let read = |env: &Env| Inputs::parse(&RawInputs::from_env(env));
+    let given = ("INPUT_BUILD-ARGS", "A=b\nhunter2");
+    assert!(read(&Env::from([given, ("hunter2", "")])).is_ok());
+    let errors = read(&Env::from([given])).unwrap_err();
+    let error = errors[0].to_string();
+    let start = "input `build-args`: item 2 is invalid; expected `NAME=value`, or the `NAME` of an";
+    assert!(error.starts_with(start), "{error}");
+    assert!(!error.contains("hunter2"), "{error}");
+}
+
 #[test]
 fn attestations_are_booleans_or_attributes() {
     let of = |text| parse([("provenance", text)]).unwrap().provenance;
@@ -222,32 +235,70 @@ fn what_buildx_would_refuse_is_refused_with_what_it_takes() {
         (
             "the same id twice",
             ("ssh", "default,default=key"),
-            "`default=key` given, expected `default` or an id, each once",
+            "item 2 is invalid; expected another id",
         ),
         (
             "an empty secret",
             ("secrets", "A=b\nTOKEN="),
-            "`TOKEN=` given, expected a value after the `=`",
+            "item 2 is invalid; expected a value for `TOKEN`",
         ),
         (
             "a secret's lines without quotes",
             ("secrets", "KEY=-----BEGIN\nhunter2"),
-            "`item 2` given, expected `id=value`",
+            "item 2 is invalid; expected `id=value`",
         ),
         (
             "an open quote",
             ("secrets", "\"KEY=hunter2"),
-            "`…` given, expected a list (line 1",
+            "line 1: a double quote is opened and never closed (close it",
         ),
         (
             "a secret instead of its file",
             ("secret-files", "hunter2"),
-            "`item 1` given, expected `id=path`",
+            "item 1 is invalid; expected `id=path`",
         ),
         (
             "a secret instead of its variable",
             ("secret-envs", "hunter2"),
-            "`item 1` given, expected `id=NAME`",
+            "item 1 is invalid; expected `id=NAME`",
+        ),
+        (
+            "a build argument's lines without quotes",
+            ("build-args", "A=b\nKEY=-----BEGIN\nhunter2 hunter3"),
+            "item 3 is invalid; expected `NAME=value`, or the `NAME` of an environment variable",
+        ),
+        (
+            "an open quote in a build argument",
+            ("build-args", "\"KEY=hunter2\nhunter3"),
+            "line 1: a double quote is opened and never closed",
+        ),
+        (
+            "a key instead of its path",
+            (
+                "ssh",
+                "default=-----BEGIN OPENSSH PRIVATE KEY-----\nhunter2",
+            ),
+            "item 1 is invalid; expected `default` or an id, or `id=path` with the path of a key",
+        ),
+        (
+            "a key's lines",
+            ("ssh", "-----BEGIN OPENSSH PRIVATE KEY-----\nhunter2"),
+            "item 1 is invalid; expected `default` or an id",
+        ),
+        (
+            "a label's lines without quotes",
+            ("labels", "a=b\nhunter2 hunter3"),
+            "item 2 is invalid; expected `name=value`; put a value of several lines",
+        ),
+        (
+            "an annotation's lines without quotes",
+            ("annotations", "a=b\nhunter2"),
+            "item 2 is invalid; expected `[type[platform]:]name=value`",
+        ),
+        (
+            "a builder that runs elsewhere",
+            ("driver", "remote"),
+            "expected one of `auto`, `local`, `docker`, `docker-container`, `kubernetes`; a builder that already runs elsewhere is not supported",
         ),
     ];
     for (name, pair, expected) in cases {

@@ -78,9 +78,18 @@ pub(super) trait Single: Sized {
 /// An item of a list.
 pub(super) trait Item: Sized {
     const GRAMMAR: Grammar = Grammar::Lines;
+    const FORM: Form = Form::List(Self::GRAMMAR);
+    /// Whether errors show the item by its number only: it may be a secret, or a piece of one that
+    /// was split in the wrong place.
+    const HIDDEN: bool = false;
 
     /// Adds what the text of one item stands for to the items before it.
     fn add(text: &str, items: &mut Vec<Self>) -> Result<(), Expected>;
+
+    /// See [`Value::to_mask`].
+    fn to_mask(_text: &str) -> Vec<SecretString> {
+        Vec::new()
+    }
 }
 
 impl Field<'_> {
@@ -90,15 +99,6 @@ impl Field<'_> {
 
     pub(super) fn wrong(&self, given: &str, expected: impl Into<Expected>) -> Vec<InputError> {
         vec![InputError::new(self.name, given, expected.into())]
-    }
-
-    /// The items of a list.
-    pub(super) fn items(&self, grammar: Grammar) -> Read<Vec<String>> {
-        list::parse(self.text, grammar).map_err(|error| {
-            let hidden = self.name.starts_with("secret");
-            let shown = if hidden { "…" } else { self.trimmed() };
-            self.wrong(shown, format!("a list ({error}; {})", error.hint()))
-        })
     }
 
     fn check(&self, text: &str) -> Result<(), Expected> {
@@ -114,7 +114,39 @@ impl Field<'_> {
         let value = self.check(text).and_then(|()| T::parse(text));
         value.map_err(|expected| self.wrong(shown, expected))
     }
+
+    /// All wrong items of a list; of hidden ones the first, as the others may be the rest of it.
+    fn list<T: Item>(&self) -> Read<Vec<T>> {
+        let texts = list::items(self.text, T::GRAMMAR)
+            .map_err(|error| vec![InputError::caused(self.name, &error, Some(error.hint()))])?;
+        let mut items = Vec::new();
+        let mut errors = Vec::new();
+        for (index, item) in texts.iter().enumerate() {
+            let added = if item.lost_quotes && T::GRAMMAR == Grammar::Secrets {
+                Err(QUOTED.into())
+            } else {
+                let text = item.text.as_str();
+                self.check(text).and_then(|()| T::add(text, &mut items))
+            };
+            match added {
+                Ok(()) => {}
+                Err(expected) if T::HIDDEN => {
+                    return Err(vec![InputError::item(self.name, index + 1, expected)]);
+                }
+                Err(expected) => errors.extend(self.wrong(&item.text, expected)),
+            }
+        }
+        if errors.is_empty() {
+            Ok(items)
+        } else {
+            Err(errors)
+        }
+    }
 }
+
+/// How a secret is written whose quotes would be lost.
+const QUOTED: &str = "quotes around the whole item, since those inside it would be removed: \
+                      `\"KEY={\"\"name\"\":\"\"value\"\"}\"`; `secret-envs` and `secret-files` take values as they are";
 
 impl<T: Single + Default> Value for T {
     const FORM: Form = T::FORM;
@@ -141,22 +173,14 @@ impl<T: Single> Value for Option<T> {
 }
 
 impl<T: Item> Value for Vec<T> {
-    const FORM: Form = Form::List(T::GRAMMAR);
+    const FORM: Form = T::FORM;
 
     fn read(field: &Field<'_>) -> Read<Self> {
-        let mut items = Vec::new();
-        let mut errors = Vec::new();
-        for text in field.items(T::GRAMMAR)? {
-            let added = field.check(&text).and_then(|()| T::add(&text, &mut items));
-            if let Err(expected) = added {
-                errors.extend(field.wrong(&text, expected));
-            }
-        }
-        if errors.is_empty() {
-            Ok(items)
-        } else {
-            Err(errors)
-        }
+        field.list()
+    }
+
+    fn to_mask(text: &str) -> Vec<SecretString> {
+        T::to_mask(text)
     }
 }
 
@@ -239,13 +263,19 @@ impl<const LEAST: u32, const MOST: u32> Single for Number<LEAST, MOST> {
 }
 
 /// One of a closed set, whose names are those of the variants.
-pub(super) trait Choice: FromStr + VariantNames {}
+pub(super) trait Choice: FromStr + VariantNames {
+    /// More about a name that is not one of them.
+    fn note(_text: &str) -> &'static str {
+        ""
+    }
+}
 
 impl<T: Choice> Single for T {
     const FORM: Form = Form::Choice(T::VARIANTS);
 
     fn parse(text: &str) -> Result<Self, Expected> {
-        text.parse().map_err(|_| one_of(T::VARIANTS))
+        text.parse()
+            .map_err(|_| one_of(T::VARIANTS) + T::note(text))
     }
 }
 
@@ -285,7 +315,8 @@ impl Value for Flavor {
     }
 }
 
-/// A rule holds for lines that go to buildx as they are; those beside a line `auto` are templates.
+/// A rule holds for lines that go to buildx as they are, not for templates, which a line `auto` asks for. Lines are not
+/// shown: one may be the rest of a value of several lines.
 impl Value for Labels {
     const FORM: Form = Form::List(Grammar::Lines);
 
@@ -296,16 +327,11 @@ impl Value for Labels {
             Self::Lines(lines) => lines.as_slice(),
             Self::Auto(_) => &[],
         };
-        let mut errors = Vec::new();
-        for line in lines {
+        for (index, line) in lines.iter().enumerate() {
             if let Err(expected) = field.check(line) {
-                errors.extend(field.wrong(line, expected));
+                return Err(vec![InputError::item(field.name, index + 1, expected)]);
             }
         }
-        if errors.is_empty() {
-            Ok(labels)
-        } else {
-            Err(errors)
-        }
+        Ok(labels)
     }
 }

@@ -311,7 +311,10 @@ mod tests {
                 "type=raw,value=\"a",
                 "line 1: a quote may only open a field",
             ),
-            ("type=raw,\"value=a", "line 1: the quote opened at"),
+            (
+                "type=raw,\"value=a",
+                "line 1: a double quote is opened and never closed",
+            ),
         ] {
             let error = Rule::parse(rule).unwrap_err();
             assert_eq!(

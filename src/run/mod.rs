@@ -25,7 +25,7 @@ use crate::aws::{Session, Settings};
 use crate::cli::Flags;
 use crate::facts::GivenFacts;
 use crate::history::{self, History, Leg, Workflow};
-use crate::inputs::{InputError, Inputs, RawInputs};
+use crate::inputs::{self, InputError, Inputs, RawInputs};
 use crate::network::certificates;
 use crate::network::proxy;
 use crate::plan::{Plan, RunDir};
@@ -197,6 +197,9 @@ impl Run {
         }
         for secret in given.to_mask().into_iter().chain(proxy::secrets(&self.env)) {
             self.mask(secret.expose_secret());
+        }
+        for warning in inputs::unknown(&self.env) {
+            tracing::warn!("{warning}");
         }
         Inputs::parse(&given).map_err(Error::Inputs)
     }

@@ -100,6 +100,11 @@ impl Env {
         (!value.is_empty()).then_some(value)
     }
 
+    /// The names of all variables.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().map(String::as_str)
+    }
+
     /// Whether the variable is set, empty or not.
     pub(crate) fn has(&self, name: &str) -> bool {
         self.0.contains_key(name)

@@ -8,7 +8,7 @@ use crate::list;
 
 /// The record's fields; `None` for no record, for several, and for a quote in the wrong place.
 pub fn split(text: &str) -> Option<Vec<String>> {
-    list::record(text).ok().flatten()
+    list::record(text)
 }
 
 /// Attributes by name, in the order given.

@@ -23,22 +23,18 @@ pub enum Grammar {
     Rules,
 }
 
-/// Why a text is no list. Never holds what follows the first `=`, nor anything of a secret but its name.
+/// Why a text is no list. It shows nothing of the text, which may be a secret.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ListError {
-    #[error("line {line}: the quote opened at `{found}` is never closed")]
+    #[error("line {line}: a double quote is opened and never closed")]
     UnclosedQuote {
         /// Where the quote opens, counted from 1.
         line: usize,
-        /// The text from the quote on, shortened.
-        found: String,
     },
-    #[error(
-        "line {line}: expected a comma or the end of the line after the closing quote, found `{found}`"
-    )]
-    TextAfterQuote { line: usize, found: String },
-    #[error("line {line}: a quote may only open a field, found `{found}` inside one")]
-    QuoteInsideField { line: usize, found: String },
+    #[error("line {line}: a closing quote must be followed by a comma or the end of the line")]
+    TextAfterQuote { line: usize },
+    #[error("line {line}: a quote may only open a field")]
+    QuoteInsideField { line: usize },
 }
 
 impl ListError {
@@ -57,13 +53,25 @@ impl ListError {
 
 /// The items of an input. No text at all is an empty list.
 pub fn parse(input: &str, grammar: Grammar) -> Result<Vec<String>, ListError> {
+    let items = items(input, grammar)?.into_iter();
+    Ok(items.map(|item| item.text).collect())
+}
+
+/// An item, as [`parse`] returns it.
+#[derive(Debug, PartialEq, Eq)]
+pub struct ListItem {
+    pub text: String,
+    /// Whether quotes were removed inside it, other than those around the whole: they may have
+    /// been meant.
+    pub lost_quotes: bool,
+}
+
+/// The items of an input, and what became of their quotes.
+pub fn items(input: &str, grammar: Grammar) -> Result<Vec<ListItem>, ListError> {
     let trims = grammar != Grammar::Secrets;
     let input = if trims { trim(input) } else { input };
     let dialect = match grammar {
-        Grammar::Commas | Grammar::Lines | Grammar::Secrets => Dialect {
-            quotes: Quotes::Relaxed,
-            comments: false,
-        },
+        Grammar::Commas | Grammar::Lines | Grammar::Secrets => RELAXED,
         Grammar::QuotedLines => Dialect {
             quotes: Quotes::Text,
             comments: false,
@@ -74,19 +82,20 @@ pub fn parse(input: &str, grammar: Grammar) -> Result<Vec<String>, ListError> {
         },
     };
     let mut items = Vec::new();
-    for record in records(input, dialect).map_err(|fault| fault.locate(input, grammar))? {
-        if grammar != Grammar::Commas {
-            items.push(record.join(","));
-        } else if let [field] = record.as_slice() {
-            items.extend(field.split(',').map(str::to_owned));
-        } else {
-            items.extend(record);
-        }
+    for record in records(input, dialect)? {
+        let lost_quotes = record.len() > 1 && record.iter().any(|field| field.was_quoted);
+        let fields = texts(record);
+        let texts = match fields.as_slice() {
+            [field] if grammar == Grammar::Commas => field.split(',').map(str::to_owned).collect(),
+            _ if grammar == Grammar::Commas => fields,
+            _ => vec![fields.join(",")],
+        };
+        items.extend(texts.into_iter().map(|text| ListItem { text, lost_quotes }));
     }
-    items.retain(|item| !item.is_empty());
+    items.retain(|item| !item.text.is_empty());
     if trims {
         for item in &mut items {
-            *item = trim(item).to_owned();
+            item.text = trim(&item.text).to_owned();
         }
     }
     Ok(items)
@@ -95,23 +104,19 @@ pub fn parse(input: &str, grammar: Grammar) -> Result<Vec<String>, ListError> {
 /// The comma-separated fields of one rule (`type=raw,"value=a,b"`), blanks kept. Quotes are strict here, as
 /// docker/metadata-action reads a rule; of a rule with several lines outside quotes only the first line counts.
 pub fn fields(rule: &str) -> Result<Vec<String>, ListError> {
-    let dialect = Dialect {
-        quotes: Quotes::Strict,
-        comments: false,
-    };
-    let records = records(rule, dialect).map_err(|fault| fault.locate(rule, Grammar::Rules))?;
-    Ok(records.into_iter().next().unwrap_or_default())
+    let records = records(rule, STRICT)?;
+    Ok(texts(records.into_iter().next().unwrap_or_default()))
 }
 
 /// The fields of the one record of a text, with strict quotes; none for no record, or several.
-pub(crate) fn record(text: &str) -> Result<Option<Vec<String>>, ListError> {
-    let dialect = Dialect {
-        quotes: Quotes::Strict,
-        comments: false,
-    };
-    let records = records(text, dialect).map_err(|fault| fault.locate(text, Grammar::Rules))?;
-    let mut records = records.into_iter();
-    Ok(records.next().filter(|_| records.next().is_none()))
+pub(crate) fn record(text: &str) -> Option<Vec<String>> {
+    let mut records = records(text, STRICT).ok()?.into_iter();
+    let record = records.next()?;
+    records.next().is_none().then(|| texts(record))
+}
+
+fn texts(record: Vec<Field>) -> Vec<String> {
+    record.into_iter().map(|field| field.text).collect()
 }
 
 /// Removes what JavaScript's `String.prototype.trim` removes: unlike Rust's, the byte order mark but not U+0085.
@@ -136,41 +141,37 @@ enum Quotes {
     Strict,
 }
 
-/// What is wrong, with the byte where it is.
-struct Fault {
-    at: usize,
-    kind: fn(usize, String) -> ListError,
+const RELAXED: Dialect = Dialect {
+    quotes: Quotes::Relaxed,
+    comments: false,
+};
+
+const STRICT: Dialect = Dialect {
+    quotes: Quotes::Strict,
+    comments: false,
+};
+
+#[derive(Debug, Default)]
+struct Field {
+    text: String,
+    /// Whether it had quotes around it, which are gone. It counts even when it is empty.
+    was_quoted: bool,
 }
 
-impl Fault {
-    fn locate(&self, input: &str, grammar: Grammar) -> ListError {
-        let before = input.get(..self.at).unwrap_or_default();
-        let line_ends = before.matches('\n').count() + before.matches('\r').count()
-            - before.matches("\r\n").count();
-        let shown = input.get(self.at..).unwrap_or_default();
-        let shown = shown.split(['\r', '\n']).next().unwrap_or_default();
-        let found = match shown.split_once('=') {
-            Some((name, _)) if name.chars().count() < SHOWN => format!("{name}=…"),
-            _ if grammar == Grammar::Secrets => "\"…".to_owned(),
-            _ if shown.chars().count() <= SHOWN => shown.to_owned(),
-            _ => shown.chars().take(SHOWN).chain(['…']).collect(),
-        };
-        (self.kind)(line_ends + 1, found)
-    }
+/// The number of the line where a byte is, counted from 1.
+fn line(input: &str, at: usize) -> usize {
+    let before = input.get(..at).unwrap_or_default();
+    let ends = before.matches('\n').count() + before.matches('\r').count();
+    ends - before.matches("\r\n").count() + 1
 }
-
-/// How many characters of a faulty text an error shows.
-const SHOWN: usize = 40;
 
 /// Cuts a text into records of fields, in one pass.
-fn records(input: &str, dialect: Dialect) -> Result<Vec<Vec<String>>, Fault> {
+fn records(input: &str, dialect: Dialect) -> Result<Vec<Vec<Field>>, ListError> {
     let mut records = Vec::new();
-    let mut record: Vec<String> = Vec::new();
-    let mut field = String::new();
+    let mut record: Vec<Field> = Vec::new();
+    let mut field = Field::default();
     let mut line_end: Option<&'static str> = None;
     let mut quote_opened_at: Option<usize> = None;
-    // A field that was quoted counts even when it is empty.
-    let mut was_quoted = false;
     let mut in_comment = false;
 
     let mut rest = input;
@@ -181,11 +182,11 @@ fn records(input: &str, dialect: Dialect) -> Result<Vec<Vec<String>>, Fault> {
 
         if quote_opened_at.is_some() {
             if c != '"' {
-                field.push(c);
+                field.text.push(c);
                 continue;
             }
             if rest.starts_with('"') {
-                field.push('"');
+                field.text.push('"');
                 rest = after(rest, 1);
                 continue;
             }
@@ -195,61 +196,53 @@ fn records(input: &str, dialect: Dialect) -> Result<Vec<Vec<String>>, Fault> {
                 || line_end.is_some_and(|end| rest.starts_with(end))
                 || dialect.comments && rest.starts_with('#');
             if !closes && dialect.quotes == Quotes::Strict {
-                return Err(Fault {
-                    at: at + 1,
-                    kind: |line, found| ListError::TextAfterQuote { line, found },
-                });
+                let line = line(input, at + 1);
+                return Err(ListError::TextAfterQuote { line });
             }
             quote_opened_at = None;
-            was_quoted = true;
+            field.was_quoted = closes;
             if !closes {
-                field.insert(0, '"');
-                field.push('"');
+                field.text.insert(0, '"');
+                field.text.push('"');
             }
             continue;
         }
 
         line_end = line_end.or_else(|| first_line_end(here));
         if c == '"' && !in_comment && dialect.quotes != Quotes::Text {
-            if field.is_empty() {
+            if field.text.is_empty() {
                 quote_opened_at = Some(at);
                 continue;
             }
             if dialect.quotes == Quotes::Strict {
-                return Err(Fault {
-                    at,
-                    kind: |line, found| ListError::QuoteInsideField { line, found },
-                });
+                let line = line(input, at);
+                return Err(ListError::QuoteInsideField { line });
             }
         }
         if let Some(end) = line_end.filter(|end| here.starts_with(end)) {
             rest = after(here, end.len());
             // Nothing on the line, or nothing but a comment.
-            if was_quoted || !record.is_empty() || !field.is_empty() {
+            if field.was_quoted || !record.is_empty() || !field.text.is_empty() {
                 record.push(mem::take(&mut field));
                 records.push(mem::take(&mut record));
-                was_quoted = false;
             }
             in_comment = false;
         } else if in_comment
-            || c == '#' && dialect.comments && record.is_empty() && field.is_empty()
+            || c == '#' && dialect.comments && record.is_empty() && field.text.is_empty()
         {
             in_comment = true;
         } else if c == ',' {
             record.push(mem::take(&mut field));
-            was_quoted = false;
         } else {
-            field.push(c);
+            field.text.push(c);
         }
     }
 
     if let Some(at) = quote_opened_at {
-        return Err(Fault {
-            at,
-            kind: |line, found| ListError::UnclosedQuote { line, found },
-        });
+        let line = line(input, at);
+        return Err(ListError::UnclosedQuote { line });
     }
-    if was_quoted || !record.is_empty() || !field.is_empty() {
+    if field.was_quoted || !record.is_empty() || !field.text.is_empty() {
         record.push(field);
         records.push(record);
     }
@@ -301,50 +294,59 @@ mod tests {
 
     #[test]
     fn says_where_a_quote_was_left_open() {
-        let cases = [
-            (
-                "last line",
-                "a\nb\n\"name=ghcr.io/o/r",
-                3,
-                "\"name=…".to_owned(),
-            ),
-            ("windows lines", "a\r\n\"b", 2, "\"b".to_owned()),
-            ("old mac lines", "a\r\"b", 2, "\"b".to_owned()),
-            ("second field", "a,\"b\nc", 1, "\"b".to_owned()),
-            (
-                "long",
-                &format!("\"{}", "x".repeat(100)),
-                1,
-                format!("\"{}…", "x".repeat(39)),
-            ),
-        ];
-        for (name, input, line, found) in cases {
+        for (input, line) in [
+            ("a\nb\n\"name=ghcr.io/o/r", 3),
+            ("a\r\n\"b", 2),
+            ("a\r\"b", 2),
+            ("a,\"b\nc", 1),
+        ] {
             assert_eq!(
                 parse(input, Grammar::Lines),
-                Err(ListError::UnclosedQuote { line, found }),
-                "{name}"
+                Err(ListError::UnclosedQuote { line }),
+                "{input}"
             );
         }
     }
 
     #[test]
-    fn says_what_stands_beside_a_quote_in_a_rule() {
+    fn says_what_is_wrong_with_a_quote_in_a_rule() {
         assert_eq!(
-            fields("type=raw,\"value\"x").unwrap_err().to_string(),
-            "line 1: expected a comma or the end of the line after the closing quote, found `x`"
+            fields("type=raw,\"value\"x"),
+            Err(ListError::TextAfterQuote { line: 1 })
         );
         assert_eq!(
-            fields("type=raw,pattern=\"a\"").unwrap_err().to_string(),
-            "line 1: a quote may only open a field, found `\"a\"` inside one"
+            fields("a\ntype=raw,pattern=\"a\""),
+            Err(ListError::QuoteInsideField { line: 2 })
         );
     }
 
     #[test]
-    fn never_shows_a_secret_in_an_error() {
+    fn never_shows_the_text_in_an_error() {
         for input in ["A=1\n\"TOKEN=hunter2", "A=1\n\"hunter2", "\"hunter2\n=3"] {
             let error = parse(input, Grammar::Secrets).unwrap_err();
             assert!(!format!("{error} {error:?}").contains("hunter2"), "{error}");
             assert!(error.hint().contains("close it"));
+        }
+    }
+
+    #[test]
+    fn tells_which_items_lost_quotes() {
+        for (input, expected) in [
+            ("A=[\"a\",\"b\",\"c\"]", &[("A=[\"a\",b,\"c\"]", true)][..]),
+            ("A=1,\"b\"", &[("A=1,b", true)]),
+            ("\"A=x\"", &[("A=x", false)]),
+            ("\"A=[\"\"a\"\",b]\"", &[("A=[\"a\",b]", false)]),
+            (
+                "A={\"a\":1}\nB=\"x\"",
+                &[("A={\"a\":1}", false), ("B=\"x\"", false)],
+            ),
+        ] {
+            let found = items(input, Grammar::Secrets).unwrap();
+            let found: Vec<(&str, bool)> = found
+                .iter()
+                .map(|item| (item.text.as_str(), item.lost_quotes))
+                .collect();
+            assert_eq!(found, expected, "{input}");
         }
     }
 
