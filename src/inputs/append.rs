@@ -1,23 +1,19 @@
-//! Further nodes of a builder: the input `append`, as docker/setup-buildx-action takes it.
-//!
-//! In: YAML, a list of nodes. Out: [`AppendedNode`]s, each field read as the input of its name is.
-//! <https://docs.docker.com/build/ci/github-actions/configure-builder/#append-additional-nodes>
+//! Additional nodes of a builder: the input `append`, as docker/setup-buildx-action takes it, each
+//! key read as the input of its name
+//! (<https://docs.docker.com/build/ci/github-actions/configure-builder/#append-additional-nodes>).
 
-use lists::list;
 use serde::Deserialize;
 
 use super::driver_options::DriverOption;
 use super::platform::Platform;
-use super::value::{Field, Form, Item, Read, Value};
+use super::value::{Field, Form, Read, Value};
 
-/// What is expected, in words.
 const EXPECTED: &str = "a list of nodes in YAML, each with any of `name`, `endpoint`, `driver-opts`, \
                         `buildkitd-flags`, `platforms`";
 
-/// More nodes than anybody has.
 const MOST: usize = 50;
 
-/// One further node.
+/// An additional node.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct AppendedNode {
     pub name: Option<String>,
@@ -54,22 +50,12 @@ impl Default for Texts {
 }
 
 impl Texts {
-    /// The items, read as those of the input of this name.
-    fn items<T: Item>(self, key: &str) -> Result<Vec<T>, (String, String)> {
-        let texts = match self {
-            Self::Many(texts) => texts,
-            Self::One(text) => text.into_iter().collect(),
-        };
-        let mut items = Vec::new();
-        for text in texts {
-            let broken = |error: list::ListError| (EXPECTED.to_owned(), error.to_string());
-            for item in list::parse(&text, T::GRAMMAR).map_err(broken)? {
-                if let Err(expected) = T::add(&item, &mut items) {
-                    return Err((item, format!("for each item of `{key}` {expected}")));
-                }
-            }
+    /// As the input of the same name takes them.
+    fn joined(self) -> String {
+        match self {
+            Self::Many(texts) => texts.join("\n"),
+            Self::One(text) => text.unwrap_or_default(),
         }
-        Ok(items)
     }
 }
 
@@ -77,51 +63,39 @@ impl Value for Vec<AppendedNode> {
     const FORM: Form = Form::Block;
 
     fn read(field: &Field<'_>) -> Read<Self> {
-        parse(field.trimmed()).map_err(|(given, expected)| field.wrong(&given, expected))
+        let entries: Vec<Entry> = field.yaml(false, EXPECTED)?;
+        if entries.len() > MOST {
+            return Err(field.wrong(
+                &format!("{} nodes", entries.len()),
+                format!("at most {MOST}"),
+            ));
+        }
+        let filled = |text: Option<String>| text.filter(|text| !text.trim().is_empty());
+        let node = |entry: Entry| {
+            Ok(AppendedNode {
+                name: filled(entry.name),
+                endpoint: filled(entry.endpoint),
+                driver_opts: field.with(&entry.driver_opts.joined()).list()?,
+                buildkitd_flags: filled(entry.buildkitd_flags),
+                platforms: field.with(&entry.platforms.joined()).list()?,
+            })
+        };
+        entries.into_iter().map(node).collect()
     }
-}
-
-/// Reads the nodes.
-///
-/// # Errors
-/// What was given, and what is expected instead.
-fn parse(text: &str) -> Result<Vec<AppendedNode>, (String, String)> {
-    let options = serde_saphyr::options! {
-        budget: serde_saphyr::budget! {
-            max_aliases: 100,
-            max_depth: 8,
-            max_documents: 1,
-            max_nodes: 10_000,
-        },
-        with_snippet: false,
-    };
-    let entries: Vec<Entry> =
-        serde_saphyr::from_str_with_options(text, options).map_err(|error| {
-            let said = error.to_string();
-            let said = said.split_whitespace().collect::<Vec<_>>().join(" ");
-            (text.to_owned(), format!("{EXPECTED} ({said})"))
-        })?;
-    if entries.len() > MOST {
-        let given = format!("{} nodes", entries.len());
-        return Err((given, format!("at most {MOST} nodes")));
-    }
-    entries.into_iter().map(node).collect()
-}
-
-fn node(entry: Entry) -> Result<AppendedNode, (String, String)> {
-    let filled = |text: Option<String>| text.filter(|text| !text.trim().is_empty());
-    Ok(AppendedNode {
-        name: filled(entry.name),
-        endpoint: filled(entry.endpoint),
-        driver_opts: entry.driver_opts.items("driver-opts")?,
-        buildkitd_flags: filled(entry.buildkitd_flags),
-        platforms: entry.platforms.items("platforms")?,
-    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn parse(text: &str) -> Result<Vec<AppendedNode>, String> {
+        let field = Field {
+            name: "append",
+            text,
+            rules: &[],
+        };
+        Vec::read(&field).map_err(|errors| errors[0].to_string())
+    }
 
     #[test]
     fn takes_what_setup_buildx_takes() {
@@ -152,18 +126,19 @@ mod tests {
 
     #[test]
     fn what_is_no_list_of_nodes_is_refused_in_words() {
-        for (text, given, expected) in [
-            ("linux/arm64", "linux/arm64", EXPECTED),
-            ("- {platform: linux/arm64}", "platform", EXPECTED),
-            ("- [a", "- [a", EXPECTED),
-            ("- {driver-opts: [x]}", "x", "`name=value`"),
-            ("- {platforms: 'linux arm'}", "linux arm", "linux/arm64"),
+        for (text, expected) in [
+            ("linux/arm64", EXPECTED),
+            ("- {platform: linux/arm64}", "`platform`"),
+            ("- [a", EXPECTED),
+            ("- {driver-opts: [x]}", "`x` given, expected `name=value`"),
+            ("- {platforms: 'linux arm'}", "`linux arm` given, expected"),
+            (
+                &"- {name: a}\n".repeat(51),
+                "`51 nodes` given, expected at most 50",
+            ),
         ] {
-            let (shown, words) = parse(text).unwrap_err();
-            assert!(shown.contains(given), "{text}: {shown}");
-            assert!(words.contains(expected), "{text}: {words}");
+            let error = parse(text).unwrap_err();
+            assert!(error.contains(expected), "{text}: {error}");
         }
-        let many = "- {name: a}\n".repeat(51);
-        assert_eq!(parse(&many).unwrap_err().0, "51 nodes");
     }
 }

@@ -14,6 +14,7 @@ mod choices;
 pub(crate) mod driver_options;
 pub(crate) mod grammar;
 mod kubeconfig;
+mod nearest;
 pub(crate) mod new_repository;
 pub(crate) mod output_spec;
 mod platform;
@@ -39,7 +40,7 @@ pub(crate) use platform::Platform;
 use reader::Reader;
 pub(crate) use secret::LARGEST as LARGEST_SECRET;
 pub(crate) use table::{Inputs, SPECS};
-pub(crate) use unknown::{nearest, unknown};
+pub(crate) use unknown::unknown;
 pub(crate) use value::{Form, Number};
 
 /// The texts of the inputs that are set, by name.

@@ -11,10 +11,9 @@ use base64::engine::general_purpose::STANDARD;
 use image::{self, ImageRef, Registry};
 use secrecy::{ExposeSecret as _, SecretString};
 
+use super::InputError;
+use super::nearest::nearest;
 use super::value::{Expected, Field, Form, Read, Single, Value};
-use super::{InputError, nearest};
-
-const INPUT: &str = "registry-auth";
 
 /// Keys of an entry. `logout` changes nothing: logins end with the run.
 const KEYS: &[&str] = &["registry", "username", "password", "scope", "ecr", "logout"];
@@ -22,9 +21,6 @@ const KEYS: &[&str] = &["registry", "username", "password", "scope", "ecr", "log
 /// Where an entry without registry logs in.
 const DOCKER_HUB: &str = "docker.io";
 const DOCKER_HUB_HOSTS: &[&str] = &[DOCKER_HUB, "index.docker.io", "registry-1.docker.io"];
-
-/// The longest text that is read.
-const LONGEST: usize = 1 << 20;
 
 /// A registry to log in to.
 #[derive(Debug, Clone)]
@@ -49,85 +45,61 @@ impl Login {
     }
 }
 
-/// Reads the list.
-///
-/// # Errors
-/// At the first entry that is wrong.
-fn parse(text: &str) -> Result<Vec<Login>, InputError> {
-    let entries = entries(text)?;
-    if entries.is_empty() {
-        return Err(InputError::part(
-            INPUT,
-            "an empty list",
-            "an entry for each registry",
-        ));
-    }
-    let mut logins: Vec<Login> = Vec::new();
-    for (index, entry) in entries.iter().enumerate() {
-        let number = index + 1;
-        let host = match value(entry, "registry") {
-            Some(given) => host(&given),
-            None => DOCKER_HUB.to_owned(),
-        };
-        let wrong = |expected: Expected| match image::is_host(&host) {
-            true => InputError::part(INPUT, format_args!("entry {number} (`{host}`)"), expected),
-            false => InputError::part(INPUT, format_args!("entry {number}"), expected),
-        };
-        let login = login(&host, entry).map_err(wrong)?;
-        let same = |other: &Login| {
-            (other.registry.host(), &other.scope) == (login.registry.host(), &login.scope)
-        };
-        if logins.iter().any(same) {
-            return Err(wrong("one entry for each registry and scope".into()));
-        }
-        logins.push(login);
-    }
-    Ok(logins)
-}
+impl Value for Vec<Login> {
+    const FORM: Form = Form::Secret;
 
-/// Every text that has to be masked; all of it where it can't be read.
-fn to_mask(text: &str) -> Vec<SecretString> {
-    let Ok(entries) = entries(text) else {
-        return vec![SecretString::from(text)];
-    };
-    let mut secrets = Vec::new();
-    for mut entry in entries {
-        let user = entry.remove("username").flatten().unwrap_or_default();
-        for (key, value) in entry {
-            // As `login` takes it.
-            let value = SecretString::from(value.unwrap_or_default().trim());
-            // What stands under a misspelled key may be the password.
-            if key == "password" {
-                secrets.push(Login::basic(user.trim(), &value));
-                secrets.push(value);
-            } else if !KEYS.contains(&key.as_str()) {
-                secrets.push(value);
+    fn read(field: &Field<'_>) -> Read<Self> {
+        let entries = entries(field)?;
+        let mut logins: Self = Vec::new();
+        for (index, entry) in entries.iter().enumerate() {
+            let host = value(entry, "registry").map_or(DOCKER_HUB.to_owned(), |given| host(&given));
+            let mut part = format!("entry {}", index + 1);
+            if image::is_host(&host) {
+                part += &format!(" (`{host}`)");
+            }
+            let wrong = |expected: Expected| vec![InputError::part(field.name, &part, expected)];
+            let login = login(&host, entry).map_err(wrong)?;
+            let same = |other: &Login| {
+                (other.registry.host(), &other.scope) == (login.registry.host(), &login.scope)
+            };
+            if logins.iter().any(same) {
+                return Err(wrong("one entry for each registry and scope".into()));
+            }
+            logins.push(login);
+        }
+        Ok(logins)
+    }
+
+    /// All of a text that cannot be read.
+    fn to_mask(text: &str) -> Vec<SecretString> {
+        let field = Field {
+            name: "registry-auth",
+            text,
+            rules: &[],
+        };
+        let Ok(entries) = entries(&field) else {
+            return vec![SecretString::from(text)];
+        };
+        let mut secrets = Vec::new();
+        for entry in entries {
+            let user = value(&entry, "username").unwrap_or_default();
+            for key in entry.keys() {
+                let value = SecretString::from(value(&entry, key).unwrap_or_default());
+                if key == "password" {
+                    secrets.push(Login::basic(&user, &value));
+                }
+                // The password may have a misspelled key.
+                if key == "password" || !KEYS.contains(&key.as_str()) {
+                    secrets.push(value);
+                }
             }
         }
+        secrets
     }
-    secrets
 }
 
-fn entries(text: &str) -> Result<Vec<Entry>, InputError> {
-    let options = serde_saphyr::options! {
-        budget: serde_saphyr::budget! {
-            max_aliases: 0,
-            max_anchors: 0,
-            max_depth: 8,
-            max_documents: 1,
-            max_nodes: 10_000,
-            max_total_scalar_bytes: LONGEST,
-        },
-        // An excerpt could show a secret.
-        with_snippet: false,
-    };
-    serde_saphyr::from_str_with_options(text, options).map_err(|error| {
-        let expected = "a YAML list of `registry`, `username` and `password`";
-        match error.location() {
-            Some(place) => InputError::part(INPUT, format_args!("line {}", place.line()), expected),
-            None => InputError::part(INPUT, "the text", expected),
-        }
-    })
+fn entries(field: &Field<'_>) -> Read<Vec<Entry>> {
+    field.yaml(true, "a YAML list of `registry`, `username` and `password`")
 }
 
 fn value(entry: &Entry, key: &str) -> Option<String> {
@@ -156,13 +128,10 @@ fn login(host: &str, entry: &Entry) -> Result<Login, Expected> {
     let is_ecr = match value("ecr").as_deref() {
         None | Some("auto") => is_amazons,
         Some("false") => false,
-        Some("true") => is_amazons,
+        Some("true") if is_amazons => true,
+        Some("true") => return Err("a host of Amazon ECR with `ecr: true`".into()),
         Some(_) => return Err("`auto`, `true` or `false` for `ecr`".into()),
     };
-    ensure(
-        is_ecr || value("ecr").as_deref() != Some("true"),
-        "a host of Amazon ECR with `ecr: true`",
-    )?;
     ensure(
         matches!(value("logout").as_deref(), None | Some("true" | "false")),
         "`true` or `false` for `logout`",
@@ -247,18 +216,6 @@ impl Single for RegistryHost {
     }
 }
 
-impl Value for Vec<Login> {
-    const FORM: Form = Form::Secret;
-
-    fn read(field: &Field<'_>) -> Read<Self> {
-        parse(field.trimmed()).map_err(|error| vec![error])
-    }
-
-    fn to_mask(text: &str) -> Vec<SecretString> {
-        to_mask(text)
-    }
-}
-
 /// A path below the registry, what may be done there, or both: it becomes a folder's name.
 fn is_scope(text: &str) -> bool {
     let (path, actions) = match text.split_once('@') {
@@ -278,6 +235,18 @@ fn is_scope(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn field(text: &str) -> Field<'_> {
+        Field {
+            name: "registry-auth",
+            text,
+            rules: &[],
+        }
+    }
+
+    fn parse(text: &str) -> Result<Vec<Login>, Vec<InputError>> {
+        Vec::read(&field(text))
+    }
 
     fn summary(login: &Login) -> String {
         let user = login.user.as_ref().map_or("-", |(user, _)| user);
@@ -322,7 +291,6 @@ mod tests {
             ("hunter2", "is invalid; expected a YAML list"),
             ("registry: ghcr.io", "expected a YAML list"),
             ("- [hunter2]", "line 1 is invalid; expected a YAML list"),
-            ("[]", "an empty list is invalid; expected an entry"),
             (
                 "- {username: a, pasword: hunter2}",
                 "entry 1 (`docker.io`) is invalid; expected only the keys `registry`, `username`, \
@@ -369,7 +337,7 @@ mod tests {
                 "expected a `password` on one line",
             ),
         ] {
-            let error = parse(text).unwrap_err().to_string();
+            let error = parse(text).unwrap_err()[0].to_string();
             assert!(error.starts_with("input `registry-auth`: "), "{error}");
             assert!(error.contains(expected), "{text}: {error}");
             assert!(!error.to_lowercase().contains("hunter2"), "{error}");
@@ -379,7 +347,7 @@ mod tests {
     #[test]
     fn passwords_are_masked_and_names_are_not() {
         let masked = |text: &str| -> Vec<String> {
-            let secrets = to_mask(text);
+            let secrets = Vec::<Login>::to_mask(text);
             secrets
                 .iter()
                 .map(|secret| secret.expose_secret().to_owned())

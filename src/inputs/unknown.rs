@@ -1,6 +1,7 @@
 //! Inputs that the step is given and this action does not have: the runner passes them all the same.
 
 use super::SPECS;
+use super::nearest::nearest;
 use crate::runner::env::Env;
 
 /// Inputs of the actions that this one replaces, and what to use instead.
@@ -66,14 +67,6 @@ fn advice(name: &str) -> Option<String> {
     }
     let known = SPECS.iter().map(|spec| spec.name);
     Some(format!("did you mean `{}`?", nearest(name, known)?))
-}
-
-/// The name that is most like another one, if one is.
-pub(crate) fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    let likenesses = known.map(|known| (strsim::jaro_winkler(name, known), known));
-    let near = likenesses.filter(|(likeness, _)| *likeness > 0.85);
-    let nearest = near.max_by(|one, other| one.0.total_cmp(&other.0));
-    nearest.map(|(_, known)| known)
 }
 
 #[cfg(test)]

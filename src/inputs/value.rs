@@ -9,6 +9,7 @@ use std::str::FromStr;
 
 use lists::list::{self, Grammar};
 use secrecy::SecretString;
+use serde::de::DeserializeOwned;
 use strum::VariantNames;
 
 use super::InputError;
@@ -101,6 +102,34 @@ impl Field<'_> {
         vec![InputError::new(self.name, given, expected.into())]
     }
 
+    /// The same input with another text.
+    pub(super) fn with<'a>(&self, text: &'a str) -> Field<'a> {
+        let (name, rules) = (self.name, self.rules);
+        Field { name, text, rules }
+    }
+
+    /// Reads YAML. Where it is secret, an error names only the line.
+    pub(super) fn yaml<T: DeserializeOwned>(&self, is_secret: bool, expected: &str) -> Read<T> {
+        let options = serde_saphyr::options! {
+            budget: serde_saphyr::budget! {
+                max_aliases: 100,
+                max_depth: 8,
+                max_documents: 1,
+                max_nodes: 10_000,
+                max_total_scalar_bytes: 1 << 20,
+            },
+            with_snippet: false,
+        };
+        serde_saphyr::from_str_with_options(self.trimmed(), options).map_err(|error| {
+            let place = match error.location() {
+                Some(place) if is_secret => format!("line {}", place.line()),
+                None if is_secret => "the text".to_owned(),
+                _ => format!("the YAML ({})", one_line(&error.to_string())),
+            };
+            vec![InputError::part(self.name, place, expected)]
+        })
+    }
+
     fn check(&self, text: &str) -> Result<(), Expected> {
         match self.rules.iter().find(|rule| !(rule.holds)(text)) {
             Some(rule) => Err(rule.expected.into()),
@@ -116,7 +145,7 @@ impl Field<'_> {
     }
 
     /// All wrong items of a list; of hidden ones the first, as the others may be the rest of it.
-    fn list<T: Item>(&self) -> Read<Vec<T>> {
+    pub(super) fn list<T: Item>(&self) -> Read<Vec<T>> {
         let texts = list::items(self.text, T::GRAMMAR)
             .map_err(|error| vec![InputError::caused(self.name, &error, Some(error.hint()))])?;
         let mut items = Vec::new();
@@ -142,6 +171,10 @@ impl Field<'_> {
             Err(errors)
         }
     }
+}
+
+fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// How a secret is written whose quotes would be lost.
