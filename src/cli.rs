@@ -141,7 +141,8 @@ fn argument(spec: &'static Spec) -> Arg {
     let argument = Arg::new(spec.name)
         .long(spec.name)
         .help(format!("{}{default}", spec.help))
-        .allow_hyphen_values(true);
+        .allow_hyphen_values(true)
+        .value_parser(value);
     match spec.form {
         Form::Boolean => argument
             .num_args(0..=1)
@@ -160,6 +161,16 @@ fn argument(spec: &'static Spec) -> Arg {
         Form::List(_) => argument.action(ArgAction::Append).value_name("ITEM"),
         Form::Line | Form::Block => argument.value_name("TEXT"),
     }
+}
+
+/// A value, which may begin with a hyphen, but is not the next flag.
+fn value(text: &str) -> Result<String, &'static str> {
+    let name = text.strip_prefix("--").unwrap_or_default();
+    let name = name.split('=').next().unwrap_or_default();
+    if SPECS.iter().any(|spec| spec.name == name) {
+        return Err("this is a flag; the flag before it needs a value");
+    }
+    Ok(text.to_owned())
 }
 
 fn flags(matches: &ArgMatches) -> Flags {
@@ -251,6 +262,19 @@ mod tests {
         assert_eq!(inputs.outputs[0].to_string(), "type=tar,dest=-");
         assert_eq!(inputs.add_hosts, ["-a:::1"]);
         assert!(inputs.pull);
+    }
+
+    #[test]
+    fn the_next_flag_is_no_value() {
+        for arguments in [["--target", "--push"], ["--add-hosts", "--push=false"]] {
+            let words = [&["fast-ecr-push"], arguments.as_slice()].concat();
+            let words: Vec<String> = words.into_iter().map(str::to_owned).collect();
+            let error = parse(&words).unwrap_err().to_string();
+            assert!(
+                error.contains("the flag before it needs a value"),
+                "{error}"
+            );
+        }
     }
 
     #[test]

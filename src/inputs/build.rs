@@ -9,11 +9,23 @@ use std::fmt;
 use lists::attributes::pair;
 use lists::list::Grammar;
 
+use super::InputError;
 use super::value::{Expected, Item};
+use crate::runner::env::Env;
 
 /// What is expected of a build argument.
-pub(super) const BUILD_ARG: &str = "`NAME=value`, or the `NAME` of an environment variable that is set; put a value of several lines in double \
+const BUILD_ARG: &str = "`NAME=value`, or the `NAME` of an environment variable that is set; put a value of several lines in double \
      quotes, together with its name: `\"NAME=first line`, …, `last line\"`";
+
+/// Arguments of BuildKit's own, with the same names in lower case, that workflows pass on where they are set
+/// (<https://docs.docker.com/reference/dockerfile/#predefined-args>).
+const PROXIES: &[&str] = &[
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "FTP_PROXY",
+    "NO_PROXY",
+    "ALL_PROXY",
+];
 
 /// A build argument.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,12 +43,61 @@ impl Item for BuildArg {
             Some((name, value)) => (name, Some(value.to_owned())),
             None => (text, None),
         };
-        if !is_variable(name) {
+        let follows_a_value = items.iter().any(|item| item.value.is_some());
+        if !is_variable(name) || follows_a_value && is_end_of_base64(text) {
             return Err(BUILD_ARG.into());
         }
         let name = name.to_owned();
         items.push(Self { name, value });
         Ok(())
+    }
+}
+
+impl BuildArg {
+    /// Whether it names a variable that is not set. buildx passes nothing then.
+    pub(super) fn is_unset(&self, env: &Env) -> bool {
+        self.value.is_none() && !env.has(&self.name)
+    }
+
+    /// Takes out the arguments that are not set: they have no effect, and nothing shows their names.
+    ///
+    /// # Errors
+    /// Where one may be the rest of a value of several lines; it is not shown either.
+    pub(super) fn take_out_unset(arguments: &mut Vec<Self>, env: &Env) -> Result<(), InputError> {
+        let mut follows_a_value = false;
+        for (index, argument) in arguments.iter().enumerate() {
+            if follows_a_value && argument.is_unset(env) && !is_conventional(&argument.name) {
+                return Err(InputError::item("build-args", index + 1, BUILD_ARG));
+            }
+            follows_a_value |= argument.value.is_some();
+        }
+        arguments.retain(|argument| !argument.is_unset(env));
+        Ok(())
+    }
+}
+
+/// Whether a name looks like that of an environment variable, not like a word or a piece of a key.
+fn is_conventional(name: &str) -> bool {
+    let is_variable = name.starts_with(|first: char| first.is_ascii_uppercase() || first == '_')
+        && (name.bytes())
+            .all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_');
+    is_variable || PROXIES.iter().any(|proxy| proxy.eq_ignore_ascii_case(name))
+}
+
+/// Whether a text looks like the last line of base64 text, which ends in one or two `=`.
+fn is_end_of_base64(text: &str) -> bool {
+    let digits = text.trim_end_matches('=');
+    let has = |is: fn(&u8) -> bool| digits.as_bytes().iter().any(is);
+    match text.len() - digits.len() {
+        1 => {
+            text.len().is_multiple_of(4)
+                && digits.bytes().all(|byte| byte.is_ascii_alphanumeric())
+                && has(u8::is_ascii_digit)
+                && has(u8::is_ascii_lowercase)
+                && has(u8::is_ascii_uppercase)
+        }
+        // A name and `=`, and a value that is nothing but `=`.
+        padding => padding > 1 && !digits.contains('='),
     }
 }
 
@@ -230,6 +291,21 @@ mod tests {
             assert_eq!(read::<BuildArg>(text).unwrap().to_string(), text);
         }
         assert_eq!(read::<BuildArg>("=b"), None);
+    }
+
+    #[test]
+    fn the_end_of_base64_text_is_no_build_argument() {
+        for (text, expected) in [
+            ("aHVudGVyMg==", true),
+            ("c2VjcmV0LXZhbHU=", true),
+            ("GitCommitId=", false),
+            ("VERSION=", false),
+            ("versions=", false),
+            ("version2=", false),
+            ("FLAGS=a==", false),
+        ] {
+            assert_eq!(is_end_of_base64(text), expected, "{text}");
+        }
     }
 
     proptest! {

@@ -34,6 +34,7 @@ use secrecy::SecretString;
 
 use crate::runner::env::Env;
 pub(crate) use append::AppendedNode;
+use build::BuildArg;
 pub(crate) use call::Call;
 pub(crate) use choices::{Cache, CacheMode, Compression, Driver, Fallback, Network};
 pub(crate) use platform::Platform;
@@ -41,6 +42,7 @@ use reader::Reader;
 pub(crate) use secret::LARGEST as LARGEST_SECRET;
 pub(crate) use table::{Inputs, SPECS};
 pub(crate) use unknown::unknown;
+use value::{Field, Value as _};
 pub(crate) use value::{Form, Number};
 
 /// The texts of the inputs that are set, by name.
@@ -88,6 +90,25 @@ impl RawInputs {
     fn text(&self, name: &str) -> Option<&str> {
         let text = self.texts.get(name)?;
         Some(text.as_str()).filter(|text| !text.trim().is_empty())
+    }
+
+    /// What the log says about build arguments that name a variable which is not set.
+    pub(crate) fn unset_arguments(&self) -> Vec<String> {
+        let (Some(env), Some(text)) = (&self.env, self.text("build-args")) else {
+            return Vec::new();
+        };
+        let (name, rules) = ("build-args", &[]);
+        let arguments = Vec::<BuildArg>::read(&Field { name, text, rules }).unwrap_or_default();
+        let arguments = arguments.iter().enumerate();
+        arguments
+            .filter(|(_, argument)| argument.is_unset(env))
+            .map(|(index, _)| {
+                format!(
+                    "item {} of `build-args` names an environment variable that is not set: it has no effect",
+                    index + 1
+                )
+            })
+            .collect()
     }
 
     /// Every text that must be masked before anything is printed. Of an input that cannot be read
@@ -176,7 +197,7 @@ impl Inputs {
             raw,
             errors: Vec::new(),
         };
-        let inputs = Self::read(&mut reader);
+        let mut inputs = Self::read(&mut reader);
         if inputs.repository.is_some() {
             let errors = inputs.tags.ambiguous_with_repository();
             let errors = errors.iter();
@@ -184,12 +205,9 @@ impl Inputs {
                 errors.map(|error| InputError::caused("tags", error, error.hint().as_deref()));
             reader.errors.extend(errors);
         }
-        // What is no variable may be the rest of a value of several lines.
         if let Some(env) = &raw.env
-            && let Some(index) = (inputs.build_args.iter())
-                .position(|argument| argument.value.is_none() && !env.has(&argument.name))
+            && let Err(error) = BuildArg::take_out_unset(&mut inputs.build_args, env)
         {
-            let error = InputError::item("build-args", index + 1, build::BUILD_ARG);
             reader.errors.push(error);
         }
         if reader.errors.is_empty() {

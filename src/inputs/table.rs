@@ -87,7 +87,7 @@ inputs! {
     /// Create the Amazon ECR repository if it does not exist: a boolean, or attributes such as
     /// `image-tag-mutability=IMMUTABLE,scan-on-push=true`
     "create-repository" => create_repository: Option<NewRepository> = "false", paths;
-    /// Build arguments, `NAME=value`
+    /// Build arguments, `NAME=value`; put a multi-line value in double quotes
     "build-args" => build_args: Vec<BuildArg>;
     /// Build secrets, `id=value`; put a multi-line secret in double quotes
     "secrets" => secrets: Vec<Secret>;

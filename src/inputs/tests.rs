@@ -127,17 +127,63 @@ fn a_wrong_reference_is_named_with_the_reason() {
     assert!(texts[1].contains("`type=foo`"), "{}", texts[1]);
 }
 
-/// The rest of a value of several lines may look like a name.
 #[test]
-fn a_build_argument_without_value_names_a_variable() {
-    let read = |env: &Env| Inputs::parse(&RawInputs::from_env(env));
-    let given = ("INPUT_BUILD-ARGS", "A=b\nhunter2");
-    assert!(read(&Env::from([given, ("hunter2", "")])).is_ok());
-    let errors = read(&Env::from([given])).unwrap_err();
-    let error = errors[0].to_string();
-    let start = "input `build-args`: item 2 is invalid; expected `NAME=value`, or the `NAME` of an";
-    assert!(error.starts_with(start), "{error}");
-    assert!(!error.contains("hunter2"), "{error}");
+fn a_build_argument_of_a_variable_that_is_not_set_has_no_effect() {
+    for (text, kept, unset) in [
+        ("hunter2", &[][..], &[1][..]),
+        ("SET\nhunter2\nA=b", &["SET", "A=b"], &[2]),
+        (
+            "A=b\nSET\nNPM_TOKEN\nhttp_proxy\nset",
+            &["A=b", "SET", "set"],
+            &[3, 4],
+        ),
+        (
+            "A=b\nVERSION=\nversion=",
+            &["A=b", "VERSION=", "version="],
+            &[],
+        ),
+    ] {
+        let variables = [("INPUT_BUILD-ARGS", text), ("SET", ""), ("set", "x")];
+        let raw = RawInputs::from_env(&Env::from(variables));
+        let inputs = Inputs::parse(&raw).unwrap();
+        assert_eq!(texts(&inputs.build_args), kept, "{text}");
+        let lines = unset.iter().map(|number| {
+            format!("item {number} of `build-args` names an environment variable that is not set: it has no effect")
+        });
+        assert_eq!(raw.unset_arguments(), lines.collect::<Vec<_>>(), "{text}");
+    }
+}
+
+/// The rest of a value of several lines may look like a name, or like a name with a value.
+#[test]
+fn what_may_be_the_rest_of_a_build_argument_is_refused_and_not_shown() {
+    for rest in [
+        "hunter2",
+        "B=c\nhunter2",
+        "NPM_TOKEN\nhunter2",
+        "SET\nhunter2",
+        "hunter2 hunter3",
+        "hunter2==",
+        "Hunter2Hunter3H=",
+        "hunter2/hunter3",
+        "\"hunter2\": \"x\"",
+        "}",
+        "-----END RSA PRIVATE KEY-----",
+    ] {
+        let text = format!("KEY=first line\n{rest}");
+        let variables = [("INPUT_BUILD-ARGS", text.as_str()), ("SET", "")];
+        let errors = Inputs::parse(&RawInputs::from_env(&Env::from(variables))).unwrap_err();
+        let number = text.lines().count();
+        let error = errors[0].to_string();
+        let start = format!(
+            "input `build-args`: item {number} is invalid; expected `NAME=value`, or the `NAME` of an"
+        );
+        assert!(
+            error.starts_with(&start) && errors.len() == 1,
+            "{rest}: {errors:?}"
+        );
+        assert!(!error.contains("unter"), "{rest}: {error}");
+    }
 }
 
 #[test]

@@ -201,6 +201,9 @@ impl Run {
         for warning in inputs::unknown(&self.env) {
             tracing::warn!("{warning}");
         }
+        for line in given.unset_arguments() {
+            tracing::info!("{line}");
+        }
         Inputs::parse(&given).map_err(Error::Inputs)
     }
 
