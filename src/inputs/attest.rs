@@ -43,6 +43,11 @@ impl Attest {
         !self.attributes.is_true("disabled")
     }
 
+    /// Whether it stays out of registries: such a provenance goes into the build's record.
+    pub(crate) fn is_inline_only(&self) -> bool {
+        self.attributes.is_true("inline-only")
+    }
+
     /// Adds an attribute unless it is there.
     pub(crate) fn set_default(&mut self, name: &str, value: &str) {
         if self.attributes.get(name).is_none() {

@@ -71,6 +71,10 @@ impl OutputSpec {
         self.attributes.get(name)
     }
 
+    pub(crate) fn attribute_names(&self) -> impl Iterator<Item = &str> {
+        self.attributes.names()
+    }
+
     pub(crate) fn set(&mut self, name: &str, value: impl Into<String>) {
         self.attributes.set(name, value);
     }

@@ -30,7 +30,8 @@ pub(super) fn nothing(
     Vec::new()
 }
 
-/// Decides on the outputs. `push` is true unless `load` or `outputs` say otherwise.
+/// Decides on the outputs. `push` is true unless `load` or `outputs` say otherwise; `push: false` adds no push and takes none
+/// from an output, as in docker/build-push-action.
 pub(super) fn choose(
     inputs: &Inputs,
     builder: &BuilderPlan,
@@ -42,8 +43,10 @@ pub(super) fn choose(
         .unwrap_or(!inputs.load && inputs.outputs.is_empty());
     if inputs.push == Some(false) {
         for output in inputs.outputs.iter().filter(|output| output.pushes()) {
-            let other = format!("the output `{output}`, which pushes");
-            diagnostics.conflict("push", "false", other);
+            let notice = format!(
+                "the image is pushed although `push` is false: the output `{output}` pushes by itself; remove it to push nothing"
+            );
+            diagnostics.notices.push(notice);
         }
     }
     let classic = builder.has_classic_store();

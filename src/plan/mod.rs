@@ -14,6 +14,7 @@ mod environment;
 mod export;
 mod hidden;
 mod ignored;
+mod index;
 mod kubernetes;
 mod logins;
 mod names;
@@ -333,6 +334,14 @@ impl ImagePlan {
             let filters = inputs.no_cache_filters.join(",");
             diagnostics.conflict("no-cache-filters", filters, "`no-cache: true`");
         }
+        let attestations = attestations::choose(inputs, run);
+        index::check(
+            inputs,
+            &names.annotations,
+            &attestations,
+            &outputs,
+            diagnostics,
+        );
         let is_private = |name: &ImageRef| matches!(name.registry(), Registry::Ecr(_));
         if inputs.create_repository.is_some()
             && let Some(push) = &push
@@ -353,7 +362,7 @@ impl ImagePlan {
             version: names.version,
             json: names.json,
             annotations: names.annotations,
-            attestations: attestations::choose(inputs, run),
+            attestations,
             variables: cache::variables(&cache.from, &cache.to, run),
             cache: cache.plan,
             cache_from: cache.from,

@@ -22,18 +22,6 @@ fn contradictions_are_refused_by_name() {
             &["input `outputs`: `type=local,dest=out` cannot be combined with `call: outline`"],
         ),
         (
-            "an output that pushes where nothing is to be pushed",
-            &[
-                ("tags", "r.example/a:1"),
-                ("push", "false"),
-                ("outputs", "type=registry\ntype=image,push=true"),
-            ],
-            &[
-                "input `push`: `false` cannot be combined with the output `type=registry`, which pushes",
-                "input `push`: `false` cannot be combined with the output `type=image,push=true`, which pushes",
-            ],
-        ),
-        (
             "an output that does not push where the image is to be pushed",
             &[
                 ("tags", "r.example/a:1"),
@@ -172,6 +160,102 @@ fn a_repository_is_created_in_a_private_registry_only() {
         let notices = plan.notices.iter();
         let about = notices.filter(|notice| notice.contains("`create-repository`"));
         assert_eq!(about.count(), usize::from(told), "{tag}");
+    }
+}
+
+#[test]
+fn an_output_pushes_by_itself_also_without_push() {
+    for (output, pushes) in [
+        ("type=registry", true),
+        ("type=image,push=true", true),
+        ("type=image,push=false", false),
+        ("type=image", false),
+        ("type=local,dest=out", false),
+    ] {
+        let plan = plan(&[
+            ("tags", "r.example/a:1"),
+            ("push", "false"),
+            ("outputs", output),
+        ]);
+        let image = &plan.images[0];
+        assert_eq!(image.outputs.len(), 1, "{output}");
+        assert_eq!(image.outputs[0].to_string(), output);
+        assert_eq!(image.push.is_some(), pushes, "{output}");
+        let notice = format!(
+            "the image is pushed although `push` is false: the output `{output}` pushes by itself; remove it to push nothing"
+        );
+        assert_eq!(plan.notices.contains(&notice), pushes, "{:?}", plan.notices);
+    }
+}
+
+/// What BuildKit refuses when it exports the image.
+#[test]
+fn annotations_of_an_index_need_an_index() {
+    let tag = ("tags", "r.example/a:1");
+    let index = ("annotations", "a=b\nindex:c=d");
+    let attribute = ("outputs", "type=image,push=true,annotation-index.c=d");
+    let refused = "input `annotations`: `index:c` given, expected no annotation at this level: an image of one platform \
+                   without attestation has no index; add a platform or `provenance: true`, or remove the level";
+    for (pairs, expected) in [
+        (&[index][..], Some(refused)),
+        (&[index, ("platforms", "linux/arm64")], Some(refused)),
+        (&[index, ("load", "true")], Some(refused)),
+        (&[index, ("outputs", "type=oci,dest=a.tar")], Some(refused)),
+        (
+            &[index, ("provenance", "mode=min,inline-only=true")],
+            Some(refused),
+        ),
+        (
+            &[("annotations", "manifest,index-descriptor[linux/amd64]:c=d")],
+            Some("input `annotations`: `manifest,index-descriptor[linux/amd64]:c` given"),
+        ),
+        (
+            &[attribute],
+            Some("input `outputs`: `annotation-index.c` given, expected no annotation"),
+        ),
+        (&[index, ("platforms", "linux/arm64,linux/amd64")], None),
+        (&[index, ("provenance", "true")], None),
+        (&[index, ("sbom", "true")], None),
+        (&[index, ("attests", "type=sbom")], None),
+        (&[index, ("build-args", "BUILDKIT_MULTI_PLATFORM=1")], None),
+        (&[index, ("outputs", "type=local,dest=out")], None),
+        (
+            &[
+                index,
+                ("provenance", "mode=min,inline-only=true"),
+                ("outputs", "type=oci,dest=a.tar"),
+            ],
+            None,
+        ),
+        (&[attribute, ("provenance", "mode=max")], None),
+        (
+            &[("annotations", "manifest:c=d\nmanifest-descriptor:e=f")],
+            None,
+        ),
+        (&[("annotations", "c=index:d")], None),
+    ] {
+        let planned = plan_with(
+            &[&[tag], pairs].concat(),
+            &facts(ImageStore::Containerd),
+            None,
+        );
+        let errors = match planned {
+            Ok(_) => Vec::new(),
+            Err(PlanError::Inputs(errors)) => errors,
+            Err(error) => panic!("{pairs:?}: {error}"),
+        };
+        let texts: Vec<String> = errors.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            texts.len(),
+            usize::from(expected.is_some()),
+            "{pairs:?}: {texts:?}"
+        );
+        for text in texts {
+            assert!(
+                text.starts_with(expected.unwrap_or_default()),
+                "{pairs:?}: {text}"
+            );
+        }
     }
 }
 

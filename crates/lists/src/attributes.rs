@@ -40,6 +40,11 @@ impl Attributes {
         found.map(|(_, value)| value.as_str())
     }
 
+    /// The names, in the order given.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(|(name, _)| name.as_str())
+    }
+
     /// Whether an attribute is there and true.
     pub fn is_true(&self, name: &str) -> bool {
         self.get(name).and_then(boolean) == Some(true)

@@ -132,7 +132,11 @@ fn annotations_stand_as_given_or_at_the_levels_that_the_variable_names() {
         ..workflow()
     };
     let annotations = |lines| {
-        let pairs: Pairs<'_> = &[("tags", "r.example/a:1"), ("annotations", lines)];
+        let pairs: Pairs<'_> = &[
+            ("tags", "r.example/a:1"),
+            ("annotations", lines),
+            ("provenance", "true"),
+        ];
         let plan = plan_with(pairs, &facts(ImageStore::Containerd), Some(&run)).unwrap();
         plan.images[0].annotations.clone()
     };
