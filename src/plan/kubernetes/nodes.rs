@@ -5,6 +5,7 @@
 //! architecture. Nodes that nothing is built on are not started.
 
 use semver::Version;
+use sha2::{Digest as _, Sha256};
 
 use super::{Node, options, volume};
 use crate::inputs::driver_options::DriverOption;
@@ -22,8 +23,11 @@ const BUILDKITD_FLAGS: [&str; 2] = [
 /// (<https://kubernetes.io/docs/reference/labels-annotations-taints/#kubernetes-io-arch>).
 const ARCHITECTURE: &str = "kubernetes.io/arch";
 
-/// With the builder's name before and a pod's suffix behind it, it still is a label's value.
-const LONGEST_NAME: usize = 15;
+/// Length of a node's name, which is that of a workload. With the suffixes of its revision and pods it still is a label's value
+/// (63 characters).
+const LONGEST_NAME: usize = 50;
+/// Digits of the hash in a name that was cut.
+const HASH_DIGITS: usize = 6;
 
 /// The nodes, and what their options say of the builder as a whole.
 pub(super) struct Nodes {
@@ -173,20 +177,26 @@ impl Reader<'_> {
             let expected = "`platforms`, which say what is built on it";
             diagnostics.wrong("append", &shown, expected);
         }
+        let room = LONGEST_NAME.saturating_sub(self.name.len() + 1);
         let own = match &entry.name {
             Some(given) => {
-                if !is_name(given) || names.contains(given) {
-                    diagnostics.wrong("append", given, format!(
-                        "a name of its own for each node: letters in lower case, digits and `-`, at most {LONGEST_NAME}"
-                    ));
+                let own = object_name(given, room);
+                if !is_name(given) {
+                    let expected =
+                        "a name of letters, digits, `.`, `_` and `-` that begins with a letter";
+                    diagnostics.wrong("append", given, expected);
+                } else if names.contains(&own) {
+                    let expected = "another name for each node; upper and lower case are the same, and so are `.`, `_` and `-`";
+                    diagnostics.wrong("append", given, expected);
                 }
-                given.clone()
+                own
             }
             None => node
                 .node_selector
                 .get(ARCHITECTURE)
-                .filter(|architecture| is_name(architecture) && !names.contains(architecture))
-                .cloned()
+                .filter(|architecture| is_name(architecture))
+                .map(|architecture| object_name(architecture, room))
+                .filter(|own| !names.contains(own))
                 .unwrap_or_else(|| number.to_string()),
         };
         node.name = format!("{}-{own}", self.name);
@@ -321,7 +331,29 @@ fn architecture(platform: &str) -> Option<&str> {
     }
 }
 
+/// Whether buildx takes a text as a node's name
+/// (<https://github.com/docker/buildx/blob/461836ba0/store/util.go>, `ValidateName`); also one that begins with a digit.
 fn is_name(text: &str) -> bool {
-    let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-    (1..=LONGEST_NAME).contains(&text.len()) && text.bytes().all(inner) && !text.ends_with('-')
+    let inner = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+    text.starts_with(|first: char| first.is_ascii_alphanumeric()) && text.bytes().all(inner)
+}
+
+/// What a node's name contributes to the name of its workload, which has lower case, digits and `-` alone. buildx replaces `_` in
+/// the same way (<https://github.com/docker/buildx/blob/461836ba0/driver/kubernetes/factory.go>, `buildxNameToDeploymentName`).
+/// A name longer than `room` is cut and gets a hash.
+fn object_name(name: &str, room: usize) -> String {
+    let plain = name.to_ascii_lowercase().replace(['.', '_'], "-");
+    let plain = plain.trim_end_matches('-');
+    if plain.len() <= room {
+        return plain.to_owned();
+    }
+    let digest = Sha256::digest(plain.as_bytes());
+    let hash: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    let cut = |text: &str, length: usize| text.chars().take(length).collect::<String>();
+    let start = cut(plain, room.saturating_sub(HASH_DIGITS + 1));
+    format!(
+        "{}-{}",
+        start.trim_end_matches('-'),
+        cut(&hash, HASH_DIGITS)
+    )
 }

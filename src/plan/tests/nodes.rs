@@ -144,6 +144,48 @@ fn nodes_that_nothing_is_built_on_are_not_started() {
     );
 }
 
+/// Names of buildx's own documentation and tests among them.
+#[test]
+fn a_node_has_any_name_that_buildx_takes_and_its_workload_a_valid_one() {
+    let long = "a".repeat(80);
+    for (builder, name, expected) in [
+        ("team", "aws_graviton2", "team-aws-graviton2"),
+        ("team", "Mac.M2", "team-mac-m2"),
+        ("team", "arm64", "team-arm64"),
+        (
+            "team",
+            "node-with-22-letters-x",
+            "team-node-with-22-letters-x",
+        ),
+        ("team", "a-._", "team-a"),
+        (
+            "team",
+            &long,
+            "team-aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa-0f45e8",
+        ),
+        (
+            "a-builder-name-of-just-forty-characters1",
+            "aws_graviton2",
+            "a-builder-name-of-just-forty-characters1-aw-85ff24",
+        ),
+    ] {
+        let append = format!("- {{name: {name}, platforms: linux/arm64}}");
+        let pairs = [
+            ("builder", builder),
+            ("append", append.as_str()),
+            ("platforms", "linux/arm64"),
+        ];
+        let plan = in_cluster(&pairs).unwrap();
+        let names: Vec<&str> = kubernetes(&plan)
+            .nodes
+            .iter()
+            .map(|node| node.name.as_str())
+            .collect();
+        assert_eq!(names, [expected], "{name}");
+        assert!(expected.len() <= 50, "{expected}");
+    }
+}
+
 #[test]
 fn what_an_appended_node_can_not_be_is_refused_in_words() {
     for (append, given, expected) in [
@@ -172,11 +214,20 @@ fn what_an_appended_node_can_not_be_is_refused_in_words() {
             "`namespace=b`",
             "of the whole builder",
         ),
-        ("{platforms: arm64, name: A_b}", "`A_b`", "in lower case"),
         (
-            "{platforms: arm64, name: x}\n- {platforms: amd64, name: x}",
-            "`x`",
-            "of its own",
+            "{platforms: arm64, name: 'a b'}",
+            "`a b`",
+            "a name of letters, digits, `.`, `_` and `-`",
+        ),
+        (
+            "{platforms: arm64, name: _a}",
+            "`_a`",
+            "that begins with a letter",
+        ),
+        (
+            "{platforms: arm64, name: a_b}\n- {platforms: amd64, name: A-b}",
+            "`A-b`",
+            "another name for each node",
         ),
         (
             "{platforms: arm64, driver-opts: [persistent-volume-claim.requests.storage=1Gi, buildkit-root-volume-memory=1Gi]}",
