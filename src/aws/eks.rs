@@ -90,6 +90,16 @@ pub(crate) enum EksError {
     Sign(String),
 }
 
+impl EksError {
+    /// What to do, where the caller could not know.
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Session(error @ SessionError::KubeconfigProfile(_)) => error.hint(),
+            _ => None,
+        }
+    }
+}
+
 /// Prints a token. The caller shows standard error to the user.
 pub(crate) async fn run(request: &TokenRequest, env: &Env) -> ExitCode {
     let now = SystemTime::now();
@@ -101,10 +111,12 @@ pub(crate) async fn run(request: &TokenRequest, env: &Env) -> ExitCode {
         Err(error) => {
             let cluster = &request.cluster;
             let chain = error_chain(&error);
+            let hint = error.hint().map(|hint| format!(" ({hint})"));
+            let hint = hint.unwrap_or_default();
             // Nothing is left to do if the reader is gone.
             let _ = writeln!(
                 io::stderr(),
-                "fast-ecr-push: could not make a token for the cluster `{cluster}`: {chain}"
+                "fast-ecr-push: could not make a token for the cluster `{cluster}`: {chain}{hint}"
             );
             return ExitCode::FAILURE;
         }

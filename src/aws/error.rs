@@ -28,6 +28,10 @@ pub(crate) enum SessionError {
     GitHub(Refusal),
     #[error("the AWS profile `{0}` does not exist or has no credentials")]
     Profile(String),
+    #[error(
+        "the AWS profile `{0}`, which the kubeconfig names, does not exist or has no credentials, and there are no others"
+    )]
+    KubeconfigProfile(String),
     #[error("could not read the token file `{path}`: {reason}")]
     TokenFile { path: String, reason: String },
     #[error(transparent)]
@@ -151,6 +155,10 @@ impl SessionError {
             Self::Profile(_) => {
                 "correct `aws-profile`. The files are AWS_CONFIG_FILE and AWS_SHARED_CREDENTIALS_FILE, or \
                  those in `~/.aws`; this step's home is not the runner's"
+            }
+            Self::KubeconfigProfile(_) => {
+                "remove the profile from the kubeconfig's `exec` entry and give the step other credentials, such as \
+                 `role-to-assume`; or write the profile to the file that AWS_CONFIG_FILE or AWS_SHARED_CREDENTIALS_FILE names"
             }
             Self::TokenFile { .. } => {
                 "set `web-identity-token-file` to a regular file that this step can read"

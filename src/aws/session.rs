@@ -195,7 +195,12 @@ impl Session {
                     (Some(Source::Profile(name)), SessionError::Nothing { .. }) => {
                         SessionError::Profile(name.clone())
                     }
-                    (_, error) => error,
+                    (_, error) => match (&settings.profile, error) {
+                        (Some(name), SessionError::Nothing { .. }) => {
+                            SessionError::KubeconfigProfile(name.clone())
+                        }
+                        (_, error) => error,
+                    },
                 }
             })?;
             account = credentials.account_id().map(|id| id.as_str().to_owned());

@@ -279,6 +279,35 @@ fn a_missing_profile_is_named() {
     assert!(ecr.requests().is_empty());
 }
 
+/// What a kubeconfig's `aws eks get-token --profile dev` becomes.
+#[test]
+fn a_missing_profile_of_a_kubeconfig_is_named() {
+    let runner = || {
+        let runner = Runner::new().file("temp/config", "[profile other]\nregion = eu-west-1\n");
+        let config = runner.path("temp/config");
+        runner.variable("AWS_CONFIG_FILE", config).arguments(&[
+            "eks-token",
+            "--cluster",
+            "builders",
+            "--region",
+            "eu-west-1",
+            "--profile",
+            "dev",
+        ])
+    };
+    // Keys of the environment win.
+    runner().run().exits(0).says("ExecCredential");
+    let ran = runner()
+        .without("AWS_ACCESS_KEY_ID")
+        .without("AWS_SECRET_ACCESS_KEY")
+        .run()
+        .exits(1);
+    ran.says(
+        "could not make a token for the cluster `builders`: the AWS profile `dev`, which the kubeconfig names, does not exist \
+         or has no credentials, and there are no others (remove the profile from the kubeconfig's `exec` entry",
+    );
+}
+
 #[test]
 fn credentials_of_an_account_that_is_not_allowed_are_not_used() {
     let (sts, ecr) = (Sts::answering(&[Answer::Keys(60)]), ecr());
