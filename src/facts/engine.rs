@@ -4,9 +4,11 @@
 //! export caches (<https://docs.docker.com/engine/storage/containerd/>).
 
 use bollard::{API_DEFAULT_VERSION, Docker};
+use http::{HeaderValue, header};
 
 use super::address::Address;
 use crate::aws::error_chain;
+use crate::runner::USER_AGENT;
 use crate::runner::env::Env;
 
 /// Time limit of a request (seconds). A healthy Engine takes milliseconds.
@@ -103,6 +105,11 @@ impl Address {
             }
             _ => return Err("only unix:// and tcp:// addresses are supported".into()),
         };
+        let docker = docker.with_request_modifier(|mut request| {
+            let agent = HeaderValue::from_static(USER_AGENT);
+            request.headers_mut().insert(header::USER_AGENT, agent);
+            request
+        });
         Ok(docker.negotiate_version().await?)
     }
 }
