@@ -144,7 +144,7 @@ impl<'a> Follower<'a> {
             Ok(Some(found)) => {
                 self.is_created = true;
                 if self.workload == Workload::StatefulSet {
-                    self.read_events(self.name.to_owned()).await;
+                    self.read_events(&[self.name.to_owned()]).await;
                 }
                 let status = &found.object.data["status"];
                 self.report(boot::no_pods(status, &self.events));
@@ -163,20 +163,33 @@ impl<'a> Follower<'a> {
     async fn read_pod_events(&mut self) {
         let last = self.progress.reached.last();
         let started = last.is_some_and(|(milestone, _)| *milestone >= Milestone::Started);
-        if let Some(pod) = self.pods.keys().next_back().filter(|_| !started) {
-            self.read_events(pod.clone()).await;
+        if let Some((name, (pod, _))) = self.pods.iter().next_back().filter(|_| !started) {
+            let mut objects = vec![name.clone()];
+            // A pod may wait for its volumes before it has a node.
+            if boot::node(pod).is_none() {
+                objects.extend(boot::claims(pod));
+            }
+            self.read_events(&objects).await;
         }
     }
 
-    async fn read_events(&mut self, object: String) {
-        if !self.may_read_events {
-            return;
+    /// Reads the events of these objects.
+    async fn read_events(&mut self, objects: &[String]) {
+        let mut all = Vec::new();
+        for object in objects {
+            if !self.may_read_events {
+                return;
+            }
+            match self.cluster.events(object).await {
+                Ok(events) => all.extend(events),
+                Err(error) if error.is_forbidden() => self.may_read_events = false,
+                Err(error) => {
+                    tracing::debug!("{error}");
+                    return;
+                }
+            }
         }
-        match self.cluster.events(&object).await {
-            Ok(events) => self.events = events,
-            Err(error) if error.is_forbidden() => self.may_read_events = false,
-            Err(error) => tracing::debug!("{error}"),
-        }
+        self.events = all;
     }
 
     fn change(&mut self, change: WatchEvent<Pod>) {

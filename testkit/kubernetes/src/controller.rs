@@ -132,6 +132,18 @@ async fn run_pod(store: &Store, workload: &Key, object: &Value, replica: u64, sc
         stage.event("Warning", "FailedScheduling", &message);
         return;
     }
+    if script.trouble == Some(Trouble::Provision) {
+        for claim in volumes::claims(&pod, &created) {
+            let message = format!(
+                "failed to provision volume with StorageClass \"gp3\" for {}: rpc error: code = Internal desc = Could not create \
+                 volume: UnauthorizedOperation",
+                claim.name
+            );
+            let about = ("PersistentVolumeClaim", &claim);
+            event(store, about, "Warning", "ProvisioningFailed", &message);
+        }
+        return;
+    }
     stage.condition("PodScheduled", "True", "", "");
     store.update(&pod, |pod| pod["spec"]["nodeName"] = json!(NODE));
     let place = format!("{}/{name}", workload.namespace);

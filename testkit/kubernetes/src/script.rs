@@ -43,6 +43,8 @@ pub(crate) enum Trouble {
     Sandbox,
     /// The volume cannot be attached.
     Attach,
+    /// The volume cannot be created where the pod is to run: the scheduler waits and says nothing.
+    Provision,
     CrashLoop,
     Quota,
     /// The pod runs and is never ready.

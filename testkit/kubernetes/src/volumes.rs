@@ -44,6 +44,25 @@ pub(crate) fn of_pod(store: &Store, pod: &Key, object: &Value) {
     }
 }
 
+/// The claims of a pod.
+pub(crate) fn claims(pod: &Key, object: &Value) -> Vec<Key> {
+    let volumes = object["spec"]["volumes"].as_array().into_iter().flatten();
+    let name = |volume: &Value| {
+        let own = || {
+            let name = volume["name"].as_str().unwrap_or_default();
+            format!("{}-{name}", pod.name)
+        };
+        let named = volume["persistentVolumeClaim"]["claimName"].as_str();
+        named
+            .map(str::to_owned)
+            .or_else(|| (!volume["ephemeral"].is_null()).then(own))
+    };
+    let names = volumes.filter_map(name);
+    names
+        .map(|name| Key::new(CLAIMS, &pod.namespace, &name))
+        .collect()
+}
+
 /// A claim that a pod names and that is not there.
 pub(crate) fn missing(store: &Store, pod: &Key, object: &Value) -> Option<String> {
     let volumes = object["spec"]["volumes"].as_array().into_iter().flatten();

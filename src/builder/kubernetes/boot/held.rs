@@ -146,6 +146,42 @@ fn labels(pod: &Pod) -> String {
     }
 }
 
+/// Why a pod's volume is not there. The scheduler waits for a volume that is made where the pod will run, and says nothing: only the
+/// claim's events do
+/// (<https://kubernetes.io/docs/concepts/storage/storage-classes/#volume-binding-mode>).
+pub(super) fn claim(pod: &Pod, events: &[Event], age: Duration) -> Option<Problem> {
+    if node(pod).is_some() {
+        return None;
+    }
+    let of_claims = events
+        .iter()
+        .filter(|event| event.involved_object.kind.as_deref() == Some("PersistentVolumeClaim"));
+    let is_settled =
+        |reason: &str| matches!(reason, "ProvisioningFailed" | "ProvisioningSucceeded");
+    let last = of_claims.clone().rfind(|event| is_settled(reason(event)));
+    let message = |event: &Event| event.message.clone().unwrap_or_default().trim().to_owned();
+    if let Some(event) = last {
+        let message = message(event);
+        let hint = if message.contains("storageclass") {
+            "`driver-opts: persistent-volume-claim.storageclassname=…` names another storage class; `kubectl get storageclass` lists them"
+        } else {
+            "look at the claim with `kubectl describe persistentvolumeclaim`: may the storage driver create volumes (on EKS the EBS CSI \
+             driver needs an IAM role)?"
+        };
+        let text = format!("its volume cannot be created: {message}");
+        return (reason(event) == "ProvisioningFailed").then(|| Problem::new(text, hint, false));
+    }
+    let waits = of_claims
+        .clone()
+        .rfind(|event| reason(event) == "ExternalProvisioning");
+    let event = waits.filter(|_| age >= PATIENCE)?;
+    Some(Problem::new(
+        format!("its volume is not created yet: {}", message(event)),
+        "is the storage driver installed, and do its pods run (on EKS the add-on `aws-ebs-csi-driver`)?",
+        false,
+    ))
+}
+
 /// A problem that the node reports only in events, while no container has started.
 pub(super) fn events(pod: &Pod, events: &[Event]) -> Option<Problem> {
     node(pod)?;

@@ -7,7 +7,7 @@ mod held;
 
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::{ContainerStatus, Event, Pod};
+use k8s_openapi::api::core::v1::{ContainerStatus, Event, Pod, Volume};
 use serde_json::Value;
 
 use super::api_error::QUOTA_HINT;
@@ -86,6 +86,19 @@ pub(super) fn node(pod: &Pod) -> Option<&str> {
     pod.spec.as_ref()?.node_name.as_deref()
 }
 
+/// The names of the pod's volume claims. One that belongs to the pod alone is named after both
+/// (<https://kubernetes.io/docs/concepts/storage/ephemeral-volumes/#persistentvolumeclaim-naming>).
+pub(super) fn claims(pod: &Pod) -> Vec<String> {
+    let volumes = pod.spec.as_ref().and_then(|spec| spec.volumes.as_ref());
+    let name = pod.metadata.name.as_deref().unwrap_or_default();
+    let claim = |volume: &Volume| match (&volume.persistent_volume_claim, &volume.ephemeral) {
+        (Some(claim), _) => Some(claim.claim_name.clone()),
+        (None, Some(_)) => Some(format!("{name}-{}", volume.name)),
+        (None, None) => None,
+    };
+    volumes.into_iter().flatten().filter_map(claim).collect()
+}
+
 pub(super) fn is_ready(pod: &Pod) -> bool {
     let status = pod.status.as_ref();
     let conditions = status.and_then(|status| status.conditions.as_ref());
@@ -102,7 +115,11 @@ pub(super) fn problem(pod: &Pod, events: &[Event], age: Duration) -> Option<Prob
     let held = containers(pod).find_map(|container| held::container(pod, container, age));
     held.or_else(|| {
         let waits = age >= GRACE && !is_ready(pod);
-        waits.then(|| held::unschedulable(pod, events).or_else(|| held::events(pod, events)))?
+        waits.then(|| {
+            held::claim(pod, events, age)
+                .or_else(|| held::unschedulable(pod, events))
+                .or_else(|| held::events(pod, events))
+        })?
     })
 }
 

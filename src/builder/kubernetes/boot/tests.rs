@@ -286,6 +286,101 @@ fn what_holds_a_pod_before_its_container_starts_is_reported() {
     assert_eq!(problem(&creating, &events, LONG), None);
 }
 
+fn of_claim(reason: &str, message: &str) -> Event {
+    let mut event = warning(reason, message);
+    event.involved_object.kind = Some("PersistentVolumeClaim".to_owned());
+    event
+}
+
+/// The scheduler's own condition is not there while it waits for a volume.
+#[test]
+fn a_pod_that_waits_for_its_volume_says_why() {
+    let waiting = || pod(json!({}), &json!({ "phase": "Pending" }));
+    let unknown = of_claim(
+        "ProvisioningFailed",
+        "storageclass.storage.k8s.io \"gp9\" not found",
+    );
+    let refused = of_claim(
+        "ProvisioningFailed",
+        "failed to provision volume with StorageClass \"gp3\": rpc error: code = Internal desc = UnauthorizedOperation",
+    );
+    let begun = of_claim(
+        "Provisioning",
+        "External provisioner is provisioning volume for claim \"b/c\"",
+    );
+    let outside = of_claim(
+        "ExternalProvisioning",
+        "Waiting for a volume to be created either by the external provisioner 'ebs.csi.aws.com' or manually by the system administrator.",
+    );
+    let done = of_claim(
+        "ProvisioningSucceeded",
+        "Successfully provisioned volume pvc-1",
+    );
+    for (events, age, expected) in [
+        (
+            vec![unknown.clone()],
+            GRACE,
+            Some((
+                "its volume cannot be created: storageclass.storage.k8s.io \"gp9\" not found",
+                "storageclassname=…",
+            )),
+        ),
+        (
+            vec![
+                outside.clone(),
+                begun.clone(),
+                refused.clone(),
+                begun.clone(),
+            ],
+            GRACE,
+            Some((
+                "its volume cannot be created: failed to provision volume",
+                "EBS CSI",
+            )),
+        ),
+        (vec![begun.clone(), outside.clone()], GRACE, None),
+        (
+            vec![begun, outside.clone()],
+            PATIENCE,
+            Some((
+                "its volume is not created yet: Waiting for a volume to be created",
+                "`aws-ebs-csi-driver`",
+            )),
+        ),
+        (vec![refused.clone(), outside, done], LONG, None),
+    ] {
+        let found = problem(&waiting(), &events, age);
+        let Some((text, hint)) = expected else {
+            assert_eq!(found, None);
+            continue;
+        };
+        let found = found.unwrap();
+        assert!(found.text.starts_with(text), "{found:?}");
+        assert!(found.hint.contains(hint), "{found:?}");
+        assert!(!found.is_final, "{found:?}");
+    }
+    // Before the scheduler's words, which name no reason; no more once the pod has a node.
+    let unbound = not_scheduled("pod has unbound immediate PersistentVolumeClaims");
+    let found = problem(&unbound, std::slice::from_ref(&unknown), LONG).unwrap();
+    assert!(found.text.contains("\"gp9\" not found"), "{found:?}");
+    let taken = pod(json!({ "nodeName": "n" }), &json!({ "phase": "Pending" }));
+    assert_eq!(
+        problem(&taken, &[refused, event("Scheduled", "x")], LONG),
+        None
+    );
+}
+
+#[test]
+fn a_pods_claims_are_its_own_and_those_it_names() {
+    let volumes = json!([
+        { "name": "named", "persistentVolumeClaim": { "claimName": "cache" } },
+        { "name": "state", "ephemeral": {} },
+        { "name": "config", "configMap": { "name": "c" } },
+    ]);
+    let pod = pod(json!({ "volumes": volumes }), &json!({}));
+    assert_eq!(claims(&pod), ["cache", "p-state"]);
+}
+
 #[test]
 fn init_containers_have_problems_too() {
     let init = |state: Value, restarts: i32| {

@@ -210,7 +210,17 @@ fn an_image_that_cannot_be_pulled_is_reported_at_once() {
 fn what_holds_a_pod_is_reported_within_ten_seconds() {
     let cluster = Cluster::stand_in();
     let qemu = ("driver-opts", "qemu.install=true");
+    let volume = (
+        "driver-opts",
+        "persistent-volume-claim.requests.storage=1Gi",
+    );
     for (trouble, input, text, hint) in [
+        (
+            "provision",
+            volume,
+            "its volume cannot be created: failed to provision volume with StorageClass",
+            "on EKS the EBS CSI driver needs an IAM role",
+        ),
         (
             "sandbox",
             ("retries", "0"),
