@@ -6,8 +6,8 @@ use std::thread;
 use crate::abandoned::{containers, job, wait_for};
 use crate::rig::{Classic, busybox};
 
-#[test]
-fn the_error_has_the_exit_code_that_the_engine_knows() {
+/// The run of a build whose container is ended by a command of Docker's while a step runs.
+fn ended_by(command: &[&str]) -> Ran {
     let engine = Classic::alone();
     // Builds until the connection is closed.
     let gate = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -17,10 +17,27 @@ fn the_error_has_the_exit_code_that_the_engine_knows() {
     let host = engine.host.clone();
     let build = thread::spawn(move || job(&host, &slow, "exit"));
     let _held = wait_for("step that runs", || gate.accept().ok());
-    engine.docker(&["kill", containers(&engine).trim()]);
+    let container = containers(&engine);
+    engine.docker(&[command, &[container.trim()]].concat());
     let ended = build.join().unwrap();
     assert_eq!(ended.code, Some(3), "{}", ended.log());
+    assert_eq!(containers(&engine), "");
+    ended
+}
+
+#[test]
+fn the_error_has_the_exit_code_that_the_engine_knows() {
+    let ended = ended_by(&["kill"]);
     let error = "was lost during the build: BuildKit exited (exit code 137)";
     assert!(ended.log().contains(error), "{}", ended.log());
-    assert_eq!(containers(&engine), "");
+}
+
+#[test]
+fn the_error_says_that_the_memory_was_used_up() {
+    // Less than BuildKit needs: the kernel kills it at once.
+    let ended = ended_by(&["update", "--memory", "8m", "--memory-swap", "8m"]);
+    let error = "was lost during the build: BuildKit ran out of memory (exit code 137)";
+    assert!(ended.log().contains(error), "{}", ended.log());
+    let hint = "raise a limit of `driver-opts: memory=…`";
+    assert!(ended.log().contains(hint), "{}", ended.log());
 }
