@@ -163,7 +163,7 @@ fn nothing_in_a_build_log_is_a_command_to_the_runner() {
     for code in [0, 1] {
         let ran = Runner::new()
             .stream(&format!("{stream}{base}.0\texit {code}\n"))
-            .input("labels", "title=x\r::add-mask::m")
+            .input("labels", "\"title=x\r::add-mask::m\"")
             .input("tags", TAG)
             .run()
             .exits(code);

@@ -6,7 +6,7 @@
 //! `containers` and `volumes`, where the fake buildx makes them; what is removed is noted in `removed`. A file
 //! `engine.hold` makes removals wait, a file `engine.refuses` fails them. A container was created when its file was written.
 //! Commands in containers run until whoever holds them goes; each line of a file `engine.commands` is what becomes of one
-//! instead: `refused`, or `ends`. With a file `engine.silent` it does not list them.
+//! instead: `refused`, or `ends`. A client has to name itself. With a file `engine.silent` it does not list them.
 
 use std::fs::{self, OpenOptions};
 use std::io::{Read as _, Write as _};
@@ -101,7 +101,14 @@ fn answer(
         [version, rest @ ..] if version.starts_with("v1.") => rest,
         all => all,
     };
+    let names_itself = request
+        .to_ascii_lowercase()
+        .contains("\r\nuser-agent: fast-ecr-push/");
     let (status, body) = match (method, parts) {
+        _ if !names_itself => (
+            "400 Bad Request",
+            json!({"message": "the client does not name itself"}).to_string(),
+        ),
         ("GET", ["version"]) => ("200 OK", version.to_owned()),
         ("GET", ["info"]) => ("200 OK", info.to_owned()),
         ("GET", ["containers", "json"]) => {

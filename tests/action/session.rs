@@ -296,16 +296,14 @@ fn a_missing_profile_of_a_kubeconfig_is_named() {
         ])
     };
     // Keys of the environment win.
-    runner().run().exits(0).says("ExecCredential");
-    let ran = runner()
-        .without("AWS_ACCESS_KEY_ID")
-        .without("AWS_SECRET_ACCESS_KEY")
-        .run()
-        .exits(1);
-    ran.says(
-        "could not make a token for the cluster `builders`: the AWS profile `dev`, which the kubeconfig names, does not exist \
-         or has no credentials, and there are no others (remove the profile from the kubeconfig's `exec` entry",
-    );
+    let keys = runner()
+        .variable("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE")
+        .variable("AWS_SECRET_ACCESS_KEY", "key-canary");
+    keys.run().exits(0).says("ExecCredential");
+    let ran = runner().run().exits(1);
+    let words = "could not make a token for the cluster `builders`: the AWS profile `dev`, which the kubeconfig names, does not exist \
+         or has no credentials, and there are no others (remove the profile from the kubeconfig's `exec` entry";
+    assert!(ran.stderr.contains(words), "{}", ran.stderr);
 }
 
 #[test]

@@ -286,6 +286,14 @@ impl Server {
     }
 
     fn answer(&self, request: &Request, at: Option<At>, body: &[u8]) -> (u16, String, Vec<u8>) {
+        let agent = request.header("user-agent").unwrap_or_default();
+        if !agent.starts_with("fast-ecr-push/") {
+            return (
+                400,
+                String::new(),
+                b"the client does not name itself".to_vec(),
+            );
+        }
         let mut state = self.state();
         if at == Some(At::Token) {
             let token = state.tokens.pop().unwrap_or_default();
