@@ -317,24 +317,12 @@ fn a_secret_stands_nowhere_but_behind_its_masks() {
 
 #[test]
 fn what_buildkit_refuses_has_a_hint() {
-    for (lines, input, text, hint) in [
-        (
-            "RUN --network=host true",
-            "allow",
-            "security.insecure",
-            "hint: a step asks for this right: grant it with `allow: network.host`",
-        ),
-        (
-            "RUN true",
-            "annotations",
-            "index:a=b",
-            "hint: `index:` annotations need an index",
-        ),
-    ] {
-        let run = action(lines, "hints").input(input, text).run();
-        assert_eq!(run.code, Some(1), "{}", run.log());
-        assert!(run.log().contains(hint), "{}", run.log());
-    }
+    let run = action("RUN --network=host true", "hints")
+        .input("allow", "security.insecure")
+        .run();
+    assert_eq!(run.code, Some(1), "{}", run.log());
+    let hint = "hint: a step asks for this right: grant it with `allow: network.host`";
+    assert!(run.log().contains(hint), "{}", run.log());
 }
 
 #[test]
