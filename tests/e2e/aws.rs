@@ -42,7 +42,10 @@ fn an_image_gets_into_two_accounts_registries_with_tokens_that_no_log_shows() {
     let put = requests
         .iter()
         .find(|request| request.path == "/v2/team/app/manifests/1" && request.method == "PUT");
-    assert_eq!(put.map(|put| (put.status, put.token)), Some((201, Some(1))));
+    assert!(
+        put.is_some_and(|put| put.status == 201 && put.token.is_some()),
+        "{put:?}"
+    );
     let password = mine.password();
     for secret in ["secret-key-of-the-test", password.get(..40).unwrap()] {
         let shown = run.log().contains(secret) || run.values.summary.contains(secret);
