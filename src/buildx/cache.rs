@@ -6,14 +6,8 @@
 //! found` (<https://github.com/moby/buildkit/blob/73ed6825c4b7569379ef89df0aedcdbe64473d31/solver/llbsolver/bridge.go>,
 //! `loadResult`), `exporting cache to registry` where `ignore-error=true` is set.
 
-use super::catalogue;
 use super::progress::{Progress, Step, one_line};
-
-/// How BuildKit names the reading of a cache.
-const IMPORT: &str = "importing cache manifest from ";
-
-/// And the writing: the inline cache is part of the image's own export.
-const EXPORTS: [&str; 2] = ["exporting cache ", "exporting to GitHub Actions Cache"];
+use super::{cache_step, catalogue};
 
 /// What the importer's errors begin with.
 const IMPORTER: &str = "failed to configure registry cache importer: ";
@@ -40,15 +34,6 @@ pub(crate) struct Unread {
     pub error: Option<String>,
 }
 
-/// Whether a step reads or writes a cache.
-pub(super) fn is_transfer(step: &str) -> bool {
-    step.starts_with(IMPORT) || is_export(step)
-}
-
-pub(super) fn is_export(step: &str) -> bool {
-    EXPORTS.iter().any(|start| step.starts_with(start))
-}
-
 impl Caches {
     /// Looks through the steps of a build that has succeeded.
     pub(super) fn of(progress: &Progress) -> Self {
@@ -64,13 +49,13 @@ impl Caches {
     }
 
     fn take(&mut self, step: &Step) {
-        if is_export(&step.name) {
+        if cache_step::is_export(&step.name) {
             self.unwritten = self
                 .unwritten
                 .take()
                 .or_else(|| step.error.as_deref().map(one_line));
         }
-        let Some(name) = step.name.strip_prefix(IMPORT) else {
+        let Some(name) = cache_step::imported(&step.name) else {
             return;
         };
         let name = one_line(name);

@@ -9,7 +9,7 @@ use std::fmt;
 use image::Registry;
 
 use super::progress::{Progress, Step};
-use super::{cache, catalogue};
+use super::{cache_step, catalogue};
 use crate::runner::redact::Redactor;
 
 /// A failed build.
@@ -43,7 +43,8 @@ impl Failure {
         // A build goes on without a cache: one that can't be read ended nothing that buildx ends with other words for.
         let ended = |step: &&Step| {
             let error = step.error.as_deref().unwrap_or_default();
-            !cache::is_transfer(&step.name) || closing.is_none_or(|words| words.contains(error))
+            !cache_step::is_transfer(&step.name)
+                || closing.is_none_or(|words| words.contains(error))
         };
         let step = progress.failed().filter(ended);
         let tail = step.map(|step| step.tail.iter().map(|line| redactor.text(line)));

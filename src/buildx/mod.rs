@@ -7,6 +7,7 @@
 mod budget;
 mod build;
 pub(crate) mod cache;
+mod cache_step;
 pub(crate) mod catalogue;
 pub(crate) mod checks;
 pub(crate) mod command;

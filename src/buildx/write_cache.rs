@@ -5,11 +5,11 @@
 use std::collections::HashSet;
 
 use super::budget::Budget;
-use super::cache::{self, Caches};
+use super::cache::Caches;
 use super::metadata::Metadata;
 use super::progress::{Progress, one_line};
 use super::rawjson::{Line, SolveStatus};
-use super::{Build, command, rawjson, redact};
+use super::{Build, cache_step, command, rawjson, redact};
 use crate::process::Event;
 use crate::runner::log::Group;
 
@@ -82,7 +82,7 @@ impl Exports {
     fn only(&mut self, mut status: SolveStatus) -> SolveStatus {
         status
             .vertexes
-            .retain(|vertex| cache::is_export(&vertex.name) && self.knows(&vertex.digest));
+            .retain(|vertex| cache_step::is_export(&vertex.name) && self.knows(&vertex.digest));
         status
             .statuses
             .retain(|part| self.digests.contains(&part.vertex));

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 
 use super::budget::{Budget, cut};
-use super::cache;
+use super::cache_step;
 use super::rawjson::{SolveStatus, Vertex, VertexLog, VertexStatus};
 pub(crate) use step::Step;
 pub(super) use step::one_line;
@@ -105,7 +105,7 @@ impl Progress {
             })
         };
         failed()
-            .find(|step| !cache::is_transfer(&step.name))
+            .find(|step| !cache_step::is_transfer(&step.name))
             .or_else(|| failed().next_back())
     }
 

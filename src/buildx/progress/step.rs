@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use super::{ENTRY, LONGEST_NAME};
 use crate::buildx::budget::{Budget, cut};
-use crate::buildx::cache;
+use crate::buildx::cache_step;
 use crate::buildx::rawjson::{Vertex, VertexLog, VertexStatus};
 
 /// Lines of a step that are kept and shown again when it fails.
@@ -99,7 +99,7 @@ impl Step {
                 print(&format!("#{number} cancelled"));
                 return;
             }
-            let verb = if cache::is_transfer(&self.name) {
+            let verb = if cache_step::is_transfer(&self.name) {
                 "not done"
             } else {
                 "failed"
