@@ -5,9 +5,10 @@ use std::thread;
 
 use crate::abandoned::{containers, job, wait_for};
 use crate::rig::{Classic, busybox};
+use crate::runner::Ended;
 
 /// The run of a build whose container is ended by a command of Docker's while a step runs.
-fn ended_by(command: &[&str]) -> Ran {
+fn ended_by(command: &[&str]) -> Ended {
     let engine = Classic::alone();
     // Builds until the connection is closed.
     let gate = TcpListener::bind("127.0.0.1:0").unwrap();
