@@ -14,6 +14,7 @@ mod choices;
 pub(crate) mod driver_options;
 pub(crate) mod grammar;
 mod kubeconfig;
+mod matrix;
 mod nearest;
 pub(crate) mod new_repository;
 pub(crate) mod output_spec;

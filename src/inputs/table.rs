@@ -21,6 +21,7 @@ use super::grammar::{
     ADD_HOST, ANNOTATION, BUILDER, CLUSTER, ENTITLEMENT, LABEL, NAMESPACE, REGION, SHM_SIZE,
 };
 use super::kubeconfig::KubeconfigText;
+use super::matrix::Matrix;
 use super::new_repository::NewRepository;
 use super::output_spec::OutputSpec;
 use super::platform::Platform;
@@ -177,6 +178,8 @@ inputs! {
     /// Caches to import, `type=registry,ref=name`; overrides `cache`
     "cache-from" => cache_from: Vec<CacheEntry> where IMPORT, paths;
     /// Caches to export, `type=inline`; overrides `cache`
+    /// The entry of the job's matrix as JSON: legs that differ by build arguments have caches of their own
+    "matrix" => matrix: Option<Matrix> = "${{ toJSON(matrix) }}";
     "cache-to" => cache_to: Vec<CacheEntry>, paths;
     /// Compression of new layers: `auto` (zstd where possible; gzip in your own `outputs`), `gzip`,
     /// `zstd`, `estargz` or `uncompressed`

@@ -333,6 +333,7 @@ impl ImagePlan {
         if inputs.no_cache && !inputs.no_cache_filters.is_empty() {
             let filters = inputs.no_cache_filters.join(",");
             diagnostics.conflict("no-cache-filters", filters, "`no-cache: true`");
+            context: &context,
         }
         let attestations = attestations::choose(inputs, run);
         index::check(

@@ -11,7 +11,7 @@ use std::path::{Component, Path, PathBuf};
 use crate::runner::env::Env;
 
 /// Where the runner mounts the workspace (`ContainerActionHandler.cs`).
-const WORKSPACE: &str = "/github/workspace";
+pub(crate) const WORKSPACE: &str = "/github/workspace";
 
 /// The folders of a container action.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -97,7 +97,9 @@ impl Runner {
             runner = runner.variable(name, &path);
         }
         for (name, default) in crate::inputs::declared_defaults() {
-            let value = default.replace("${{ github.token }}", GITHUB_TOKEN);
+            let value = default
+                .replace("${{ github.token }}", GITHUB_TOKEN)
+                .replace("${{ toJSON(matrix) }}", "null");
             runner = runner.input(&name, &value);
         }
         let (temp, workspace) = (runner.path("temp"), runner.path("workspace"));

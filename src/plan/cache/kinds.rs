@@ -3,9 +3,9 @@
 use image::ImageRef;
 
 use super::choose::Choice;
-use super::names::CACHE_TAGS;
+use super::leg::{former_parts, parts};
 use super::raw::AS_IMAGE;
-use super::scope::Scopes;
+use super::scope::{CACHE_TAGS, Scopes, service_scope};
 use super::{CachePlan, Chosen, Diagnostics};
 use crate::inputs::cache::{Backend, CacheEntry};
 use crate::inputs::{Cache, CacheMode};
@@ -103,23 +103,25 @@ impl Choice<'_> {
             );
             return Chosen::nothing("GitHub's cache service is not there".to_owned());
         }
-        let references = self.situation.references.iter();
-        let mut scope: Vec<String> = references
-            .take(1)
-            .map(|name| name.repository.clone())
-            .collect();
-        scope.extend(self.parts());
-        let mut from = CacheEntry::new(Backend::Gha);
-        let mut to = from.clone().with("mode", self.mode());
-        to.attributes.set("ignore-error", "true");
-        // Images of one workflow would overwrite each other's.
-        if !scope.is_empty() {
-            let scope = scope.join("-");
-            from.attributes.set("scope", scope.clone());
-            to.attributes.set("scope", scope);
+        let image = self.situation.references.first();
+        let image = image.map(|name| name.repository.as_str());
+        let scope = service_scope(image, &parts(self.situation));
+        let former = service_scope(image, &former_parts(self.situation));
+        // The service's own scope is one for all images of a repository.
+        let scoped = |mut cache: CacheEntry, scope: &str| {
+            if !scope.is_empty() {
+                cache.attributes.set("scope", scope);
+            }
+            cache
+        };
+        let to = CacheEntry::new(Backend::Gha).with("mode", self.mode());
+        let to = scoped(to.with("ignore-error", "true"), &scope);
+        let mut from = vec![scoped(CacheEntry::new(Backend::Gha), &scope)];
+        if former != scope {
+            from.push(scoped(CacheEntry::new(Backend::Gha), &former));
         }
         Chosen {
-            from: vec![from],
+            from,
             to: vec![to],
             plan: self.plan(None, None),
         }

@@ -8,7 +8,9 @@
 
 mod choose;
 mod kinds;
+mod leg;
 mod names;
+mod obstacles;
 mod raw;
 mod scope;
 #[cfg(test)]
@@ -17,7 +19,7 @@ mod tests;
 use image::ImageRef;
 use serde::{Serialize, Serializer};
 
-use super::{BuilderPlan, Diagnostics, Driver};
+use super::{BuilderPlan, Context, Diagnostics, Driver};
 use crate::facts::Facts;
 use crate::inputs::cache::{Backend, CacheEntry};
 use crate::inputs::output_spec::OutputSpec;
@@ -25,7 +27,7 @@ use crate::inputs::{Cache, Inputs};
 use crate::runner::origin::Origin;
 use crate::runner::workflow::WorkflowRun;
 use choose::Choice;
-pub(crate) use names::CACHE_TAGS;
+pub(crate) use scope::CACHE_TAGS;
 
 /// Where a cache is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -89,6 +91,7 @@ pub(super) struct Situation<'a> {
     pub run: Option<&'a WorkflowRun>,
     pub facts: &'a Facts,
     pub builder: &'a BuilderPlan,
+    pub context: &'a Context,
     /// The image under all its names.
     pub references: &'a [ImageRef],
     pub outputs: &'a [OutputSpec],

@@ -4,12 +4,10 @@ use image::ImageRef;
 
 use super::Diagnostics;
 use super::choose::Choice;
-use super::scope::{Scopes, scopes};
+use super::leg::{former_parts, parts};
+use super::scope::{CACHE_TAGS, Scopes, scopes};
 use crate::inputs::Cache;
 use crate::inputs::output_spec::OutputSpec;
-
-/// What the tags of caches begin with. No image has such a tag.
-pub(crate) const CACHE_TAGS: &str = "buildcache";
 
 /// Digits of a commit that tags have at least (docker/metadata-action's `type=sha`).
 const SHORT_COMMIT: usize = 7;
@@ -45,7 +43,9 @@ impl Choice<'_> {
                 (asked || self.is_worth_asking(first)).then(|| first.clone())?
             }
         };
-        Some((repository, scopes(prefix, self.origin, &self.parts())))
+        let mut scopes = scopes(prefix, self.origin, &parts(self.situation));
+        scopes.import_former(prefix, self.origin, &former_parts(self.situation));
+        Some((repository, scopes))
     }
 
     /// The input `cache-ref`; without a host it is in the registry of `repository`.
@@ -78,17 +78,6 @@ impl Choice<'_> {
     pub(super) fn registry_target(&self) -> Option<ImageRef> {
         let (repository, scopes) = self.names(CACHE_TAGS, &mut Diagnostics::default())?;
         Some(repository.with_tag(&scopes.own?))
-    }
-
-    /// What tells this build's cache from others of the same repository and branch: legs of a
-    /// matrix over stages, and over platforms, which push by digest.
-    pub(super) fn parts(&self) -> Vec<String> {
-        let inputs = self.situation.inputs;
-        let mut parts: Vec<String> = inputs.target.iter().cloned().collect();
-        if self.situation.outputs.iter().any(OutputSpec::is_by_digest) {
-            parts.extend(inputs.platforms.iter().map(ToString::to_string));
-        }
-        parts
     }
 
     /// Tags of the image that an earlier one may have had, and that may be given to another.

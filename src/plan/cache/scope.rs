@@ -7,16 +7,17 @@
 
 use sha2::{Digest as _, Sha256};
 
+use super::leg::Part;
 use crate::runner::origin::{Line, Origin};
+
+/// What the tags of caches begin with. No image has such a tag.
+pub(crate) const CACHE_TAGS: &str = "buildcache";
 
 /// Longest tag, in bytes.
 const LONGEST: usize = 128;
 
 /// Digits of the hash.
 const DIGITS: usize = 8;
-
-/// What a cache belongs to beside its branch: a stage, a platform.
-pub(super) type Parts<'a> = &'a [String];
 
 /// The tags to import, the nearest first, and the one to export.
 #[derive(Debug, PartialEq, Eq)]
@@ -25,8 +26,37 @@ pub(super) struct Scopes {
     pub imports: Vec<String>,
 }
 
+impl Scopes {
+    /// Imports what earlier versions wrote, whose names had these parts.
+    pub(super) fn import_former(
+        &mut self,
+        prefix: &str,
+        origin: Option<&Origin>,
+        former_parts: &[Part],
+    ) {
+        for tag in scopes(prefix, origin, former_parts).imports {
+            if !self.imports.contains(&tag) {
+                self.imports.push(tag);
+            }
+        }
+    }
+}
+
+/// The scope of a leg in GitHub's cache service, which keeps branches apart by itself.
+pub(super) fn service_scope(image: Option<&str>, parts: &[Part]) -> String {
+    let words = image
+        .into_iter()
+        .chain(parts.iter().map(|part| part.shown.as_str()));
+    let shown = words.collect::<Vec<_>>().join("-");
+    // The parts of today that names of today do not show as they are.
+    if parts.iter().all(|part| part.shown == part.whole) {
+        return shown;
+    }
+    format!("{shown}-{}", hash(whole(parts, None).as_bytes()))
+}
+
 /// The tags of a run's caches. A run that belongs to no line exports none.
-pub(super) fn scopes(prefix: &str, origin: Option<&Origin>, parts: Parts<'_>) -> Scopes {
+pub(super) fn scopes(prefix: &str, origin: Option<&Origin>, parts: &[Part]) -> Scopes {
     let plain = tag(prefix, None, parts);
     let Some(origin) = origin else {
         // Outside of a workflow there are no branches to tell apart.
@@ -55,22 +85,26 @@ pub(super) fn scopes(prefix: &str, origin: Option<&Origin>, parts: Parts<'_>) ->
     Scopes { own, imports }
 }
 
-fn tag(prefix: &str, branch: Option<&str>, parts: Parts<'_>) -> String {
+fn tag(prefix: &str, branch: Option<&str>, parts: &[Part]) -> String {
     if parts.is_empty() {
         return match branch {
             None => prefix.to_owned(),
             Some(branch) => safe(prefix, branch, branch.as_bytes()),
         };
     }
-    let mut words: Vec<&str> = parts.iter().map(String::as_str).collect();
-    words.extend(branch);
-    // Between the words no branch has a line end.
-    let whole = words.join("\n");
+    let words = parts.iter().map(|part| part.shown.as_str());
+    let words: Vec<&str> = words.chain(branch).collect();
     format!(
         "{}-{}",
         cut(&format!("{prefix}-{}", plain(&words.join(".")))),
-        hash(whole.as_bytes())
+        hash(whole(parts, branch).as_bytes())
     )
+}
+
+/// Everything that distinguishes a cache. No branch has a line end.
+fn whole(parts: &[Part], branch: Option<&str>) -> String {
+    let words = parts.iter().map(|part| part.whole.as_str());
+    words.chain(branch).collect::<Vec<_>>().join("\n")
 }
 
 /// The prefix and a name behind it, with the hash where the name itself would not do.
@@ -199,11 +233,12 @@ mod tests {
 
     #[test]
     fn stages_and_platforms_have_caches_of_their_own() {
-        let parts = |words: &[&str]| {
-            words
-                .iter()
-                .map(|word| (*word).to_owned())
-                .collect::<Vec<_>>()
+        let parts = |words: &[&str]| -> Vec<Part> {
+            let parts = words.iter().map(|word| Part {
+                shown: (*word).to_owned(),
+                whole: (*word).to_owned(),
+            });
+            parts.collect()
         };
         let test = tag(PREFIX, None, &parts(&["test"]));
         assert!(test.starts_with("buildcache-test-"), "{test}");

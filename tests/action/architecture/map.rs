@@ -39,4 +39,4 @@ pub(super) const LAYERS: &[Layer] = &[
 pub(super) const AGAINST: &[(&str, &str)] = &[];
 
 /// Siblings that use each other, as `folder: one, another`, which are to go.
-pub(super) const CYCLES: &[&str] = &["plan::cache: choose, names"];
+pub(super) const CYCLES: &[&str] = &[];

@@ -52,7 +52,12 @@ impl Manifest {
             assert!(self.inputs.contains_key(name), "unexpected input `{name}`");
         }
         let value = |(name, input): (&String, &Input)| {
-            let default = || input.default.replace("${{ github.token }}", token);
+            let default = || {
+                input
+                    .default
+                    .replace("${{ github.token }}", token)
+                    .replace("${{ toJSON(matrix) }}", "null")
+            };
             let value = given.get(name).cloned().unwrap_or_else(default);
             assert!(
                 !value.contains("${{"),

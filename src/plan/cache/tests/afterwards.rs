@@ -69,10 +69,14 @@ fn the_cache_is_written_by_the_same_build_without_its_image() {
     let words = arguments[1..].join(" ");
     let export = image.cache_to[0].to_string();
     let expected = format!(
-        "--build-arg A=1 --build-context b=./b --cache-from {} --label l=1 --platform linux/amd64 \
+        "--build-arg A=1 --build-context b=./b {} --label l=1 --platform linux/amd64 \
          --secret id=S,src=/run/secret-0 --target t --builder fast-ecr-push-x1 --network none --progress rawjson \
          --cache-to {export} --output type=cacheonly --provenance false ./app",
-        image.cache_from[0]
+        texts(&image.cache_from)
+            .iter()
+            .map(|cache| format!("--cache-from {cache}"))
+            .collect::<Vec<_>>()
+            .join(" ")
     );
     assert_eq!(words, expected);
 }
