@@ -19,6 +19,14 @@ pub(super) struct Entry {
     pub passes: bool,
 }
 
+/// Amazon ECR's words for a tag that exists and cannot move. Old: "because the repository is immutable", new: "because the tag is immutable".
+const TAKEN: &[&str] = &["cannot be overwritten because the", "is immutable"];
+
+/// Whether a registry refused to move a tag that exists.
+pub(super) fn is_taken(message: &str) -> bool {
+    TAKEN.iter().all(|words| message.contains(words))
+}
+
 /// The entry that a message fits.
 pub(super) fn find(message: &str) -> Option<&'static Entry> {
     let message = message.to_lowercase();
@@ -123,8 +131,7 @@ const CATALOGUE: &[Entry] = &[
          (`secrets: GIT_AUTH_TOKEN=…`)",
     ),
     stays(
-        // Old: "because the repository is immutable", new: "because the tag is immutable".
-        &["cannot be overwritten because the", "is immutable"],
+        TAKEN,
         "the tag exists and the repository keeps tags as they are: push another tag, or exclude this \
          one from the rule (IMMUTABLE_WITH_EXCLUSION)",
     ),

@@ -3,8 +3,10 @@
 //! Flags have docker/build-push-action's order, so that the two can be compared line by line
 //! (<https://github.com/docker/build-push-action/blob/cb941d0/src/context.ts>, `getArgs`).
 
+use image::ImageRef;
 use lists::attributes;
 
+use crate::inputs::cache::Backend;
 use crate::plan::{Context, ImagePlan, PlannedSecret, SecretSource};
 
 /// What a build is for.
@@ -26,6 +28,15 @@ pub(crate) fn export_cache(image: &ImagePlan, builder: &str) -> Option<Vec<Strin
         .cache
         .afterwards
         .then(|| arguments(image, builder, Purpose::Cache))
+}
+
+/// The arguments that export the cache of a build that failed after its last step; none where nothing is to be exported, or steps would
+/// run again.
+pub(crate) fn export_cache_again(image: &ImagePlan, builder: &str) -> Option<Vec<String>> {
+    let mut caches = image.cache_to.iter();
+    let is_apart = caches.any(|cache| cache.backend != Backend::Inline);
+    let repeats = image.steps.no_cache || !image.steps.no_cache_filters.is_empty();
+    (is_apart && !repeats).then(|| arguments(image, builder, Purpose::Cache))
 }
 
 fn arguments(image: &ImagePlan, builder: &str, purpose: Purpose) -> Vec<String> {
@@ -74,7 +85,10 @@ fn arguments(image: &ImagePlan, builder: &str, purpose: Purpose) -> Vec<String> 
     args.each("--shm-size", &steps.shm_size);
     args.each("--ssh", &image.ssh);
     if is_image {
-        args.each("--tag", &image.tags);
+        // BuildKit pushes them in this order, and stops at the first that fails.
+        let is_taken = |tag: &&ImageRef| image.taken.contains(tag);
+        args.each("--tag", image.tags.iter().filter(is_taken));
+        args.each("--tag", image.tags.iter().filter(|tag| !is_taken(tag)));
         args.each("--tag", &image.cache.tag);
     }
     args.each("--target", &image.target);

@@ -6,7 +6,7 @@
 
 use std::fmt;
 
-use image::Registry;
+use image::{Digest, Registry};
 
 use super::progress::{Progress, Step};
 use super::{cache_step, catalogue};
@@ -25,6 +25,10 @@ pub(crate) struct Failure {
     pub in_repository: Option<(String, u32)>,
     /// What BuildKit or buildx says about it.
     pub message: String,
+    /// The digest that was being pushed under tags.
+    pub pushing: Option<Digest>,
+    /// Names that exist and cannot move, with their digests, if this is why the push was refused.
+    pub taken: Vec<(String, String)>,
 }
 
 impl Failure {
@@ -57,6 +61,8 @@ impl Failure {
                 .and_then(|step| step.error.clone())
                 .or(closing.map(|words| redactor.without_secrets(words)))
                 .unwrap_or_else(|| "buildx gave no reason".to_owned()),
+            pushing: progress.pushing().cloned(),
+            taken: Vec::new(),
         };
         // What a registry says of a push decides whether it is tried again, and has no values of arguments.
         if step.is_none() && !failure.is_of_push() && !failure.is_disconnection() {
@@ -67,6 +73,17 @@ impl Failure {
 
     /// What to do next, if the error is known. For a failed command its last lines of output count, too.
     pub(crate) fn hint(&self) -> Option<String> {
+        if let Some((name, digest)) = self.taken.first() {
+            let built = match &self.pushing {
+                Some(built) => format!("this build gave {built}"),
+                None => "this build gave another image".to_owned(),
+            };
+            return Some(format!(
+                "{built}, but `{name}` is {digest} and cannot move. Attestations (`provenance`, `sbom`) and steps that give different files \
+                 each time give another digest in every build. `if-exists: skip` ends with the existing image; another image needs another \
+                 tag, such as `type=sha`"
+            ));
+        }
         let known = catalogue::find(self.cause()).or_else(|| {
             let has_output = self.cause().len() < self.message.len();
             let lines = self.tail.iter().rev().take(LAST_LINES);
@@ -91,6 +108,11 @@ impl Failure {
     /// Whether a registry refused for want of rights.
     pub(crate) fn is_refusal(&self) -> bool {
         catalogue::find(self.cause()).is_some_and(|entry| entry.is_refusal)
+    }
+
+    /// Whether a registry refused to move a tag that exists.
+    pub(crate) fn is_taken(&self) -> bool {
+        self.is_of_push() && catalogue::is_taken(&self.message)
     }
 
     /// Whether a push to Amazon ECR may have ended because its token ran out. Asked with HEAD, the

@@ -5,6 +5,7 @@ use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use super::Tool;
+use crate::process::ProcessError;
 
 /// Reads manifests.
 pub(crate) struct Imagetools<'a> {
@@ -33,6 +34,27 @@ impl Imagetools<'_> {
         let manifest = self.inspect(&args).await?;
         let manifest: Value = serde_json::from_str(&manifest).ok()?;
         manifest.get("digest")?.as_str()?.parse().ok()
+    }
+
+    /// Gives an image one more name, with what that repository lacks.
+    ///
+    /// # Errors
+    /// When the registry refuses, or the run is cancelled.
+    pub(crate) async fn tag(&self, source: &str, name: &ImageRef) -> Result<(), ProcessError> {
+        let name = name.to_string();
+        let create = [
+            "imagetools",
+            "create",
+            "--builder",
+            self.builder,
+            // Else buildx makes an index of a single manifest.
+            "--prefer-index=false",
+            "--tag",
+            &name,
+            source,
+        ];
+        let tagged = self.tool.command(create).output(self.cancel).await;
+        tagged.map(drop)
     }
 
     async fn inspect(&self, args: &[&str]) -> Option<String> {

@@ -6,9 +6,9 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use image::Digest;
+use image::{Digest, ImageRef};
 use jiff::Timestamp;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use thiserror::Error;
 
 use super::cache::Caches;
@@ -27,6 +27,8 @@ pub(crate) struct Metadata {
     pub caches: Caches,
     /// When the first manifest was pushed, which tags name from then on; told by the progress, too.
     pub push_started: Option<Timestamp>,
+    /// Whether the build failed in its push, which was completed by other means.
+    pub is_of_failed_build: bool,
 }
 
 /// buildx's files could not be read.
@@ -47,6 +49,35 @@ pub(crate) enum MetadataError {
 }
 
 impl Metadata {
+    /// What buildx would say of an image that is in the registry already, from its manifest or index.
+    pub(crate) fn of_existing(digest: &Digest, manifest: &str, names: &[ImageRef]) -> Self {
+        let parsed: Value = serde_json::from_str(manifest).unwrap_or_default();
+        let config = parsed.pointer("/config/digest").and_then(Value::as_str);
+        let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+        let mut json = Map::new();
+        if let Some(config) = config {
+            json.insert("containerimage.config.digest".to_owned(), config.into());
+        }
+        let descriptor = json!({
+            "mediaType": parsed["mediaType"],
+            "digest": digest.to_string(),
+            "size": manifest.len(),
+        });
+        json.insert("containerimage.descriptor".to_owned(), descriptor);
+        json.insert(
+            "containerimage.digest".to_owned(),
+            digest.to_string().into(),
+        );
+        json.insert("image.name".to_owned(), names.join(",").into());
+        Self {
+            // As buildx writes `--iidfile`: an index has no configuration.
+            image_id: Some(config.map_or_else(|| digest.to_string(), str::to_owned)),
+            digest: Some(digest.clone()),
+            json,
+            ..Self::default()
+        }
+    }
+
     /// Reads both files.
     ///
     /// # Errors
@@ -70,6 +101,7 @@ impl Metadata {
             json,
             caches: Caches::default(),
             push_started: None,
+            is_of_failed_build: false,
         })
     }
 }
@@ -102,6 +134,22 @@ mod tests {
         assert_eq!(metadata.digest.unwrap().to_string(), digest);
         assert_eq!(metadata.image_id.as_deref(), Some("sha256:b"));
         assert_eq!(metadata.json["image.name"], "r/a:1");
+    }
+
+    #[test]
+    fn an_existing_image_has_what_buildx_says_of_a_new_one() {
+        let digest: Digest = format!("sha256:{}", "a".repeat(64)).parse().unwrap();
+        let names = ["r.example/a:1", "r.example/a:2"].map(|name| name.parse().unwrap());
+        let text = r#"{"mediaType":"m","config":{"digest":"sha256:c"}}"#;
+        let image = Metadata::of_existing(&digest, text, &names);
+        assert_eq!(image.image_id.as_deref(), Some("sha256:c"));
+        assert_eq!(image.json["image.name"], "r.example/a:1,r.example/a:2");
+        let descriptor =
+            json!({"mediaType": "m", "digest": digest.to_string(), "size": text.len()});
+        assert_eq!(image.json["containerimage.descriptor"], descriptor);
+        let index = Metadata::of_existing(&digest, r#"{"manifests":[]}"#, &names);
+        assert_eq!(index.image_id, Some(digest.to_string()));
+        assert!(!index.json.contains_key("containerimage.config.digest"));
     }
 
     #[test]

@@ -24,7 +24,12 @@ impl Build<'_> {
         metadata: &mut Metadata,
         mut on_status: impl FnMut(&SolveStatus),
     ) -> bool {
-        let Some(arguments) = command::export_cache(self.image, self.builder) else {
+        let arguments = if metadata.is_of_failed_build {
+            command::export_cache_again(self.image, self.builder)
+        } else {
+            command::export_cache(self.image, self.builder)
+        };
+        let Some(arguments) = arguments else {
             return false;
         };
         let _group = Group::open("Write the cache");

@@ -10,7 +10,7 @@ mod engine;
 mod error;
 mod given;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 
 use image::Mutability;
@@ -47,6 +47,8 @@ pub(crate) struct Facts {
     pub network: Network,
     /// The tag mutability of repositories, by `host/repository`, as far as known.
     pub repositories: BTreeMap<String, Mutability>,
+    /// Names of images that exist and cannot move, as far as known.
+    pub taken: BTreeSet<String>,
 }
 
 impl Facts {
@@ -84,6 +86,7 @@ impl Facts {
             cluster_failure: None,
             network: Network::default(),
             repositories: BTreeMap::new(),
+            taken: BTreeSet::new(),
         }
     }
 }
@@ -133,6 +136,7 @@ pub(crate) async fn probe(
         cluster_failure: None,
         network: Network::of(env),
         repositories: given.repositories.clone(),
+        taken: BTreeSet::new(),
     })
 }
 

@@ -28,6 +28,19 @@ pub(crate) enum Fallback {
     Fail,
 }
 
+/// What to do if an image exists under an immutable tag.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, EnumString, VariantNames)]
+#[strum(serialize_all = "kebab-case")]
+pub(crate) enum IfExists {
+    /// Fail before the build.
+    Fail,
+    /// Build, and accept the existing image if it has the same digest.
+    #[default]
+    Same,
+    /// End with the existing image.
+    Skip,
+}
+
 /// The cache that was asked for.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, EnumString, IntoStaticStr, VariantNames)]
 #[strum(serialize_all = "kebab-case")]
@@ -87,6 +100,7 @@ impl Choice for Driver {
 }
 
 impl Choice for Fallback {}
+impl Choice for IfExists {}
 impl Choice for Cache {}
 impl Choice for CacheMode {}
 impl Choice for Compression {}

@@ -15,7 +15,7 @@ use super::aws::{ACCOUNT, EXTERNAL_ID, ONE_WORD, REGISTRY, RoleName, SESSION_NAM
 use super::build::{BuildArg, BuildContext, SshKey, Ulimit};
 use super::cache::{CacheEntry, IMPORT};
 use super::call::Call;
-use super::choices::{Cache, CacheMode, Compression, Driver, Fallback, Network};
+use super::choices::{Cache, CacheMode, Compression, Driver, Fallback, IfExists, Network};
 use super::driver_options::DriverOption;
 use super::grammar::{
     ADD_HOST, ANNOTATION, BUILDER, CLUSTER, ENTITLEMENT, LABEL, NAMESPACE, REGION, SHM_SIZE,
@@ -88,6 +88,9 @@ inputs! {
     /// Create the Amazon ECR repository if it does not exist: a boolean, or attributes such as
     /// `image-tag-mutability=IMMUTABLE,scan-on-push=true`
     "create-repository" => create_repository: Option<NewRepository> = "false", paths;
+    /// What to do if an image exists under an immutable tag: `same` (build, and accept an equal
+    /// digest), `skip` (end at once with the existing image) or `fail` (before the build)
+    "if-exists" => if_exists: IfExists = "same";
     /// Build arguments, `NAME=value`; put a multi-line value in double quotes
     "build-args" => build_args: Vec<BuildArg>;
     /// Build secrets, `id=value`; put a multi-line secret in double quotes
@@ -175,11 +178,11 @@ inputs! {
     /// What the cache holds: `min` (the image's layers) or `max` (the layers of all stages; the
     /// default where supported)
     "cache-mode" => cache_mode: Option<CacheMode>;
+    /// The entry of the job's matrix as JSON: legs that differ by build arguments have caches of their own
+    "matrix" => matrix: Option<Matrix> = "${{ toJSON(matrix) }}";
     /// Caches to import, `type=registry,ref=name`; overrides `cache`
     "cache-from" => cache_from: Vec<CacheEntry> where IMPORT, paths;
     /// Caches to export, `type=inline`; overrides `cache`
-    /// The entry of the job's matrix as JSON: legs that differ by build arguments have caches of their own
-    "matrix" => matrix: Option<Matrix> = "${{ toJSON(matrix) }}";
     "cache-to" => cache_to: Vec<CacheEntry>, paths;
     /// Compression of new layers: `auto` (zstd where possible; gzip in your own `outputs`), `gzip`,
     /// `zstd`, `estargz` or `uncompressed`

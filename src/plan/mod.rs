@@ -34,6 +34,7 @@ use serde::{Serialize, Serializer};
 use thiserror::Error;
 
 use crate::facts::{Engine, Facts, OLDEST_BUILDX};
+pub(crate) use crate::inputs::IfExists;
 pub(crate) use crate::inputs::LARGEST_SECRET;
 use crate::inputs::attest::Attest;
 use crate::inputs::build::{BuildArg, SshKey, Ulimit};
@@ -71,6 +72,8 @@ pub(crate) struct Plan {
     pub images: Vec<ImagePlan>,
     /// How to create a repository that does not exist; none where that is an error.
     pub create_repository: Option<NewRepository>,
+    #[serde(skip)]
+    pub if_exists: IfExists,
     /// How often a push or a builder start is repeated after a temporary failure.
     pub retries: usize,
     /// What the user should know, but need not change.
@@ -128,6 +131,9 @@ pub(crate) struct ImagePlan {
     pub call: Option<Call>,
     #[serde(serialize_with = "is_some")]
     pub push: Option<PushPlan>,
+    /// Names that exist and cannot move: the push of any other image fails, and is to fail before it moves another tag.
+    #[serde(skip)]
+    pub taken: Vec<ImageRef>,
     /// Whether buildx writes an image id: not for outputs that are files.
     pub image_id: bool,
     #[serde(skip)]
@@ -287,6 +293,7 @@ impl Plan {
             builder,
             images: vec![image],
             create_repository: inputs.create_repository.clone(),
+            if_exists: inputs.if_exists,
             retries: inputs.retries.get() as usize,
             notices: diagnostics.notices,
             warnings: diagnostics.warnings,
@@ -326,6 +333,7 @@ impl ImagePlan {
             run,
             facts,
             builder,
+            context: &context,
             references: push.as_ref().map_or(&tags, |push| &push.names),
             outputs: &outputs,
         };
@@ -333,7 +341,6 @@ impl ImagePlan {
         if inputs.no_cache && !inputs.no_cache_filters.is_empty() {
             let filters = inputs.no_cache_filters.join(",");
             diagnostics.conflict("no-cache-filters", filters, "`no-cache: true`");
-            context: &context,
         }
         let attestations = attestations::choose(inputs, run);
         index::check(
@@ -368,6 +375,12 @@ impl ImagePlan {
             cache: cache.plan,
             cache_from: cache.from,
             cache_to: cache.to,
+            taken: push
+                .iter()
+                .flat_map(|push| &push.names)
+                .filter(|name| facts.taken.contains(&name.to_string()))
+                .cloned()
+                .collect(),
             image_id: inputs.call.is_none() && !outputs.iter().any(is_file),
             push,
             outputs,

@@ -5,7 +5,7 @@
 //! which has the builder's settings and the run's logins. Not every registry can be read from
 //! here (`localhost` is another machine inside of a container), so that layers are optional.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use image::{Digest, ImageRef, is_loopback};
 use jiff::Timestamp;
@@ -121,10 +121,60 @@ pub(crate) async fn confirm(
     Some(PushedImage {
         reference,
         registry: first.host.clone(),
-        bytes: (!contents.blobs.is_empty()).then(|| contents.blobs.iter().map(|blob| blob.1).sum()),
+        bytes: (!contents.blobs.is_empty()).then(|| contents.bytes()),
         layers: contents.layers,
         unchanged: false,
     })
+}
+
+impl PushedImage {
+    /// An image of an earlier run, from its manifest and, for an index, those of its platforms by digest. What made its layers is in
+    /// no manifest. None if it cannot be read.
+    pub(crate) fn existing(
+        name: &ImageRef,
+        digest: &Digest,
+        manifest: &str,
+        platforms: &BTreeMap<String, String>,
+    ) -> Option<Self> {
+        let mut contents = Contents::default();
+        if let Ok(manifest) = serde_json::from_str::<ImageManifest>(manifest) {
+            contents.add(&manifest, &[], None);
+        } else {
+            let index: ImageIndex = serde_json::from_str(manifest).ok()?;
+            let entries = images(&index);
+            let several = entries.len() > 1;
+            for (platform, descriptor) in entries {
+                let manifest = platforms.get(&descriptor.digest().to_string())?;
+                let manifest: ImageManifest = serde_json::from_str(manifest).ok()?;
+                contents.add(&manifest, &[], several.then_some(platform.as_str()));
+            }
+        }
+        Some(Self {
+            reference: by_digest(name, digest),
+            registry: name.host.clone(),
+            bytes: Some(contents.bytes()),
+            layers: contents.layers,
+            unchanged: true,
+        })
+    }
+}
+
+/// The digests of an index's images; none for a manifest.
+pub(crate) fn children(manifest: &str) -> Vec<String> {
+    let index = serde_json::from_str::<ImageIndex>(manifest);
+    let images = index.iter().flat_map(images);
+    images
+        .map(|(_, descriptor)| descriptor.digest().to_string())
+        .collect()
+}
+
+/// An index's images with their platforms, without attestations.
+fn images(index: &ImageIndex) -> Vec<(String, &Descriptor)> {
+    let entries = index.manifests().iter();
+    entries
+        .filter_map(|descriptor| Some((platform(descriptor)?, descriptor)))
+        .take(MOST_PLATFORMS)
+        .collect()
 }
 
 fn by_digest(reference: &ImageRef, digest: &Digest) -> String {
@@ -152,12 +202,7 @@ impl Contents {
             return Some(contents);
         }
         let index: ImageIndex = serde_json::from_str(&raw).ok()?;
-        let platforms: Vec<(String, &Descriptor)> = index
-            .manifests()
-            .iter()
-            .filter_map(|descriptor| Some((platform(descriptor)?, descriptor)))
-            .take(MOST_PLATFORMS)
-            .collect();
+        let platforms = images(&index);
         let several = platforms.len() > 1;
         let config = config.unwrap_or_default();
         let configs: serde_json::Value = serde_json::from_str(&config).unwrap_or_default();
@@ -174,6 +219,10 @@ impl Contents {
             contents.add(&manifest, &history, several.then_some(name.as_str()));
         }
         Some(contents)
+    }
+
+    fn bytes(&self) -> u64 {
+        self.blobs.iter().map(|blob| blob.1).sum()
     }
 
     fn add(&mut self, manifest: &ImageManifest, history: &[String], platform: Option<&str>) {

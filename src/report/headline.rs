@@ -33,13 +33,18 @@ pub(super) fn headline(image: &Image<'_>) -> Part {
             let call = code(&call.text);
             format!("### Called {call} in {total}; nothing was built or pushed\n\n")
         }
+        (None, _) if image.built.is_some_and(|built| built.existed) => {
+            format!("### Nothing was built: {name} exists, found in {total}\n\n")
+        }
         (None, _) if pushed.is_some() => format!("### Pushed {name} in {total}\n\n"),
         (None, _) => format!("### Built {name} in {total}\n\n"),
         (Some(FailureKind::Cancelled), _) => format!("### Cancelled {name} after {total}\n\n"),
         (Some(_), _) => format!("### Failed to build {name} after {total}\n\n"),
     };
     let mut facts = Vec::new();
-    if let (Some(_), Some(before)) = (image.built, &observed.earlier) {
+    if let (Some(built), Some(before)) = (image.built, &observed.earlier)
+        && !built.existed
+    {
         facts.push(change(timings.total, before));
     }
     if let Some(time) = largest(timings).filter(|time| time.phase != Phase::Waiting) {

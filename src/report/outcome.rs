@@ -35,6 +35,8 @@ pub(crate) struct ImageOutcome {
 pub(crate) struct Built {
     pub metadata: Metadata,
     pub image: Option<PushedImage>,
+    /// Whether the image was there before, so that nothing was built.
+    pub existed: bool,
 }
 
 /// Why a run did not succeed.

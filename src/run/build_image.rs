@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
 use super::execution::Execution;
+use super::finish_push::Push;
 use super::stage;
 use crate::builder::Builder;
 use crate::buildx::imagetools::Imagetools;
@@ -14,6 +15,7 @@ use crate::buildx::retry::{schedule, waits};
 use crate::buildx::{Build, BuildError, Tool};
 use crate::credentials::helper;
 use crate::plan::ImagePlan;
+use crate::registry::preflight::Found;
 use crate::registry::pushed;
 use crate::report::Built;
 use crate::run::error::Error;
@@ -48,7 +50,8 @@ impl Execution<'_> {
             cancel: &cancel,
         };
         let work = async {
-            let metadata = self.build(&build, recorder);
+            let push = Push::new(image, &imagetools);
+            let metadata = self.build(&build, push, recorder);
             let before = pushed::before(image, &imagetools, isolated);
             let (metadata, before) = with_side_task(metadata, before).await;
             let mut metadata = metadata?;
@@ -76,11 +79,20 @@ impl Execution<'_> {
             image.unchanged = before.is_some_and(|before| before.is(&metadata));
         }
         recorder.add(stage("read the manifest back", Phase::Setup, begin));
-        Ok(Built { metadata, image })
+        Ok(Built {
+            metadata,
+            image,
+            existed: false,
+        })
     }
 
-    /// Builds until it succeeds, as often as the plan allows.
-    async fn build(&self, build: &Build<'_>, recorder: &mut Recorder) -> Result<Metadata, Error> {
+    /// Builds until it succeeds, as often as the plan allows. A push that failed in the middle is completed instead.
+    async fn build(
+        &self,
+        build: &Build<'_>,
+        mut push: Push<'_>,
+        recorder: &mut Recorder,
+    ) -> Result<Metadata, Error> {
         let retries = self.plan.retries;
         let mut waits = waits(retries);
         let mut attempt = 1;
@@ -91,14 +103,27 @@ impl Execution<'_> {
             };
             let group = Group::open(&title);
             let built = build.run(|status| recorder.record(status, Timestamp::now()));
-            let error = match built.await {
+            let mut error = match built.await {
                 Ok(metadata) => return Ok(metadata),
                 Err(error) => error,
             };
             drop(group);
-            let BuildError::Failed { failure, .. } = &error else {
+            let BuildError::Failed { failure, .. } = &mut error else {
                 return Err(error.into());
             };
+            push.attempted(failure.pushing.as_ref());
+            if failure.is_taken() {
+                // Perhaps by an attempt of this run, whose answer was lost.
+                match push.finish(&mut waits).await {
+                    Ok(Some(metadata)) => return Ok(metadata),
+                    Ok(None) => {}
+                    Err(other) => tracing::warn!("{other}"),
+                }
+                let taken = self.found.iter().flat_map(Found::taken);
+                failure.taken = taken
+                    .map(|(name, digest)| (name, digest.to_owned()))
+                    .collect();
+            }
             // The preflight checked the rights, so a refusal means that the token expired. A second one, with a new token, is final.
             let refused = attempt == 1 && failure.may_be_expired_login();
             let exists = |address: &str| {
@@ -127,6 +152,17 @@ impl Execution<'_> {
             tokio::select! {
                 () = tokio::time::sleep(wait) => {}
                 () = build.cancel.cancelled() => return Err(BuildError::Cancelled.into()),
+            }
+            match push.finish(&mut waits).await {
+                Ok(Some(metadata)) => return Ok(metadata),
+                Ok(None) => {}
+                Err(_) if build.cancel.is_cancelled() => {
+                    return Err(BuildError::Cancelled.into());
+                }
+                Err(other) => {
+                    tracing::warn!("{other}");
+                    return Err(error.into());
+                }
             }
         }
     }

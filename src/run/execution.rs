@@ -96,6 +96,9 @@ impl<'a> Execution<'a> {
     }
 
     async fn attempt(&mut self) -> Result<(), Error> {
+        if Box::pin(self.take_existing()).await? {
+            return Ok(());
+        }
         let run = self.run;
         let begin = Timestamp::now();
         // Before the credentials, which name the kubeconfig to children if there is one.
@@ -152,13 +155,15 @@ impl<'a> Execution<'a> {
     /// builder, which is running by now.
     fn plan_with_repositories(&mut self) -> Result<(), Error> {
         let mut facts = self.facts.clone();
+        let taken = self.found.iter().flat_map(Found::taken);
+        facts.taken.extend(taken.map(|(name, _)| name));
         for repository in self.found.iter().flat_map(|found| &found.repositories) {
             if let Some(mutability) = &repository.mutability {
                 let address = repository.address.clone();
                 facts.repositories.insert(address, mutability.clone());
             }
         }
-        if facts.repositories == self.facts.repositories {
+        if facts.repositories == self.facts.repositories && facts.taken == self.facts.taken {
             return Ok(());
         }
         self.plan_again(facts)

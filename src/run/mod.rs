@@ -8,6 +8,8 @@ pub(crate) mod check;
 mod document;
 pub(crate) mod error;
 mod execution;
+mod existing;
+mod finish_push;
 mod log;
 mod login;
 mod planner;

@@ -95,14 +95,14 @@ impl Execution<'_> {
 }
 
 impl Run {
-    async fn preflight(&self, plan: &Plan, session: &Session) -> Result<Found, Error> {
+    pub(super) async fn preflight(&self, plan: &Plan, session: &Session) -> Result<Found, Error> {
         let repositories = plan.ecr_repositories();
         if repositories.is_empty() {
             return Ok(Found::default());
         }
         let new = plan.create_repository.as_ref();
         tokio::select! {
-            found = preflight::look(repositories, new, session) => Ok(found?),
+            found = preflight::look(repositories, new, plan.if_exists, session) => Ok(found?),
             () = self.cancel.cancelled() => Err(Error::Cancelled),
         }
     }

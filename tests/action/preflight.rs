@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
 
 use crate::ecr::{Answer, Ecr, HOST};
 use crate::engine::Store;
 use crate::ran::Ran;
-use crate::runner::Runner;
+use crate::runner::{Runner, recorded};
 
 fn ecr() -> Ecr {
     Ecr::answering(&[Answer::Token("password-0123456789", 720)])
@@ -61,11 +62,12 @@ fn an_immutable_tag_that_is_taken_is_refused_before_the_build() {
     let ecr = ecr()
         .with_repository(&repository("IMMUTABLE_WITH_EXCLUSION", &["lat*"]))
         .on("BatchGetImage", &[images(&["1", "latest"])]);
-    let ran = runner(&ecr).run().exits(3);
+    let ran = runner(&ecr).input("if-exists", "fail").run().exits(3);
     ran.says(&format!(
         "the repository `{HOST}/team/app` is IMMUTABLE_WITH_EXCLUSION, and these tags exist: `1` is sha256:ab"
     ))
-    .says("hint: push a unique tag for every build, such as `type=sha`");
+    .says("hint: `if-exists: same` accepts a build that gives the same digest")
+    .says("push a unique tag, such as `type=sha`");
     assert_eq!(ran.verbs(), ["version"]);
     let asked = &ecr.asked("BatchGetImage")[0];
     assert_eq!(
@@ -78,6 +80,165 @@ fn an_immutable_tag_that_is_taken_is_refused_before_the_build() {
         "{}",
         ran.summary
     );
+}
+
+/// What `BatchGetImage` answers about tags of one manifest.
+fn with_manifest(tags: &[&str], manifest: &str) -> (String, Answer) {
+    let digest = Sha256::digest(manifest.as_bytes());
+    let digest: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    let digest = format!("sha256:{digest}");
+    let images: Vec<Value> = tags
+        .iter()
+        .map(|tag| {
+            json!({
+                "imageId": {"imageTag": tag, "imageDigest": digest},
+                "imageManifest": manifest,
+            })
+        })
+        .collect();
+    (
+        digest,
+        Answer::Json(json!({"images": images, "failures": []})),
+    )
+}
+
+fn manifest() -> String {
+    let descriptor = |character: &str, size: u64| {
+        json!({
+            "mediaType": "application/vnd.oci.image.layer.v1.tar+zstd",
+            "digest": format!("sha256:{}", character.repeat(64)),
+            "size": size,
+        })
+    };
+    json!({
+        "schemaVersion": 2,
+        "mediaType": "application/vnd.oci.image.manifest.v1+json",
+        "config": descriptor("a", 10),
+        "layers": [descriptor("b", 100), descriptor("c", 1000)],
+    })
+    .to_string()
+}
+
+/// A re-run pushes again what an earlier run pushed: BuildKit finds an equal digest and sends nothing.
+#[test]
+fn an_immutable_tag_that_is_taken_is_built_again() {
+    let (_, answer) = with_manifest(&["1"], &manifest());
+    let ecr = ecr()
+        .with_repository(&repository("IMMUTABLE_WITH_EXCLUSION", &["lat*"]))
+        .on("BatchGetImage", &[answer]);
+    let ran = runner(&ecr).run().exits(0);
+    // The tag that must not differ is pushed first: nothing has moved if it does.
+    let build = ran.calls.iter().find(|call| call.starts_with("build "));
+    let (taken, free) = (format!("--tag {HOST}/team/app:1 "), "app:latest");
+    let build = build.unwrap();
+    assert!(
+        build.find(&taken).unwrap() < build.find(free).unwrap(),
+        "{build}"
+    );
+}
+
+#[test]
+fn a_push_that_would_change_an_immutable_tag_says_both_digests() {
+    let (digest, answer) = with_manifest(&["1"], &manifest());
+    let ecr = ecr()
+        .with_repository(&repository("IMMUTABLE", &[]))
+        .on("BatchGetImage", &[answer]);
+    let refused = recorded("push-forbidden").replace(
+        "403 Forbidden",
+        "tag invalid: The image tag '1' already exists in the 'team/app' repository and cannot be overwritten because the tag is immutable.",
+    );
+    let ran = runner(&ecr).stream(&refused).run().exits(1);
+    assert_eq!(
+        ran.verbs().iter().filter(|verb| **verb == "build").count(),
+        1
+    );
+    ran.says("cannot be overwritten because the tag is immutable")
+        .says(&format!(
+            "but `{HOST}/team/app:1` is {digest} and cannot move"
+        ))
+        .says("`if-exists: skip` ends with the existing image");
+}
+
+#[test]
+fn an_existing_image_ends_the_run_where_that_is_wanted() {
+    let manifest = manifest();
+    let (digest, answer) = with_manifest(&["1"], &manifest);
+    let ecr = ecr()
+        .with_repository(&repository("IMMUTABLE_WITH_EXCLUSION", &["lat*"]))
+        .on("BatchGetImage", &[answer]);
+    let ran = runner(&ecr).input("if-exists", "skip").run().exits(0);
+    assert_eq!(ran.verbs(), ["version"]);
+    let reference = format!("{HOST}/team/app@{digest}");
+    ran.says(&format!(
+        "nothing was built (`if-exists: skip`): all immutable tags exist, `{reference}`"
+    ));
+    let summary = format!("### Nothing was built: `{HOST}/team/app:1` exists");
+    assert!(ran.summary.starts_with(&summary), "{}", ran.summary);
+    for (name, expected) in [
+        ("digest", digest.clone()),
+        ("imageid", format!("sha256:{}", "a".repeat(64))),
+        ("image", reference),
+        ("image-bytes", "1110".to_owned()),
+        ("registry", HOST.to_owned()),
+        ("tags", format!("{HOST}/team/app:1\n{HOST}/team/app:latest")),
+        ("version", "1".to_owned()),
+    ] {
+        assert_eq!(ran.outputs[name], expected, "{name}");
+    }
+    let metadata: Value = serde_json::from_str(&ran.outputs["metadata"]).unwrap();
+    assert_eq!(metadata["containerimage.digest"], digest);
+    assert_eq!(
+        metadata["containerimage.descriptor"]["size"],
+        manifest.len()
+    );
+}
+
+/// Nothing ends early unless the whole image is there, under tags that stay.
+#[test]
+fn what_is_not_there_is_built() {
+    let one = with_manifest(&["1"], &manifest()).1;
+    let damaged = Answer::Json(json!({"failures": [], "images": [{
+        "imageId": {"imageTag": "1", "imageDigest": format!("sha256:{}", "a".repeat(64))},
+        "imageManifest": manifest(),
+    }]}));
+    let cases = [
+        (
+            "a tag is missing",
+            repository("IMMUTABLE", &[]),
+            one.clone(),
+        ),
+        ("no tag is there", repository("IMMUTABLE", &[]), images(&[])),
+        ("all tags move", repository("MUTABLE", &[]), one),
+        (
+            "the manifest is another",
+            repository("IMMUTABLE_WITH_EXCLUSION", &["lat*"]),
+            damaged,
+        ),
+    ];
+    for (name, settings, answer) in cases {
+        let ecr = ecr()
+            .with_repository(&settings)
+            .on("BatchGetImage", &[answer]);
+        let ran = runner(&ecr).input("if-exists", "skip").run().exits(0);
+        assert!(ran.verbs().contains(&"build"), "{name}");
+    }
+}
+
+#[test]
+fn two_images_under_the_tags_of_one_are_refused_before_the_build() {
+    let images = json!({"failures": [], "images": [
+        {"imageId": {"imageTag": "1", "imageDigest": "sha256:ab"}},
+        {"imageId": {"imageTag": "latest", "imageDigest": "sha256:cd"}},
+    ]});
+    for mode in ["same", "skip"] {
+        let ecr = ecr()
+            .with_repository(&repository("IMMUTABLE", &[]))
+            .on("BatchGetImage", &[Answer::Json(images.clone())]);
+        let ran = runner(&ecr).input("if-exists", mode).run().exits(3);
+        built_nothing(&ran);
+        ran.says("`1` is sha256:ab, `latest` is sha256:cd")
+            .says("hint: the tags name different images");
+    }
 }
 
 #[test]

@@ -11,6 +11,7 @@ mod step;
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
+use image::Digest;
 use jiff::Timestamp;
 
 use super::budget::{Budget, cut};
@@ -38,6 +39,7 @@ pub(crate) struct Progress {
     by_digest: HashMap<String, usize>,
     last_word: Instant,
     push_started: Option<Timestamp>,
+    pushing: Option<Digest>,
     budget: Budget,
 }
 
@@ -48,6 +50,7 @@ impl Default for Progress {
             by_digest: HashMap::new(),
             last_word: Instant::now(),
             push_started: None,
+            pushing: None,
             budget: Budget::of(MOST_KEPT),
         }
     }
@@ -114,6 +117,11 @@ impl Progress {
         self.push_started
     }
 
+    /// The digest of the image or index whose push under a tag began.
+    pub(super) fn pushing(&self) -> Option<&Digest> {
+        self.pushing.as_ref()
+    }
+
     /// All steps, in the order in which they were first heard of.
     pub(super) fn steps(&self) -> &[Step] {
         &self.steps
@@ -132,8 +140,12 @@ impl Progress {
 
     fn part(&mut self, part: &VertexStatus, print: &mut impl FnMut(&str)) {
         // Layers go first, and no tag names them yet.
-        if part.id.starts_with("pushing manifest") {
+        if let Some(rest) = part.id.strip_prefix("pushing manifest") {
             self.push_started = self.push_started.or(part.started);
+            if self.pushing.is_none() {
+                let digest = rest.rsplit_once('@');
+                self.pushing = digest.and_then(|(_, digest)| digest.trim().parse().ok());
+            }
         }
         if let Some((number, step, budget)) = self.step(&part.vertex) {
             step.part(number, part, budget, print);

@@ -2,12 +2,14 @@
 //!
 //! <https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_Operations.html>
 
+use std::collections::BTreeMap;
+
 use aws_config::SdkConfig;
 use aws_sdk_ecr::Client;
 use aws_sdk_ecr::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_ecr::primitives::Blob;
 use aws_sdk_ecr::types::{
-    EncryptionConfiguration, EncryptionType, ImageIdentifier, ImageScanningConfiguration,
+    EncryptionConfiguration, EncryptionType, Image, ImageIdentifier, ImageScanningConfiguration,
     ImageTagMutability, ImageTagMutabilityExclusionFilter, ImageTagMutabilityExclusionFilterType,
     RctAppliedFor, Repository, Tag,
 };
@@ -50,6 +52,15 @@ macro_rules! call {
 pub(super) struct Api {
     client: Client,
     account: String,
+}
+
+/// A tag that exists.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ExistingTag {
+    pub tag: String,
+    pub digest: String,
+    /// As the registry has it; empty if unknown.
+    pub manifest: String,
 }
 
 /// A failed call.
@@ -97,32 +108,60 @@ impl Api {
         Ok(mutability(repository))
     }
 
-    /// The tags that exist, with their images' digests.
+    /// The tags that exist.
     pub(super) async fn existing_tags(
         &self,
         name: &str,
         tags: &[String],
-    ) -> Result<Vec<(String, String)>, ApiError> {
+    ) -> Result<Vec<ExistingTag>, ApiError> {
         let mut existing = Vec::new();
         for tags in tags.chunks(MAX_IMAGES) {
-            let call = self.client.batch_get_image();
             let ids = tags
                 .iter()
                 .map(|tag| ImageIdentifier::builder().image_tag(tag).build());
-            let call = call
-                .registry_id(&self.account)
-                .repository_name(name)
-                .set_image_ids(Some(ids.collect()))
-                .set_accepted_media_types(Some(MANIFESTS.map(str::to_owned).to_vec()));
-            let answer = call.send().await.map_err(api_error)?;
-            // Missing tags are among the answer's failures.
-            existing.extend(answer.images().iter().filter_map(|image| {
+            let images = self.images(name, ids.collect()).await?;
+            existing.extend(images.into_iter().filter_map(|image| {
                 let id = image.image_id()?;
-                let digest = id.image_digest().unwrap_or("an image");
-                Some((id.image_tag()?.to_owned(), digest.to_owned()))
+                Some(ExistingTag {
+                    tag: id.image_tag()?.to_owned(),
+                    digest: id.image_digest().unwrap_or("an image").to_owned(),
+                    manifest: image.image_manifest().unwrap_or_default().to_owned(),
+                })
             }));
         }
         Ok(existing)
+    }
+
+    /// The manifests with these digests, by digest.
+    pub(super) async fn manifests(
+        &self,
+        name: &str,
+        digests: &[String],
+    ) -> Result<BTreeMap<String, String>, ApiError> {
+        let mut manifests = BTreeMap::new();
+        for digests in digests.chunks(MAX_IMAGES) {
+            let ids = digests
+                .iter()
+                .map(|digest| ImageIdentifier::builder().image_digest(digest).build());
+            let images = self.images(name, ids.collect()).await?;
+            manifests.extend(images.into_iter().filter_map(|image| {
+                let digest = image.image_id()?.image_digest()?.to_owned();
+                Some((digest, image.image_manifest()?.to_owned()))
+            }));
+        }
+        Ok(manifests)
+    }
+
+    /// Those of the images that exist. The missing ones are among the answer's failures.
+    async fn images(&self, name: &str, ids: Vec<ImageIdentifier>) -> Result<Vec<Image>, ApiError> {
+        let call = self.client.batch_get_image();
+        let call = call
+            .registry_id(&self.account)
+            .repository_name(name)
+            .set_image_ids(Some(ids))
+            .set_accepted_media_types(Some(MANIFESTS.map(str::to_owned).to_vec()));
+        let answer = call.send().await.map_err(api_error)?;
+        Ok(answer.images.unwrap_or_default())
     }
 
     pub(super) async fn has_lifecycle_policy(&self, name: &str) -> Result<bool, ApiError> {

@@ -5,6 +5,7 @@
 
 mod api;
 mod create;
+mod existing;
 mod problem;
 
 use std::time::Duration;
@@ -13,9 +14,11 @@ use futures_util::future::join_all;
 use image::Mutability;
 
 use crate::aws::Session;
-use crate::plan::{EcrRepository, NewRepository};
+use crate::plan::{EcrRepository, IfExists, NewRepository};
 use crate::runner::log;
+pub(crate) use api::ExistingTag;
 use api::{Api, ApiError};
+pub(crate) use existing::existing;
 pub(crate) use problem::PreflightError;
 use problem::{Kind, Problem};
 
@@ -48,6 +51,8 @@ pub(crate) struct FoundRepository {
     pub mutability: Option<Mutability>,
     /// `None` if unknown.
     pub has_lifecycle_policy: Option<bool>,
+    /// Tags of the image that exist and cannot move, all with one digest.
+    pub taken: Vec<ExistingTag>,
 }
 
 impl Found {
@@ -56,6 +61,15 @@ impl Found {
         let mut repositories = self.repositories.iter();
         repositories.any(|repository| repository.address == address && repository.exists)
     }
+
+    /// Images' names that exist and cannot move, each with its digest.
+    pub(crate) fn taken(&self) -> impl Iterator<Item = (String, &str)> {
+        self.repositories.iter().flat_map(|repository| {
+            let address = &repository.address;
+            let taken = repository.taken.iter();
+            taken.map(move |taken| (format!("{address}:{}", taken.tag), taken.digest.as_str()))
+        })
+    }
 }
 
 /// Checks the repositories concurrently and creates missing ones. Fails with every problem that would
@@ -63,6 +77,7 @@ impl Found {
 pub(crate) async fn look(
     repositories: Vec<EcrRepository>,
     new: Option<&NewRepository>,
+    if_exists: IfExists,
     session: &Session,
 ) -> Result<Found, PreflightError> {
     let checks = repositories.into_iter().map(|repository| async move {
@@ -72,6 +87,7 @@ pub(crate) async fn look(
             api: Api::new(&config, &repository.registry),
             repository,
             new,
+            if_exists,
         };
         Some(Box::pin(check.run()).await)
     });
@@ -98,6 +114,7 @@ struct Check<'a> {
     api: Api,
     repository: EcrRepository,
     new: Option<&'a NewRepository>,
+    if_exists: IfExists,
 }
 
 impl Check<'_> {
@@ -108,6 +125,7 @@ impl Check<'_> {
             created: false,
             mutability: None,
             has_lifecycle_policy: None,
+            taken: Vec::new(),
         };
         let (api, name) = (&self.api, self.repository.name.as_str());
         let requests = async {
@@ -136,7 +154,7 @@ impl Check<'_> {
         found.exists = mutability.is_ok() || looked.is_ok();
         found.mutability = mutability.ok().flatten();
         found.has_lifecycle_policy = policy.ok();
-        let problems = Box::pin(self.push_problems(&found, looked)).await;
+        let problems = Box::pin(self.push_problems(&mut found, looked)).await;
         (found, problems)
     }
 
@@ -144,7 +162,7 @@ impl Check<'_> {
     /// missing one for it.
     async fn push_problems(
         &self,
-        found: &FoundRepository,
+        found: &mut FoundRepository,
         looked: Result<(), ApiError>,
     ) -> Vec<Problem> {
         let (api, name) = (&self.api, self.repository.name.as_str());
@@ -169,7 +187,9 @@ impl Check<'_> {
         };
         let mut kinds = Vec::new();
         if let (Some(mutability), Ok(existing)) = (&found.mutability, &existing) {
-            kinds.extend(self.immovable_tags(mutability, existing));
+            let (taken, problems) = self.immovable_tags(mutability, existing);
+            found.taken = taken;
+            kinds.extend(problems);
         }
         if let Err(ApiError::Other(refusal)) = &begun
             && let Some(code) = &refusal.code
@@ -197,22 +217,39 @@ impl Check<'_> {
         kinds.into_iter().map(|kind| self.problem(kind)).collect()
     }
 
-    /// The problems of tags that exist and cannot move.
-    fn immovable_tags(&self, mutability: &Mutability, existing: &[(String, String)]) -> Vec<Kind> {
+    /// The image's tags that exist and cannot move, and the problems that this is.
+    fn immovable_tags(
+        &self,
+        mutability: &Mutability,
+        existing: &[ExistingTag],
+    ) -> (Vec<ExistingTag>, Vec<Kind>) {
         let existing = existing.iter().cloned();
-        let immovable = existing.filter(|(tag, _)| !mutability.may_move(tag));
+        let immovable = existing.filter(|existing| !mutability.may_move(&existing.tag));
         let (tags, caches): (Vec<_>, Vec<_>) =
-            immovable.partition(|(tag, _)| self.repository.tags.contains(tag));
+            immovable.partition(|existing| self.repository.tags.contains(&existing.tag));
         let mutability = || mutability.clone();
-        let taken = (!tags.is_empty()).then(|| Kind::Taken {
-            tags,
-            mutability: mutability(),
+        let mut problems: Vec<Kind> = caches
+            .into_iter()
+            .map(|cache| Kind::Cache {
+                tag: cache.tag,
+                mutability: mutability(),
+            })
+            .collect();
+        let is_one_image = tags.windows(2).all(|pair| match pair {
+            [one, other] => one.digest == other.digest,
+            _ => true,
         });
-        let caches = caches.into_iter().map(|(tag, _)| Kind::Cache {
-            tag,
+        if tags.is_empty() || (is_one_image && self.if_exists != IfExists::Fail) {
+            return (tags, problems);
+        }
+        let tags = tags.into_iter().map(|taken| (taken.tag, taken.digest));
+        let taken = Kind::Taken {
+            tags: tags.collect(),
             mutability: mutability(),
-        });
-        taken.into_iter().chain(caches).collect()
+            is_one_image,
+        };
+        problems.insert(0, taken);
+        (Vec::new(), problems)
     }
 
     fn problem(&self, kind: Kind) -> Problem {

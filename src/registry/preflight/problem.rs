@@ -32,6 +32,8 @@ pub(super) enum Kind {
     Taken {
         tags: Vec<(String, String)>,
         mutability: Mutability,
+        /// Whether all have the same digest.
+        is_one_image: bool,
     },
     /// A cache's tag that exists and cannot move.
     Cache {
@@ -94,7 +96,9 @@ impl fmt::Display for Problem {
                 formatter,
                 "could not create the repository `{address}`: {message}"
             ),
-            Kind::Taken { tags, mutability } => {
+            Kind::Taken {
+                tags, mutability, ..
+            } => {
                 let tags = tags.iter();
                 let tags = tags.map(|(tag, digest)| format!("`{tag}` is {digest}"));
                 write!(
@@ -139,9 +143,9 @@ impl Problem {
         let EcrRepository { registry, name, .. } = &self.repository;
         let region = &registry.region;
         match &self.kind {
-            Kind::Missing if names_a_host(name) => format!(
-                "`repository` is the path in the registry: remove the host from `{name}`"
-            ),
+            Kind::Missing if names_a_host(name) => {
+                format!("`repository` is the path in the registry: remove the host from `{name}`")
+            }
             Kind::Missing => format!(
                 "set `create-repository: true`, or run `aws ecr create-repository --repository-name {name} \
                  --region {region}`; or check the name, the account and the region"
@@ -149,18 +153,30 @@ impl Problem {
             Kind::NotCreated { denied: true, .. } => format!(
                 "give the role these rights:\n{}",
                 policy(
-                    &["ecr:CreateRepository", "ecr:PutLifecyclePolicy", "ecr:TagResource"],
+                    &[
+                        "ecr:CreateRepository",
+                        "ecr:PutLifecyclePolicy",
+                        "ecr:TagResource"
+                    ],
                     &self.repository
                 )
             ),
             Kind::NotCreated { message, .. } | Kind::Refused(message) => {
                 hint_about(message).to_owned()
             }
-            Kind::Taken { .. } => "push a unique tag for every build, such as `type=sha`. Another build of the \
-                 same commit needs another tag, even if it gives the same digest. A tag that moves, such as \
-                 `latest`, needs an exclusion filter: `aws ecr put-image-tag-mutability --image-tag-mutability \
-                 IMMUTABLE_WITH_EXCLUSION`"
-                .to_owned(),
+            Kind::Taken { is_one_image, .. } => {
+                let repeat = if *is_one_image {
+                    "`if-exists: same` accepts a build that gives the same digest, as it usually does without \
+                     attestations; `if-exists: skip` ends with the existing image. For another image, "
+                } else {
+                    "the tags name different images, and one build cannot be both: "
+                };
+                format!(
+                    "{repeat}push a unique tag, such as `type=sha`. A tag that moves, such as `latest`, needs an \
+                     exclusion filter: `aws ecr put-image-tag-mutability --image-tag-mutability \
+                     IMMUTABLE_WITH_EXCLUSION`"
+                )
+            }
             Kind::Cache { tag, .. } => format!(
                 "write the cache to a repository with mutable tags, or exclude its tag: `aws ecr \
                  put-image-tag-mutability --repository-name {name} --region {region} \
@@ -270,6 +286,7 @@ mod tests {
                     Kind::Taken {
                         tags: vec![("1.0".to_owned(), "sha256:ab".to_owned())],
                         mutability: Mutability::Immutable,
+                        is_one_image: true,
                     },
                 ),
                 "is IMMUTABLE, and these tags exist: `1.0` is sha256:ab",

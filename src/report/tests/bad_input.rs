@@ -257,6 +257,7 @@ fn lines_of_a_megabyte() {
             in_repository: None,
             place: Some((long.clone(), 3)),
             message: long.clone(),
+            ..build::Failure::default()
         }),
         status: ExitStatus::from_raw(256),
     };

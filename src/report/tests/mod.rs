@@ -56,6 +56,7 @@ pub(super) fn outcome(timings: BuildTimings, layers: Vec<Layer>) -> Outcome {
         images: vec![ImageOutcome {
             timings,
             built: Some(Built {
+                existed: false,
                 metadata: Metadata::default(),
                 image: Some(PushedImage {
                     reference: format!("registry.test/app@{digest}"),
