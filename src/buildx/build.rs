@@ -6,6 +6,7 @@
 use std::process::ExitStatus;
 use std::time::Instant;
 
+use image::Digest;
 use jiff::Timestamp;
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
@@ -16,6 +17,7 @@ use super::final_lines::FinalLines;
 use super::metadata::{Metadata, MetadataError};
 use super::progress::{Progress, one_line};
 use super::rawjson::{Line, SolveStatus};
+use super::silence::{self, Patience, Silence};
 use super::{Tool, checks, command, rawjson, redact};
 use crate::plan::ImagePlan;
 use crate::process::{Command, Event, ProcessError};
@@ -42,6 +44,12 @@ pub(crate) enum BuildError {
     Process(#[source] ProcessError),
     #[error("could not read what buildx says it built")]
     Metadata(#[source] MetadataError),
+    #[error("{silence}")]
+    Silent {
+        silence: Silence,
+        /// The digest that was being pushed under tags.
+        pushing: Option<Digest>,
+    },
     #[error("the build was cancelled")]
     Cancelled,
 }
@@ -55,6 +63,11 @@ impl BuildError {
     pub(crate) fn hint(&self) -> Option<String> {
         match self {
             Self::Failed { failure, .. } => failure.hint(),
+            Self::Silent { .. } => Some(
+                "the connection is open, but no answer comes: look at the registry, and at proxies and firewalls between BuildKit and it \
+                 that drop packets; then run the job again. `silence-timeout` sets the limit"
+                    .to_owned(),
+            ),
             Self::Checks { .. } | Self::Process(_) | Self::Metadata(_) | Self::Cancelled => None,
         }
     }
@@ -68,6 +81,7 @@ pub(crate) struct Build<'a> {
     pub builder: &'a str,
     pub tool: &'a Tool,
     pub redactor: &'a Redactor,
+    pub patience: Patience,
     pub cancel: &'a CancellationToken,
 }
 
@@ -86,7 +100,9 @@ impl Build<'_> {
         // Puts build checks and other warnings into the metadata file, as docker/build-push-action does.
         let warnings = ("BUILDX_METADATA_WARNINGS".to_owned(), "1".into());
         command.env.extend([warnings]);
-        let build = command.stream(self.cancel, |event| match event {
+        let cancel = self.cancel.child_token();
+        let mut silence = None;
+        let build = command.stream(&cancel, |event| match event {
             Event::Stderr(line) => match rawjson::parse(line) {
                 Line::Status(mut status) => {
                     redact::status(&mut status, self.redactor);
@@ -98,11 +114,24 @@ impl Build<'_> {
                 Line::Text(line) => text.push(&line),
             },
             Event::Stdout(line) => tracing::info!("{}", one_line(&String::from_utf8_lossy(line))),
-            Event::Second => progress.tick(Instant::now(), Timestamp::now(), |line| {
-                tracing::info!("{line}");
-            }),
+            Event::Second => {
+                let now = Instant::now();
+                progress.tick(now, Timestamp::now(), |line| tracing::info!("{line}"));
+                if silence.is_none() {
+                    silence =
+                        silence::find(progress.running(), progress.silent(now), self.patience);
+                    if silence.is_some() {
+                        cancel.cancel();
+                    }
+                }
+            }
         });
-        let status = match build.await {
+        let ended = build.await;
+        if let Some(silence) = silence.filter(|_| !self.cancel.is_cancelled()) {
+            let pushing = progress.pushing().cloned();
+            return Err(BuildError::Silent { silence, pushing });
+        }
+        let status = match ended {
             Err(ProcessError::Cancelled { .. }) => return Err(BuildError::Cancelled),
             other => other.map_err(BuildError::Process)?,
         };

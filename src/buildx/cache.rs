@@ -107,7 +107,7 @@ impl Caches {
     }
 
     /// Warns that the cache could not be written, if so.
-    pub(super) fn warn_of_unwritten(&self) {
+    pub(crate) fn warn_of_unwritten(&self) {
         if let Some(warning) = self.unwritten_warning() {
             tracing::warn!("{warning}");
         }

@@ -1,11 +1,17 @@
 //! `buildx imagetools inspect`: manifests in a registry, read with the builder's settings and the run's logins.
 
+use std::time::Duration;
+
 use image::{Digest, ImageRef};
 use serde_json::Value;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::Tool;
 use crate::process::ProcessError;
+
+/// Limit for reading a manifest. A registry that never answers would keep buildx waiting forever.
+const LONGEST: Duration = Duration::from_secs(60);
 
 /// Reads manifests.
 pub(crate) struct Imagetools<'a> {
@@ -60,10 +66,13 @@ impl Imagetools<'_> {
     async fn inspect(&self, args: &[&str]) -> Option<String> {
         let inspect = ["imagetools", "inspect", "--builder", self.builder];
         let command = self.tool.command(inspect.iter().chain(args));
-        let printed = command.output(self.cancel).await;
-        if let Err(error) = &printed {
-            tracing::debug!("{error}");
+        // Dropped, it is killed.
+        let printed = timeout(LONGEST, command.output(self.cancel)).await;
+        match printed {
+            Ok(Ok(printed)) => return Some(printed),
+            Ok(Err(error)) => tracing::debug!("{error}"),
+            Err(_) => tracing::debug!("`{command}` did not end within {} s", LONGEST.as_secs()),
         }
-        printed.ok()
+        None
     }
 }

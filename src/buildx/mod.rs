@@ -21,6 +21,7 @@ pub(crate) mod progress;
 pub(crate) mod rawjson;
 mod redact;
 pub(crate) mod retry;
+pub(crate) mod silence;
 mod write_cache;
 
 use std::collections::BTreeMap;

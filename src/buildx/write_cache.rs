@@ -3,14 +3,16 @@
 //! All steps are done by then. Of the progress only the export is shown and timed.
 
 use std::collections::HashSet;
+use std::process::ExitStatus;
+use std::time::Instant;
 
 use super::budget::Budget;
 use super::cache::Caches;
 use super::metadata::Metadata;
 use super::progress::{Progress, one_line};
 use super::rawjson::{Line, SolveStatus};
-use super::{Build, cache_step, command, rawjson, redact};
-use crate::process::Event;
+use super::{Build, cache_step, command, rawjson, redact, silence};
+use crate::process::{Event, ProcessError};
 use crate::runner::log::Group;
 
 /// Bytes of vertex digests that are kept. An export has one of about 70 bytes.
@@ -36,10 +38,21 @@ impl Build<'_> {
         let mut progress = Progress::default();
         let mut exports = Exports::default();
         let mut last_error = None;
+        let cancel = self.cancel.child_token();
+        let mut silence = None;
         let command = self.command(arguments);
-        let ended = command.stream(self.cancel, |event| {
-            let Event::Stderr(line) = event else {
-                return;
+        let ended = command.stream(&cancel, |event| {
+            let line = match event {
+                Event::Stderr(line) => line,
+                Event::Second if silence.is_none() => {
+                    let silent = progress.silent(Instant::now());
+                    silence = silence::find(progress.running(), silent, self.patience);
+                    if silence.is_some() {
+                        cancel.cancel();
+                    }
+                    return;
+                }
+                Event::Second | Event::Stdout(_) => return,
             };
             match rawjson::parse(line) {
                 Line::Status(status) => {
@@ -55,14 +68,23 @@ impl Build<'_> {
                 }
             }
         });
-        let failed = match ended.await {
-            Ok(status) if status.success() => None,
-            Ok(status) => Some(last_error.unwrap_or_else(|| status.to_string())),
-            Err(error) => Some(error.to_string()),
+        let ended = ended.await;
+        let failed = match (ended, silence) {
+            (_, Some(silence)) => Some(silence.to_string()),
+            (ended, None) => failed(ended, last_error),
         };
         metadata.caches.unwritten = Caches::of(&progress).unwritten.or(failed);
         metadata.caches.warn_of_unwritten();
         true
+    }
+}
+
+/// Why the command failed, if it did.
+fn failed(ended: Result<ExitStatus, ProcessError>, last_error: Option<String>) -> Option<String> {
+    match ended {
+        Ok(status) if status.success() => None,
+        Ok(status) => Some(last_error.unwrap_or_else(|| status.to_string())),
+        Err(error) => Some(error.to_string()),
     }
 }
 

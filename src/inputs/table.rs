@@ -192,6 +192,9 @@ inputs! {
     /// How often to retry a push or a builder start after a transient error such as 503, 429 or a
     /// dropped connection; finished steps are not built again
     "retries" => retries: Number<0, 10> = "2";
+    /// Seconds for which a registry may leave a request without an answer before the run ends; 0
+    /// for ever (default: 600, and 7200 while layers are uploaded)
+    "silence-timeout" => silence_timeout: Option<Number<0, 86_400>>;
     /// Provenance attestation: a boolean, or attributes such as `mode=max` (default: false, unless
     /// `attests` asks for it)
     "provenance" => provenance: Option<Attest>;

@@ -76,6 +76,9 @@ pub(crate) struct Plan {
     pub if_exists: IfExists,
     /// How often a push or a builder start is repeated after a temporary failure.
     pub retries: usize,
+    /// Seconds for which a registry may be silent; 0 for ever.
+    #[serde(skip)]
+    pub silence_timeout: Option<u64>,
     /// What the user should know, but need not change.
     pub notices: Vec<String>,
     pub warnings: Vec<String>,
@@ -295,6 +298,9 @@ impl Plan {
             create_repository: inputs.create_repository.clone(),
             if_exists: inputs.if_exists,
             retries: inputs.retries.get() as usize,
+            silence_timeout: inputs
+                .silence_timeout
+                .map(|seconds| u64::from(seconds.get())),
             notices: diagnostics.notices,
             warnings: diagnostics.warnings,
             summary: inputs.summary,

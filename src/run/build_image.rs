@@ -12,6 +12,7 @@ use crate::builder::Builder;
 use crate::buildx::imagetools::Imagetools;
 use crate::buildx::metadata::Metadata;
 use crate::buildx::retry::{schedule, waits};
+use crate::buildx::silence::Patience;
 use crate::buildx::{Build, BuildError, Tool};
 use crate::credentials::helper;
 use crate::plan::ImagePlan;
@@ -42,6 +43,7 @@ impl Execution<'_> {
             builder: &builder.name,
             tool,
             redactor: &self.run.redactor,
+            patience: Patience::of(self.plan.silence_timeout),
             cancel: &cancel,
         };
         let imagetools = Imagetools {
@@ -67,7 +69,7 @@ impl Execution<'_> {
             }
             Ok((metadata, before.flatten()))
         };
-        let (metadata, before) = unless_lost(work, builder, &cancel).await?;
+        let (metadata, before) = Box::pin(unless_lost(work, builder, &cancel)).await?;
         let begin = Timestamp::now();
         let imagetools = Imagetools {
             cancel: &self.run.cancel,
@@ -108,6 +110,18 @@ impl Execution<'_> {
                 Err(error) => error,
             };
             drop(group);
+            if let BuildError::Silent { silence, pushing } = &error {
+                // The image may be complete, without its cache.
+                push.attempted(pushing.as_ref());
+                if silence.is_of_cache
+                    && let Ok(Some(mut metadata)) = push.finish(&mut waits).await
+                {
+                    metadata.is_of_failed_build = false;
+                    metadata.caches.unwritten = Some(silence.to_string());
+                    metadata.caches.warn_of_unwritten();
+                    return Ok(metadata);
+                }
+            }
             let BuildError::Failed { failure, .. } = &mut error else {
                 return Err(error.into());
             };

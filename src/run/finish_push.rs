@@ -6,12 +6,15 @@
 use std::time::Duration;
 
 use image::{Digest, ImageRef};
+use tokio::time::timeout;
 
 use crate::buildx::imagetools::Imagetools;
 use crate::buildx::metadata::Metadata;
 use crate::buildx::retry::is_temporary;
 use crate::plan::{ImagePlan, Naming};
-use crate::process::ProcessError;
+
+/// Limit for one more tag: a manifest in the same repository, a copy of the image in another one.
+const LONGEST: Duration = Duration::from_secs(1800);
 
 /// The push of an image, of which a part may be done.
 pub(super) struct Push<'a> {
@@ -44,7 +47,7 @@ impl<'a> Push<'a> {
     pub(super) async fn finish(
         &self,
         waits: &mut impl Iterator<Item = Duration>,
-    ) -> Result<Option<Metadata>, ProcessError> {
+    ) -> Result<Option<Metadata>, String> {
         let push = self.image.push.as_ref();
         let Some(push) = push.filter(|push| push.naming == Naming::Tags) else {
             return Ok(None);
@@ -93,14 +96,22 @@ impl<'a> Push<'a> {
         source: &str,
         name: &ImageRef,
         waits: &mut impl Iterator<Item = Duration>,
-    ) -> Result<(), ProcessError> {
+    ) -> Result<(), String> {
         loop {
-            let Err(error) = self.imagetools.tag(source, name).await else {
-                return Ok(());
+            let tagged = self.imagetools.tag(source, name);
+            let error = match timeout(LONGEST, tagged).await {
+                Ok(Ok(())) => return Ok(()),
+                Ok(Err(error)) => error,
+                Err(_) => {
+                    let seconds = LONGEST.as_secs();
+                    return Err(format!(
+                        "the registry did not take `{name}` within {seconds} s"
+                    ));
+                }
             };
             let wait = waits.next().filter(|_| is_temporary(&error));
             let Some(wait) = wait else {
-                return Err(error);
+                return Err(error.to_string());
             };
             tracing::warn!(
                 "{error}\nthis is temporary: `{name}` is pushed again in {:.1} s",
@@ -108,7 +119,7 @@ impl<'a> Push<'a> {
             );
             tokio::select! {
                 () = tokio::time::sleep(wait) => {}
-                () = self.imagetools.cancel.cancelled() => return Err(error),
+                () = self.imagetools.cancel.cancelled() => return Err(error.to_string()),
             }
         }
     }

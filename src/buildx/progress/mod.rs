@@ -38,6 +38,7 @@ pub(crate) struct Progress {
     steps: Vec<Step>,
     by_digest: HashMap<String, usize>,
     last_word: Instant,
+    last_news: Instant,
     push_started: Option<Timestamp>,
     pushing: Option<Digest>,
     budget: Budget,
@@ -49,6 +50,7 @@ impl Default for Progress {
             steps: Vec::new(),
             by_digest: HashMap::new(),
             last_word: Instant::now(),
+            last_news: Instant::now(),
             push_started: None,
             pushing: None,
             budget: Budget::of(MOST_KEPT),
@@ -64,17 +66,21 @@ impl Progress {
             printed = true;
             print(line);
         };
+        let mut is_news = !status.vertexes.is_empty() || !status.logs.is_empty();
         for vertex in &status.vertexes {
             self.vertex(vertex, &mut print);
         }
         for part in &status.statuses {
-            self.part(part, &mut print);
+            is_news |= self.part(part, &mut print);
         }
         for log in &status.logs {
             self.output(log, &mut print);
         }
         if printed {
             self.last_word = Instant::now();
+        }
+        if is_news {
+            self.last_news = Instant::now();
         }
     }
 
@@ -117,6 +123,16 @@ impl Progress {
         self.push_started
     }
 
+    /// The steps that run.
+    pub(super) fn running(&self) -> impl Iterator<Item = &Step> {
+        self.steps.iter().filter(|step| step.is_running())
+    }
+
+    /// For how long nothing has changed.
+    pub(super) fn silent(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.last_news)
+    }
+
     /// The digest of the image or index whose push under a tag began.
     pub(super) fn pushing(&self) -> Option<&Digest> {
         self.pushing.as_ref()
@@ -138,7 +154,8 @@ impl Progress {
         }
     }
 
-    fn part(&mut self, part: &VertexStatus, print: &mut impl FnMut(&str)) {
+    /// Whether it is news.
+    fn part(&mut self, part: &VertexStatus, print: &mut impl FnMut(&str)) -> bool {
         // Layers go first, and no tag names them yet.
         if let Some(rest) = part.id.strip_prefix("pushing manifest") {
             self.push_started = self.push_started.or(part.started);
@@ -147,9 +164,9 @@ impl Progress {
                 self.pushing = digest.and_then(|(_, digest)| digest.trim().parse().ok());
             }
         }
-        if let Some((number, step, budget)) = self.step(&part.vertex) {
-            step.part(number, part, budget, print);
-        }
+        // A step that is not followed may have changed.
+        self.step(&part.vertex)
+            .is_none_or(|(number, step, budget)| step.part(number, part, budget, print))
     }
 
     fn output(&mut self, log: &VertexLog, print: &mut impl FnMut(&str)) {

@@ -53,6 +53,8 @@ pub(crate) struct Step {
 pub(super) struct Part {
     id: String,
     started: Timestamp,
+    /// Bytes so far.
+    current: i64,
     announced: bool,
 }
 
@@ -119,14 +121,14 @@ impl Step {
         }
     }
 
-    /// What BuildKit says of work inside it.
+    /// What BuildKit says of work inside it; whether that is news. BuildKit repeats what has not changed.
     pub(super) fn part(
         &mut self,
         number: usize,
         part: &VertexStatus,
         budget: &mut Budget,
         print: &mut impl FnMut(&str),
-    ) {
+    ) -> bool {
         let id = cut(&part.id, LONGEST_NAME);
         let known = self.parts.iter().position(|other| other.id == id);
         match (part.started, part.completed) {
@@ -149,11 +151,25 @@ impl Step {
                 self.parts.push(Part {
                     id: id.to_owned(),
                     started,
+                    current: part.current,
                     announced: false,
                 });
             }
+            (Some(_), None) => {
+                // One of the many that are not followed may have changed.
+                let Some(known) = known.and_then(|index| self.parts.get_mut(index)) else {
+                    return true;
+                };
+                return std::mem::replace(&mut known.current, part.current) != part.current;
+            }
             _ => {}
         }
+        true
+    }
+
+    /// The parts of its work that have not ended.
+    pub(in crate::buildx) fn parts(&self) -> impl Iterator<Item = &str> {
+        self.parts.iter().map(|part| part.id.as_str())
     }
 
     /// What it printed.
