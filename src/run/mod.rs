@@ -203,10 +203,11 @@ impl Run {
         for warning in inputs::unknown(&self.env) {
             tracing::warn!("{warning}");
         }
+        let inputs = Inputs::parse(&given).map_err(Error::Inputs)?;
         for line in given.unset_arguments() {
             tracing::info!("{line}");
         }
-        Inputs::parse(&given).map_err(Error::Inputs)
+        Ok(inputs)
     }
 
     /// The AWS session that inputs and environment describe. Nothing is asked yet.
