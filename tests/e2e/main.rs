@@ -42,6 +42,7 @@ mod proxy;
 mod registry;
 mod rig;
 mod runner;
+mod silence;
 mod stopwatch;
 #[expect(dead_code, reason = "the bench uses more of it")]
 mod traffic;
