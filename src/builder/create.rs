@@ -1,5 +1,4 @@
-//! `buildx create`, repeated after a temporary failure: a registry in trouble, a connection that was cut, a node that has just
-//! joined.
+//! `buildx create`, repeated after temporary failures: of a registry, the network, a new node.
 
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
@@ -9,7 +8,7 @@ use crate::buildx::retry::{is_temporary, schedule, waits};
 use crate::process::ProcessError;
 use crate::timings::Retry;
 
-/// Calls `create` until it succeeds, at most `most` times more. What was retried is added to `retries`.
+/// Calls `create` until it succeeds, at most `most` times more, and adds the failed attempts to `retries`.
 pub(super) async fn create(
     name: &str,
     most: usize,
@@ -23,17 +22,12 @@ pub(super) async fn create(
     };
     let mut waits = waits(most);
     let mut left = most;
-    loop {
-        let error = match create().await {
-            Ok(()) => return Ok(()),
-            Err(error) => error,
-        };
-        let wait = waits.next().filter(|_| is_temporary(&error));
-        let Some(wait) = wait else {
+    while let Err(error) = create().await {
+        let Some(wait) = waits.next().filter(|_| is_temporary(&error)) else {
             return Err(failed(error));
         };
         tracing::warn!(
-            "{error}\nthis is temporary: the builder is started again {}",
+            "{error}\nthis is temporary: starting the builder again {}",
             schedule(wait, left)
         );
         left -= 1;
@@ -43,12 +37,11 @@ pub(super) async fn create(
             failed: Timestamp::now(),
             wait,
         });
-        tokio::select! {
-            () = tokio::time::sleep(wait) => {}
-            () = cancel.cancelled() => {
-                let program = "buildx".to_owned();
-                return Err(failed(ProcessError::Cancelled { program }));
-            }
-        }
+        let waited = cancel.run_until_cancelled(tokio::time::sleep(wait)).await;
+        waited.ok_or_else(|| {
+            let program = "buildx".to_owned();
+            failed(ProcessError::Cancelled { program })
+        })?;
     }
+    Ok(())
 }

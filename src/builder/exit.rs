@@ -1,6 +1,6 @@
-//! Why BuildKit's container exited during a build, according to the Engine.
+//! Why BuildKit's container exited during a build.
 //!
-//! buildx restarts the container (`unless-stopped`), which resets its state, so the Engine's events come first: it keeps the last 256
+//! The Engine restarts the container (`unless-stopped`), which resets its state, so its last 256 events come first
 //! (<https://docs.docker.com/reference/api/engine/version/v1.51/#tag/System/operation/SystemEvents>).
 
 use std::collections::HashMap;
@@ -11,30 +11,28 @@ use bollard::Docker;
 use bollard::query_parameters::{EventsOptionsBuilder, InspectContainerOptions};
 use futures_util::StreamExt as _;
 use jiff::Timestamp;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{sleep, timeout};
 
-use super::removal::PREFIX;
+use super::lease;
 use crate::facts::Address;
 
-/// How long the exit is looked for: buildx may lose its connection before the Engine notices.
+/// How long to poll: buildx may lose its connection before the Engine notices the exit.
 const PATIENCE: Duration = Duration::from_secs(3);
 const POLL: Duration = Duration::from_millis(250);
 
-/// The exit of a container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Exit {
     pub code: i64,
-    /// Whether the kernel killed it for its memory.
     pub out_of_memory: bool,
 }
 
 impl Exit {
     pub(super) fn hint(self) -> &'static str {
         if self.out_of_memory {
-            "use a larger runner, raise a limit of `driver-opts: memory=…`, or let the build use less memory: with fewer steps at a time \
-             (`max-parallelism` in `buildkitd-config-inline`), or fewer jobs in a step"
+            "use a larger runner, raise `driver-opts: memory=…`, or run fewer steps in parallel (`max-parallelism` in \
+             `buildkitd-config-inline`)"
         } else {
-            "a restart of the Docker Engine or a `docker kill` ends it, too: run this job again"
+            "the Docker Engine may have been restarted, or the container killed: run this job again"
         }
     }
 }
@@ -50,26 +48,21 @@ impl fmt::Display for Exit {
     }
 }
 
-/// The last exit of a builder's container since `since`; none if it runs on, or the Engine does not say.
+/// The last exit of a builder's container since `since`, if the Engine knows one.
 pub(super) async fn of(builder: &str, engine: &Address, since: Timestamp) -> Option<Exit> {
-    // The only node of a builder has the number 0.
-    let container = format!("{PREFIX}{builder}0");
-    let docker = match engine.client().await {
-        Ok(docker) => docker.with_timeout(PATIENCE),
-        Err(error) => {
-            tracing::debug!("{error}");
-            return None;
+    let container = lease::container(builder);
+    let client = engine.client().await;
+    let client = client.inspect_err(|error| tracing::debug!("{error}"));
+    let docker = client.ok()?.with_timeout(PATIENCE);
+    let poll = async {
+        loop {
+            if let Some(exit) = exit(&docker, &container, since).await {
+                return exit;
+            }
+            sleep(POLL).await;
         }
     };
-    let begun = Instant::now();
-    while begun.elapsed() < PATIENCE {
-        let found = timeout(PATIENCE, exit(&docker, &container, since)).await;
-        if let Some(exit) = found.ok().flatten() {
-            return Some(exit);
-        }
-        sleep(POLL).await;
-    }
-    None
+    timeout(PATIENCE, poll).await.ok()
 }
 
 /// `1700000000.123456789`.
@@ -87,20 +80,14 @@ async fn exit(docker: &Docker, container: &str, since: Timestamp) -> Option<Exit
         .until(&unix(Timestamp::now()))
         .filters(&filters)
         .build();
-    // Up to now, so the stream ends.
     let mut events = Box::pin(docker.events(Some(options)));
     let mut out_of_memory = false;
     let mut code = None;
     while let Some(Ok(event)) = events.next().await {
-        match event.action.as_deref() {
-            Some("oom") => out_of_memory = true,
-            Some("die") => {
-                let attributes = event.actor.and_then(|actor| actor.attributes);
-                let text = attributes.and_then(|attributes| attributes.get("exitCode").cloned());
-                code = text.and_then(|text| text.parse().ok()).or(code);
-            }
-            _ => {}
-        }
+        out_of_memory |= event.action.as_deref() == Some("oom");
+        let attributes = event.actor.and_then(|actor| actor.attributes);
+        let text = attributes.and_then(|mut attributes| attributes.remove("exitCode"));
+        code = text.and_then(|text| text.parse().ok()).or(code);
     }
     if let Some(code) = code {
         return Some(Exit {
@@ -108,7 +95,7 @@ async fn exit(docker: &Docker, container: &str, since: Timestamp) -> Option<Exit
             out_of_memory,
         });
     }
-    // An Engine that was restarted has no events of before.
+    // A restart of the Engine deletes its events.
     let inspected = docker.inspect_container(container, None::<InspectContainerOptions>);
     let state = inspected.await.ok()?.state?;
     if state.running != Some(false) {

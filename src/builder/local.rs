@@ -1,4 +1,4 @@
-//! Builders on this machine: the docker-container driver's boot, and platforms.
+//! Boots a docker-container builder, and checks the platforms of any builder.
 
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
@@ -19,7 +19,7 @@ pub(super) async fn boot(start: &Start<'_>, recorder: &mut Recorder) -> Result<(
     tracing::info!("starting the builder `{}`", plan.name);
     let mut retries = Vec::new();
     let create = create(&plan.name, start.retries, &mut retries, stop, async || {
-        // buildx refuses to create a builder that it knows. A container of that name it takes over.
+        // buildx refuses to create a builder that it knows, and adopts an existing container.
         remove_instance(tool, &plan.name);
         if plan.secret_options.is_empty() {
             return run(&container(plan, Bootstrap::Now, tool), recorder, stop).await;
@@ -69,7 +69,7 @@ async fn run(
     })
 }
 
-/// Compares the platforms asked for with those that the builder offers. Its own platform, the usual case, needs no call.
+/// Checks that the builder supports the requested platforms. Its own, the usual case, needs no call.
 pub(super) async fn check_platforms(start: &Start<'_>) -> Result<(), BuilderError> {
     let Start {
         plan,
@@ -102,13 +102,13 @@ pub(super) async fn check_platforms(start: &Start<'_>) -> Result<(), BuilderErro
     })
 }
 
-/// What to do about a builder that does not boot, from BuildKit's or the Engine's words.
+/// What to do about a failed boot, by the error text of BuildKit or the Engine.
 pub(super) fn boot_hint(text: &str) -> Option<String> {
     let text = text.to_lowercase();
     let hint = if text.contains("toomanyrequests") || text.contains("429") {
-        "Docker Hub limits pulls: name a mirror of `moby/buildkit` with `driver-opts: image=…`"
+        "Docker Hub limits pulls: set a mirror of `moby/buildkit` with `driver-opts: image=…`"
     } else if text.contains("pull") || text.contains("lookup") || text.contains("not found") {
-        "the builder's image could not be pulled: is it reachable? `driver-opts: image=…` names another"
+        "the builder's image could not be pulled: is it reachable? `driver-opts: image=…` sets another"
     } else {
         return None;
     };

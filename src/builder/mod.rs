@@ -1,13 +1,12 @@
-//! The builder: made ready, used under its name, removed at the end.
+//! Starts and removes the builder.
 //!
-//! In: the plan's choice. Out: a [`Builder`]. The Engine's own BuildKit has nothing to boot; a
-//! docker-container builder is created and booted here, so that its time and its failure are its
-//! own and not the build's; so is one in a cluster.
+//! In: the plan's choice. Out: a [`Builder`]. The Engine's own BuildKit needs no start; builders in a container or a cluster are
+//! started before the build, so that their time and their errors are not the build's.
 
 mod create;
 mod exit;
 pub(crate) mod kubernetes;
-mod life;
+mod lease;
 mod local;
 mod removal;
 
@@ -26,15 +25,15 @@ use crate::timings::{Recorder, Traffic};
 use exit::Exit;
 use kubernetes::Running;
 pub(crate) use kubernetes::{KubernetesError, is_left as is_left_in_cluster, set_aside};
-use life::Life;
+use lease::Lease;
 use removal::Creation;
 pub(crate) use removal::RemovalError;
 
-/// How long removing a builder may take: its disk may be large.
+/// Limit for the removal of a builder: its disk may be large.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The same in a run that was cancelled, which has 7 s for everything, 4 of which a stubborn build may take. The Engine goes on
-/// with what it was asked for, and the post step looks again.
+/// The same in a cancelled run, which has 7 s in all; the build may take 4 of them to exit. The Engine finishes the removal, and
+/// the post step checks it.
 const CANCELLED_PATIENCE: Duration = Duration::from_secs(2);
 
 /// A builder that is ready.
@@ -43,39 +42,35 @@ pub(crate) struct Builder {
     pub name: String,
     kind: Kind,
     tool: Tool,
-    /// When its start began.
     begun: Timestamp,
 }
 
-/// What it is, and what there is to remove.
 #[derive(Debug)]
 enum Kind {
     /// The Engine's own BuildKit.
     Engine,
-    /// A container beside the Engine of this address.
-    Container(Address, Life),
-    /// Pods in a cluster.
+    Container(Address, Lease),
     Cluster(Box<Running>),
 }
 
-/// What the start of a builder needs.
+/// The arguments of [`start`].
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Start<'a> {
     pub plan: &'a BuilderPlan,
-    /// What will be built for; empty for the builder's own platform.
+    /// The platforms of the build; empty for the builder's own.
     pub platforms: &'a [String],
     pub tool: &'a Tool,
     /// The Engine that runs a builder in a container.
     pub engine: Option<&'a Address>,
-    /// How often the start is repeated after a temporary failure.
+    /// Attempts after a temporary failure.
     pub retries: usize,
-    /// Ends the boot alone.
+    /// Ends the start alone.
     pub stop: &'a CancellationToken,
     /// Ends the run, which leaves less time to clean up.
     pub cancel: &'a CancellationToken,
 }
 
-/// The builder could not be made ready.
+/// The builder did not start, or was lost.
 #[derive(Debug, Error)]
 pub(crate) enum BuilderError {
     #[error("could not start the builder `{name}`")]
@@ -94,7 +89,7 @@ pub(crate) enum BuilderError {
     },
     #[error("the builder `{name}` was lost during the build: {exit}")]
     Exited { name: String, exit: Exit },
-    #[error("the builder offers no {}, it has {offered}", missing.join(", "))]
+    #[error("the builder does not support {}, only {offered}", missing.join(", "))]
     Platform {
         missing: Vec<String>,
         offered: String,
@@ -115,7 +110,6 @@ impl BuilderError {
         }
     }
 
-    /// Whether it was there, and the build had begun.
     pub(crate) fn is_lost(&self) -> bool {
         matches!(
             self,
@@ -123,31 +117,24 @@ impl BuilderError {
         )
     }
 
-    /// Whether it ended because the run was cancelled.
     pub(crate) fn is_cancelled(&self) -> bool {
-        matches!(
-            self,
-            Self::Boot {
-                source: ProcessError::Cancelled { .. },
-                ..
-            } | Self::Inspect {
-                source: ProcessError::Cancelled { .. },
-                ..
-            } | Self::Kubernetes(KubernetesError::Cancelled)
-        )
+        match self {
+            Self::Boot { source, .. } | Self::Inspect { source, .. } => {
+                matches!(source, ProcessError::Cancelled { .. })
+            }
+            Self::Kubernetes(error) => matches!(error, KubernetesError::Cancelled),
+            Self::Exited { .. } | Self::Platform { .. } => false,
+        }
     }
 }
 
-/// Whether a builder of this name was made by a run of ours.
+/// Whether this is the name of a builder for one run of this action.
 pub(crate) fn is_ours(name: &str) -> bool {
     name.strip_prefix(BUILDER_PREFIX)
         .is_some_and(|id| !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_alphanumeric()))
 }
 
-/// Makes the builder ready. The parts of its boot go to the recorder.
-///
-/// # Errors
-/// When it does not boot, is stopped, or lacks a platform. What was created is removed again.
+/// Starts the builder, and records the stages of its boot. After an error, whatever was created is removed.
 pub(crate) async fn start(
     start: Start<'_>,
     recorder: &mut Recorder,
@@ -161,8 +148,8 @@ pub(crate) async fn start(
         }
         (None, Driver::DockerContainer) => {
             let engine = start.engine.cloned().unwrap_or_else(Address::usual);
-            let life = Life::hold(&plan.name, &engine);
-            Kind::Container(engine, life)
+            let lease = Lease::take(&plan.name, &engine);
+            Kind::Container(engine, lease)
         }
         (None, _) => Kind::Engine,
     };
@@ -178,44 +165,35 @@ pub(crate) async fn start(
         }
         local::check_platforms(&start).await
     };
-    match ready.await {
-        Ok(()) => Ok(builder),
-        Err(error) => {
-            let creation = if error.is_cancelled() {
-                Creation::CutOff
-            } else {
-                Creation::Over
-            };
-            builder.remove(creation, start.cancel).await;
-            Err(error)
-        }
+    if let Err(error) = ready.await {
+        let creation = if error.is_cancelled() {
+            Creation::Interrupted
+        } else {
+            Creation::Complete
+        };
+        builder.remove(creation, start.cancel).await;
+        return Err(error);
     }
+    Ok(builder)
 }
 
-/// Removes the builder in a container that a killed run left; whether there was anything of it.
-///
-/// # Errors
-/// When the Engine does not do it, or not in time.
+/// Removes the container and the volume of a killed run; whether any existed.
 pub(crate) async fn remove_container(name: &str, engine: &Address) -> Result<bool, RemovalError> {
-    removal::remove(name, engine, Creation::Over, PATIENCE).await
+    removal::remove(name, engine, Creation::Complete, PATIENCE).await
 }
 
-/// Removes what a run left in the cluster that its kubeconfig names. Says what it did.
+/// Removes the nodes of a killed run from the cluster of its kubeconfig.
 pub(crate) async fn remove_from_cluster(name: &str, kubeconfig: &Path, cancel: &CancellationToken) {
     Box::pin(kubernetes::remove_left(name, kubeconfig, cancel)).await;
 }
 
 impl Builder {
-    /// Removes the builder if it is ours. A failure is a warning: it must not hide how the build
-    /// ended.
+    /// Removes the builder if it is ours. A failure is only a warning, so it does not hide an error of the build.
     pub(crate) async fn stop(&self, cancel: &CancellationToken) {
-        if let Kind::Container(_, life) = &self.kind {
-            tokio::select! {
-                () = life.has_looked() => {}
-                () = cancel.cancelled() => {}
-            }
+        if let Kind::Container(_, lease) = &self.kind {
+            cancel.run_until_cancelled(lease.swept()).await;
         }
-        self.remove(Creation::Over, cancel).await;
+        self.remove(Creation::Complete, cancel).await;
     }
 
     async fn remove(&self, creation: Creation, cancel: &CancellationToken) {
@@ -228,9 +206,9 @@ impl Builder {
             Kind::Engine => {}
             Kind::Container(engine, _) => {
                 match removal::remove(&self.name, engine, creation, patience).await {
-                    // After a creation that was cut off the post step looks once more.
-                    Ok(_) if creation == Creation::Over => remove_instance(&self.tool, &self.name),
-                    Ok(_) => {}
+                    // After an interrupted creation, buildx's file makes the post step check again.
+                    Ok(_) if creation == Creation::Interrupted => {}
+                    Ok(_) => remove_instance(&self.tool, &self.name),
                     Err(error) => {
                         tracing::warn!("could not remove the builder `{}`: {error}", self.name);
                     }
@@ -240,7 +218,7 @@ impl Builder {
         }
     }
 
-    /// Ends when the builder is gone in the middle of its work, which buildx may not notice.
+    /// Resolves when the builder is lost, which buildx may not notice.
     pub(crate) async fn lost(&self) -> BuilderError {
         match &self.kind {
             Kind::Cluster(running) => running.lost(&self.name).await.into(),
@@ -248,22 +226,20 @@ impl Builder {
         }
     }
 
-    /// What happened to a builder that buildx lost its connection to, where more can be told.
+    /// Why buildx lost its connection, if the Engine or the cluster knows.
     pub(crate) async fn after_disconnection(&self) -> Option<BuilderError> {
         match &self.kind {
             Kind::Cluster(running) => Some(running.after_disconnection(&self.name).await.into()),
             Kind::Container(engine, _) => {
-                let exit = exit::of(&self.name, engine, self.begun).await?;
-                Some(BuilderError::Exited {
-                    name: self.name.clone(),
-                    exit,
-                })
+                let name = self.name.clone();
+                let exit = exit::of(&name, engine, self.begun).await?;
+                Some(BuilderError::Exited { name, exit })
             }
             Kind::Engine => None,
         }
     }
 
-    /// What went to the builder and back over a cluster's API server, where it could be counted.
+    /// The bytes through the cluster's API server, if they were counted.
     pub(crate) fn traffic(&self) -> Option<Traffic> {
         match &self.kind {
             Kind::Cluster(running) => running.traffic(),

@@ -1,9 +1,8 @@
-//! A builder in a container, removed: container and volume, asked of the Engine itself.
+//! Removes the container and the volume of a docker-container builder through the Engine's API.
 //!
-//! `buildx rm` learns the volume from the container, so that one whose container is gone would stay for ever: after a removal
-//! that was stopped half-way, or a creation that was (`Rm` in
-//! <https://github.com/docker/buildx/blob/461836ba0/driver/docker-container/driver.go>). It takes more than a second, too,
-//! where the Engine takes 0.2 s.
+//! `buildx rm` finds the volume through the container, so it leaves the volume of a removal or a creation that was interrupted
+//! (`Rm` in <https://github.com/docker/buildx/blob/461836ba0/driver/docker-container/driver.go>). It takes more than a second, the
+//! Engine 0.2 s.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -19,54 +18,48 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::facts::Address;
 
-/// What buildx puts before a builder's name for its containers and volumes (`BuilderName` in
+/// buildx's prefix for containers and volumes of a builder (`BuilderName` in
 /// <https://github.com/docker/buildx/blob/461836ba0/driver/manager.go>).
 pub(super) const PREFIX: &str = "buildx_buildkit_";
 
-/// How long a creation that was cut off is waited for: the Engine goes on with it for a moment, and may have made the volume
-/// by then.
+/// How long an interrupted creation may go on in the Engine.
 const AFTERMATH: Duration = Duration::from_millis(500);
 
-/// Between two looks.
-const PAUSE: Duration = Duration::from_millis(50);
+const POLL: Duration = Duration::from_millis(50);
 
-/// Whether more of a builder may come while it is removed.
+/// The builder's creation by buildx.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Creation {
-    Over,
-    /// buildx was stopped in the middle of it.
-    CutOff,
+    Complete,
+    /// Its container or volume may appear later.
+    Interrupted,
 }
 
-/// The builder may still be there.
+/// The builder may still exist.
 #[derive(Debug, Error)]
 pub(crate) enum RemovalError {
     #[error("the Docker Engine does not answer: {0}")]
     Client(Box<dyn std::error::Error + Send + Sync>),
-    #[error("{0}")]
+    #[error(transparent)]
     Engine(#[from] DockerError),
-    #[error("it was not gone within {} s", .0.as_secs())]
-    Late(Duration),
+    #[error("the Docker Engine did not remove it within {} s", .0.as_secs())]
+    Timeout(Duration),
 }
 
-/// Removes what there is of the builder; whether there was anything.
-///
-/// # Errors
-/// When the Engine does not do it, or not in time.
+/// Removes what exists of the builder; whether anything did.
 pub(super) async fn remove(
     name: &str,
     address: &Address,
     creation: Creation,
     patience: Duration,
 ) -> Result<bool, RemovalError> {
-    let removed = async {
+    let removal = async {
         let docker = address.client().await.map_err(RemovalError::Client)?;
-        // Whole seconds, and later than ours: the client gives up by itself, too.
-        let docker = docker.with_timeout(patience * 2);
-        remove_all(&docker, name, creation).await
+        // The client's own timeout must not come first: it has whole seconds.
+        remove_all(&docker.with_timeout(patience * 2), name, creation).await
     };
-    let in_time = timeout(patience, Box::pin(removed)).await;
-    in_time.unwrap_or(Err(RemovalError::Late(patience)))
+    let removed = timeout(patience, Box::pin(removal)).await;
+    removed.unwrap_or(Err(RemovalError::Timeout(patience)))
 }
 
 pub(super) async fn remove_all(
@@ -74,63 +67,62 @@ pub(super) async fn remove_all(
     name: &str,
     creation: Creation,
 ) -> Result<bool, RemovalError> {
-    let name = format!("{PREFIX}{name}");
-    let begin = Instant::now();
+    let prefix = format!("{PREFIX}{name}");
+    let start = Instant::now();
     let mut found = false;
     loop {
-        let containers = containers(docker, &name).await?;
-        for container in &containers {
+        let mut is_gone = true;
+        for (container, _) in containers(docker, &prefix).await? {
+            is_gone = false;
             let options = RemoveContainerOptionsBuilder::new().force(true).v(true);
-            let removed = docker.remove_container(container, Some(options.build()));
-            may_be_gone(removed.await)?;
+            let removed = docker.remove_container(&container, Some(options.build()));
+            check_later(removed.await)?;
         }
-        let volumes = volumes(docker, &name).await?;
-        for volume in &volumes {
-            let removed = docker.remove_volume(volume, None::<RemoveVolumeOptions>);
-            may_be_gone(removed.await)?;
+        let options = ListVolumesOptionsBuilder::new().filters(&filter(&prefix));
+        let listed = docker.list_volumes(Some(options.build())).await?;
+        for volume in listed.volumes.unwrap_or_default() {
+            // The filter matches any part of a name.
+            if volume.name.starts_with(&prefix) {
+                is_gone = false;
+                let removed = docker.remove_volume(&volume.name, None::<RemoveVolumeOptions>);
+                check_later(removed.await)?;
+            }
         }
-        let gone = containers.is_empty() && volumes.is_empty();
-        found |= !gone;
-        if gone && (creation == Creation::Over || begin.elapsed() > AFTERMATH) {
+        found |= !is_gone;
+        if is_gone && (creation == Creation::Complete || start.elapsed() > AFTERMATH) {
             return Ok(found);
         }
-        if gone || begin.elapsed() > PAUSE {
-            sleep(PAUSE).await;
+        if is_gone || start.elapsed() > POLL {
+            sleep(POLL).await;
         }
     }
 }
 
-/// Names of containers, running or not.
-async fn containers(docker: &Docker, name: &str) -> Result<Vec<String>, DockerError> {
+/// The containers with this prefix, running or not, and when the Engine created them (seconds since 1970).
+pub(super) async fn containers(
+    docker: &Docker,
+    prefix: &str,
+) -> Result<Vec<(String, Option<i64>)>, DockerError> {
     let options = ListContainersOptionsBuilder::new()
         .all(true)
-        .filters(&filter(name));
+        .filters(&filter(prefix));
     let listed = docker.list_containers(Some(options.build())).await?;
-    let names = listed
-        .into_iter()
-        .flat_map(|container| container.names.unwrap_or_default());
-    // The API's names begin with a slash.
-    let names = names.map(|name| name.trim_start_matches('/').to_owned());
-    Ok(names.filter(|other| other.starts_with(name)).collect())
-}
-
-async fn volumes(docker: &Docker, name: &str) -> Result<Vec<String>, DockerError> {
-    let options = ListVolumesOptionsBuilder::new().filters(&filter(name));
-    let listed = docker.list_volumes(Some(options.build())).await?;
-    let names = listed
-        .volumes
-        .unwrap_or_default()
-        .into_iter()
-        .map(|volume| volume.name);
-    Ok(names.filter(|other| other.starts_with(name)).collect())
+    let containers = listed.into_iter().flat_map(|container| {
+        let names = container.names.unwrap_or_default().into_iter();
+        // The API's names begin with a slash.
+        names.map(move |name| (name.trim_start_matches('/').to_owned(), container.created))
+    });
+    Ok(containers
+        .filter(|(name, _)| name.starts_with(prefix))
+        .collect())
 }
 
 fn filter(name: &str) -> HashMap<&'static str, Vec<String>> {
     HashMap::from([("name", vec![name.to_owned()])])
 }
 
-/// Somebody else may be removing it, or it is in use for a moment longer: the next look tells.
-fn may_be_gone(removed: Result<(), DockerError>) -> Result<(), DockerError> {
+/// Ignores that an object is gone already, or in use for a moment longer: the next poll shows which.
+fn check_later(removed: Result<(), DockerError>) -> Result<(), DockerError> {
     match removed {
         Err(DockerError::DockerResponseServerError {
             status_code: 404 | 409,

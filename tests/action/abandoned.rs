@@ -50,7 +50,7 @@ fn the_next_run_removes_the_builder_however_short_it_is() {
                     let removed = &ran.removed;
                     assert!(removed.contains(&file), "{commands:?}: {removed:?}");
                 }
-                ran.says("removed the builder `fast-ecr-push-lost` of a run that is gone");
+                ran.says("removed the orphaned builder `fast-ecr-push-lost`");
             });
         }
     });

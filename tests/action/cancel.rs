@@ -198,7 +198,7 @@ fn a_builder_whose_removal_hangs_does_not_hold_up_a_cancelled_run() {
         })
         .exits(130);
     assert!(ran.took < LONGEST, "{:?}", ran.took);
-    ran.says("could not remove the builder `fast-ecr-push-[ID]`: it was not gone within [TIME] s");
+    ran.says("could not remove the builder `fast-ecr-push-[ID]`: the Docker Engine did not remove it within [TIME] s");
     assert!(ran.summary.starts_with("### Cancelled "), "{}", ran.summary);
 }
 

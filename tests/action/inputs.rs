@@ -258,7 +258,7 @@ fn a_platform_that_the_builder_does_not_offer_is_refused_before_the_build() {
         .input("platforms", "linux/amd64,linux/s390x")
         .run()
         .exits(3);
-    ran.says("the builder offers no linux/s390x, it has linux/amd64, linux/amd64/v2")
+    ran.says("the builder does not support linux/s390x, only linux/amd64, linux/amd64/v2")
         .says("hint: run docker/setup-qemu-action before this step");
     assert_eq!(ran.verbs(), ["version", "inspect"]);
 }

@@ -99,7 +99,7 @@ fn a_builder_that_did_not_boot_for_a_passing_reason_is_started_again() {
             .exits(0);
         assert_eq!(creations(&ran), 2, "{}", ran.log);
         ran.says(trouble)
-            .says("this is temporary: the builder is started again in ")
+            .says("this is temporary: starting the builder again in ")
             .removed_its_builder();
         assert_eq!(ran.annotations("warning").len(), 1, "{}", ran.log);
         assert!(ran.summary.contains("1 retry"), "{}", ran.summary);

@@ -101,9 +101,12 @@ fn the_next_run_removes_the_builder_of_one_that_is_gone_and_none_of_one_that_liv
     thread::sleep((JUDGED + Duration::from_secs(1)).saturating_sub(born.elapsed()));
     let fast = format!("FROM {}\nRUN true\n", busybox());
     let next = job(&engine.host, &fast, "next").succeeded();
-    let words = format!("removed the builder `{lost}` of a run that is gone");
+    let words = format!("removed the orphaned builder `{lost}`");
     assert!(next.log().contains(&words), "{}", next.log());
-    assert_eq!(next.log().matches("of a run that is gone").count(), 1);
+    assert_eq!(
+        next.log().matches("removed the orphaned builder").count(),
+        1
+    );
     assert!(!containers(&engine).contains(&lost) && !volumes(&engine).contains(&lost));
     assert_eq!(containers(&engine), other);
     assert!(volumes(&engine).contains(other));

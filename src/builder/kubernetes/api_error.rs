@@ -5,6 +5,8 @@
 
 use thiserror::Error;
 
+use crate::aws::error_chain;
+
 /// A call failed.
 #[derive(Debug, Error)]
 pub(crate) enum ApiError {
@@ -30,8 +32,6 @@ pub(crate) enum ApiError {
     Unauthorized { server: String },
     #[error("may not {call}: {reason}")]
     Forbidden { call: String, reason: String },
-    #[error("could not {call}: {reason}")]
-    NoNamespace { call: String, reason: String },
     #[error("could not {call}: {reason} ({code})")]
     Refused {
         call: String,
@@ -41,22 +41,20 @@ pub(crate) enum ApiError {
 }
 
 impl ApiError {
-    /// There is no client.
     pub(super) fn setup(server: &str, error: &kube::Error) -> Self {
         let server = server.to_owned();
         match error {
             kube::Error::Auth(cause) => Self::Credentials {
                 server,
-                reason: chain(cause),
+                reason: error_chain(cause),
             },
             other => Self::Setup {
                 server,
-                reason: chain(other),
+                reason: error_chain(other),
             },
         }
     }
 
-    /// The server refused a call.
     pub(super) fn refused(server: &str, call: String, status: &kube::core::Status) -> Self {
         let reason = status.message.clone();
         match status.code {
@@ -70,7 +68,6 @@ impl ApiError {
             {
                 Self::Forbidden { call, reason }
             }
-            404 if reason.starts_with("namespaces ") => Self::NoNamespace { call, reason },
             code => Self::Refused { call, code, reason },
         }
     }
@@ -100,7 +97,9 @@ impl ApiError {
             Self::Forbidden { .. } => {
                 "bind the Role of examples/eks/role.yaml to the identity in this namespace with a RoleBinding"
             }
-            Self::NoNamespace { .. } => {
+            Self::Refused {
+                code: 404, reason, ..
+            } if reason.starts_with("namespaces ") => {
                 "create the namespace (`kubectl create namespace NAME`), or set the input `namespace`"
             }
             Self::Refused { reason, .. } if reason.contains("PodSecurity") => {
@@ -132,17 +131,3 @@ impl ApiError {
 
 pub(super) const QUOTA_HINT: &str =
     "lower `requests` and `limits` in `driver-opts`, or raise the namespace's ResourceQuota";
-
-/// An error with its causes on one line, without repetitions.
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        if !text.contains(&cause_text) {
-            text = format!("{text}: {cause_text}");
-        }
-        source = cause.source();
-    }
-    text
-}

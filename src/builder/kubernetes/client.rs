@@ -13,13 +13,13 @@ use futures_util::StreamExt as _;
 use futures_util::stream::BoxStream;
 use http::HeaderValue;
 use http::header::USER_AGENT;
+use jiff::Timestamp;
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::authorization::v1::SelfSubjectAccessReview;
 use k8s_openapi::api::core::v1::{ConfigMap, Event, PersistentVolumeClaim, Pod};
 use kube::api::{
-    Api, ApiResource, DeleteParams, DynamicObject, ListParams, LogParams, Patch, PatchParams,
-    PostParams, WatchParams,
+    Api, DeleteParams, ListParams, LogParams, Patch, PatchParams, PostParams, WatchParams,
 };
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::core::WatchEvent;
@@ -29,9 +29,10 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
-use super::api_error::{ApiError, chain};
+use super::api_error::ApiError;
 use super::login::Login;
-use super::manifest;
+use super::manifest::{self, HEARTBEAT};
+use crate::aws::error_chain;
 use crate::runner;
 
 /// Limit for a call. An API server answers within milliseconds.
@@ -52,12 +53,12 @@ const FIELD_MANAGER: &str = "fast-ecr-push";
 /// A cluster's API, in one namespace.
 #[derive(Clone)]
 pub(super) struct Cluster {
-    login: Arc<Login>,
+    pub login: Arc<Login>,
     pub server: String,
     pub namespace: String,
     /// Who can reach the server, if not everybody can.
     pub restriction: Option<String>,
-    /// What the review at the start allowed.
+    /// The rights that the review at the start found.
     pub granted: Vec<Right>,
     calls: Arc<AtomicUsize>,
     timeout: Duration,
@@ -74,9 +75,8 @@ impl Cluster {
     pub(super) async fn open(kubeconfig: &Path) -> Result<Self, ApiError> {
         let setup = |error| ApiError::Kubeconfig(Box::new(error));
         let kubeconfig = Kubeconfig::read_from(kubeconfig).map_err(setup)?;
-        let clusters = kubeconfig.clusters.iter();
-        let mut clusters = clusters.filter_map(|named| named.cluster.as_ref());
-        let proxy = clusters.find_map(|cluster| cluster.proxy_url.clone());
+        let mut clusters = kubeconfig.clusters.iter();
+        let proxy = clusters.find_map(|named| named.cluster.as_ref()?.proxy_url.clone());
         let options = KubeConfigOptions::default();
         let mut config = Config::from_custom_kubeconfig(kubeconfig, &options)
             .await
@@ -88,11 +88,10 @@ impl Cluster {
         config.headers.push((USER_AGENT, agent));
         let server = config.cluster_url.to_string();
         let server = server.trim_end_matches('/').to_owned();
-        let namespace = config.default_namespace.clone();
         Ok(Self {
+            namespace: config.default_namespace.clone(),
             login: Arc::new(Login::new(config, &server)),
             server,
-            namespace,
             restriction: None,
             granted: Vec::new(),
             calls: Arc::default(),
@@ -108,7 +107,6 @@ impl Cluster {
         }
     }
 
-    /// The number of calls so far.
     pub(super) fn calls(&self) -> usize {
         self.calls.load(Ordering::Relaxed)
     }
@@ -135,8 +133,8 @@ impl Cluster {
         name: &str,
     ) -> Result<Option<PersistentVolumeClaim>, ApiError> {
         let api: Api<PersistentVolumeClaim> = self.api().await?;
-        let claim = self.call("get a PersistentVolumeClaim", || api.get_opt(name));
-        claim.await
+        self.call("get a PersistentVolumeClaim", || api.get_opt(name))
+            .await
     }
 
     /// Deletes the ConfigMap of a workload, if it exists.
@@ -155,23 +153,17 @@ impl Cluster {
         Ok(list.await?.items)
     }
 
-    /// Sets an annotation of a Deployment.
-    pub(super) async fn annotate(
-        &self,
-        name: &str,
-        key: &str,
-        value: &str,
-    ) -> Result<(), ApiError> {
-        let patch = Patch::Merge(json!({ "metadata": { "annotations": { key: value } } }));
+    /// Writes the heartbeat of a Deployment.
+    pub(super) async fn renew(&self, name: &str, heartbeat: Timestamp) -> Result<(), ApiError> {
+        let heartbeat = json!({ HEARTBEAT: heartbeat.to_string() });
+        let patch = Patch::Merge(json!({ "metadata": { "annotations": heartbeat } }));
         let parameters = PatchParams {
             field_manager: Some(FIELD_MANAGER.to_owned()),
             ..PatchParams::default()
         };
         let api = self.api::<Deployment>().await?;
-        let patched = self.call("patch the Deployment", || {
-            api.patch(name, &parameters, &patch)
-        });
-        patched.await.map(drop)
+        let call = || api.patch(name, &parameters, &patch);
+        self.call("patch the Deployment", call).await.map(drop)
     }
 
     /// The pods and the version of the list.
@@ -228,8 +220,8 @@ impl Cluster {
             ..LogParams::default()
         };
         let api = self.api::<Pod>().await?;
-        let log = self.call("read the pod's log", || api.logs(pod, &parameters));
-        log.await
+        self.call("read the pod's log", || api.logs(pod, &parameters))
+            .await
     }
 
     /// Whether a call is allowed; true if the cluster does not say.
@@ -258,15 +250,6 @@ impl Cluster {
         Ok(Api::namespaced(client, &self.namespace))
     }
 
-    /// Objects of a kind that is known only at run time.
-    pub(super) async fn dynamic(
-        &self,
-        resource: &ApiResource,
-    ) -> Result<Api<DynamicObject>, ApiError> {
-        let client = self.login.client().await?;
-        Ok(Api::namespaced_with(client, &self.namespace, resource))
-    }
-
     /// Makes a call, and repeats it for a while if it is forbidden although it was granted.
     pub(super) async fn call<T, F>(&self, what: &str, call: impl Fn() -> F) -> Result<T, ApiError>
     where
@@ -274,16 +257,15 @@ impl Cluster {
     {
         let begun = Instant::now();
         loop {
-            let error = match self.once(what, call()).await {
-                Err(error @ ApiError::Forbidden { .. }) => error,
-                result => return result,
+            let result = self.once(what, call()).await;
+            let is_denied = |right: &Right| match &result {
+                Err(ApiError::Forbidden { reason, .. }) => right.is_denied_by(reason),
+                _ => false,
             };
-            let reason = error.to_string();
-            let is_granted = self.granted.iter().any(|right| right.is_denied_by(&reason));
-            if !is_granted || begun.elapsed() > RIGHTS_RETURN {
-                return Err(error);
+            if !self.granted.iter().any(is_denied) || begun.elapsed() > RIGHTS_RETURN {
+                return result;
             }
-            tracing::debug!("{error}, trying again");
+            tracing::debug!("{what}: forbidden, trying again");
             sleep(PAUSE).await;
         }
     }
@@ -300,7 +282,7 @@ impl Cluster {
                 let call = format!("{what} in the namespace `{}`", self.namespace);
                 return Err(ApiError::refused(&self.server, call, &status));
             }
-            Ok(Err(error)) => chain(&error),
+            Ok(Err(error)) => error_chain(&error),
             Err(_) => format!("no answer within {} s", self.timeout.as_secs()),
         };
         Err(ApiError::Unreachable {
@@ -311,7 +293,6 @@ impl Cluster {
     }
 }
 
-/// Parameters of a creation.
 pub(super) fn post() -> PostParams {
     PostParams {
         field_manager: Some(FIELD_MANAGER.to_owned()),

@@ -1,4 +1,4 @@
-//! Following a builder's pods until they are ready.
+//! Follows a builder's pods until they are ready.
 //!
 //! In: a workload that was just created. Out: when each stage was reached, or why the builder is not ready. Pods are watched if that is
 //! allowed, or else listed once a second, which buildx's own rights allow. Events are read until the pods have started, if that is allowed.
@@ -48,7 +48,7 @@ pub(super) struct Follower<'a> {
     pods: BTreeMap<String, (Pod, Instant)>,
     events: Vec<Event>,
     may_read_events: bool,
-    progress: Progress,
+    pub progress: Progress,
     problem: Option<Problem>,
     begun: Instant,
 }
@@ -72,9 +72,6 @@ impl<'a> Follower<'a> {
     }
 
     /// Waits until all pods are ready.
-    ///
-    /// # Errors
-    /// If they are not within `timeout`, or if waiting is useless.
     pub(super) async fn ready(&mut self, timeout: Duration) -> Result<(), KubernetesError> {
         let deadline = Instant::now() + timeout;
         let mut poll = interval(POLL);
@@ -85,11 +82,7 @@ impl<'a> Follower<'a> {
             if ready.count() >= self.replicas {
                 return Ok(());
             }
-            if self
-                .problem
-                .as_ref()
-                .is_some_and(|problem| problem.is_final)
-            {
+            if matches!(&self.problem, Some(problem) if problem.is_final) {
                 return Err(self.failed(None).await);
             }
             tokio::select! {
@@ -105,10 +98,6 @@ impl<'a> Follower<'a> {
                 () = sleep_until(deadline) => return Err(self.failed(Some(timeout)).await),
             }
         }
-    }
-
-    pub(super) fn progress(self) -> Progress {
-        self.progress
     }
 
     /// Lists the pods and watches them from then on; `None` if that is not allowed.
@@ -148,16 +137,14 @@ impl<'a> Follower<'a> {
                 }
                 let status = &found.object.data["status"];
                 self.report(boot::no_pods(status, &self.events));
+                Ok(())
             }
-            Ok(None) if !self.is_created => {}
-            Ok(None) => {
-                return Err(KubernetesError::Gone {
-                    name: self.name.to_owned(),
-                });
-            }
-            Err(error) => retry_later(error)?,
+            Ok(None) if self.is_created => Err(KubernetesError::Gone {
+                name: self.name.to_owned(),
+            }),
+            Ok(None) => Ok(()),
+            Err(error) => retry_later(error),
         }
-        Ok(())
     }
 
     async fn read_pod_events(&mut self) {
@@ -196,8 +183,8 @@ impl<'a> Follower<'a> {
         match change {
             WatchEvent::Added(pod) | WatchEvent::Modified(pod) => self.put(pod),
             WatchEvent::Deleted(pod) => {
-                self.pods
-                    .remove(pod.metadata.name.as_deref().unwrap_or_default());
+                let name = pod.metadata.name.unwrap_or_default();
+                self.pods.remove(&name);
             }
             WatchEvent::Bookmark(_) => {}
             WatchEvent::Error(status) => tracing::debug!("watch: {}", status.message),
@@ -206,19 +193,16 @@ impl<'a> Follower<'a> {
     }
 
     fn replace(&mut self, pods: Vec<Pod>) {
-        let names = pods.iter().filter_map(|pod| pod.metadata.name.clone());
-        let names: Vec<String> = names.collect();
-        self.pods.retain(|name, _| names.contains(name));
-        for pod in pods {
-            self.put(pod);
-        }
+        self.pods.retain(|name, _| {
+            let is_same = |pod: &Pod| pod.metadata.name.as_ref() == Some(name);
+            pods.iter().any(is_same)
+        });
+        pods.into_iter().for_each(|pod| self.put(pod));
         self.update();
     }
 
     fn put(&mut self, pod: Pod) {
-        let Some(name) = pod.metadata.name.clone() else {
-            return;
-        };
+        let name = pod.metadata.name.clone().unwrap_or_default();
         let since = self.pods.get(&name).map(|(_, since)| *since);
         self.pods
             .insert(name, (pod, since.unwrap_or_else(Instant::now)));
@@ -249,16 +233,14 @@ impl<'a> Follower<'a> {
         }
         let reached = &mut self.progress.reached;
         let last = reached.last().map(|(milestone, _)| *milestone);
-        if last.is_some_and(|last| last >= milestone) {
+        if last >= Some(milestone) {
             return;
         }
         // Stages between two polls took no known time. Only events show the pull, and they may be forbidden.
-        for before in [Milestone::Created, Milestone::Scheduled, Milestone::Started] {
-            if before < milestone && last.is_none_or(|last| last < before) {
-                reached.push((before, now));
-            }
-        }
-        reached.push((milestone, now));
+        let all = [Milestone::Created, Milestone::Scheduled, Milestone::Started];
+        let skipped = |stage: &Milestone| last < Some(*stage) && *stage < milestone;
+        let skipped = all.into_iter().filter(skipped);
+        reached.extend(skipped.chain([milestone]).map(|stage| (stage, now)));
         let node = self.progress.node.as_deref().unwrap_or("a node");
         let what = match milestone {
             Milestone::Created => return,
@@ -323,14 +305,13 @@ pub(super) async fn show_log(cluster: &Cluster, pod: &str, previous: bool) {
     }
 }
 
-/// Whether the call is repeated: yes after a transient error, and if a list was too old to be watched from.
+/// Ignores an error if a later call may succeed: a transient one, or a list too old to be watched from.
 fn retry_later(error: ApiError) -> Result<(), KubernetesError> {
-    let is_old = matches!(error, ApiError::Refused { code: 410, .. });
-    if !is_old && !error.is_transient() {
-        return Err(error.into());
+    if error.is_transient() || matches!(error, ApiError::Refused { code: 410, .. }) {
+        tracing::debug!("{error}, trying again");
+        return Ok(());
     }
-    tracing::debug!("{error}, trying again");
-    Ok(())
+    Err(error.into())
 }
 
 /// The next change; pending forever without a watch.

@@ -28,6 +28,7 @@ use std::time::Duration;
 
 use futures_util::future::{select_all, try_join_all};
 use jiff::Timestamp;
+use k8s_openapi::api::core::v1::ConfigMap;
 use tokio_util::sync::CancellationToken;
 
 use super::{BuilderError, Start};
@@ -52,7 +53,7 @@ pub(crate) struct Running {
     nodes: Vec<RunningNode>,
     /// What is removed at the end; empty for a persistent builder.
     cleanup: CleanupList,
-    /// buildx's connections to the cluster, unless they need a proxy that the tunnel does not support.
+    /// None behind a proxy that the tunnel does not support.
     tunnel: Option<Tunnel>,
     /// Whether it is persistent.
     kept: bool,
@@ -65,7 +66,7 @@ struct RunningNode {
     monitor: Monitor,
 }
 
-/// Creates the builder and waits until it is ready. The recorder gets the parts of the boot, even of a failed one.
+/// Creates the builder, waits until it is ready, and records the stages of its boot, even of a failed one.
 pub(super) async fn start(
     start: &Start<'_>,
     kubernetes: &KubernetesPlan,
@@ -85,17 +86,28 @@ pub(super) async fn start(
     let open = async {
         let mut cluster = Cluster::open(kubeconfig).await?;
         cluster.restriction.clone_from(&kubernetes.restriction);
-        let granted = rights::review(&cluster, &kubernetes).await?;
-        cluster.granted.clone_from(&granted.rights);
-        Ok((cluster, granted))
+        cluster.granted = rights::review(&cluster, &kubernetes).await?;
+        Ok(cluster)
     };
-    let (cluster, granted) = unless_stopped(stop, Box::pin(open)).await?;
-    let may_renew = granted.heartbeats;
-    if !granted.config {
-        remove_certificates(&mut kubernetes);
+    let cluster = unless_stopped(stop, Box::pin(open)).await?;
+    let mut nodes = kubernetes.nodes.iter();
+    if nodes.any(|node| node.certificates.is_some()) && !cluster.may_create_config() {
+        tracing::info!(
+            target: log::NOTICE,
+            "the pods do not get this machine's certificates: this identity may not create configmaps"
+        );
+        for node in &mut kubernetes.nodes {
+            node.certificates = None;
+        }
     }
     let kubernetes = &kubernetes;
-    let tunnel = open_tunnel(kubeconfig).await;
+    let tunnel = Tunnel::open(kubeconfig).await.inspect_err(|error| {
+        tracing::info!(
+            target: log::NOTICE,
+            "buildx connects to the API server directly ({error}): buildx before 0.36 hangs if a connection is lost"
+        );
+    });
+    let tunnel = tunnel.ok();
     let mut tool = tool.clone();
     if let Some(tunnel) = &tunnel {
         // buildx stores this path with the nodes.
@@ -113,12 +125,11 @@ pub(super) async fn start(
     let mut progress = Vec::new();
     let ready = async {
         for node in &kubernetes.nodes {
-            let provisioned = running.provision(kubernetes, node, may_renew);
+            let provisioned = running.provision(kubernetes, node);
             unless_stopped(stop, Box::pin(provisioned)).await?;
         }
         let ready;
-        let all = running.ready(start, kubernetes, may_renew, tool);
-        (progress, ready) = Box::pin(all).await;
+        (progress, ready) = Box::pin(running.ready(start, kubernetes, tool)).await;
         ready
     };
     let ready = Box::pin(ready).await;
@@ -138,39 +149,12 @@ pub(super) async fn start(
     Ok(running)
 }
 
-/// Calls to the API, until the boot is stopped.
 async fn unless_stopped<T>(
     stop: &CancellationToken,
     calls: impl Future<Output = Result<T, KubernetesError>>,
 ) -> Result<T, KubernetesError> {
-    tokio::select! {
-        done = calls => done,
-        () = stop.cancelled() => Err(KubernetesError::Cancelled),
-    }
-}
-
-/// Leaves out the certificates, which need a ConfigMap.
-fn remove_certificates(kubernetes: &mut KubernetesPlan) {
-    tracing::info!(
-        target: log::NOTICE,
-        "the pods do not get this machine's certificates: this identity may not create configmaps"
-    );
-    for node in &mut kubernetes.nodes {
-        node.certificates = None;
-    }
-}
-
-async fn open_tunnel(kubeconfig: &Path) -> Option<Tunnel> {
-    match Tunnel::open(kubeconfig).await {
-        Ok(tunnel) => Some(tunnel),
-        Err(error) => {
-            tracing::info!(
-                target: log::NOTICE,
-                "buildx connects to the API server directly ({error}): buildx before 0.36 hangs if a connection is lost"
-            );
-            None
-        }
-    }
+    let done = stop.run_until_cancelled(calls).await;
+    done.unwrap_or(Err(KubernetesError::Cancelled))
 }
 
 impl Running {
@@ -178,12 +162,11 @@ impl Running {
         &mut self,
         kubernetes: &KubernetesPlan,
         node: &Node,
-        may_renew: bool,
     ) -> Result<(), KubernetesError> {
         if !self.kept {
             self.cleanup.add(&node.name)?;
         }
-        let provisioned = provision::node(&self.cluster, kubernetes, node, may_renew).await;
+        let provisioned = provision::node(&self.cluster, kubernetes, node).await;
         if let Err(KubernetesError::Api(error)) = &provisioned
             && !error.is_transient()
         {
@@ -191,39 +174,37 @@ impl Running {
             self.cleanup.remove(&node.name)?;
         }
         let provisioned = provisioned?;
-        let monitor = Monitor::start(
-            self.cluster.clone(),
-            &node.name,
-            provisioned.skew,
-            may_renew && !kubernetes.kept,
-        );
+        let may_renew = self.cluster.may_renew_heartbeats() && !kubernetes.kept;
+        let cluster = self.cluster.clone();
+        let monitor = Monitor::start(cluster, &node.name, provisioned.skew, may_renew);
+        let owner = provisioned.uid.as_deref().filter(|_| provisioned.is_new);
+        let config = owner.and_then(|owner| manifest::config(node, owner));
         self.nodes.push(RunningNode {
             monitor,
             name: node.name.clone(),
             provisioned,
         });
-        match self.nodes.last() {
-            Some(last) => provision::config(&self.cluster, node, &last.provisioned).await,
-            None => Ok(()),
-        }
+        let Some(config) = config else { return Ok(()) };
+        // After the workload, whose pod waits for it: scheduling takes longer.
+        let what = "create a ConfigMap";
+        let created = self.cluster.create_if_missing::<ConfigMap>(what, config);
+        Ok(created.await?)
     }
 
-    /// Waits for all nodes. Meanwhile buildx gets to know them, and orphans are removed.
+    /// Waits for all nodes. Meanwhile registers them with buildx and removes orphans.
     async fn ready(
         &self,
         start: &Start<'_>,
         kubernetes: &KubernetesPlan,
-        may_renew: bool,
         tool: &Tool,
     ) -> (Vec<Progress>, Result<(), BuilderError>) {
         let stop = start.stop;
         let timeout = Duration::from_secs(kubernetes.timeout_seconds);
-        let followers = self.nodes.iter();
-        let mut followers: Vec<Follower<'_>> = followers
+        let nodes = self.nodes.iter();
+        let mut followers: Vec<Follower<'_>> = nodes
             .map(|node| Follower::new(&self.cluster, &node.name, &node.provisioned))
             .collect();
-        let follow = followers.iter_mut();
-        let follow = try_join_all(follow.map(|follower| follower.ready(timeout)));
+        let follow = try_join_all(followers.iter_mut().map(|follower| follower.ready(timeout)));
         let follow = async { Ok(unless_stopped(stop, follow).await?) };
         let register = async {
             for (node, running) in kubernetes.nodes.iter().zip(&self.nodes) {
@@ -233,7 +214,9 @@ impl Running {
             Ok::<_, BuilderError>(())
         };
         let orphans = async {
-            if let (true, Some(first)) = (may_renew, self.nodes.first()) {
+            if self.cluster.may_renew_heartbeats()
+                && let Some(first) = self.nodes.first()
+            {
                 let own: Vec<&str> = self.nodes.iter().map(|node| node.name.as_str()).collect();
                 orphans::remove(&self.cluster, &own, first.provisioned.skew).await;
             }
@@ -249,12 +232,12 @@ impl Running {
             Ok(())
         };
         let ready = Box::pin(ready).await;
-        let progress = followers.into_iter().map(Follower::progress);
+        let progress = followers.into_iter().map(|follower| follower.progress);
         let progress: Vec<Progress> = progress.collect();
         if ready.is_ok() {
             for (running, progress) in self.nodes.iter().zip(&progress) {
                 let node = progress.node.as_deref().unwrap_or("a node");
-                tracing::info!("builder `{}` is up on {node}", running.name);
+                tracing::info!("builder `{}` is ready on {node}", running.name);
             }
         }
         (progress, ready)
@@ -263,15 +246,15 @@ impl Running {
     /// Resolves when a node of the builder, or the connection to it, is lost.
     pub(super) async fn lost(&self, builder: &str) -> KubernetesError {
         let connection = async {
-            match &self.tunnel {
-                Some(tunnel) => tokio::select! {
-                    // The pods were checked meanwhile.
-                    () = tunnel.disconnected() => KubernetesError::disconnected(builder),
-                    unresponsive = Box::pin(liveness::unresponsive(tunnel, &self.cluster)) => {
-                        KubernetesError::unresponsive(builder, unresponsive)
-                    }
-                },
-                None => std::future::pending().await,
+            let Some(tunnel) = &self.tunnel else {
+                return std::future::pending().await;
+            };
+            tokio::select! {
+                // The pods were checked meanwhile.
+                () = tunnel.disconnected() => KubernetesError::disconnected(builder),
+                unresponsive = Box::pin(liveness::unresponsive(tunnel, &self.cluster)) => {
+                    KubernetesError::unresponsive(builder, unresponsive)
+                }
             }
         };
         let lost = tokio::select! {
@@ -284,9 +267,8 @@ impl Running {
     }
 
     async fn pods_lost(&self) -> KubernetesError {
-        let monitors = self.nodes.iter();
-        let monitors = monitors.map(|node| Box::pin(node.monitor.lost()));
-        let ((name, problem), ..) = select_all(monitors).await;
+        let losses = self.nodes.iter().map(|node| Box::pin(node.monitor.lost()));
+        let ((name, problem), ..) = select_all(losses).await;
         KubernetesError::Lost {
             name,
             why: problem.text,
@@ -296,9 +278,8 @@ impl Running {
 
     /// Why a connection was closed: the API may report the end of its pod a moment later.
     pub(super) async fn after_disconnection(&self, builder: &str) -> KubernetesError {
-        let pods = tokio::time::timeout(monitor::NEXT_CHECK, self.pods_lost());
-        pods.await
-            .unwrap_or_else(|_| KubernetesError::disconnected(builder))
+        let pods = tokio::time::timeout(monitor::NEXT_CHECK, self.pods_lost()).await;
+        pods.unwrap_or_else(|_| KubernetesError::disconnected(builder))
     }
 
     /// Traffic through the API server so far, if it was counted.

@@ -13,7 +13,6 @@ use tokio::time::{Instant, sleep};
 use super::boot::{self, MEMORY_HINT, Problem};
 use super::client::Cluster;
 use super::follow::show_log;
-use super::manifest::HEARTBEAT;
 use super::orphans::RENEWED_EVERY;
 
 const POLL: Duration = Duration::from_secs(3);
@@ -34,7 +33,7 @@ pub(super) struct Monitor {
 }
 
 impl Monitor {
-    /// Starts to renew the heartbeat of a Deployment.
+    /// Starts, without pods. The heartbeat is renewed if `may_renew`.
     pub(super) fn start(
         cluster: Cluster,
         name: &str,
@@ -59,7 +58,7 @@ impl Monitor {
         }
     }
 
-    /// Starts to check the pods, which are ready now.
+    /// Starts to check these pods, which are ready.
     pub(super) fn watch(&self, pods: Vec<Pod>) {
         self.pods.send_replace(pods);
     }
@@ -86,11 +85,6 @@ impl Drop for Monitor {
     }
 }
 
-fn same<'a>(pod: &Pod, now: &'a [Pod]) -> Option<&'a Pod> {
-    now.iter()
-        .find(|other| other.metadata.uid == pod.metadata.uid)
-}
-
 struct Task {
     cluster: Cluster,
     name: String,
@@ -108,8 +102,11 @@ impl Task {
         loop {
             if self.may_renew && renewed.is_none_or(|at| at.elapsed() >= every) {
                 let now = Timestamp::now().saturating_add(self.skew);
-                let now = now.unwrap_or_default().to_string();
-                match self.cluster.annotate(&self.name, HEARTBEAT, &now).await {
+                match self
+                    .cluster
+                    .renew(&self.name, now.unwrap_or_default())
+                    .await
+                {
                     Ok(()) => renewed = Some(Instant::now()),
                     Err(error) => tracing::debug!("{error}"),
                 }
@@ -122,31 +119,24 @@ impl Task {
         }
     }
 
-    /// Why no pod is left, if none is. Logs the end of BuildKit's log while it can still be read, and warns once of each pod that was killed
-    /// for its memory while others go on.
+    /// The problem if all pods are lost, after logging the end of BuildKit's log. Warns once of each pod that was killed for its memory while
+    /// others still run.
     async fn check(&self, killed: &mut Vec<String>) -> Option<Problem> {
         let before = self.pods.borrow().clone();
         if before.is_empty() {
             return None;
         }
-        let now = match self.cluster.pods(&format!("app={}", self.name)).await {
-            Ok((pods, _)) => pods,
-            // The build may go on without the API server.
-            Err(error) => {
-                tracing::debug!("{error}");
-                return None;
-            }
-        };
-        let losses = before
-            .iter()
-            .filter_map(|pod| boot::loss(pod, same(pod, &now)));
+        let now = self.cluster.pods(&format!("app={}", self.name)).await;
+        // The build may go on without the API server.
+        let now = now.inspect_err(|error| tracing::debug!("{error}")).ok()?.0;
+        let same = |pod: &Pod| now.iter().find(|now| now.metadata.uid == pod.metadata.uid);
+        let pods: Vec<_> = before.iter().map(|pod| (pod, same(pod))).collect();
+        let losses = pods.iter().filter_map(|(pod, now)| boot::loss(pod, *now));
         let losses: Vec<Problem> = losses.collect();
         let is_lost = losses.len() == before.len();
         let cluster = self.cluster.with_timeout(LOG_TIMEOUT);
-        for (before, now) in before
-            .iter()
-            .filter_map(|pod| Some((pod, same(pod, &now)?)))
-        {
+        for (before, now) in pods {
+            let Some(now) = now else { continue };
             let name = now.metadata.name.clone().unwrap_or_default();
             if is_lost {
                 show_log(&cluster, &name, boot::has_restarted(before, now)).await;
@@ -157,9 +147,6 @@ impl Task {
                 killed.push(name);
             }
         }
-        if !is_lost {
-            return None;
-        }
-        losses.into_iter().next()
+        losses.into_iter().next().filter(|_| is_lost)
     }
 }

@@ -37,7 +37,7 @@ pub(super) async fn remove(cluster: &Cluster, own: &[&str], skew: SignedDuration
         // By uid: one that its run creates anew stays.
         let uid = deployment.metadata.uid.as_deref();
         match cluster.delete(Workload::Deployment, name, uid).await {
-            Ok(()) => tracing::info!("removed the builder `{name}` of a run that is gone"),
+            Ok(()) => tracing::info!("removed the orphaned builder `{name}`"),
             Err(error) => tracing::debug!("{error}"),
         }
         // buildx's own ConfigMap has no owner, so it is not deleted with the workload.

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim};
+use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use serde_json::Value;
 
 use super::api_error::ApiError;
@@ -46,17 +46,13 @@ impl Provisioned {
             created.duration_since(requested)
         });
         // Creation times are whole seconds.
-        let is_skewed = skew.abs() > SignedDuration::from_secs(2);
+        let is_exact = skew.abs() <= SignedDuration::from_secs(2);
         Self {
             workload: found.workload,
             replicas: found.replicas(),
             uid: found.uid().map(str::to_owned),
             is_new: requested.is_some(),
-            skew: if is_skewed {
-                skew
-            } else {
-                SignedDuration::ZERO
-            },
+            skew: if is_exact { SignedDuration::ZERO } else { skew },
             heartbeat: None,
         }
     }
@@ -67,14 +63,13 @@ pub(super) async fn node(
     cluster: &Cluster,
     plan: &KubernetesPlan,
     node: &Node,
-    may_renew: bool,
 ) -> Result<Provisioned, KubernetesError> {
-    let mut heartbeat = Timestamp::now();
-    if !may_renew {
-        heartbeat = heartbeat
-            .saturating_add(orphans::LONGEST_RUN)
-            .unwrap_or(heartbeat);
-    }
+    let now = Timestamp::now();
+    let heartbeat = if cluster.may_renew_heartbeats() {
+        now
+    } else {
+        now.saturating_add(orphans::LONGEST_RUN).unwrap_or(now)
+    };
     let heartbeat = (!plan.kept).then_some(heartbeat);
     let wanted = manifest::workload(plan, node, heartbeat);
     if plan.kept
@@ -96,9 +91,9 @@ async fn find(cluster: &Cluster, node: &Node) -> Result<Option<Found>, Kubernete
     if let Some(found) = cluster.find(node.workload, &node.name).await? {
         return Ok(Some(found));
     }
-    let mut others = Workload::ALL.into_iter();
-    let Some(other) = others.find(|other| *other != node.workload) else {
-        return Ok(None);
+    let other = match node.workload {
+        Workload::Deployment => Workload::StatefulSet,
+        Workload::StatefulSet => Workload::Deployment,
     };
     match cluster.find(other, &node.name).await {
         // An identity that may not read them has created none.
@@ -169,20 +164,6 @@ async fn create(
     }
 }
 
-/// Creates the ConfigMap of a new node. After the workload, whose pod waits for it: scheduling takes longer.
-pub(super) async fn config(
-    cluster: &Cluster,
-    node: &Node,
-    provisioned: &Provisioned,
-) -> Result<(), KubernetesError> {
-    let owner = provisioned.uid.as_deref().filter(|_| provisioned.is_new);
-    let Some(config) = owner.and_then(|owner| manifest::config(node, owner)) else {
-        return Ok(());
-    };
-    let created = cluster.create_if_missing::<ConfigMap>("create a ConfigMap", config);
-    Ok(created.await?)
-}
-
 /// What buildx's own manifest lacks.
 fn missing(node: &Node) -> String {
     let volume = match (node.workload, &node.storage, &node.storage_class) {
@@ -190,10 +171,8 @@ fn missing(node: &Node) -> String {
         (Workload::StatefulSet, _, Some(_)) => ", with volumes of the cluster's default class",
         _ => "",
     };
-    let certificates = match node.certificates {
-        Some(_) => ", without this machine's certificates",
-        None => "",
-    };
+    let certificates = node.certificates.as_ref();
+    let certificates = certificates.map_or("", |_| ", without this machine's certificates");
     format!("{volume}{certificates}")
 }
 
@@ -231,14 +210,10 @@ async fn compare_volume(cluster: &Cluster, plan: &KubernetesPlan, node: &Node) {
         return;
     };
     let name = wanted["metadata"]["name"].as_str().unwrap_or_default();
-    let found = match cluster.claim(name).await {
-        Ok(Some(found)) => serde_json::to_value(&found).unwrap_or_default(),
-        Ok(None) => return,
-        Err(error) => {
-            tracing::debug!("{error}");
-            return;
-        }
-    };
+    let found = cluster.claim(name).await;
+    let found = found.inspect_err(|error| tracing::debug!("{error}"));
+    let Ok(Some(found)) = found else { return };
+    let found = serde_json::to_value(&found).unwrap_or_default();
     let differences = manifest::claim_differences(&found, &wanted);
     if !differences.is_empty() {
         tracing::info!(

@@ -6,7 +6,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use backon::{BackoffBuilder as _, ExponentialBuilder};
+use backon::{ExponentialBuilder, Retryable as _};
 use futures_util::future::join_all;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
@@ -35,14 +35,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(2);
 const AFTERMATH: Duration = Duration::from_secs(1);
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// A node that may exist.
-#[derive(Debug, Clone, Copy)]
-struct Candidate<'a> {
-    name: &'a str,
-    uid: Option<&'a str>,
-}
-
-/// What happened to a candidate.
+/// What happened to a node that may exist.
 #[derive(Debug)]
 enum Outcome {
     Removed,
@@ -65,25 +58,17 @@ impl Running {
         for node in &self.nodes {
             node.monitor.stop();
         }
-        let candidate = |name: &'_ String| {
+        let candidates = self.cleanup.names().iter().map(|name| {
             let node = self.nodes.iter().find(|node| node.name == *name);
-            node.and_then(|node| node.provisioned.uid.as_deref())
-        };
-        let names = self.cleanup.names().iter();
-        let candidates: Vec<Candidate<'_>> = names
-            .map(|name| Candidate {
-                name,
-                uid: candidate(name),
-            })
-            .collect();
-        let outcomes = remove(&self.cluster, &candidates, cancel).await;
+            let uid = node.and_then(|node| node.provisioned.uid.as_deref());
+            (name.as_str(), uid)
+        });
         let mut is_clear = true;
-        for (candidate, outcome) in candidates.iter().zip(outcomes) {
+        for (name, outcome) in remove(&self.cluster, candidates, cancel).await {
             // An absent one may still appear.
             is_clear &= matches!(outcome, Outcome::Removed | Outcome::Foreign);
             if let Outcome::Failed(why) = outcome {
-                let namespace = Some(self.cluster.namespace.as_str());
-                warn(candidate.name, &why, &[candidate.name], namespace);
+                warn(name, &why, &[name], Some(&self.cluster.namespace));
             }
         }
         if is_clear {
@@ -114,90 +99,69 @@ pub(in crate::builder) async fn remove_left(
     };
     // The run could not have created them otherwise.
     cluster.granted = FOR_DEPLOYMENTS.to_vec();
-    let candidates = names.iter().map(|name| Candidate { name, uid: None });
-    let candidates: Vec<Candidate<'_>> = candidates.collect();
-    let outcomes = remove(&cluster, &candidates, cancel).await;
-    for (name, outcome) in names.iter().zip(outcomes) {
+    let candidates = names.iter().map(|name| (*name, None));
+    for (name, outcome) in remove(&cluster, candidates, cancel).await {
         match outcome {
             Outcome::Removed => tracing::info!("removed the builder `{name}` that the run left"),
             Outcome::Absent => tracing::debug!("there is no builder `{name}`"),
-            Outcome::Foreign => tracing::warn!(
-                "the Deployment `{name}` does not have the labels of a builder of this action: it is not removed"
-            ),
+            Outcome::Foreign => {
+                tracing::warn!("kept the Deployment `{name}`: it has no labels of this action");
+            }
             Outcome::Failed(why) => warn(name, &why, &[name], Some(&cluster.namespace)),
         }
     }
 }
 
-/// Removes nodes in parallel. After a cancellation there is less time.
-async fn remove(
+/// Removes nodes in parallel, given by name and uid.
+async fn remove<'a>(
     cluster: &Cluster,
-    candidates: &[Candidate<'_>],
+    candidates: impl Iterator<Item = (&'a str, Option<&'a str>)>,
     cancel: &CancellationToken,
-) -> Vec<Outcome> {
-    let begun = Instant::now();
+) -> Vec<(&'a str, Outcome)> {
     let cluster = &cluster.with_timeout(TIMEOUT);
-    let mut last: Vec<Option<ApiError>> = candidates.iter().map(|_| None).collect();
-    let mut outcomes: Vec<Option<Outcome>> = candidates.iter().map(|_| None).collect();
-    let work = candidates.iter().zip(&mut last).zip(&mut outcomes);
-    let work = join_all(work.map(|((candidate, last), outcome)| async move {
-        *outcome = Some(persistently(cluster, *candidate, last).await);
-    }));
-    tokio::select! {
-        biased;
-        _ = work => {}
-        () = deadline(cancel) => {}
-    }
-    let seconds = begun.elapsed().as_secs_f64();
-    let late = |last: Option<ApiError>| {
-        let why = last.map_or(String::new(), |error| format!(": {error}"));
-        Outcome::Failed(format!("it took longer than {seconds:.0} s{why}"))
-    };
-    let ended = outcomes.into_iter().zip(last);
-    ended
-        .map(|(outcome, last)| outcome.unwrap_or_else(|| late(last)))
-        .collect()
+    let removals = candidates
+        .map(|(name, uid)| async move { (name, retry(cluster, name, uid, cancel).await) });
+    join_all(removals).await
 }
 
-/// Resolves when there is no more time.
-async fn deadline(cancel: &CancellationToken) {
-    let cancelled = async {
-        cancel.cancelled().await;
-        sleep(CANCELLED_PATIENCE).await;
-    };
-    tokio::select! {
-        () = sleep(PATIENCE) => {}
-        () = cancelled => {}
-    }
-}
-
-/// Removes a node, with retries after transient errors. `last` is the last such error.
-async fn persistently(
+/// Removes a node, with retries after transient errors. After a cancellation there is less time.
+async fn retry(
     cluster: &Cluster,
-    candidate: Candidate<'_>,
-    last: &mut Option<ApiError>,
+    name: &str,
+    uid: Option<&str>,
+    cancel: &CancellationToken,
 ) -> Outcome {
+    let begun = Instant::now();
     let waits = ExponentialBuilder::default()
         .with_min_delay(FIRST_WAIT)
         .with_max_delay(LONGEST_WAIT)
         .with_jitter()
         .without_max_times();
-    for wait in waits.build() {
-        match once(cluster, candidate).await {
-            Ok(outcome) => return outcome,
-            Err(error) if error.is_transient() => {
-                tracing::debug!("{error}, trying again");
-                *last = Some(error);
-            }
-            Err(error) => return Outcome::Failed(error.to_string()),
+    let mut last = String::new();
+    let removal = (|| once(cluster, name, uid))
+        .retry(waits)
+        .when(ApiError::is_transient)
+        .notify(|error, _| {
+            tracing::debug!("{error}, trying again");
+            last = format!(": {error}");
+        });
+    let cancelled = async {
+        cancel.cancelled().await;
+        sleep(CANCELLED_PATIENCE).await;
+    };
+    tokio::select! {
+        biased;
+        removed = removal => {
+            return removed.unwrap_or_else(|error| Outcome::Failed(error.to_string()));
         }
-        sleep(wait).await;
+        () = sleep(PATIENCE) => {}
+        () = cancelled => {}
     }
-    Outcome::Failed("it was given up".to_owned())
+    let seconds = begun.elapsed().as_secs_f64();
+    Outcome::Failed(format!("it took longer than {seconds:.0} s{last}"))
 }
 
-async fn once(cluster: &Cluster, candidate: Candidate<'_>) -> Result<Outcome, ApiError> {
-    let Candidate { name, uid } = candidate;
+async fn once(cluster: &Cluster, name: &str, uid: Option<&str>) -> Result<Outcome, ApiError> {
     if uid.is_some() {
         cluster.delete(Workload::Deployment, name, uid).await?;
         return Ok(Outcome::Removed);
@@ -241,11 +205,8 @@ fn warn(builder: &str, why: &str, names: &[&str], namespace: Option<&str>) {
 }
 
 fn command(names: &[&str], namespace: Option<&str>) -> String {
-    let objects = names.iter().map(|name| {
-        let config = config_name(name);
-        format!(" deployment/{name} configmap/{config}")
-    });
-    let objects: String = objects.collect();
+    let object = |name| format!(" deployment/{name} configmap/{}", config_name(name));
+    let objects: String = names.iter().copied().map(object).collect();
     let namespace = namespace.map_or(String::new(), |name| format!(" --namespace {name}"));
     format!("`kubectl delete{objects}{namespace} --ignore-not-found` removes it")
 }

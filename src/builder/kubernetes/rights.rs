@@ -19,7 +19,7 @@ const fn right(verb: &'static str, group: &'static str, resource: &'static str) 
     }
 }
 
-/// Needed by every builder, and by buildx's driver.
+/// For every builder, and for buildx's driver.
 const NEEDED: &[Right] = &[
     right("list", "", "pods"),
     Right {
@@ -28,7 +28,6 @@ const NEEDED: &[Right] = &[
     },
 ];
 
-/// Needed for each kind of workload.
 pub(super) const FOR_DEPLOYMENTS: &[Right] = &[
     right("get", "apps", "deployments"),
     right("create", "apps", "deployments"),
@@ -52,46 +51,45 @@ const FOR_CONFIG: Right = right("create", "", "configmaps");
 /// For the volume of a persistent Deployment.
 const FOR_VOLUMES: Right = right("create", "", "persistentvolumeclaims");
 
-/// The result of a review.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Granted {
-    /// Heartbeats can be written and read.
-    pub heartbeats: bool,
-    /// A node can have its ConfigMap.
-    pub config: bool,
-    pub rights: Vec<Right>,
+impl Cluster {
+    pub(super) fn may_renew_heartbeats(&self) -> bool {
+        FOR_HEARTBEATS
+            .iter()
+            .all(|right| self.granted.contains(right))
+    }
+
+    pub(super) fn may_create_config(&self) -> bool {
+        self.granted.contains(&FOR_CONFIG)
+    }
 }
 
-/// Checks the rights for this plan.
-///
-/// # Errors
-/// If a right is missing without which there is no builder.
+/// The rights of this identity. An error if one is missing that the plan needs.
 pub(super) async fn review(
     cluster: &Cluster,
     plan: &KubernetesPlan,
-) -> Result<Granted, KubernetesError> {
+) -> Result<Vec<Right>, KubernetesError> {
     let needed = needed(plan);
-    // Certificates are optional: we pass them on without being asked.
-    let wished = plan.nodes.iter().any(|node| node.certificates.is_some());
-    let wished = (wished && !needed.contains(&FOR_CONFIG)).then_some(&FOR_CONFIG);
-    let all = needed.iter().chain(FOR_HEARTBEATS).chain(wished);
-    let answers = try_join_all(all.clone().map(|right| cluster.may(right))).await?;
-    let (granted, denied): (Vec<_>, Vec<_>) = all.zip(answers).partition(|(_, allowed)| *allowed);
-    let denied: Vec<&Right> = denied.into_iter().map(|(right, _)| right).collect();
-    let missing = denied.iter().filter(|right| needed.contains(right));
-    let missing = missing.map(|right| format!("{} {}", right.verb, right.object()));
-    let missing: Vec<String> = missing.collect();
+    let mut all = needed.clone();
+    all.extend(FOR_HEARTBEATS);
+    // Certificates are optional: the user did not ask for them.
+    if plan.nodes.iter().any(|node| node.certificates.is_some()) && !needed.contains(&FOR_CONFIG) {
+        all.push(FOR_CONFIG);
+    }
+    let answers = try_join_all(all.iter().map(|right| cluster.may(right))).await?;
+    let mut answers = answers.into_iter();
+    all.retain(|_| answers.next() == Some(true));
+    let missing: Vec<String> = needed
+        .iter()
+        .filter(|right| !all.contains(right))
+        .map(|right| format!("{} {}", right.verb, right.object()))
+        .collect();
     if !missing.is_empty() {
         return Err(KubernetesError::Rights {
             namespace: cluster.namespace.clone(),
             missing,
         });
     }
-    Ok(Granted {
-        heartbeats: !denied.iter().any(|right| FOR_HEARTBEATS.contains(right)),
-        config: !denied.contains(&&FOR_CONFIG),
-        rights: granted.into_iter().map(|(right, _)| *right).collect(),
-    })
+    Ok(all)
 }
 
 fn needed(plan: &KubernetesPlan) -> Vec<Right> {

@@ -1,6 +1,7 @@
 //! The stages of a boot, for the report. Pure.
 
 use jiff::Timestamp;
+use strum::IntoEnumIterator as _;
 
 use super::boot::Milestone;
 use super::follow::Progress;
@@ -17,7 +18,7 @@ pub(super) fn of(
     let mut started = begun;
     let mut stages = Vec::new();
     let last = progress.reached.last().map(|(milestone, _)| *milestone);
-    let next = last.map_or(Some(Milestone::Created), Milestone::next);
+    let next = Milestone::iter().find(|next| last < Some(*next));
     let unreached = next.zip(failed);
     for (milestone, ended) in progress.reached.iter().copied().chain(unreached) {
         let name = match milestone {

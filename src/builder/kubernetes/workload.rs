@@ -45,8 +45,8 @@ impl Cluster {
         let what = format!("create a {}", workload.kind());
         let object = parse(&what, manifest)?;
         let (api, parameters) = (self.workloads(workload).await?, post());
-        let object = self.call(&what, || api.create(&parameters, &object));
-        let object = object.await?;
+        let created = self.call(&what, || api.create(&parameters, &object));
+        let object = created.await?;
         Ok(Found { workload, object })
     }
 
@@ -77,12 +77,9 @@ impl Cluster {
         let api = self.workloads(workload).await?;
         match self.call(&what, || api.delete(name, &parameters)).await {
             // Deleted, or replaced by another one.
-            Err(
-                ApiError::Refused {
-                    code: 404 | 409, ..
-                }
-                | ApiError::NoNamespace { .. },
-            ) => Ok(()),
+            Err(ApiError::Refused {
+                code: 404 | 409, ..
+            }) => Ok(()),
             other => other.map(drop),
         }
     }
@@ -92,6 +89,7 @@ impl Cluster {
             Workload::Deployment => ApiResource::erase::<Deployment>(&()),
             Workload::StatefulSet => ApiResource::erase::<StatefulSet>(&()),
         };
-        self.dynamic(&resource).await
+        let client = self.login.client().await?;
+        Ok(Api::namespaced_with(client, &self.namespace, &resource))
     }
 }

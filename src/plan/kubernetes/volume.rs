@@ -25,8 +25,6 @@ pub(crate) enum Workload {
 }
 
 impl Workload {
-    pub(crate) const ALL: [Self; 2] = [Self::Deployment, Self::StatefulSet];
-
     /// The name of the kind.
     pub(crate) fn kind(self) -> &'static str {
         match self {

@@ -1,30 +1,33 @@
-//! How far the pods of a builder are, and what holds them up. Pure.
+//! The progress of a builder's pods, and what delays them. Pure.
 //!
 //! In: pods, the workload's status and events. Out: [`Milestone`]s, and a [`Problem`] with a hint. States of pods:
 //! <https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/>.
 
-mod held;
+mod delay;
 
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::{ContainerStatus, Event, Pod, Volume};
+use k8s_openapi::api::core::v1::{
+    ContainerState, ContainerStatus, Event, Pod, PodCondition, Volume,
+};
 use serde_json::Value;
+use strum::EnumIter;
 
 use super::api_error::QUOTA_HINT;
 
-/// How long a problem may last before it is reported: a healthy boot passes through some, as an unbound volume or a missing ConfigMap.
+/// How long a problem may last before it is reported: a healthy boot has some for a moment, as an unbound volume or a missing ConfigMap.
 const GRACE: Duration = Duration::from_secs(2);
 
 /// How long an image pull or the creation of a container may fail before the boot fails: the first refusal is often a rate limit.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Number of restarts from which a container counts as one that never starts.
+/// After this many restarts a container will never start.
 const RESTARTS: i32 = 2;
 
 const DESCRIBE: &str = "look at the pod with `kubectl describe pod`";
 
 /// The stages of a pod's boot.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, EnumIter)]
 pub(super) enum Milestone {
     Created,
     Scheduled,
@@ -33,20 +36,7 @@ pub(super) enum Milestone {
     Ready,
 }
 
-impl Milestone {
-    /// The stage after this one.
-    pub(super) fn next(self) -> Option<Self> {
-        match self {
-            Self::Created => Some(Self::Scheduled),
-            Self::Scheduled => Some(Self::Pulling),
-            Self::Pulling => Some(Self::Started),
-            Self::Started => Some(Self::Ready),
-            Self::Ready => None,
-        }
-    }
-}
-
-/// Something that keeps a builder from being ready, or ended it.
+/// Why a builder is not ready, or was lost.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Problem {
     pub text: String,
@@ -99,28 +89,27 @@ pub(super) fn claims(pod: &Pod) -> Vec<String> {
     volumes.into_iter().flatten().filter_map(claim).collect()
 }
 
-pub(super) fn is_ready(pod: &Pod) -> bool {
-    let status = pod.status.as_ref();
-    let conditions = status.and_then(|status| status.conditions.as_ref());
-    let mut conditions = conditions.into_iter().flatten();
-    pod.metadata.deletion_timestamp.is_none()
-        && conditions.any(|condition| condition.type_ == "Ready" && condition.status == "True")
+fn condition<'a>(pod: &'a Pod, kind: &str, status: &str) -> Option<&'a PodCondition> {
+    let mut conditions = pod.status.as_ref()?.conditions.as_ref()?.iter();
+    conditions.find(|condition| condition.type_ == kind && condition.status == status)
 }
 
-/// What holds up a pod, at this time after it was first seen.
+pub(super) fn is_ready(pod: &Pod) -> bool {
+    pod.metadata.deletion_timestamp.is_none() && condition(pod, "Ready", "True").is_some()
+}
+
+/// What delays a pod that was first seen at this time before now.
 pub(super) fn problem(pod: &Pod, events: &[Event], age: Duration) -> Option<Problem> {
-    if let Some(problem) = failed(pod) {
-        return Some(problem);
-    }
-    let held = containers(pod).find_map(|container| held::container(pod, container, age));
-    held.or_else(|| {
-        let waits = age >= GRACE && !is_ready(pod);
-        waits.then(|| {
-            held::claim(pod, events, age)
-                .or_else(|| held::unschedulable(pod, events))
-                .or_else(|| held::events(pod, events))
-        })?
-    })
+    failed(pod)
+        .or_else(|| containers(pod).find_map(|status| delay::container(pod, status, age)))
+        .or_else(|| {
+            let waits = age >= GRACE && !is_ready(pod);
+            waits.then(|| {
+                delay::claim(pod, events, age)
+                    .or_else(|| delay::unschedulable(pod, events))
+                    .or_else(|| delay::events(pod, events))
+            })?
+        })
 }
 
 fn failed(pod: &Pod) -> Option<Problem> {
@@ -152,25 +141,22 @@ pub(super) fn loss(before: &Pod, now: Option<&Pod>) -> Option<Problem> {
     if !has_restarted(before, now) {
         return None;
     }
-    let code = buildkit(now).and_then(exit_code);
-    let code = code.map_or(String::new(), |code| format!(" (exit code {code})"));
-    if is_out_of_memory(now) {
-        return lost(format!("BuildKit ran out of memory{code}"), MEMORY_HINT);
-    }
-    lost(
-        format!("BuildKit exited{code}"),
-        "the last lines of its log above say why",
-    )
+    let code = buildkit(now).map_or(String::new(), exit_code);
+    let (what, hint) = if is_out_of_memory(now) {
+        ("ran out of memory", MEMORY_HINT)
+    } else {
+        ("exited", "the last lines of its log above say why")
+    };
+    lost(format!("BuildKit {what}{code}"), hint)
 }
 
 pub(super) const MEMORY_HINT: &str = "raise `limits.memory` in `driver-opts`";
 
-/// Whether BuildKit was killed for its memory after `before`.
+/// Whether the kernel killed BuildKit for its memory after `before`.
 pub(super) fn was_killed(before: &Pod, now: &Pod) -> bool {
     has_restarted(before, now) && is_out_of_memory(now)
 }
 
-/// Whether BuildKit's container was restarted.
 pub(super) fn has_restarted(before: &Pod, now: &Pod) -> bool {
     let restarts = |pod| buildkit(pod).map_or(0, |container| container.restart_count);
     restarts(now) > restarts(before)
@@ -214,10 +200,8 @@ pub(super) fn line(event: &Event) -> String {
 
 /// The state of the pod and of every container that is not ready, for the error.
 pub(super) fn state(pod: &Pod) -> String {
-    let phase = pod
-        .status
-        .as_ref()
-        .and_then(|status| status.phase.as_deref());
+    let status = pod.status.as_ref();
+    let phase = status.and_then(|status| status.phase.as_deref());
     let mut text = format!("the pod is {}", phase.unwrap_or("unknown"));
     for container in containers(pod).filter(|container| !container.ready) {
         let state = container.state.as_ref();
@@ -245,13 +229,12 @@ fn buildkit(pod: &Pod) -> Option<&ContainerStatus> {
     all.iter().find(|container| container.name == "buildkitd")
 }
 
-/// The exit code of a container's last run.
-fn exit_code(container: &ContainerStatus) -> Option<i32> {
-    let ended = |state: &k8s_openapi::api::core::v1::ContainerState| {
-        state.terminated.as_ref().map(|ended| ended.exit_code)
-    };
+/// ` (exit code 1)`, of a container's last run.
+fn exit_code(container: &ContainerStatus) -> String {
+    let code = |state: &ContainerState| Some(state.terminated.as_ref()?.exit_code);
     let states = [&container.state, &container.last_state];
-    states.into_iter().flatten().find_map(ended)
+    let code = states.into_iter().flatten().find_map(code);
+    code.map_or(String::new(), |code| format!(" (exit code {code})"))
 }
 
 fn reason(event: &Event) -> &str {

@@ -13,11 +13,10 @@ pub(in crate::builder::kubernetes) fn differences(
     let made = found["metadata"]["annotations"][MADE].as_str()?;
     let made: Value = serde_json::from_str(made).ok()?;
     let mut differences = Vec::new();
-    if found["kind"] != wanted["kind"] {
-        compare("kind", &found["kind"], &wanted["kind"], &mut differences);
-        return Some(differences);
+    compare("kind", &found["kind"], &wanted["kind"], &mut differences);
+    if differences.is_empty() {
+        compare("", &made, &wanted["spec"], &mut differences);
     }
-    compare("", &made, &wanted["spec"], &mut differences);
     Some(differences)
 }
 

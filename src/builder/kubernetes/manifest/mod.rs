@@ -25,7 +25,6 @@ pub(super) use volume::claim;
 pub(super) const MANAGED: (&str, &str) = ("app.kubernetes.io/managed-by", "fast-ecr-push");
 /// Marks a builder of one run, as opposed to a persistent one.
 pub(super) const LIFETIME: (&str, &str) = ("fast-ecr-push/lifetime", "run");
-const KEPT: &str = "kept";
 /// The specification as it was created; the server adds defaults to its own copy.
 const MADE: &str = "fast-ecr-push/made";
 /// `buildkitd.toml` of a persistent builder's pods, so that a change counts as a difference.
@@ -46,12 +45,8 @@ pub(super) fn workload(plan: &KubernetesPlan, node: &Node, heartbeat: Option<Tim
     labels.insert(MANAGED.0.to_owned(), json!(MANAGED.1));
     labels.insert("app".to_owned(), json!(node.name));
     let mut on_workload = labels.clone();
-    let lifetime = if heartbeat.is_some() {
-        LIFETIME.1
-    } else {
-        KEPT
-    };
-    on_workload.insert(LIFETIME.0.to_owned(), json!(lifetime));
+    let (key, value) = lifetime(heartbeat);
+    on_workload.insert(key.to_owned(), json!(value));
     let mut annotations: Map<String, Value> = node.annotations.iter().map(text).collect();
     let mut on_pod = annotations.clone();
     on_pod
@@ -115,28 +110,24 @@ pub(super) fn workload(plan: &KubernetesPlan, node: &Node, heartbeat: Option<Tim
 
 /// Options of buildx's driver that mark the objects of its own manifest as ours, so that a later run can remove them.
 pub(super) fn marks(node: &Node, heartbeat: Option<Timestamp>) -> [(&'static str, String); 2] {
-    let joined = |pairs: &[(&str, &str)], given: &BTreeMap<String, String>| {
-        let given = given
-            .iter()
-            .map(|(name, value)| (name.as_str(), value.as_str()));
-        let all = given.chain(pairs.iter().copied());
-        let all: Vec<String> = all.map(|(name, value)| format!("{name}={value}")).collect();
-        all.join(",")
+    let joined = |given: &BTreeMap<String, String>, ours: Vec<String>| {
+        let given = given.iter().map(|(name, value)| format!("{name}={value}"));
+        given.chain(ours).collect::<Vec<_>>().join(",")
     };
-    let lifetime = if heartbeat.is_some() {
-        LIFETIME.1
-    } else {
-        KEPT
-    };
-    let beat = heartbeat.map(|time| time.to_string());
-    let beat: Vec<(&str, &str)> = beat.iter().map(|beat| (HEARTBEAT, beat.as_str())).collect();
+    let marks = [MANAGED, lifetime(heartbeat)].map(|(name, value)| format!("{name}={value}"));
+    let heartbeat = heartbeat.map(|time| format!("{HEARTBEAT}={time}"));
     [
+        ("labels", joined(&node.labels, marks.to_vec())),
         (
-            "labels",
-            joined(&[MANAGED, (LIFETIME.0, lifetime)], &node.labels),
+            "annotations",
+            joined(&node.annotations, heartbeat.into_iter().collect()),
         ),
-        ("annotations", joined(&beat, &node.annotations)),
     ]
+}
+
+fn lifetime(heartbeat: Option<Timestamp>) -> (&'static str, &'static str) {
+    let kept = (LIFETIME.0, "kept");
+    heartbeat.map_or(kept, |_| LIFETIME)
 }
 
 fn text((name, value): (&String, &String)) -> (String, Value) {

@@ -18,7 +18,6 @@ pub(super) fn pod(plan: &KubernetesPlan, node: &Node) -> Value {
     let root = if node.rootless { ROOTLESS_ROOT } else { ROOT };
     let (name, volume) = volume::of(plan, node);
     let mut volumes: Vec<Value> = volume.into_iter().collect();
-    let mounts = vec![json!({ "name": name, "mountPath": root })];
     let mut arguments = node.buildkitd_flags.clone();
     if node.rootless {
         arguments.push("--oci-worker-no-process-sandbox".to_owned());
@@ -36,13 +35,11 @@ pub(super) fn pod(plan: &KubernetesPlan, node: &Node) -> Value {
             "failureThreshold": SLOWEST_START,
         },
         "resources": { "requests": node.requests, "limits": node.limits },
-        "volumeMounts": mounts,
+        "volumeMounts": [{ "name": name, "mountPath": root }],
     });
     if !node.env.is_empty() {
-        let env = node.env.iter();
-        container["env"] = env
-            .map(|(name, value)| json!({ "name": name, "value": value }))
-            .collect();
+        let variable = |(name, value)| json!({ "name": name, "value": value });
+        container["env"] = node.env.iter().map(variable).collect();
     }
     config::mount(node, &mut volumes, &mut container);
     let mut pod = json!({

@@ -64,7 +64,11 @@ fn four_legs_of_a_matrix_have_four_builders() {
         .iter()
         .map(|run| {
             run.succeeded();
-            assert!(!run.log.contains("of a run that is gone"), "{}", run.log);
+            assert!(
+                !run.log.contains("removed the orphaned builder"),
+                "{}",
+                run.log
+            );
             run.output("builder")
         })
         .collect();
@@ -104,7 +108,11 @@ fn a_killed_run_without_a_post_step_is_removed_by_a_later_one_and_no_sooner() {
     objects.make_heartbeats_old();
     let run = cluster.run(&[]);
     run.succeeded();
-    assert!(run.log.contains("of a run that is gone"), "{}", run.log);
+    assert!(
+        run.log.contains("removed the orphaned builder"),
+        "{}",
+        run.log
+    );
     assert_eq!(cluster.stop(), [""; 0]);
 }
 

@@ -52,6 +52,10 @@ fn times_are_the_servers_and_a_living_builder_stays() {
     cluster.script(r#"{"seconds_ahead":310}"#);
     let run = cluster.run(&[]);
     run.succeeded();
-    assert!(run.log.contains("of a run that is gone"), "{}", run.log);
+    assert!(
+        run.log.contains("removed the orphaned builder"),
+        "{}",
+        run.log
+    );
     assert_eq!(cluster.stop(), [""; 0]);
 }

@@ -1,14 +1,13 @@
-//! What holds up a pod before its container starts: the scheduler, the node, a volume, an image. Pure.
+//! What delays a pod before its container starts: the scheduler, the node, a volume, an image. Pure.
 //!
 //! The kubelet reports problems with sandboxes and volumes only as events
 //! (<https://github.com/kubernetes/kubernetes/blob/v1.36.0/pkg/kubelet/events/event.go>).
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{ContainerStatus, Event, Pod};
 
-use super::{DESCRIBE, PATIENCE, Problem, RESTARTS, exit_code, node, reason};
+use super::{DESCRIBE, PATIENCE, Problem, RESTARTS, condition, exit_code, node, reason};
 
 /// The label by which a node is chosen for a platform.
 const ARCHITECTURE: &str = "kubernetes.io/arch";
@@ -19,11 +18,8 @@ pub(super) fn container(pod: &Pod, container: &ContainerStatus, age: Duration) -
     let is_buildkit = name == "buildkitd";
     let waiting = container.state.as_ref()?.waiting.as_ref()?;
     let why = waiting.reason.as_deref().unwrap_or_default();
-    let message = waiting
-        .message
-        .as_deref()
-        .filter(|message| !message.is_empty());
-    let message = message.unwrap_or(why);
+    let message = waiting.message.as_deref();
+    let message = message.filter(|text| !text.is_empty()).unwrap_or(why);
     let is_late = age >= PATIENCE;
     match why {
         "ErrImagePull"
@@ -49,7 +45,6 @@ pub(super) fn container(pod: &Pod, container: &ContainerStatus, age: Duration) -
         }
         "CrashLoopBackOff" => {
             let code = exit_code(container);
-            let code = code.map_or(String::new(), |code| format!(" (exit code {code})"));
             let (text, hint) = if is_buildkit {
                 (
                     format!("BuildKit exits as soon as it starts{code}"),
@@ -84,18 +79,15 @@ fn image<'a>(pod: &'a Pod, container: &'a ContainerStatus) -> &'a str {
 
 /// Why no node takes the pod.
 pub(super) fn unschedulable(pod: &Pod, events: &[Event]) -> Option<Problem> {
-    let mut conditions = pod.status.as_ref()?.conditions.as_ref()?.iter();
-    let condition = conditions
-        .find(|condition| condition.type_ == "PodScheduled" && condition.status == "False")?;
+    let condition = condition(pod, "PodScheduled", "False")?;
     let message = condition.message.as_deref().unwrap_or("no node fits");
     // The rest is about evicting other pods and about resource claims, which builders do not use.
     let message = message.split(" preemption:").next().unwrap_or(message);
     let end = ['.', ',', ' '];
-    let message = message.trim_end_matches(end);
     let message = message
-        .strip_suffix("no new claims to deallocate")
-        .unwrap_or(message);
-    let message = message.trim_end_matches(end);
+        .trim_end_matches(end)
+        .trim_end_matches("no new claims to deallocate")
+        .trim_end_matches(end);
     let mut hint = if message.contains("Insufficient") {
         "lower `requests` in `driver-opts`, or add nodes; an autoscaler takes a minute or two"
             .to_owned()
@@ -111,11 +103,10 @@ pub(super) fn unschedulable(pod: &Pod, events: &[Event]) -> Option<Problem> {
         DESCRIBE.to_owned()
     };
     let scaling = ["TriggeredScaleUp", "NotTriggerScaleUp", "Nominated"];
-    let scaling = events
-        .iter()
-        .rfind(|event| scaling.contains(&reason(event)));
+    let mut events = events.iter();
+    let scaling = events.rfind(|event| scaling.contains(&reason(event)));
     if let Some(message) = scaling.and_then(|event| event.message.as_deref()) {
-        hint = format!("{hint} (autoscaler: {message})");
+        hint += &format!(" (autoscaler: {message})");
     }
     let text = format!("no node takes its pod: {message}");
     Some(Problem::new(text, &hint, false))
@@ -123,11 +114,10 @@ pub(super) fn unschedulable(pod: &Pod, events: &[Event]) -> Option<Problem> {
 
 /// The hint for labels that no node has: ours for the architecture, or the user's.
 fn labels(pod: &Pod) -> String {
-    let selector = pod
-        .spec
-        .as_ref()
-        .and_then(|spec| spec.node_selector.as_ref());
-    let mut selector: BTreeMap<String, String> = selector.cloned().unwrap_or_default();
+    let spec = pod.spec.as_ref();
+    let mut selector = spec
+        .and_then(|spec| spec.node_selector.clone())
+        .unwrap_or_default();
     match selector.remove(ARCHITECTURE) {
         Some(architecture) if selector.is_empty() => format!(
             "is there a node of the architecture `{architecture}`? Add one, or emulate it on another with \
@@ -135,9 +125,8 @@ fn labels(pod: &Pod) -> String {
         ),
         _ if selector.is_empty() => DESCRIBE.to_owned(),
         _ => {
-            let labels = selector.iter();
-            let labels = labels.map(|(name, value)| format!("`{name}={value}`"));
-            let labels: Vec<String> = labels.collect();
+            let label = |(name, value)| format!("`{name}={value}`");
+            let labels: Vec<String> = selector.iter().map(label).collect();
             format!(
                 "is there a node with the labels {} of `driver-opts: nodeselector=…`?",
                 labels.join(", ")
@@ -185,20 +174,11 @@ pub(super) fn claim(pod: &Pod, events: &[Event], age: Duration) -> Option<Proble
 /// A problem that the node reports only in events, while no container has started.
 pub(super) fn events(pod: &Pod, events: &[Event]) -> Option<Problem> {
     node(pod)?;
-    let forward = [
-        "Scheduled",
-        "SuccessfulAttachVolume",
-        "Pulling",
-        "Pulled",
-        "Created",
-        "Started",
-    ];
+    let forward = "Scheduled SuccessfulAttachVolume Pulling Pulled Created Started";
+    let is_forward = |event| forward.split(' ').any(|step| step == reason(event));
     let is_warning = |event: &&Event| event.type_.as_deref() == Some("Warning");
     // A warning before the last step forward is over.
-    let since = events
-        .iter()
-        .rposition(|event| forward.contains(&reason(event)));
-    let since = since.map_or(0, |at| at + 1);
+    let since = events.iter().rposition(is_forward).map_or(0, |at| at + 1);
     let event = events.iter().skip(since).rfind(is_warning)?;
     let message = event.message.as_deref().unwrap_or_default();
     let (what, hint) = match reason(event) {
@@ -230,9 +210,6 @@ pub(super) fn events(pod: &Pod, events: &[Event]) -> Option<Problem> {
         "Unhealthy" | "BackOff" | "Failed" => return None,
         _ => (reason(event), DESCRIBE),
     };
-    Some(Problem::new(
-        format!("{what}: {}", message.trim()),
-        hint,
-        false,
-    ))
+    let text = format!("{what}: {}", message.trim());
+    Some(Problem::new(text, hint, false))
 }
