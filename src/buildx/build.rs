@@ -176,11 +176,10 @@ impl Build<'_> {
     }
 }
 
-/// Logs caches that could not be read, all in one line, and one that could not be written.
 fn log_caches(caches: &Caches) {
-    match caches.unread_words() {
-        Some(words) if caches.is_worth_a_notice() => tracing::info!(target: NOTICE, "{words}"),
-        Some(words) => tracing::info!("{words}"),
+    match caches.unread_text() {
+        Some(text) if caches.is_unexpected() => tracing::info!(target: NOTICE, "{text}"),
+        Some(text) => tracing::info!("{text}"),
         None => {}
     }
     caches.warn_of_unwritten();

@@ -1,7 +1,7 @@
-//! What became of the caches: read from where, written or not, in words.
+//! Which caches were read and written.
 //!
-//! In: the build's progress. Out: [`Caches`], and one line for all that could not be read. BuildKit
-//! goes on without a cache and tells of it only by a vertex with an error:
+//! In: the build's progress. Out: [`Caches`], and one line about all that could not be read. BuildKit
+//! continues without a cache and reports it only as a vertex with an error:
 //! `importing cache manifest from REF` with `failed to configure registry cache importer: REF: not
 //! found` (<https://github.com/moby/buildkit/blob/73ed6825c4b7569379ef89df0aedcdbe64473d31/solver/llbsolver/bridge.go>,
 //! `loadResult`), `exporting cache to registry` where `ignore-error=true` is set.
@@ -9,18 +9,17 @@
 use super::progress::{Progress, Step, one_line};
 use super::{cache_step, catalogue};
 
-/// What the importer's errors begin with.
+/// The start of an import's error.
 const IMPORTER: &str = "failed to configure registry cache importer: ";
 
-/// What a cache that is not there is told with.
+/// Parts of a registry's error for a missing cache.
 const MISSING: [&str; 3] = ["not found", "manifest unknown", "name unknown"];
 
 /// The caches of a build.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Caches {
-    /// Names of those that were read, whether or not a step was in them.
+    /// Names of the caches that were read, whether or not they had a step.
     pub imported: Vec<String>,
-    /// Those that could not be read, and why.
     pub unread: Vec<Unread>,
     /// Why the cache could not be written.
     pub unwritten: Option<String>,
@@ -30,30 +29,27 @@ pub(crate) struct Caches {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Unread {
     pub name: String,
-    /// The registry's words; none where there is no such cache.
+    /// The registry's error; none if the cache does not exist.
     pub error: Option<String>,
 }
 
 impl Caches {
-    /// Looks through the steps of a build that has succeeded.
+    /// From the steps of a successful build.
     pub(super) fn of(progress: &Progress) -> Self {
         let mut caches = Self::default();
         for step in progress.steps() {
-            caches.take(step);
+            caches.add(step);
         }
-        // They are read at the same time.
+        // They are read in parallel.
         caches
             .unread
             .sort_by(|one, other| one.name.cmp(&other.name));
         caches
     }
 
-    fn take(&mut self, step: &Step) {
-        if cache_step::is_export(&step.name) {
-            self.unwritten = self
-                .unwritten
-                .take()
-                .or_else(|| step.error.as_deref().map(one_line));
+    fn add(&mut self, step: &Step) {
+        if cache_step::is_export(&step.name) && self.unwritten.is_none() {
+            self.unwritten = step.error.as_deref().map(one_line);
         }
         let Some(name) = cache_step::imported(&step.name) else {
             return;
@@ -65,19 +61,16 @@ impl Caches {
             Some(error) => {
                 let error = error.strip_prefix(IMPORTER).unwrap_or(error);
                 let error = error.strip_prefix(&format!("{name}: ")).unwrap_or(error);
-                let missing = MISSING
-                    .iter()
-                    .any(|words| error.to_lowercase().contains(words));
-                self.unread.push(Unread {
-                    error: (!missing).then(|| one_line(error)),
-                    name,
-                });
+                let lower = error.to_lowercase();
+                let is_missing = MISSING.iter().any(|text| lower.contains(text));
+                let error = (!is_missing).then(|| one_line(error));
+                self.unread.push(Unread { name, error });
             }
         }
     }
 
-    /// One line about all that could not be read; none where there is nothing to say.
-    pub(super) fn unread_words(&self) -> Option<String> {
+    /// One line about all caches that could not be read.
+    pub(super) fn unread_text(&self) -> Option<String> {
         if self.unread.is_empty() {
             return None;
         }
@@ -101,12 +94,12 @@ impl Caches {
         Some(format!("{begin}; {}", reasons.join("; ")))
     }
 
-    /// Whether that is more than what the first build meets, of a repository or of a branch.
-    pub(super) fn is_worth_a_notice(&self) -> bool {
+    /// Whether a cache is unread for another reason than that the repository or the branch is new.
+    pub(super) fn is_unexpected(&self) -> bool {
         self.unread.iter().any(|cache| cache.error.is_some())
     }
 
-    /// Warns that the cache could not be written, if so.
+    /// Warns if the cache could not be written.
     pub(crate) fn warn_of_unwritten(&self) {
         if let Some(warning) = self.unwritten_warning() {
             tracing::warn!("{warning}");
@@ -115,19 +108,18 @@ impl Caches {
 
     fn unwritten_warning(&self) -> Option<String> {
         let error = self.unwritten.as_ref()?;
-        let hint =
-            catalogue::find(error).map_or_else(String::new, |entry| format!(" ({})", entry.hint));
+        let hint = catalogue::find(error).map(|entry| format!(" ({})", entry.hint));
+        let hint = hint.unwrap_or_default();
         Some(format!(
             "the cache could not be written, the next build will be slower: {error}{hint}"
         ))
     }
 }
 
-/// What to do about a cache that can't be read.
 fn hint(error: &str) -> &'static str {
     let error = error.to_lowercase();
     if error.contains("archive") {
-        " (it was archived: restore it, or remove the tag and have it written anew)"
+        " (it is archived: restore it, or delete the tag)"
     } else if error.contains("403") || error.contains("denied") {
         " (the login may not read it: it needs ecr:BatchGetImage and ecr:GetDownloadUrlForLayer)"
     } else {
@@ -177,26 +169,22 @@ mod tests {
         ];
         for (name, words, notice) in cases {
             let caches = recorded(name);
-            assert_eq!(caches.unread_words().as_deref(), words, "{name}");
-            assert_eq!(
-                words.is_some() && caches.is_worth_a_notice(),
-                notice,
-                "{name}"
-            );
+            assert_eq!(caches.unread_text().as_deref(), words, "{name}");
+            assert_eq!(words.is_some() && caches.is_unexpected(), notice, "{name}");
             assert_eq!(caches.unwritten, None, "{name}");
         }
     }
 
     #[test]
-    fn a_registry_that_refuses_is_told_with_its_words() {
+    fn a_registrys_error_is_quoted() {
         let refused = recorded("cache/cache-refused");
-        let words = refused.unread_words().unwrap();
-        assert!(words.starts_with("no cache was read; `"), "{words}");
+        let text = refused.unread_text().unwrap();
+        assert!(text.starts_with("no cache was read; `"), "{text}");
         assert!(
-            words.contains("403 Forbidden (the login may not read it"),
-            "{words}"
+            text.contains("403 Forbidden (the login may not read it"),
+            "{text}"
         );
-        assert!(refused.is_worth_a_notice());
+        assert!(refused.is_unexpected());
         let unwritten = refused.unwritten_warning().unwrap();
         for part in ["could not be written", "403 Forbidden", "ecr:PutImage"] {
             assert!(unwritten.contains(part), "{unwritten}");
@@ -204,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn an_archived_image_is_told_with_what_helps() {
+    fn an_archived_cache_has_a_hint() {
         let caches = Caches {
             unread: vec![Unread {
                 name: "r/a:c".to_owned(),
@@ -212,6 +200,6 @@ mod tests {
             }],
             ..Caches::default()
         };
-        assert!(caches.unread_words().unwrap().contains("restore it"));
+        assert!(caches.unread_text().unwrap().contains("restore it"));
     }
 }

@@ -1,103 +1,94 @@
-//! What registries, BuildKit and the network say when they refuse, what it means, what to do.
+//! Known error messages of registries, BuildKit and the network, with hints.
 //!
-//! Amazon ECR's wording: <https://docs.aws.amazon.com/AmazonECR/latest/userguide/troubleshooting.html>
-//! and the threads that the entries name. The first entry that fits counts, so that the special ones
-//! stand before the general ones.
+//! Amazon ECR's messages: <https://docs.aws.amazon.com/AmazonECR/latest/userguide/troubleshooting.html>, and the threads that the
+//! entries link. The first match counts, so special entries come before general ones.
 
 use image::Registry;
 
-/// One thing that goes wrong.
+/// A known error message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Entry {
-    /// Words that all have to occur; compared in lower case.
-    words: &'static [&'static str],
+    /// Texts that must all occur, in lower case.
+    texts: &'static [&'static str],
     /// What it means and what to do.
     pub hint: &'static str,
-    /// Whether a registry refuses for want of rights.
-    pub is_refusal: bool,
-    /// Whether the same may well succeed a moment later.
-    pub passes: bool,
+    /// Whether a registry denies access.
+    pub is_denied: bool,
+    /// Whether a retry may succeed.
+    pub is_temporary: bool,
 }
 
-/// Amazon ECR's words for a tag that exists and cannot move. Old: "because the repository is immutable", new: "because the tag is immutable".
+/// Amazon ECR's text for a tag that exists and cannot move. Old: "because the repository is immutable", new: "because the tag is immutable".
 const TAKEN: &[&str] = &["cannot be overwritten because the", "is immutable"];
 
 /// Whether a registry refused to move a tag that exists.
 pub(super) fn is_taken(message: &str) -> bool {
-    TAKEN.iter().all(|words| message.contains(words))
+    TAKEN.iter().all(|text| message.contains(text))
 }
 
-/// The entry that a message fits.
 pub(super) fn find(message: &str) -> Option<&'static Entry> {
     let message = message.to_lowercase();
     if names_a_host(&message) {
         return Some(&HOST_IN_NAME);
     }
-    CATALOGUE.iter().find(|entry| {
-        let mut words = entry.words.iter();
-        words.all(|word| message.contains(word))
-    })
+    CATALOGUE
+        .iter()
+        .find(|entry| entry.texts.iter().all(|text| message.contains(text)))
 }
 
-/// The entry for the last lines of a failed command's output, latest first.
-pub(super) fn find_in_output<'a>(
-    lines: impl IntoIterator<Item = &'a str>,
-) -> Option<&'static Entry> {
+/// The hint for the last lines of a failed command's output, latest first.
+pub(super) fn find_in_output<'a>(lines: impl IntoIterator<Item = &'a str>) -> Option<&'static str> {
     lines.into_iter().find_map(|line| {
         let line = line.to_lowercase();
-        let of_output = IN_OUTPUT.iter().find(|(phrases, _)| {
-            let mut phrases = phrases.iter();
-            phrases.any(|phrase| line.contains(phrase))
-        });
+        let has = |texts: &[&str]| texts.iter().any(|text| line.contains(text));
+        let known = IN_OUTPUT.iter().find(|(texts, _)| has(texts));
         let is_killed = line.trim() == "killed";
-        of_output
-            .map(|(_, entry)| entry)
-            .or(is_killed.then_some(&KILLED))
+        known.map(|(_, hint)| *hint).or(is_killed.then_some(KILLED))
     })
 }
 
-/// Whether what a message tells of may well not be so a moment later.
-pub(crate) fn may_pass(message: &str) -> bool {
-    find(message).is_some_and(|entry| entry.passes)
+/// Whether a retry may succeed after this message.
+pub(crate) fn is_temporary(message: &str) -> bool {
+    find(message).is_some_and(|entry| entry.is_temporary)
 }
 
-/// Whether a repository that does not exist may be behind it: ECR ends such an upload without an
-/// answer (<https://github.com/aws/containers-roadmap/issues/1970>).
+/// Whether the repository may be missing: ECR ends such an upload without an answer
+/// (<https://github.com/aws/containers-roadmap/issues/1970>).
 pub(super) fn may_be_missing_repository(message: &str) -> bool {
     let message = message.to_lowercase();
-    MISSING.iter().all(|word| message.contains(word))
+    MISSING.iter().all(|text| message.contains(text))
 }
 
 const MISSING: &[&str] = &["blobs/uploads", "eof"];
 
-/// What Amazon ECR says of a token that ran out.
+/// Amazon ECR's message for an expired token.
 pub(super) const EXPIRED: &str = "authorization token has expired";
 
-const fn stays(words: &'static [&'static str], hint: &'static str) -> Entry {
+const fn permanent(texts: &'static [&'static str], hint: &'static str) -> Entry {
     Entry {
-        words,
+        texts,
         hint,
-        is_refusal: false,
-        passes: false,
+        is_denied: false,
+        is_temporary: false,
     }
 }
 
-const fn refusal(words: &'static [&'static str], hint: &'static str) -> Entry {
+const fn denied(texts: &'static [&'static str], hint: &'static str) -> Entry {
     Entry {
-        is_refusal: true,
-        ..stays(words, hint)
+        is_denied: true,
+        ..permanent(texts, hint)
     }
 }
 
-const fn passes(words: &'static [&'static str], hint: &'static str) -> Entry {
+const fn temporary(texts: &'static [&'static str], hint: &'static str) -> Entry {
     Entry {
-        passes: true,
-        ..stays(words, hint)
+        is_temporary: true,
+        ..permanent(texts, hint)
     }
 }
 
-/// Whether the repository that ECR does not know has a whole image name where its own should stand
-/// (<https://github.com/actions/starter-workflows/issues/2647>). The message may name the host elsewhere.
+/// Whether the unknown repository's name begins with a registry's host
+/// (<https://github.com/actions/starter-workflows/issues/2647>). The rest of the message may have the host, too.
 fn names_a_host(message: &str) -> bool {
     let name = message.split_once("the repository with name '");
     let first = name.and_then(|(_, name)| name.split(['/', '\'']).next());
@@ -105,216 +96,201 @@ fn names_a_host(message: &str) -> bool {
         && first.is_some_and(|first| !matches!(Registry::from_host(first), Registry::Other { .. }))
 }
 
-const HOST_IN_NAME: Entry = stays(
+const HOST_IN_NAME: Entry = permanent(
     &[],
-    "the registry's host stands in the repository's name: leave it out of `repository`",
+    "the repository's name begins with the registry's host: remove the host from `repository`",
 );
 
 const CATALOGUE: &[Entry] = &[
-    stays(
+    permanent(
         &["failed to calculate checksum", "not found"],
-        "the build context does not have this file: is its name right, does `.dockerignore` exclude it, or did an earlier step make it? The \
-         default context is the commit, without files of the workspace: set `context: .` to build from the workspace",
+        "the build context does not have this file: check its name and `.dockerignore`. The default context is the commit, without \
+         files that an earlier step created: set `context: .` to build from the workspace",
     ),
-    stays(
+    permanent(
         &["submodule"],
-        "a Git submodule could not be fetched, since `github.token` reads only its own repository: run actions/checkout with \
+        "a Git submodule could not be fetched: `github.token` reads only its own repository. Run actions/checkout with \
          `submodules: recursive` and a token that reads all of them, and set `context: .`; or pass that token as the secret `GIT_AUTH_TOKEN`",
     ),
-    stays(
+    permanent(
         &["could not read username"],
         "Git asks for a login: pass a token that reads the repository as the secret `GIT_AUTH_TOKEN` (`secrets: GIT_AUTH_TOKEN=…`)",
     ),
-    stays(
+    permanent(
         &["repository not found"],
-        "Git does not find the repository, or the token may not read it: pass one that does as the secret `GIT_AUTH_TOKEN` \
+        "the Git repository does not exist, or the token may not read it: pass one that can as the secret `GIT_AUTH_TOKEN` \
          (`secrets: GIT_AUTH_TOKEN=…`)",
     ),
-    stays(
+    permanent(
         TAKEN,
-        "the tag exists and the repository keeps tags as they are: push another tag, or exclude this \
-         one from the rule (IMMUTABLE_WITH_EXCLUSION)",
+        "the tag exists and the repository's tags are immutable: push another tag, or exclude this one (IMMUTABLE_WITH_EXCLUSION)",
     ),
-    refusal(
+    denied(
         &[EXPIRED],
-        "the login ran out: let this step assume the role (`role-to-assume`), which renews it, or get AWS credentials \
-         right before this step; don't log in to this registry elsewhere",
+        "the login expired: let this step assume the role (`role-to-assume`), which renews the login, or get AWS credentials \
+         right before this step; do not log in to this registry elsewhere",
     ),
-    refusal(
+    denied(
         &["no basic auth credentials"],
-        "the registry wants a login and none is known for it",
+        "the registry requires a login, and there is none for it",
     ),
-    stays(
+    permanent(
         &["the repository with name", "does not exist in the registry"],
-        "the repository does not exist: create it (`create-repository: true` does), or mend its name, \
-         its account or its region",
+        "the repository does not exist: create it (`create-repository: true` does), or correct its name, \
+         account or region",
     ),
-    stays(
+    permanent(
         &["name unknown"],
-        "the repository does not exist: create it (`create-repository: true` does, in Amazon ECR), or mend its name",
+        "the repository does not exist: create it (`create-repository: true` does, in Amazon ECR), or correct its name",
     ),
-    stays(
+    permanent(
         // ImageArchivedException of the API.
         &["is archived"],
         "the image is in ECR's archive: restore it (`aws ecr update-image-storage-class \
          --target-storage-class STANDARD`), which takes up to 20 minutes",
     ),
-    stays(
+    permanent(
         &["kmsexception"],
-        "the repository is encrypted with a KMS key that can't be used: is it enabled, and may the role use it?",
+        "the KMS key of the repository cannot be used: is it enabled, and may the role use it?",
     ),
-    stays(
+    permanent(
         &["exceeds the maximum allowed size of a layer"],
-        "a layer is larger than Amazon ECR takes (52,000 MiB; 10,000 MiB in ECR Public): split the step that makes it",
+        "the layer exceeds Amazon ECR's limit (52,000 MiB; 10,000 MiB in ECR Public): split the step that creates it",
     ),
-    stays(
+    permanent(
         &["none of the provided layer digests match"],
-        "what arrived is not what was sent: something between here and the registry changes the bytes",
+        "the registry received other bytes than were sent: check proxies in between",
     ),
-    stays(
+    permanent(
         &["blockedbyorganizationpolicyexception"],
-        "a policy of the AWS organization forbids it: ask who manages it",
+        "a policy of the AWS organization forbids this: ask its administrator",
     ),
-    stays(
+    permanent(
         // BuildKit before 0.21: https://github.com/aws/containers-roadmap/issues/876.
         &["error writing manifest blob", "400 bad request"],
-        "the registry does not take a cache of this form: give `cache-to` the attributes \
-         `image-manifest=true,oci-mediatypes=true`",
+        "the registry does not accept this cache format: add `image-manifest=true,oci-mediatypes=true` to `cache-to`",
     ),
-    // Docker Hub's limit: a minute later it is the same.
-    stays(
+    // Docker Hub's limit: a retry within minutes does not help.
+    permanent(
         &["toomanyrequests", "pull rate limit"],
-        "Docker Hub limits pulls: log in, or take the base image from a mirror, as \
+        "Docker Hub limits pulls: log in, or pull the base image from a mirror, as \
          `public.ecr.aws/docker/library/…` or a pull-through cache of your ECR",
     ),
-    stays(
+    permanent(
         &["toomanyrequests", "data limit exceeded"],
-        "ECR Public limits what anonymous users pull: log in, or copy the base image to your own registry",
+        "ECR Public limits anonymous pulls: log in, or copy the base image to your own registry",
     ),
-    passes(
+    temporary(
         &["toomanyrequests"],
         "the registry limits requests: try again later, log in, or use a mirror of the base image",
     ),
-    passes(
+    temporary(
         &["429 too many requests"],
         "the registry limits requests: try again later, log in, or use a mirror of the base image",
     ),
-    passes(
+    temporary(
         &["throttlingexception"],
         "AWS limits requests: try again later, or ask for a higher quota",
     ),
-    passes(
+    temporary(
         &["rate exceeded"],
         "AWS limits requests: try again later, or ask for a higher quota",
     ),
-    refusal(
+    denied(
         &["401 unauthorized"],
-        "the registry wants another login: is the account and region of the image name right?",
+        "the registry rejects the login: are the account and the region of the image name right?",
     ),
-    refusal(
+    denied(
         // A stale login: https://github.com/aws-solutions-library-samples/guidance-for-game-server-hosting-using-agones-and-open-match-on-amazon-eks/issues/71.
         &["public.ecr.aws", "403 forbidden"],
-        "ECR Public refuses a login that ran out even where none is needed: log out of public.ecr.aws, or log in anew",
+        "ECR Public rejects an expired login even for public images: log out of public.ecr.aws, or log in again",
     ),
-    refusal(
+    denied(
         &["403 forbidden"],
-        "the login lacks rights on this repository, or ran out: it needs ecr:BatchCheckLayerAvailability, \
+        "the login lacks rights on this repository, or expired: it needs ecr:BatchCheckLayerAvailability, \
          ecr:InitiateLayerUpload, ecr:UploadLayerPart, ecr:CompleteLayerUpload, ecr:PutImage and ecr:BatchGetImage",
     ),
-    refusal(
+    denied(
         &["is not authorized to perform: ecr:"],
         "the role lacks this right on the repository: add it to its IAM policy",
     ),
-    refusal(&["denied:"], "the login lacks rights on this repository"),
-    refusal(
-        &["authorization failed"],
-        "the registry does not take the login",
-    ),
-    passes(
+    denied(&["denied:"], "the login lacks rights on this repository"),
+    denied(&["authorization failed"], "the registry rejects the login"),
+    temporary(
         MISSING,
         "Amazon ECR ends an upload like this when the repository does not exist: create it \
-         (`create-repository: true` does), or mend its name",
+         (`create-repository: true` does), or correct its name",
     ),
-    stays(
+    permanent(
         &["server gave http response to https client"],
-        "the registry speaks plain HTTP: BuildKit accepts that on localhost, elsewhere where `buildkitd-config-inline` \
-         has `[registry.\"HOST:PORT\"]` and in it `http = true` (not for the Engine's own, which takes `insecure-registries`)",
+        "the registry speaks plain HTTP, which BuildKit accepts only on localhost: set `http = true` in `[registry.\"HOST:PORT\"]` of \
+         `buildkitd-config-inline`, or, for the Engine's own BuildKit, the Engine's `insecure-registries`",
     ),
-    stays(
+    permanent(
         &["certificate signed by unknown authority"],
-        "BuildKit does not know who vouches for this host: a builder in a container or in pods gets the certificates that \
-         SSL_CERT_FILE or NODE_EXTRA_CA_CERTS names; the Engine's own trusts what its machine does (`/etc/docker/certs.d/HOST/ca.crt`)",
+        "BuildKit does not trust the certificate of this host: set SSL_CERT_FILE or NODE_EXTRA_CA_CERTS for a builder in a container or \
+         in pods, or install the authority on the machine of the Engine (`/etc/docker/certs.d/HOST/ca.crt`)",
     ),
-    stays(
+    permanent(
         &["connection refused"],
         "nothing listens at this address; `localhost` is the machine that BuildKit runs on",
     ),
-    stays(
+    permanent(
         &["no such host"],
-        "the host name can't be resolved where BuildKit runs",
+        "BuildKit's machine cannot resolve the host name",
     ),
-    DISK_FULL,
-    passes(
-        // A kubelet whose certificate is not signed yet, on a node that has just come.
+    permanent(&["no space left on device"], DISK_FULL),
+    temporary(
+        // A kubelet of a new node, whose certificate is not signed yet.
         &["tls: internal error"],
-        "the other side has no certificate yet, as a node that has just come: try again",
+        "the server has no certificate yet, as on a new node: try again",
     ),
-    passes(&["tls handshake timeout"], SLOW),
-    passes(&["i/o timeout"], SLOW),
-    passes(&["500 internal server error"], BROKEN),
-    passes(&["502 bad gateway"], BROKEN),
-    passes(&["503 service unavailable"], BROKEN),
-    passes(&["504 gateway time"], BROKEN),
-    passes(&["connection reset by peer"], CUT),
-    passes(&["broken pipe"], CUT),
-    passes(&["client connection lost"], CUT),
-    passes(&["http2: server sent goaway"], CUT),
-    passes(&["unexpected eof"], CUT),
-    passes(&[": eof"], CUT),
-    passes(
+    temporary(&["tls handshake timeout"], SLOW),
+    temporary(&["i/o timeout"], SLOW),
+    temporary(&["500 internal server error"], BROKEN),
+    temporary(&["502 bad gateway"], BROKEN),
+    temporary(&["503 service unavailable"], BROKEN),
+    temporary(&["504 gateway time"], BROKEN),
+    temporary(&["connection reset by peer"], CLOSED),
+    temporary(&["broken pipe"], CLOSED),
+    temporary(&["client connection lost"], CLOSED),
+    temporary(&["http2: server sent goaway"], CLOSED),
+    temporary(&["unexpected eof"], CLOSED),
+    temporary(&[": eof"], CLOSED),
+    temporary(
         &["server misbehaving"],
-        "the name server gave no answer: try again",
+        "the name server did not answer: try again",
     ),
-    stays(
+    permanent(
         &["is not allowed by build daemon configuration"],
-        "the builder's BuildKit does not grant this right: `driver: docker-container` makes one that \
-         does, unless `buildkitd-flags` say otherwise",
+        "the builder does not allow this entitlement: `driver: docker-container` does, unless `buildkitd-flags` forbid it",
     ),
-    stays(
+    permanent(
         &["network.host is not allowed"],
-        "a step asks for this right: grant it with `allow: network.host`",
+        "a step needs this entitlement: grant it with `allow: network.host`",
     ),
-    stays(
+    permanent(
         &["security.insecure is not allowed"],
-        "a step asks for this right: grant it with `allow: security.insecure`",
+        "a step needs this entitlement: grant it with `allow: security.insecure`",
     ),
-    stays(
+    permanent(
         &["index annotations not supported"],
-        "`index:` annotations need an index: several platforms, or an attestation as `provenance: true`",
+        "`index:` annotations need an index: build several platforms, or an attestation as `provenance: true`",
     ),
-    OTHER_ARCHITECTURE,
+    permanent(&["exec format error"], OTHER_ARCHITECTURE),
 ];
 
-const DISK_FULL: Entry = stays(
-    &["no space left on device"],
-    "the builder's disk is full: free some, or use a larger one: of the runner; in a cluster of the node (request it with \
-     `driver-opts: requests.ephemeral-storage=…`), or of the volume",
-);
+const DISK_FULL: &str = "the builder's disk is full: free some, or use a larger one: of the runner; in a cluster of the node (request it with \
+     `driver-opts: requests.ephemeral-storage=…`), or of the volume";
 
-const OTHER_ARCHITECTURE: Entry = stays(
-    &["exec format error"],
-    "the step needs another architecture: on a runner, run docker/setup-qemu-action before this step; in a cluster, name it in \
-     `platforms` for a node that has it, or emulate it with `driver-opts: qemu.install=true`",
-);
+const OTHER_ARCHITECTURE: &str = "the step needs another architecture: on a runner, run docker/setup-qemu-action before this step; in a cluster, name it in \
+     `platforms` for a node that has it, or emulate it with `driver-opts: qemu.install=true`";
 
-const KILLED: Entry = stays(
-    &[],
-    "the command was killed, most likely because the memory was exhausted: use a larger runner, raise `limits.memory` in `driver-opts` (in \
-     a cluster), or let it use less memory, for example with fewer parallel jobs",
-);
+const KILLED: &str = "the command was killed, probably out of memory: use a larger runner, raise `limits.memory` in `driver-opts` (in a cluster), or \
+     run fewer jobs in parallel";
 
-/// Phrases in the output of a failed command that leave no doubt. Any of them counts.
-const IN_OUTPUT: &[(&[&str], Entry)] = &[
+/// Texts in the output of a failed command, of which any counts, and the hint.
+const IN_OUTPUT: &[(&[&str], &str)] = &[
     (&["no space left on device"], DISK_FULL),
     (&["exec format error"], OTHER_ARCHITECTURE),
     (&["exit code: 137", "cannot allocate memory"], KILLED),
@@ -327,11 +303,8 @@ const IN_OUTPUT: &[(&[&str], Entry)] = &[
             "getaddrinfo enotfound",
             "getaddrinfo eai_again",
         ],
-        stays(
-            &[],
-            "the command could not resolve a host name: is the name right, and does the machine that BuildKit runs on have a name server? \
-             Behind a proxy, the command needs it, too",
-        ),
+        "the command could not resolve a host name: check the name, and the name server of BuildKit's machine. Behind a proxy, the \
+         command needs the proxy, too",
     ),
     (
         &[
@@ -342,27 +315,23 @@ const IN_OUTPUT: &[(&[&str], Entry)] = &[
             "self-signed certificate in certificate chain",
             "ssl certificate problem",
         ],
-        stays(
-            &[],
-            "the command does not trust a server's certificate, for example of a proxy that inspects TLS: install the authority's \
-             certificate in the image before this step; the builder's certificates do not apply to steps",
-        ),
+        "the command does not trust a server's certificate, for example of a proxy that inspects TLS: install the authority's \
+         certificate in the image before this step; the builder's certificates do not apply to steps",
     ),
 ];
 
-const SLOW: &str =
-    "the other side does not answer in time: is the network all right where BuildKit runs?";
+const SLOW: &str = "the server did not answer in time: check the network of BuildKit's machine";
 const BROKEN: &str =
-    "the registry is in trouble: try again later (https://health.aws.amazon.com for Amazon ECR)";
-const CUT: &str = "the connection was cut: try again, and look at proxies and NAT between BuildKit and the registry";
+    "the registry has a problem: try again later (https://health.aws.amazon.com for Amazon ECR)";
+const CLOSED: &str = "the connection was closed: try again, and check proxies and NAT between BuildKit and the registry";
 
 /// The catalogue as rows of a Markdown table, for docs/troubleshooting.md.
 #[cfg(test)]
 pub(crate) fn rows() -> String {
     let row = |entry: &Entry| {
-        let words: Vec<String> = entry.words.iter().map(|word| format!("`{word}`")).collect();
-        let again = if entry.passes { "yes" } else { "" };
-        format!("| {} | {} | {again} |\n", words.join(" … "), entry.hint)
+        let texts: Vec<String> = entry.texts.iter().map(|text| format!("`{text}`")).collect();
+        let again = if entry.is_temporary { "yes" } else { "" };
+        format!("| {} | {} | {again} |\n", texts.join(" … "), entry.hint)
     };
     let host = format!(
         "| `the repository with name '<host>/…' does not exist in the registry` | {} | |\n",
@@ -375,69 +344,69 @@ pub(crate) fn rows() -> String {
 mod tests {
     use super::*;
 
-    /// Situation, what is said, part of the hint, whether it is a refusal, whether it passes.
+    /// Situation, message, part of the hint, whether access is denied, whether it is temporary.
     type Row = (&'static str, &'static str, &'static str, bool, bool);
 
-    /// Texts as reports and runs have them; the sources stand in the catalogue.
+    /// Texts as reports and runs have them; the catalogue has the sources.
     #[rustfmt::skip]
     const ROWS: &[Row] = &[
         ("tag taken, old wording", "tag invalid: The image tag 'v1' already exists in the 'app' repository and cannot be overwritten because the repository is immutable.", "push another tag", false, false),
         ("tag taken, new wording", "failed to push 1.dkr.ecr.eu-west-1.amazonaws.com/app:v1: tag invalid: The image tag 'v1' already exists in the 'app' repository and cannot be overwritten because the tag is immutable.", "push another tag", false, false),
         ("token expired", "failed to push x: denied: Your authorization token has expired. Reauthenticate and try again.", "role-to-assume", true, false),
-        ("no login", "failed to push x: no basic auth credentials", "wants a login", true, false),
-        ("wrong login", "failed to push x: unexpected status from HEAD request to https://x/v2/app/blobs/sha256:ab: 401 Unauthorized", "another login", true, false),
+        ("no login", "failed to push x: no basic auth credentials", "requires a login", true, false),
+        ("wrong login", "failed to push x: unexpected status from HEAD request to https://x/v2/app/blobs/sha256:ab: 401 Unauthorized", "rejects the login", true, false),
         ("no rights, HEAD without body", "failed to push x: unexpected status from HEAD request to https://x/v2/app/manifests/1: 403 Forbidden", "ecr:PutImage", true, false),
-        ("no rights, in IAM's words", "failed to push x: denied: User: arn:aws:sts::1:assumed-role/a/b is not authorized to perform: ecr:InitiateLayerUpload on resource: arn:aws:ecr:eu-west-1:1:repository/app", "add it to its IAM policy", true, false),
+        ("no rights, IAM's message", "failed to push x: denied: User: arn:aws:sts::1:assumed-role/a/b is not authorized to perform: ecr:InitiateLayerUpload on resource: arn:aws:ecr:eu-west-1:1:repository/app", "add it to its IAM policy", true, false),
         ("stale login at ECR Public", "public.ecr.aws/docker/library/alpine:3: failed to resolve source metadata: unexpected status from HEAD request to https://public.ecr.aws/v2/docker/library/alpine/manifests/3: 403 Forbidden", "log out of public.ecr.aws", true, false),
         ("no repository, GET", "name unknown: The repository with name 'app' does not exist in the registry with id '123456789012'", "create-repository", false, false),
         ("no repository, through BuildKit", "failed to push 123456789012.dkr.ecr.eu-west-1.amazonaws.com/app:1: name unknown: The repository with name 'app' does not exist in the registry with id '123456789012'", "create-repository", false, false),
-        ("no repository, elsewhere", "failed to push x: name unknown: repository name not known to registry", "mend its name", false, false),
+        ("no repository, elsewhere", "failed to push x: name unknown: repository name not known to registry", "correct its name", false, false),
         ("no repository, upload", "failed to push x: failed to do request: Post \"https://x/v2/app/blobs/uploads/\": EOF", "does not exist", false, true),
-        ("host in the name", "name unknown: The repository with name '123456789012.dkr.ecr.eu-west-1.amazonaws.com/app' does not exist in the registry with id '123456789012'", "leave it out", false, false),
-        ("host in the name, Public", "name unknown: The repository with name 'public.ecr.aws/a/b' does not exist in the registry with id 'a'", "leave it out", false, false),
+        ("host in the name", "name unknown: The repository with name '123456789012.dkr.ecr.eu-west-1.amazonaws.com/app' does not exist in the registry with id '123456789012'", "remove the host", false, false),
+        ("host in the name, Public", "name unknown: The repository with name 'public.ecr.aws/a/b' does not exist in the registry with id 'a'", "remove the host", false, false),
         ("archived image", "failed to resolve source metadata for x: ImageArchivedException: The image is archived", "restore it", false, false),
         ("key disabled", "failed to push x: KmsException: arn:aws:kms:eu-west-1:1:key/a is disabled. (Service: AWSKMS; Error Code: DisabledException)", "is it enabled", false, false),
         ("layer too large", "failed to push 123456789012.dkr.ecr.eu-west-1.amazonaws.com/app:1: denied: Adding this part to the layer with upload id 'a' in the repository with name 'app' in registry with id '1' exceeds the maximum allowed size of a layer which is '54525952000'", "split the step", false, false),
-        ("bytes changed", "failed to push x: blob upload invalid: None of the provided layer digests match the calculated digest", "changes the bytes", false, false),
+        ("bytes changed", "failed to push x: blob upload invalid: None of the provided layer digests match the calculated digest", "other bytes", false, false),
         ("forbidden by the organization", "BlockedByOrganizationPolicyException: no", "organization forbids", false, false),
         ("cache of an old form", "error writing manifest blob: failed commit on ref \"sha256:ab\": unexpected status from PUT request to https://x/v2/app/manifests/buildcache: 400 Bad Request", "image-manifest=true", false, false),
         ("Docker Hub's limit", "unexpected status from HEAD request to https://registry-1.docker.io/v2/library/python/manifests/3: 429 Too Many Requests - Server message: toomanyrequests: You have reached your unauthenticated pull rate limit. https://www.docker.com/increase-rate-limit", "Docker Hub limits pulls", false, false),
         ("ECR Public's rate", "public.ecr.aws/a/b:1: toomanyrequests: Rate exceeded", "try again later", false, true),
         ("ECR Public's volume", "public.ecr.aws/a/b:1: toomanyrequests: Data limit exceeded", "your own registry", false, false),
-        ("429 without words", "failed to push x: unexpected status from PUT request to https://x/v2/app/manifests/1: 429 Too Many Requests", "limits requests", false, true),
+        ("429 without a message", "failed to push x: unexpected status from PUT request to https://x/v2/app/manifests/1: 429 Too Many Requests", "limits requests", false, true),
         ("throttled", "failed to push x: denied: ThrottlingException: Rate exceeded", "AWS limits requests", false, true),
-        ("500", "failed to push x: unexpected status from POST request to https://x/v2/app/blobs/uploads/: 500 Internal Server Error", "in trouble", false, true),
-        ("503", "failed to push x: unexpected status from PUT request to https://x/v2/app/blobs/uploads/a?digest=b: 503 Service Unavailable", "in trouble", false, true),
-        ("504", "failed to push x: unexpected status from PUT request to https://x/v2/a: 504 Gateway Timeout", "in trouble", false, true),
-        ("reset", "failed to push x: failed to do request: Put \"https://x/v2/a\": write tcp 10.0.0.1:1->10.0.0.2:443: write: connection reset by peer", "was cut", false, true),
-        ("ended", "failed to copy: httpReadSeeker: failed open: failed to do request: Get \"https://x/v2/a\": EOF", "was cut", false, true),
-        ("ended in the middle", "failed to push x: unexpected EOF", "was cut", false, true),
+        ("500", "failed to push x: unexpected status from POST request to https://x/v2/app/blobs/uploads/: 500 Internal Server Error", "has a problem", false, true),
+        ("503", "failed to push x: unexpected status from PUT request to https://x/v2/app/blobs/uploads/a?digest=b: 503 Service Unavailable", "has a problem", false, true),
+        ("504", "failed to push x: unexpected status from PUT request to https://x/v2/a: 504 Gateway Timeout", "has a problem", false, true),
+        ("reset", "failed to push x: failed to do request: Put \"https://x/v2/a\": write tcp 10.0.0.1:1->10.0.0.2:443: write: connection reset by peer", "was closed", false, true),
+        ("ended", "failed to copy: httpReadSeeker: failed open: failed to do request: Get \"https://x/v2/a\": EOF", "was closed", false, true),
+        ("ended in the middle", "failed to push x: unexpected EOF", "was closed", false, true),
         ("TLS", "Error: error dialing backend: remote error: tls: internal error", "no certificate yet", false, true),
         ("slow", "dial tcp 10.0.0.1:443: i/o timeout", "in time", false, true),
-        ("nobody there", "dial tcp 127.0.0.1:1: connect: connection refused", "nothing listens", false, false),
-        ("no name", "dial tcp: lookup x on 10.0.0.2:53: no such host", "can't be resolved", false, false),
+        ("no listener", "dial tcp 127.0.0.1:1: connect: connection refused", "nothing listens", false, false),
+        ("no name", "dial tcp: lookup x on 10.0.0.2:53: no such host", "cannot resolve", false, false),
         ("plain HTTP", "http: server gave HTTP response to HTTPS client", "http = true", false, false),
-        ("unknown authority", "tls: failed to verify certificate: x509: certificate signed by unknown authority", "does not know", false, false),
+        ("unknown authority", "tls: failed to verify certificate: x509: certificate signed by unknown authority", "does not trust", false, false),
         ("disk full", "write /x: no space left on device", "requests.ephemeral-storage", false, false),
         ("right not granted", "granting entitlement security.insecure is not allowed by build daemon configuration", "docker-container", false, false),
         ("other architecture", "exec /bin/sh: exec format error", "qemu.install=true", false, false),
     ];
 
     #[test]
-    fn each_situation_is_known_by_what_is_said() {
-        for (situation, said, hint, is_refusal, passes) in ROWS {
+    fn each_known_message_gets_its_hint() {
+        for (situation, said, hint, is_denied, is_temporary) in ROWS {
             let entry = find(said).unwrap_or_else(|| panic!("{situation}"));
             assert!(entry.hint.contains(hint), "{situation}: {}", entry.hint);
             assert_eq!(
-                (entry.is_refusal, entry.passes),
-                (*is_refusal, *passes),
+                (entry.is_denied, entry.is_temporary),
+                (*is_denied, *is_temporary),
                 "{situation}"
             );
         }
     }
 
     #[test]
-    fn what_is_not_known_has_no_words() {
+    fn other_messages_get_no_hint() {
         for said in [
             "",
             "exit code: 1",

@@ -1,7 +1,6 @@
-//! Why a build failed, in words: the step, its last output, the Dockerfile's line, what to do.
+//! Why a build failed: the step, its last output, the Dockerfile's line, a hint.
 //!
-//! In: the progress so far and buildx's closing text. That text names the place as
-//! `Dockerfile:3`, above a ruler and an excerpt
+//! In: the progress and buildx's final text. That text names the place as `Dockerfile:3`, above a ruler and an excerpt
 //! (<https://github.com/moby/buildkit/blob/73ed6825c4b7569379ef89df0aedcdbe64473d31/solver/errdefs/source.go>).
 
 use std::fmt;
@@ -15,15 +14,15 @@ use crate::runner::redact::Redactor;
 /// A failed build.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Failure {
-    /// BuildKit's name of the step that failed.
+    /// BuildKit's name of the failed step.
     pub step: Option<String>,
     /// The step's last lines of output.
     pub tail: Vec<String>,
-    /// File and line, counted from 1; the file as BuildKit has it, below the context or by its bare name.
+    /// File and line, from 1. BuildKit's file is a path in the context or a bare name.
     pub place: Option<(String, u32)>,
-    /// The same as a path in the repository, where the file is one of it.
+    /// The same with a path in the repository, if the file is in it.
     pub in_repository: Option<(String, u32)>,
-    /// What BuildKit or buildx says about it.
+    /// The error of BuildKit or buildx.
     pub message: String,
     /// The digest that was being pushed under tags.
     pub pushing: Option<Digest>,
@@ -32,46 +31,41 @@ pub(crate) struct Failure {
 }
 
 impl Failure {
-    /// Puts together what is known; the progress holds nothing that is not to be shown, but for the output of steps.
+    /// From redacted progress, whose output of steps is not redacted yet, and buildx's final text.
     pub(super) fn new(progress: &Progress, text: &[String], redactor: &Redactor) -> Self {
-        let closing = text
-            .iter()
-            .rev()
-            .find_map(|line| line.trim().strip_prefix("ERROR: "))
-            .or_else(|| {
-                text.iter()
-                    .rev()
-                    .map(|line| line.trim())
-                    .find(|line| !line.is_empty())
-            });
-        // A build goes on without a cache: one that can't be read ended nothing that buildx ends with other words for.
-        let ended = |step: &&Step| {
+        let mut lines = text.iter().map(|line| line.trim());
+        let mut errors = lines
+            .clone()
+            .filter_map(|line| line.strip_prefix("ERROR: "));
+        let last_line = lines.rfind(|line| !line.is_empty());
+        let reason = errors.next_back().or(last_line);
+        // BuildKit continues without a cache: a failed transfer counts only if buildx repeats its error.
+        let is_cause = |step: &&Step| {
             let error = step.error.as_deref().unwrap_or_default();
-            !cache_step::is_transfer(&step.name)
-                || closing.is_none_or(|words| words.contains(error))
+            !cache_step::is_transfer(&step.name) || reason.is_none_or(|reason| reason.contains(error))
         };
-        let step = progress.failed().filter(ended);
-        let tail = step.map(|step| step.tail.iter().map(|line| redactor.text(line)));
+        let step = progress.failed().filter(is_cause);
+        let tail = step.iter().flat_map(|step| &step.tail);
         let mut failure = Self {
             step: step.map(|step| step.name.clone()),
-            tail: tail.map_or_else(Vec::new, Iterator::collect),
+            tail: tail.map(|line| redactor.text(line)).collect(),
             place: place(text),
             in_repository: None,
             message: step
                 .and_then(|step| step.error.clone())
-                .or(closing.map(|words| redactor.without_secrets(words)))
+                .or(reason.map(|reason| redactor.without_secrets(reason)))
                 .unwrap_or_else(|| "buildx gave no reason".to_owned()),
             pushing: progress.pushing().cloned(),
             taken: Vec::new(),
         };
-        // What a registry says of a push decides whether it is tried again, and has no values of arguments.
+        // Retries depend on a registry's message, which has no values of build arguments.
         if step.is_none() && !failure.is_of_push() && !failure.is_disconnection() {
             failure.message = redactor.text(&failure.message);
         }
         failure
     }
 
-    /// What to do next, if the error is known. For a failed command its last lines of output count, too.
+    /// What to do, if the error is known by its message or by the last output of a failed command.
     pub(crate) fn hint(&self) -> Option<String> {
         if let Some((name, digest)) = self.taken.first() {
             let built = match &self.pushing {
@@ -84,16 +78,17 @@ impl Failure {
                  tag, such as `type=sha`"
             ));
         }
-        let known = catalogue::find(self.cause()).or_else(|| {
-            let has_output = self.cause().len() < self.message.len();
+        let known = catalogue::find(self.cause()).map(|entry| entry.hint);
+        let hint = known.or_else(|| {
+            let is_command = self.cause().len() < self.message.len();
             let lines = self.tail.iter().rev().take(LAST_LINES);
             let output = lines.map(String::as_str).chain([self.cause()]);
-            has_output.then(|| catalogue::find_in_output(output))?
+            is_command.then(|| catalogue::find_in_output(output))?
         });
-        known.map(|entry| entry.hint.to_owned())
+        hint.map(str::to_owned)
     }
 
-    /// The message without the text of a failed command, which may quote any error
+    /// The message without the failed command, which may quote any error
     /// (<https://github.com/moby/buildkit/blob/73ed6825c4b7569379ef89df0aedcdbe64473d31/solver/llbsolver/ops/exec.go>).
     fn cause(&self) -> &str {
         let after = self.message.rsplit_once("did not complete successfully");
@@ -101,13 +96,16 @@ impl Failure {
     }
 
     /// Whether buildx lost its connection to the builder.
+    /// Not for a step, whose error may be about its own connections. These are gRPC's texts
+    /// (<https://github.com/grpc/grpc-go/blob/v1.79.0/internal/transport/http2_client.go>).
     pub(crate) fn is_disconnection(&self) -> bool {
-        self.step.is_none() && is_disconnection(&self.message)
+        let texts = ["code = Unavailable", "error reading from server"];
+        self.step.is_none() && texts.iter().any(|text| self.message.contains(text))
     }
 
-    /// Whether a registry refused for want of rights.
-    pub(crate) fn is_refusal(&self) -> bool {
-        catalogue::find(self.cause()).is_some_and(|entry| entry.is_refusal)
+    /// Whether a registry denied access.
+    pub(crate) fn is_denied(&self) -> bool {
+        catalogue::find(self.cause()).is_some_and(|entry| entry.is_denied)
     }
 
     /// Whether a registry refused to move a tag that exists.
@@ -115,35 +113,31 @@ impl Failure {
         self.is_of_push() && catalogue::is_taken(&self.message)
     }
 
-    /// Whether a push to Amazon ECR may have ended because its token ran out. Asked with HEAD, the
-    /// registry can't say why it refuses.
+    /// Whether the token may have expired during a push to Amazon ECR. An answer to HEAD has no reason.
     pub(crate) fn may_be_expired_login(&self) -> bool {
-        let host = self.message.split_once("https://");
-        let host = host.and_then(|(_, url)| url.split('/').next());
+        let has = |text: &str| self.message.contains(text);
+        let url = self.message.split_once("https://");
+        let host = url.and_then(|(_, url)| url.split('/').next());
         let is_ecr = host.is_some_and(|host| matches!(Registry::from_host(host), Registry::Ecr(_)));
-        let without_words = is_ecr
-            && self.message.contains("HEAD request")
-            && self.message.contains("403 Forbidden");
-        self.is_of_push() && (without_words || self.message.contains(catalogue::EXPIRED))
+        let has_no_reason = is_ecr && has("HEAD request") && has("403 Forbidden");
+        self.is_of_push() && (has_no_reason || has(catalogue::EXPIRED))
     }
 
-    /// Whether it is a push that failed, or the way to the builder; no step of the Dockerfile.
+    /// Whether a push or the connection to the builder failed, not a step of the Dockerfile.
     fn is_of_push(&self) -> bool {
         match &self.step {
             Some(step) => PUSHING.iter().any(|start| step.starts_with(start)),
-            // buildx did not get to the builder, or lost it on the way back.
-            None => BETWEEN.iter().any(|words| self.message.contains(words)),
+            None => CONNECTION.iter().any(|text| self.message.contains(text)),
         }
     }
 
-    /// Whether the same may succeed a moment later: a push, or the way to the builder, that a passing
-    /// fault ended. Never a step of the Dockerfile, whatever it says. Amazon ECR cuts uploads to
-    /// repositories that don't exist, so that `seen` tells which ones do, as `registry/repository`.
-    pub(crate) fn passes(&self, seen: &dyn Fn(&str) -> bool) -> bool {
+    /// Whether a retry may succeed: after a temporary failure of a push or of the connection to the builder, never of a step. Amazon ECR
+    /// closes uploads to missing repositories in the same way, so `exists` must know the repository (`registry/repository`).
+    pub(crate) fn is_temporary(&self, exists: &dyn Fn(&str) -> bool) -> bool {
         self.is_of_push()
-            && catalogue::find(&self.message).is_some_and(|entry| entry.passes)
+            && catalogue::is_temporary(&self.message)
             && !(catalogue::may_be_missing_repository(&self.message)
-                && self.ecr_repository().is_some_and(|name| !seen(&name)))
+                && self.ecr_repository().is_some_and(|name| !exists(&name)))
     }
 
     /// The repository of Amazon ECR that an upload went to: `https://<host>/v2/<name>/blobs/uploads/`.
@@ -156,18 +150,10 @@ impl Failure {
     }
 }
 
-/// Lines of output in which the cause of a failed command is looked for.
+/// Lines of output that may contain the cause of a failed command.
 const LAST_LINES: usize = 5;
 
-/// Whether these are gRPC's words for a connection that ended
-/// (<https://github.com/grpc/grpc-go/blob/v1.79.0/internal/transport/http2_client.go>).
-fn is_disconnection(words: &str) -> bool {
-    ["code = Unavailable", "error reading from server"]
-        .iter()
-        .any(|part| words.contains(part))
-}
-
-/// How the names of BuildKit's steps begin that push
+/// How the names of BuildKit's pushing steps begin
 /// (<https://github.com/moby/buildkit/blob/73ed6825c4b7569379ef89df0aedcdbe64473d31/solver/llbsolver/solver.go>).
 const PUSHING: &[&str] = &[
     "exporting to ",
@@ -176,8 +162,8 @@ const PUSHING: &[&str] = &[
     "pushing ",
 ];
 
-/// What buildx says when it does not reach the builder, or the push failed outside of a step.
-const BETWEEN: &[&str] = &[
+/// buildx's errors when it cannot reach the builder, or a push failed outside of a step.
+const CONNECTION: &[&str] = &[
     "failed to push",
     "error dialing backend",
     "error while dialing",
@@ -193,7 +179,7 @@ fn place(text: &[String]) -> Option<(String, u32)> {
     })
 }
 
-/// The failure in one line; the tail is shown apart.
+/// One line, without the tail.
 impl fmt::Display for Failure {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.step {
@@ -432,7 +418,11 @@ mod tests {
             ("buildx itself", None, "unexpected EOF", false),
         ];
         for (name, step, message, expected) in cases {
-            assert_eq!(failure(step, message).passes(&|_| true), expected, "{name}");
+            assert_eq!(
+                failure(step, message).is_temporary(&|_| true),
+                expected,
+                "{name}"
+            );
         }
     }
 
@@ -446,8 +436,8 @@ mod tests {
             failure(Some("exporting to image"), &message)
         };
         let address = format!("{host}/team/app");
-        assert!(cut(host).passes(&|seen| seen == address));
-        assert!(!cut(host).passes(&|_| false));
-        assert!(cut("ghcr.io").passes(&|_| false));
+        assert!(cut(host).is_temporary(&|seen| seen == address));
+        assert!(!cut(host).is_temporary(&|_| false));
+        assert!(cut("ghcr.io").is_temporary(&|_| false));
     }
 }

@@ -40,5 +40,5 @@ pub(crate) fn is_temporary(error: &ProcessError) -> bool {
     let mut lines = stderr.lines().rev();
     lines
         .find(|line| !line.trim().is_empty())
-        .is_some_and(catalogue::may_pass)
+        .is_some_and(catalogue::is_temporary)
 }

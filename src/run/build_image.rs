@@ -144,7 +144,7 @@ impl Execution<'_> {
                 let found = self.found.as_ref();
                 found.is_some_and(|found| found.has_seen(address))
             };
-            let is_temporary = refused || failure.passes(&exists);
+            let is_temporary = refused || failure.is_temporary(&exists);
             let Some(wait) = waits.next().filter(|_| is_temporary) else {
                 return Err(error.into());
             };

@@ -122,7 +122,7 @@ impl Error {
         match self {
             Self::Credentials(_) | Self::Cluster(ClusterError::Session { .. }) => true,
             Self::Preflight(error) => error.is_refusal(),
-            Self::Build(_) => self.failure().is_some_and(Failure::is_refusal),
+            Self::Build(_) => self.failure().is_some_and(Failure::is_denied),
             Self::Fallback { second, .. } => second.is_about_rights(),
             _ => false,
         }

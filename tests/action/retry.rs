@@ -44,7 +44,7 @@ fn it_is_tried_as_often_as_the_input_says() {
             ran.verbs().iter().filter(|verb| **verb == "build").count(),
             builds
         );
-        ran.says("hint: the registry is in trouble");
+        ran.says("hint: the registry has a problem");
     }
 }
 
@@ -134,7 +134,7 @@ fn a_cancelled_run_does_not_wait_for_the_next_start_of_its_builder() {
         .start();
     running.wait_until("the wait", |runner| {
         std::fs::read_to_string(runner.path("stdout"))
-            .is_ok_and(|log| log.contains("is started again in"))
+            .is_ok_and(|log| log.contains("starting the builder again in"))
     });
     running.signal(Signal::TERM);
     let ran = running.finish().exits(130);

@@ -45,7 +45,7 @@ fn a_builder_in_a_container_pushes_to_a_registry_of_a_private_authority() {
             assert_eq!(run.code, Some(1), "{case}");
             for words in [
                 "certificate signed by unknown authority",
-                "hint: BuildKit does not know who vouches for this host",
+                "hint: BuildKit does not trust the certificate of this host",
             ] {
                 assert!(run.log().contains(words), "{case}");
             }

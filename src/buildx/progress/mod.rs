@@ -1,10 +1,8 @@
-//! The build's log as a person reads it, made from BuildKit's stream.
+//! BuildKit's progress as log lines.
 //!
-//! In: [`SolveStatus`]es in the order of their arrival. Out: lines: a step starts, its output, it
-//! is done in N s; and a word about what still runs when nothing was said for a while. Each line
-//! begins with the step's number, `#7`, as in buildx's plain progress. Of every step that
-//! may yet fail the last [`step::TAIL`] lines are kept, and of all together no more than [`MOST_KEPT`]: what comes beyond is not
-//! followed.
+//! In: [`SolveStatus`]es. Out: lines, each with the step's number, as in buildx's plain progress: `#7 [2/3] RUN make`, its output,
+//! `#7 done in 2.5 s`, and the running steps after [`IDLE`]. The last [`step::TAIL`] lines of a step are kept in case it fails. All
+//! kept texts together have at most [`MAX_BYTES`]; steps beyond that are ignored.
 
 mod step;
 
@@ -20,25 +18,24 @@ use super::rawjson::{SolveStatus, Vertex, VertexLog, VertexStatus};
 pub(crate) use step::Step;
 pub(super) use step::one_line;
 
-/// Bytes that are kept of all steps: names, errors, output, and [`ENTRY`] for each.
-const MOST_KEPT: usize = 128 * 1024 * 1024;
+/// Limit of kept names, errors and output, and of [`ENTRY`] for each step.
+const MAX_BYTES: usize = 128 * 1024 * 1024;
 
-/// What a step takes beside its texts (bytes): most of it a line that has not ended.
+/// The size of a step without these texts (bytes): mainly an unfinished line.
 const ENTRY: usize = 4 * 1024;
 
 /// Longer names and identifiers (bytes) are cut.
-const LONGEST_NAME: usize = 16 * 1024;
+const MAX_NAME: usize = 16 * 1024;
 
-/// When nothing was said for this long, what runs is named.
-const SILENCE: Duration = Duration::from_secs(30);
+/// After this time without a line, running steps are printed.
+const IDLE: Duration = Duration::from_secs(30);
 
-/// What is known of every step.
 #[derive(Debug)]
 pub(crate) struct Progress {
     steps: Vec<Step>,
     by_digest: HashMap<String, usize>,
-    last_word: Instant,
-    last_news: Instant,
+    last_line: Instant,
+    last_change: Instant,
     push_started: Option<Timestamp>,
     pushing: Option<Digest>,
     budget: Budget,
@@ -49,88 +46,81 @@ impl Default for Progress {
         Self {
             steps: Vec::new(),
             by_digest: HashMap::new(),
-            last_word: Instant::now(),
-            last_news: Instant::now(),
+            last_line: Instant::now(),
+            last_change: Instant::now(),
             push_started: None,
             pushing: None,
-            budget: Budget::of(MOST_KEPT),
+            budget: Budget::of(MAX_BYTES),
         }
     }
 }
 
 impl Progress {
-    /// Shows what a status brings.
     pub(crate) fn show(&mut self, status: &SolveStatus, mut print: impl FnMut(&str)) {
         let mut printed = false;
         let mut print = |line: &str| {
             printed = true;
             print(line);
         };
-        let mut is_news = !status.vertexes.is_empty() || !status.logs.is_empty();
+        let mut has_changed = !status.vertexes.is_empty() || !status.logs.is_empty();
         for vertex in &status.vertexes {
             self.vertex(vertex, &mut print);
         }
         for part in &status.statuses {
-            is_news |= self.part(part, &mut print);
+            has_changed |= self.part(part, &mut print);
         }
         for log in &status.logs {
             self.output(log, &mut print);
         }
         if printed {
-            self.last_word = Instant::now();
+            self.last_line = Instant::now();
         }
-        if is_news {
-            self.last_news = Instant::now();
+        if has_changed {
+            self.last_change = Instant::now();
         }
     }
 
-    /// Names work that takes long, and what runs when nothing was said for a while. To be called
-    /// about once a second.
+    /// Prints work that takes long, and running steps when idle. Called about once a second.
     pub(crate) fn tick(&mut self, now: Instant, time: Timestamp, mut print: impl FnMut(&str)) {
-        let silent = now.saturating_duration_since(self.last_word) >= SILENCE;
-        let mut running = 0;
-        let mut said = false;
+        let idle = now.saturating_duration_since(self.last_line) >= IDLE;
+        let mut is_running = false;
+        let mut printed = idle;
         let steps = self.steps.iter_mut().enumerate();
         for (index, step) in steps.filter(|(_, step)| step.is_running()) {
-            running += 1;
-            said |= step.tick(index + 1, time, silent, &mut print);
+            is_running = true;
+            printed |= step.tick(index + 1, time, idle, &mut print);
         }
-        if silent && running == 0 {
-            said = true;
+        if idle && !is_running {
             print("waiting for BuildKit");
         }
-        if said {
-            self.last_word = now;
+        if printed {
+            self.last_line = now;
         }
     }
 
-    /// The step that failed first, without those that BuildKit cancelled. A build goes
-    /// on without a cache, so that one that can't be read or written counts last.
+    /// The step that failed first, except those that BuildKit cancelled. BuildKit continues without a cache, so caches come last.
     pub(crate) fn failed(&self) -> Option<&Step> {
-        let failed = || {
-            self.steps.iter().filter(|step| {
-                let error = step.error.as_deref();
-                error.is_some_and(|error| !step::is_cancelled(error))
-            })
+        let is_failed = |step: &&Step| {
+            let error = step.error.as_deref();
+            error.is_some_and(|error| !step::is_cancelled(error))
         };
-        failed()
-            .find(|step| !cache_step::is_transfer(&step.name))
-            .or_else(|| failed().next_back())
+        let mut failed = self.steps.iter().filter(is_failed);
+        let is_own = |step: &&Step| !cache_step::is_transfer(&step.name);
+        failed.clone().find(is_own).or_else(|| failed.next_back())
     }
 
-    /// When the first layer or manifest was sent.
+    /// When the first manifest was sent.
     pub(super) fn push_started(&self) -> Option<Timestamp> {
         self.push_started
     }
 
-    /// The steps that run.
     pub(super) fn running(&self) -> impl Iterator<Item = &Step> {
         self.steps.iter().filter(|step| step.is_running())
     }
 
-    /// For how long nothing has changed.
+    /// The time since the last change.
     pub(super) fn silent(&self, now: Instant) -> Duration {
-        now.saturating_duration_since(self.last_news)
+        now.saturating_duration_since(self.last_change)
     }
 
     /// The digest of the image or index whose push under a tag began.
@@ -138,13 +128,13 @@ impl Progress {
         self.pushing.as_ref()
     }
 
-    /// All steps, in the order in which they were first heard of.
+    /// All steps, in the order of their first status.
     pub(super) fn steps(&self) -> &[Step] {
         &self.steps
     }
 
     fn vertex(&mut self, vertex: &Vertex, print: &mut impl FnMut(&str)) {
-        let digest = cut(&vertex.digest, LONGEST_NAME);
+        let digest = cut(&vertex.digest, MAX_NAME);
         if !self.by_digest.contains_key(digest) && self.budget.take(ENTRY + digest.len()) {
             self.by_digest.insert(digest.to_owned(), self.steps.len());
             self.steps.push(Step::default());
@@ -176,7 +166,7 @@ impl Progress {
     }
 
     fn step(&mut self, digest: &str) -> Option<(usize, &mut Step, &mut Budget)> {
-        let index = *self.by_digest.get(cut(digest, LONGEST_NAME))?;
+        let index = *self.by_digest.get(cut(digest, MAX_NAME))?;
         Some((index + 1, self.steps.get_mut(index)?, &mut self.budget))
     }
 }

@@ -1,37 +1,36 @@
-//! One step: its lines, and what is kept of it.
+//! One step: its log lines, and what is kept for an error.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::{ENTRY, LONGEST_NAME};
+use super::{ENTRY, MAX_NAME};
 use crate::buildx::budget::{Budget, cut};
 use crate::buildx::cache_step;
 use crate::buildx::rawjson::{Vertex, VertexLog, VertexStatus};
 
-/// Lines of a step that are kept and shown again when it fails.
+/// Lines of a step that are kept for its error.
 pub(super) const TAIL: usize = 30;
 
-/// A line longer than this many bytes is broken, so that output without line ends stays readable.
-pub(super) const LONGEST_LINE: usize = 2000;
+/// Longer lines (bytes) are broken, so that output without line ends stays readable.
+pub(super) const MAX_LINE: usize = 2000;
 
 /// Longer errors (bytes) are cut.
-pub(super) const LONGEST_ERROR: usize = 64 * 1024;
+pub(super) const MAX_ERROR: usize = 64 * 1024;
 
-/// Bytes of an error that are kept in any case.
+/// Bytes of an error that are kept beyond the budget.
 pub(super) const SHORT_ERROR: usize = 512;
 
-/// Pieces of work that are followed at a time within one step. BuildKit downloads four layers at a time, but names all that wait.
-pub(super) const MOST_PARTS: usize = 1_000;
+/// Limit of parts of one step. BuildKit downloads four layers at a time, but lists all that wait.
+pub(super) const MAX_PARTS: usize = 1_000;
 
-/// What took less is not worth a line: BuildKit starts and ends many a step several times.
-const WORTH_A_LINE: Duration = Duration::from_millis(100);
+/// Shorter work gets no line: BuildKit starts and ends some steps several times.
+const MIN_SHOWN: Duration = Duration::from_millis(100);
 
-/// Work inside a step that takes longer than this is named while it runs.
+/// Parts that take longer are printed while they run.
 const LONG: Duration = Duration::from_secs(5);
 
-/// A step, shown under its place in the list, counted from 1.
 #[derive(Debug, Default)]
 pub(crate) struct Step {
     pub name: String,
@@ -44,7 +43,7 @@ pub(crate) struct Step {
     ended: bool,
     /// Output after the last line end.
     rest: Vec<u8>,
-    /// Parts of its work that have not ended.
+    /// The parts that run.
     pub(super) parts: Vec<Part>,
 }
 
@@ -59,7 +58,6 @@ pub(super) struct Part {
 }
 
 impl Step {
-    /// What BuildKit says of the step itself.
     pub(super) fn vertex(
         &mut self,
         number: usize,
@@ -67,7 +65,7 @@ impl Step {
         budget: &mut Budget,
         print: &mut impl FnMut(&str),
     ) {
-        let name = cut(&vertex.name, LONGEST_NAME);
+        let name = cut(&vertex.name, MAX_NAME);
         if !name.is_empty() && name != self.name && budget.take(name.len()) {
             budget.give_back(self.name.len());
             name.clone_into(&mut self.name);
@@ -76,7 +74,7 @@ impl Step {
             return;
         }
         if vertex.completed.is_none() {
-            // A step that runs again: BuildKit repeats some, an export for example.
+            // BuildKit runs some steps again, an export for example.
             self.ended = false;
         }
         self.started = vertex.started.or(self.started);
@@ -88,7 +86,7 @@ impl Step {
             return;
         }
         if !vertex.error.is_empty() {
-            let error = cut(&vertex.error, LONGEST_ERROR);
+            let error = cut(&vertex.error, MAX_ERROR);
             let kept = if budget.take(error.len()) {
                 error
             } else {
@@ -101,11 +99,8 @@ impl Step {
                 print(&format!("#{number} cancelled"));
                 return;
             }
-            let verb = if cache_step::is_transfer(&self.name) {
-                "not done"
-            } else {
-                "failed"
-            };
+            let is_transfer = cache_step::is_transfer(&self.name);
+            let verb = if is_transfer { "not done" } else { "failed" };
             print(&format!("#{number} {verb}: {}", one_line(&vertex.error)));
         } else if vertex.cached {
             self.ended = true;
@@ -113,15 +108,15 @@ impl Step {
         } else if let (Some(started), Some(completed)) = (vertex.started, vertex.completed) {
             self.ended = true;
             self.flush(number, None, budget, print);
-            self.forget_output(budget);
+            budget.give_back(self.tail.drain(..).map(|line| line.len()).sum());
             let took = seconds(started, completed);
-            if took >= WORTH_A_LINE.as_secs_f64() {
+            if took >= MIN_SHOWN.as_secs_f64() {
                 print(&format!("#{number} done in {took:.1} s"));
             }
         }
     }
 
-    /// What BuildKit says of work inside it; whether that is news. BuildKit repeats what has not changed.
+    /// Adds work inside the step; whether it has changed. BuildKit repeats what has not.
     pub(super) fn part(
         &mut self,
         number: usize,
@@ -129,7 +124,7 @@ impl Step {
         budget: &mut Budget,
         print: &mut impl FnMut(&str),
     ) -> bool {
-        let id = cut(&part.id, LONGEST_NAME);
+        let id = cut(&part.id, MAX_NAME);
         let known = self.parts.iter().position(|other| other.id == id);
         match (part.started, part.completed) {
             (Some(started), Some(completed)) => {
@@ -138,14 +133,14 @@ impl Step {
                     self.parts.remove(index).announced
                 });
                 let took = seconds(started, completed);
-                if announced || took >= WORTH_A_LINE.as_secs_f64() {
+                if announced || took >= MIN_SHOWN.as_secs_f64() {
                     let id = one_line(id.trim_end_matches(':'));
                     print(&format!("#{number} {id} done in {took:.1} s"));
                 }
             }
             (Some(started), None)
                 if known.is_none()
-                    && self.parts.len() < MOST_PARTS
+                    && self.parts.len() < MAX_PARTS
                     && budget.take(ENTRY + id.len()) =>
             {
                 self.parts.push(Part {
@@ -172,7 +167,6 @@ impl Step {
         self.parts.iter().map(|part| part.id.as_str())
     }
 
-    /// What it printed.
     pub(super) fn output(
         &mut self,
         number: usize,
@@ -181,11 +175,12 @@ impl Step {
         print: &mut impl FnMut(&str),
     ) {
         for &byte in &log.data {
-            // A carriage return starts a progress bar anew: each state is a line of its own.
-            if byte == b'\n' || byte == b'\r' || self.rest.len() >= LONGEST_LINE {
+            // A progress bar has carriage returns: each state becomes a line.
+            let is_end = matches!(byte, b'\n' | b'\r');
+            if is_end || self.rest.len() >= MAX_LINE {
                 self.flush(number, log.timestamp, budget, print);
             }
-            if byte != b'\n' && byte != b'\r' {
+            if !is_end {
                 self.rest.push(byte);
             }
         }
@@ -195,38 +190,35 @@ impl Step {
         self.started.is_some() && !self.ended
     }
 
-    /// Names work that takes long, and after a silence what runs; whether there was anything to say.
+    /// Prints work that takes long, and the step itself if the log is idle; whether it printed.
     pub(super) fn tick(
         &mut self,
         number: usize,
         time: Timestamp,
-        silent: bool,
+        idle: bool,
         mut print: impl FnMut(&str),
     ) -> bool {
-        let mut said = false;
+        let mut printed = false;
         for part in self.parts.iter_mut().filter(|part| !part.announced) {
             if seconds(part.started, time) >= LONG.as_secs_f64() {
                 part.announced = true;
-                said = true;
-                print(&format!(
-                    "#{number} {} …",
-                    one_line(part.id.trim_end_matches(':'))
-                ));
+                printed = true;
+                let id = one_line(part.id.trim_end_matches(':'));
+                print(&format!("#{number} {id} …"));
             }
         }
-        if let (true, Some(started)) = (silent, self.started) {
-            said = true;
-            let part = self.parts.last().map_or(&self.name, |part| &part.id);
+        if let (true, Some(started)) = (idle, self.started) {
+            printed = true;
+            let part = one_line(self.parts.last().map_or(&self.name, |part| &part.id));
+            let seconds = seconds(started, time).round();
             print(&format!(
-                "#{number} still running after {} s: {}",
-                seconds(started, time).round(),
-                one_line(part)
+                "#{number} still running after {seconds} s: {part}"
             ));
         }
-        said
+        printed
     }
 
-    /// Prints and keeps the line that has come together.
+    /// Prints and keeps the finished line.
     fn flush(
         &mut self,
         number: usize,
@@ -240,12 +232,9 @@ impl Step {
         if line.is_empty() {
             return;
         }
-        match (self.started, time) {
-            (Some(started), Some(time)) => {
-                print(&format!("#{number} {:.1} {line}", seconds(started, time)));
-            }
-            _ => print(&format!("#{number} {line}")),
-        }
+        let time = self.started.zip(time);
+        let time = time.map(|(started, time)| format!("{:.1} ", seconds(started, time)));
+        print(&format!("#{number} {}{line}", time.unwrap_or_default()));
         if self.tail.len() == TAIL
             && let Some(oldest) = self.tail.pop_front()
         {
@@ -255,15 +244,9 @@ impl Step {
             self.tail.push_back(line);
         }
     }
-
-    /// What went well needs no last words.
-    fn forget_output(&mut self, budget: &mut Budget) {
-        let tail = std::mem::take(&mut self.tail);
-        budget.give_back(tail.iter().map(String::len).sum());
-    }
 }
 
-/// Whether BuildKit stopped a step: another one failed, or one of another platform does the same work
+/// Whether BuildKit cancelled a step: another one failed, or one of another platform does the same work
 /// (<https://github.com/moby/buildkit/blob/73ed6825c4b7569379ef89df0aedcdbe64473d31/util/progress/progressui/display.go>, `CANCELED`).
 pub(super) fn is_cancelled(error: &str) -> bool {
     error.ends_with("context canceled")
@@ -281,7 +264,6 @@ pub(in crate::buildx) fn one_line(text: &str) -> String {
                     characters.find(|next| next.is_ascii_alphabetic());
                 }
             }
-            '\t' => line.push(' '),
             other if other.is_control() => line.push(' '),
             other => line.push(other),
         }
@@ -289,7 +271,7 @@ pub(in crate::buildx) fn one_line(text: &str) -> String {
     line
 }
 
-/// Seconds from one time to another; none when a clock stepped back.
+/// Seconds between two times; 0 if the clock stepped back.
 fn seconds(from: Timestamp, to: Timestamp) -> f64 {
     to.duration_since(from).as_secs_f64().max(0.0)
 }

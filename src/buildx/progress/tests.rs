@@ -1,6 +1,6 @@
 //! What is said of steps, and how much of them is kept.
 
-use super::step::{LONGEST_ERROR, LONGEST_LINE, MOST_PARTS, SHORT_ERROR, TAIL};
+use super::step::{MAX_ERROR, MAX_LINE, MAX_PARTS, SHORT_ERROR, TAIL};
 use super::*;
 
 fn at(milliseconds: i64) -> Option<Timestamp> {
@@ -100,7 +100,7 @@ fn a_step_that_was_stopped_is_not_the_one_that_failed() {
 fn after_a_silence_what_runs_is_named() {
     let (mut progress, _) = shown(&[of(vertex(Some(0), None))]);
     let mut lines = Vec::new();
-    let now = progress.last_word;
+    let now = progress.last_line;
     let later = at(61_000).unwrap();
     progress.tick(now + Duration::from_secs(29), later, |line| {
         lines.push(line.to_owned());
@@ -116,7 +116,7 @@ fn after_a_silence_what_runs_is_named() {
 fn output_without_line_ends_takes_bounded_memory() {
     let data = vec![b'x'; 1_000_000];
     let (progress, lines) = shown(&[of(vertex(Some(0), None)), log(1, &data)]);
-    assert!(lines.iter().all(|line| line.len() < LONGEST_LINE + 20));
+    assert!(lines.iter().all(|line| line.len() < MAX_LINE + 20));
     assert!(progress.steps[0].tail.len() <= TAIL);
 }
 
@@ -124,7 +124,7 @@ fn output_without_line_ends_takes_bounded_memory() {
 fn steps_and_their_work_without_end_take_bounded_memory() {
     let mut progress = Progress::default();
     let long = "x".repeat(100_000);
-    for number in 0..MOST_KEPT / ENTRY {
+    for number in 0..MAX_BYTES / ENTRY {
         let step = Vertex {
             digest: number.to_string(),
             name: long.clone(),
@@ -137,7 +137,7 @@ fn steps_and_their_work_without_end_take_bounded_memory() {
         steps.map(|step| ENTRY + step.name.len()).sum()
     };
     assert!(progress.steps.len() > 1_000);
-    assert!(kept(&progress) <= MOST_KEPT);
+    assert!(kept(&progress) <= MAX_BYTES);
     assert_eq!(progress.by_digest.len(), progress.steps.len());
     // One that is known fails: this is told, with or without budget left.
     let failed = Vertex {
@@ -147,7 +147,7 @@ fn steps_and_their_work_without_end_take_bounded_memory() {
     };
     progress.show(&of(failed), |_| {});
     let error = progress.failed().unwrap().error.as_ref().unwrap();
-    assert!((SHORT_ERROR..=LONGEST_ERROR).contains(&error.len()));
+    assert!((SHORT_ERROR..=MAX_ERROR).contains(&error.len()));
 
     let (mut progress, _) = shown(&[of(vertex(Some(0), None))]);
     let part = |number: usize, completed: Option<i64>| SolveStatus {
@@ -160,11 +160,11 @@ fn steps_and_their_work_without_end_take_bounded_memory() {
         }],
         ..SolveStatus::default()
     };
-    for number in 0..MOST_PARTS * 3 {
+    for number in 0..MAX_PARTS * 3 {
         progress.show(&part(number, None), |_| {});
     }
-    assert_eq!(progress.steps[0].parts.len(), MOST_PARTS);
-    for number in 0..MOST_PARTS * 3 {
+    assert_eq!(progress.steps[0].parts.len(), MAX_PARTS);
+    for number in 0..MAX_PARTS * 3 {
         progress.show(&part(number, Some(1)), |_| {});
     }
     assert!(progress.steps[0].parts.is_empty());
@@ -214,7 +214,7 @@ fn work_inside_a_step_is_named_when_it_takes_long_and_when_it_ends() {
     let (mut progress, lines) = shown(&[of(vertex(Some(0), None)), part(None), part(None)]);
     assert_eq!(lines, ["#1 [2/3] RUN make"]);
     let mut lines = Vec::new();
-    let now = progress.last_word;
+    let now = progress.last_line;
     for second in 4..8 {
         let time = at(second * 1000).unwrap();
         progress.tick(now, time, |line| lines.push(line.to_owned()));
