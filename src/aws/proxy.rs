@@ -13,6 +13,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
 
 use super::secret_text;
+use crate::network::proxy;
 use crate::runner::env::Env;
 
 /// The proxy for all requests to AWS.
@@ -26,21 +27,13 @@ pub(crate) struct Proxy {
 
 impl Proxy {
     pub(super) fn from_env(env: &Env) -> Option<Self> {
-        let either = |name: &str| {
-            env.get(name)
-                .or_else(|| env.get(&name.to_ascii_lowercase()))
-        };
-        if either("HTTPS_PROXY").or(either("ALL_PROXY")).is_some() {
+        let get = |name| proxy::get(env, name);
+        if get("HTTPS_PROXY").or(get("ALL_PROXY")).is_some() {
             return None;
         }
-        let url = either("HTTP_PROXY").filter(|url| !url.is_empty())?;
-        let url = match url.contains("://") {
-            true => url.to_owned(),
-            false => format!("http://{url}"),
-        };
         Some(Self {
-            url: SecretString::from(url),
-            no_proxy: either("NO_PROXY").unwrap_or_default().to_owned(),
+            url: SecretString::from(proxy::url(get("HTTP_PROXY")?)),
+            no_proxy: get("NO_PROXY").unwrap_or_default().to_owned(),
         })
     }
 

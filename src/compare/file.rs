@@ -109,8 +109,8 @@ pub(super) fn parse(
     let runner = name.map_or_else(|| described(&contents.runner), str::to_owned);
     let sample = |image: Image| {
         let name = image.image.as_deref();
-        let time = |phase: Phase| image.phases.get(phase.name());
-        let phases = Phase::ALL.into_iter().map(time);
+        let time = |phase: &Phase| image.phases.get(phase.name());
+        let phases = Phase::ALL.iter().map(time);
         Sample {
             runner: runner.clone(),
             result: image.result,
@@ -142,7 +142,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::timings::schema::{Image as Written, TimingsFile};
+    use crate::timings::schema::{ImageTimings, TimingsFile};
     use crate::timings::tests::recording::Recording;
 
     fn written() -> (String, u64) {
@@ -153,18 +153,23 @@ mod tests {
             environment: Some("self-hosted".to_owned()),
             memory_bytes: None,
         };
-        let image = Written {
-            reference: Some("r.example/a@sha256:0"),
-            driver: "docker",
-            builder: "default",
+        let total = u64::try_from(timings.total.as_millis()).unwrap();
+        let image = ImageTimings {
+            image: Some("r.example/a@sha256:0".to_owned()),
+            driver: "docker".to_owned(),
+            builder: "default".to_owned(),
             result: Ended::Failure,
+            build: timings,
             layers: Vec::new(),
-            bytes: None,
-            timings: &timings,
             warnings: Vec::new(),
+            image_bytes: None,
         };
-        let text = serde_json::to_string(&TimingsFile::new(&runner, [image])).unwrap();
-        (text, u64::try_from(timings.total.as_millis()).unwrap())
+        let file = TimingsFile {
+            schema: SCHEMA,
+            runner,
+            images: vec![image],
+        };
+        (serde_json::to_string(&file).unwrap(), total)
     }
 
     #[test]

@@ -81,7 +81,7 @@ impl Table {
 impl Row {
     fn new(runner: String, driver: String, samples: &[Sample]) -> Self {
         let totals: Vec<u64> = samples.iter().map(|sample| sample.total_ms).collect();
-        let phase = |(index, phase): (usize, Phase)| {
+        let phase = |(index, phase): (usize, &Phase)| {
             let times = samples
                 .iter()
                 .filter_map(|sample| sample.phases_ms.get(index).copied());
@@ -96,7 +96,7 @@ impl Row {
             slowest_ms: totals.iter().copied().max().unwrap_or(0),
             total_ms: median(totals),
             percent_of_slowest: 100,
-            phases_ms: Phase::ALL.into_iter().enumerate().map(phase).collect(),
+            phases_ms: Phase::ALL.iter().enumerate().map(phase).collect(),
         }
     }
 

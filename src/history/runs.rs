@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 
 use super::github::{GitHub, Question};
@@ -206,15 +207,14 @@ async fn jobs(github: &GitHub, path: &str) -> Result<Vec<Job>, HistoryError> {
     Ok(all)
 }
 
-/// Percent-encoded for a query: everything but unreserved characters
-/// (<https://url.spec.whatwg.org/#component-percent-encode-set>).
+/// Percent-encoded for a query, except unreserved characters (<https://www.rfc-editor.org/rfc/rfc3986#section-2.3>).
 fn encoded(text: &str) -> String {
-    let byte = |byte: u8| match byte {
-        b'-' | b'_' | b'.' | b'~' => char::from(byte).to_string(),
-        byte if byte.is_ascii_alphanumeric() => char::from(byte).to_string(),
-        byte => format!("%{byte:02X}"),
-    };
-    text.bytes().map(byte).collect()
+    const RESERVED: AsciiSet = NON_ALPHANUMERIC
+        .remove(b'-')
+        .remove(b'_')
+        .remove(b'.')
+        .remove(b'~');
+    utf8_percent_encode(text, &RESERVED).to_string()
 }
 
 #[cfg(test)]

@@ -4,23 +4,35 @@
 //! buildx read the variables themselves. They read `NO_PROXY` differently: [`rules`] translates it
 //! ([`crate::network::no_proxy`]).
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use percent_encoding::percent_decode_str;
 use secrecy::SecretString;
 
 use crate::network::no_proxy::in_hypers_words;
 use crate::runner::env::{Env, GIVEN_NO_PROXY};
 
-/// Each is known in capitals and in small letters.
-const PROXIES: [(&str, &str); 2] = [("HTTP_PROXY", "http_proxy"), ("HTTPS_PROXY", "https_proxy")];
-const NO_PROXY: (&str, &str) = ("NO_PROXY", "no_proxy");
-/// Known to hyper, not to Go.
-const ALL: (&str, &str) = ("ALL_PROXY", "all_proxy");
+const PROXIES: [&str; 2] = ["HTTP_PROXY", "HTTPS_PROXY"];
+const NO_PROXY: &str = "NO_PROXY";
+/// hyper reads it, Go does not.
+const ALL: &str = "ALL_PROXY";
 
-fn get<'a>(env: &'a Env, (name, small): (&str, &str)) -> Option<&'a str> {
-    env.get(name).or_else(|| env.get(small))
+/// A variable of the proxy, in upper case or else in lower case.
+pub(crate) fn get<'a>(env: &'a Env, name: &str) -> Option<&'a str> {
+    env.get(name)
+        .or_else(|| env.get(&name.to_ascii_lowercase()))
+}
+
+/// A proxy's address with its scheme.
+pub(crate) fn url(address: &str) -> String {
+    if address.contains("://") {
+        address.to_owned()
+    } else {
+        format!("http://{address}")
+    }
 }
 
 /// A variable of the proxy, as Go programs read it.
@@ -46,8 +58,8 @@ pub(crate) fn variables(env: &Env) -> Vec<Variable> {
     } else {
         get(env, NO_PROXY)
     };
-    let proxies = PROXIES.map(|names| (names.0, get(env, names)));
-    let values = proxies.into_iter().chain([(NO_PROXY.0, rules)]);
+    let proxies = PROXIES.map(|name| (name, get(env, name)));
+    let values = proxies.into_iter().chain([(NO_PROXY, rules)]);
     values
         .filter_map(|(name, value)| {
             let value = value?.to_owned();
@@ -61,7 +73,7 @@ pub(crate) fn variables(env: &Env) -> Vec<Variable> {
         .collect()
 }
 
-/// User and password of a proxy's address, as they stand there.
+/// User and password of a proxy's address, encoded.
 fn userinfo(address: &str) -> Option<&str> {
     let rest = address.split_once("://").map_or(address, |(_, rest)| rest);
     let authority = rest.split(['/', '?', '#']).next()?;
@@ -71,57 +83,26 @@ fn userinfo(address: &str) -> Option<&str> {
         .filter(|user| !user.is_empty())
 }
 
-/// What must not be shown of the proxies' addresses: passwords, in each form that they are sent in.
+/// The passwords in the proxies' addresses, in each form in which they are sent.
 pub(crate) fn secrets(env: &Env) -> Vec<SecretString> {
-    let mut secrets: Vec<String> = Vec::new();
-    for names in PROXIES.into_iter().chain([ALL]) {
-        // Both, in case they differ.
-        for user in [names.0, names.1]
-            .into_iter()
-            .filter_map(|name| userinfo(env.get(name)?))
-        {
-            let plain = decoded(user);
-            // A token may stand alone.
-            let hidden = |text: &str| match text.split_once(':') {
-                Some((_, password)) => password.to_owned(),
-                None => text.to_owned(),
-            };
-            secrets.extend([hidden(user), hidden(&plain), STANDARD.encode(&plain)]);
-        }
+    let names = PROXIES.into_iter().chain([ALL]);
+    // Both, in case they differ.
+    let names = names.flat_map(|name| [name.to_owned(), name.to_ascii_lowercase()]);
+    let mut secrets: BTreeSet<String> = BTreeSet::new();
+    for user in names.filter_map(|name| userinfo(env.get(&name)?)) {
+        let plain = percent_decode_str(user).decode_utf8_lossy();
+        // A token has no user.
+        let password = |text: &str| text.split_once(':').map_or(text, |(_, it)| it).to_owned();
+        secrets.extend([password(user), password(&plain), STANDARD.encode(&*plain)]);
     }
-    secrets.retain(|secret| !secret.is_empty());
-    secrets.sort();
-    secrets.dedup();
+    secrets.remove("");
     secrets.into_iter().map(SecretString::from).collect()
 }
 
-/// `%40` is an `@`.
-fn decoded(text: &str) -> String {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((first, others)) = rest.split_first() {
-        let pair = others
-            .get(..2)
-            .and_then(|pair| std::str::from_utf8(pair).ok());
-        let value = pair.and_then(|pair| u8::from_str_radix(pair, 16).ok());
-        match (first, value) {
-            (b'%', Some(value)) => {
-                bytes.push(value);
-                rest = others.get(2..).unwrap_or_default();
-            }
-            _ => {
-                bytes.push(*first);
-                rest = others;
-            }
-        }
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
-}
-
-/// `NO_PROXY` for our own clients where there is a proxy, with what the user has given; `None` where it is as it should be.
+/// `NO_PROXY` for our own clients, and the user's; `None` without a proxy, or if it is translated already.
 pub(crate) fn rules(env: &Env) -> Option<(String, String)> {
     let mut proxies = PROXIES.into_iter().chain([ALL]);
-    if env.has(GIVEN_NO_PROXY) || !proxies.any(|names| get(env, names).is_some()) {
+    if env.has(GIVEN_NO_PROXY) || !proxies.any(|name| get(env, name).is_some()) {
         return None;
     }
     let given = get(env, NO_PROXY).unwrap_or_default();

@@ -24,6 +24,27 @@ impl Part {
         }
     }
 
+    /// Rows below a head; empty without rows.
+    pub(super) fn rows(head: &str, rows: Vec<String>) -> Self {
+        if rows.is_empty() {
+            return Self::default();
+        }
+        Self {
+            head: head.to_owned(),
+            rows,
+            foot: String::new(),
+        }
+    }
+
+    /// Rows that a reader unfolds.
+    pub(super) fn folded(title: &str, head: &str, rows: Vec<String>) -> Self {
+        Self {
+            head: format!("<details><summary>{title}</summary>\n\n{head}"),
+            rows,
+            foot: "\n</details>\n".to_owned(),
+        }
+    }
+
     fn is_empty(&self) -> bool {
         self.head.is_empty() && self.rows.is_empty() && self.foot.is_empty()
     }

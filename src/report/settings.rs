@@ -66,19 +66,15 @@ pub(super) fn settings(outcome: &Outcome) -> Part {
             ("cache-to", cache_to.collect()),
         ]);
     }
-    Part {
-        head: "<details><summary>Settings</summary>\n\n| Setting | Value |\n| :-- | :-- |\n"
-            .to_owned(),
-        rows: rows
-            .into_iter()
-            .filter(|(_, values)| values.iter().any(|value| !value.is_empty()))
-            .map(|(name, values)| {
-                let values: Vec<String> = values.iter().map(|value| cell(value)).collect();
-                format!("| {name} | {} |\n", values.join(" "))
-            })
-            .collect(),
-        foot: "\n</details>\n".to_owned(),
-    }
+    let rows = rows
+        .into_iter()
+        .filter(|(_, values)| values.iter().any(|value| !value.is_empty()))
+        .map(|(name, values)| {
+            let values: Vec<String> = values.iter().map(|value| cell(value)).collect();
+            format!("| {name} | {} |\n", values.join(" "))
+        });
+    let head = "| Setting | Value |\n| :-- | :-- |\n";
+    Part::folded("Settings", head, rows.collect())
 }
 
 fn described(runner: &Runner) -> Vec<String> {

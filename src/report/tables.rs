@@ -26,7 +26,7 @@ pub(super) fn slowest(timings: &BuildTimings) -> Part {
     let slowest = slowest
         .filter(|step| !step.cached && step.duration * SMALLEST_SHARE >= timings.total)
         .take(ROWS);
-    let rows: Vec<String> = slowest
+    let rows = slowest
         .map(|step| {
             let mut name = code(&without_digest(&step.name));
             let exports = step.phase == Phase::Export && step.name.starts_with("exporting to ");
@@ -38,21 +38,12 @@ pub(super) fn slowest(timings: &BuildTimings) -> Part {
             format!("| {name} | {time} | {share} % |\n")
         })
         .collect();
-    if rows.is_empty() {
-        return Part::default();
-    }
-    Part {
-        head: "#### Slowest steps\n\n| Step | Time | Share |\n| :-- | --: | --: |\n".to_owned(),
-        rows,
-        foot: String::new(),
-    }
+    let head = "#### Slowest steps\n\n| Step | Time | Share |\n| :-- | --: | --: |\n";
+    Part::rows(head, rows)
 }
 
 /// The largest layers, and how many there are.
 pub(super) fn layers(layers: &[Layer]) -> Part {
-    if layers.is_empty() {
-        return Part::default();
-    }
     let sum = |layers: &[&Layer]| -> u64 {
         let sizes = layers.iter().map(|layer| layer.size);
         sizes.fold(0, u64::saturating_add)
@@ -77,11 +68,8 @@ pub(super) fn layers(layers: &[Layer]) -> Part {
         let name = format!("{} more layers", rest.len());
         rows.push(row(&name, sum(&rest), total));
     }
-    Part {
-        head: "#### Layers\n\n| Layer | Compressed | Share |\n| :-- | --: | --: |\n".to_owned(),
-        rows,
-        foot: String::new(),
-    }
+    let head = "#### Layers\n\n| Layer | Compressed | Share |\n| :-- | --: | --: |\n";
+    Part::rows(head, rows)
 }
 
 fn row(name: &str, size: u64, total: u64) -> String {
@@ -137,13 +125,9 @@ pub(super) fn all(timings: &BuildTimings) -> Part {
     } else {
         format!("All {count} steps")
     };
-    Part {
-        head: format!(
-            "<details><summary>{title}</summary>\n\n| Start | Step | Time | |\n| --: | :-- | --: | :-- |\n"
-        ),
-        rows: timings.steps.iter().take(MOST_STEPS).map(row).collect(),
-        foot: "\n</details>\n".to_owned(),
-    }
+    let rows = timings.steps.iter().take(MOST_STEPS).map(row);
+    let head = "| Start | Step | Time | |\n| --: | :-- | --: | :-- |\n";
+    Part::folded(&title, head, rows.collect())
 }
 
 fn state(step: &Step, timings: &BuildTimings) -> &'static str {

@@ -5,20 +5,25 @@ use super::warnings;
 use crate::registry::pushed::Layer;
 use crate::runner::redact::Redactor;
 use crate::timings::Phase;
-use crate::timings::schema::{self, ImageTimings, LayerBytes, TimingsFile, WarningText};
+use crate::timings::schema::{
+    ImageTimings, LayerBytes, MOST_WARNINGS, SCHEMA, TimingsFile, WarningText,
+};
 
 /// The timings of all images of the run.
 pub(super) fn timings_file(outcome: &Outcome) -> TimingsFile {
-    let images = outcome.images();
-    let images = images.map(|image| image_timings(&image));
-    let mut file = TimingsFile::new(&outcome.observed.runner, images);
-    for image in &mut file.images {
-        redact(image, &outcome.redactor);
+    let image = |image: Image<'_>| {
+        let mut timings = image_timings(&image);
+        redact(&mut timings, &outcome.redactor);
+        timings
+    };
+    TimingsFile {
+        schema: SCHEMA,
+        runner: outcome.observed.runner.clone(),
+        images: outcome.images().map(image).collect(),
     }
-    file
 }
 
-fn image_timings<'a>(image: &Image<'a>) -> schema::Image<'a> {
+fn image_timings(image: &Image<'_>) -> ImageTimings {
     let builder = &image.run.plan.builder;
     let pushed = image.pushed();
     let layer = |layer: &Layer| {
@@ -26,33 +31,33 @@ fn image_timings<'a>(image: &Image<'a>) -> schema::Image<'a> {
         LayerBytes::new(&layer.digest, layer.size, created_by, platform)
     };
     let layers = pushed.map_or(&[][..], |pushed| &pushed.layers);
-    let warnings = warnings::warnings(image).into_iter();
+    let warnings = warnings::warnings(image).into_iter().take(MOST_WARNINGS);
     let warnings =
         warnings.map(|warning| WarningText::new(&warning.text, warning.place.as_deref()));
-    schema::Image {
-        reference: pushed.map(|pushed| pushed.reference.as_str()),
-        driver: builder.driver.name(),
-        builder: &builder.name,
+    ImageTimings {
+        image: pushed.map(|pushed| pushed.reference.clone()),
+        driver: builder.driver.name().to_owned(),
+        builder: builder.name.clone(),
         result: image.ended(),
+        build: image.timings.clone(),
         layers: layers.iter().map(layer).collect(),
-        bytes: pushed.and_then(|pushed| pushed.bytes),
-        timings: image.timings,
         warnings: warnings.collect(),
+        image_bytes: pushed.and_then(|pushed| pushed.bytes),
     }
 }
 
 /// Removes secrets from text of others. Names and errors of BuildKit's steps are already without build arguments.
 fn redact(image: &mut ImageTimings, redactor: &Redactor) {
-    for step in &mut image.steps {
+    for step in &mut image.build.steps {
         if step.phase == Phase::Builder {
             step.error = step.error.as_deref().map(|error| redactor.text(error));
         }
     }
-    let steps = image.steps.iter_mut().flat_map(|step| {
+    let steps = image.build.steps.iter_mut().flat_map(|step| {
         let optional = [&mut step.stage, &mut step.error].into_iter().flatten();
         std::iter::once(&mut step.name).chain(optional)
     });
-    let retries = image.retries.iter_mut();
+    let retries = image.build.retries.iter_mut();
     let retries = retries.flat_map(|retry| [&mut retry.what, &mut retry.why]);
     let layers = image.layers.iter_mut();
     let layers = layers.filter_map(|layer| layer.created_by.as_mut());

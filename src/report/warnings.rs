@@ -55,18 +55,11 @@ pub(super) fn part(warnings: &[Warning]) -> Part {
         None => format!("- {}\n", plain(&warning.text)),
     };
     let count = counted(warnings.len(), "warning", "warnings");
-    Part {
-        head: format!("<details><summary>{count}</summary>\n\n"),
-        rows: warnings.iter().map(row).collect(),
-        foot: "\n</details>\n".to_owned(),
-    }
+    Part::folded(&count, "", warnings.iter().map(row).collect())
 }
 
 /// The retries, not folded: they are rare.
 pub(super) fn retries(timings: &BuildTimings) -> Part {
-    if timings.retries.is_empty() {
-        return Part::default();
-    }
     let row = |retry: &RetryTime| {
         let [failed, wait] = [retry.failed, retry.wait].map(units::unbroken);
         format!(
@@ -75,13 +68,9 @@ pub(super) fn retries(timings: &BuildTimings) -> Part {
             cell(&retry.why)
         )
     };
-    Part {
-        head:
-            "#### Retries\n\n| What | Error | Failed after | Waited |\n| :-- | :-- | --: | --: |\n"
-                .to_owned(),
-        rows: timings.retries.iter().map(row).collect(),
-        foot: String::new(),
-    }
+    let head =
+        "#### Retries\n\n| What | Error | Failed after | Waited |\n| :-- | :-- | --: | --: |\n";
+    Part::rows(head, timings.retries.iter().map(row).collect())
 }
 
 /// `1 retry`, `2 retries`; none if there was none.

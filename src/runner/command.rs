@@ -9,21 +9,12 @@ use super::redact::is_masked;
 const LONGEST_ANNOTATION: usize = 4096;
 
 /// The kinds of annotation on a run's page.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::IntoStaticStr)]
+#[strum(serialize_all = "lowercase")]
 pub(crate) enum Level {
     Error,
     Warning,
     Notice,
-}
-
-impl Level {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Error => "error",
-            Self::Warning => "warning",
-            Self::Notice => "notice",
-        }
-    }
 }
 
 /// An annotation, on a line of a file if it has a place.
@@ -44,7 +35,7 @@ impl Annotation<'_> {
         let title = Some(self.title).filter(|title| !title.is_empty());
         let properties = [("file", file), ("line", line.as_deref()), ("title", title)];
         let message: String = self.message.chars().take(LONGEST_ANNOTATION).collect();
-        command(self.level.name(), &properties, &message)
+        command(self.level.into(), &properties, &message)
     }
 }
 

@@ -28,6 +28,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
+use strum::VariantArray;
 
 pub(crate) use label::command;
 pub(crate) use recorder::Recorder;
@@ -39,8 +40,8 @@ pub(crate) struct Earlier {
     pub runs: usize,
 }
 
-/// What an instant of the build was spent on. Declared in the order of [`Phase::ALL`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+/// What an instant of the build was spent on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, VariantArray)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Phase {
     /// `RUN`, `COPY`, `ADD`, `WORKDIR`.
@@ -84,19 +85,7 @@ impl Phase {
     ];
 
     /// All phases. In the partition an instant belongs to the first of these that runs.
-    pub(crate) const ALL: [Self; 11] = [
-        Self::Build,
-        Self::Pull,
-        Self::Context,
-        Self::CacheImport,
-        Self::Export,
-        Self::Push,
-        Self::CacheExport,
-        Self::Other,
-        Self::Builder,
-        Self::Setup,
-        Self::Waiting,
-    ];
+    pub(crate) const ALL: &'static [Self] = Self::VARIANTS;
 
     /// The heading in the summary.
     pub(crate) fn title(self) -> &'static str {
@@ -173,11 +162,23 @@ pub(crate) struct RetryTime {
 }
 
 /// Where the time of one build went; all durations are whole milliseconds.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct BuildTimings {
     pub started: Timestamp,
+    #[serde(rename = "total_ms", serialize_with = "schema::milliseconds")]
     pub total: Duration,
-    /// One entry for each of [`Phase::ALL`], in that order.
+    /// Added to the builder's timestamps; zero if it sent none.
+    #[serde(
+        rename = "clock_offset_ms",
+        serialize_with = "schema::signed_milliseconds"
+    )]
+    pub clock_offset: SignedDuration,
+    /// The Dockerfile's steps that came from the cache.
+    pub cached_steps: usize,
+    /// The Dockerfile's steps, without `FROM`.
+    pub total_steps: usize,
+    /// One entry for each of [`Phase::ALL`], in that order. Partitions add up to the total.
+    #[serde(serialize_with = "schema::by_name")]
     pub phases: Vec<PhaseTime>,
     /// The partition in time order, from 0 to `total` without gaps; neighbours have different phases.
     pub timeline: Vec<Segment>,
@@ -187,13 +188,11 @@ pub(crate) struct BuildTimings {
     pub boot: Vec<BootStage>,
     /// In time order.
     pub retries: Vec<RetryTime>,
-    /// The Dockerfile's steps that came from the cache.
-    pub cached_steps: usize,
-    /// The Dockerfile's steps, without `FROM`.
-    pub total_steps: usize,
-    /// Added to the builder's timestamps; zero if it sent none.
-    pub clock_offset: SignedDuration,
     /// Traffic through a cluster's API server, if it was counted.
+    #[serde(
+        rename = "kubernetes_api_bytes",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub api_traffic: Option<Traffic>,
 }
 

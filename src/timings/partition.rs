@@ -74,7 +74,7 @@ impl Sweep {
         let anything = self.strong.iter().any(|count| *count > 0);
         let running = if anything { &self.strong } else { &self.weak };
         let mut owner = None;
-        for (index, phase) in Phase::ALL.into_iter().enumerate() {
+        for (index, phase) in Phase::ALL.iter().copied().enumerate() {
             if running[index] > 0 {
                 self.union[index] += interval.length();
                 owner = owner.or(Some(phase));
@@ -92,12 +92,12 @@ impl Sweep {
     }
 
     fn times(&self) -> Vec<PhaseTime> {
-        let time = |(index, phase)| PhaseTime {
-            phase,
+        let time = |(index, phase): (usize, &Phase)| PhaseTime {
+            phase: *phase,
             union: self.union[index],
             partition: self.partition[index],
         };
-        Phase::ALL.into_iter().enumerate().map(time).collect()
+        Phase::ALL.iter().enumerate().map(time).collect()
     }
 }
 

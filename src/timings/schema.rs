@@ -6,10 +6,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::SignedDuration;
 use serde::{Deserialize, Serialize, Serializer};
 
-use super::{BootStage, BuildTimings, PhaseTime, RetryTime, Segment, Step, Traffic};
+use super::{BuildTimings, PhaseTime};
 
 /// Version of the format, in the field `schema`.
 pub(crate) const SCHEMA: u32 = 1;
@@ -17,7 +17,8 @@ pub(crate) const SCHEMA: u32 = 1;
 /// Longer texts are cut (characters).
 const LONGEST_TEXT: usize = 512;
 
-const MOST_WARNINGS: usize = 100;
+/// Limit for the warnings of an image.
+pub(crate) const MOST_WARNINGS: usize = 100;
 
 /// The whole file: one entry for each image of the run.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -63,25 +64,10 @@ pub(crate) struct ImageTimings {
     pub driver: String,
     pub builder: String,
     pub result: Ended,
-    pub started: Timestamp,
-    #[serde(rename = "total_ms", serialize_with = "milliseconds")]
-    pub total: Duration,
-    /// Added to the builder's timestamps.
-    pub clock_offset_ms: i64,
-    pub cached_steps: usize,
-    pub total_steps: usize,
-    /// Partitions add up to the total.
-    pub phases: BTreeMap<&'static str, PhaseTime>,
-    pub timeline: Vec<Segment>,
-    pub steps: Vec<Step>,
-    /// Parts of the builder's start; they may overlap.
-    pub boot: Vec<BootStage>,
-    /// Bytes through the cluster's API server, if they were counted.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub kubernetes_api_bytes: Option<Traffic>,
+    #[serde(flatten)]
+    pub build: BuildTimings,
     /// Layers of the pushed image in its order, platform by platform; empty if the manifest could not be read.
     pub layers: Vec<LayerBytes>,
-    pub retries: Vec<RetryTime>,
     pub warnings: Vec<WarningText>,
     /// Compressed size of all layers and configs, each counted once.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -106,57 +92,6 @@ pub(crate) struct LayerBytes {
     pub created_by: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub platform: Option<String>,
-}
-
-/// What an entry of the file is made from.
-#[derive(Clone, Debug)]
-pub(crate) struct Image<'a> {
-    pub reference: Option<&'a str>,
-    pub driver: &'a str,
-    pub builder: &'a str,
-    pub result: Ended,
-    pub layers: Vec<LayerBytes>,
-    pub bytes: Option<u64>,
-    pub timings: &'a BuildTimings,
-    pub warnings: Vec<WarningText>,
-}
-
-impl TimingsFile {
-    /// The file for these builds on this machine.
-    pub(crate) fn new<'a>(runner: &Runner, images: impl IntoIterator<Item = Image<'a>>) -> Self {
-        Self {
-            schema: SCHEMA,
-            runner: runner.clone(),
-            images: images.into_iter().map(ImageTimings::new).collect(),
-        }
-    }
-}
-
-impl ImageTimings {
-    fn new(image: Image<'_>) -> Self {
-        let build = image.timings.clone();
-        let phases = build.phases.iter().map(|time| (time.phase.name(), *time));
-        Self {
-            image: image.reference.map(str::to_owned),
-            driver: image.driver.to_owned(),
-            builder: image.builder.to_owned(),
-            result: image.result,
-            started: build.started,
-            total: build.total,
-            clock_offset_ms: i64::try_from(build.clock_offset.as_millis()).unwrap_or_default(),
-            cached_steps: build.cached_steps,
-            total_steps: build.total_steps,
-            phases: phases.collect(),
-            timeline: build.timeline,
-            steps: build.steps,
-            boot: build.boot,
-            kubernetes_api_bytes: build.api_traffic,
-            layers: image.layers,
-            retries: build.retries,
-            warnings: image.warnings.into_iter().take(MOST_WARNINGS).collect(),
-            image_bytes: image.bytes,
-        }
-    }
 }
 
 impl WarningText {
@@ -197,8 +132,27 @@ pub(super) fn milliseconds<S: Serializer>(
     serializer.serialize_u64(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
 }
 
+pub(super) fn signed_milliseconds<S: Serializer>(
+    duration: &SignedDuration,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serializer.serialize_i64(i64::try_from(duration.as_millis()).unwrap_or_default())
+}
+
+pub(super) fn by_name<S: Serializer>(
+    phases: &[PhaseTime],
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    let names: BTreeMap<&str, &PhaseTime> = phases
+        .iter()
+        .map(|time| (time.phase.name(), time))
+        .collect();
+    names.serialize(serializer)
+}
+
 #[cfg(test)]
 mod tests {
+    use jiff::Timestamp;
     use serde_json::json;
 
     use super::*;
@@ -229,17 +183,21 @@ mod tests {
         };
         let layer = LayerBytes::new("sha256:a", 7, Some("RUN make"), None);
         let warning = WarningText::new(&"x".repeat(600), Some("Dockerfile:3"));
-        let image = Image {
-            reference: Some("registry/app:1"),
-            driver: "docker",
-            builder: "default",
+        let image = ImageTimings {
+            image: Some("registry/app:1".to_owned()),
+            driver: "docker".to_owned(),
+            builder: "default".to_owned(),
             result: Ended::Cancelled,
+            build,
             layers: vec![layer],
-            bytes: Some(9),
-            timings: &build,
             warnings: vec![warning],
+            image_bytes: Some(9),
         };
-        let file = TimingsFile::new(&runner, [image]);
+        let file = TimingsFile {
+            schema: SCHEMA,
+            runner,
+            images: vec![image],
+        };
         let mut json = serde_json::to_value(file).unwrap();
         let phases = json["images"][0]["phases"].take();
         assert_eq!(

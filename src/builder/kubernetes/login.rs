@@ -18,7 +18,7 @@ use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use super::api_error::ApiError;
-use crate::aws::eks;
+use crate::credentials::kubeconfig::is_eks_token;
 use crate::process::{self, Command, Event, ProcessError};
 
 /// Limit for a command.
@@ -113,7 +113,7 @@ impl Login {
 
     fn failed(&self, exec: &ExecConfig, reason: String) -> ApiError {
         let server = self.server.clone();
-        if is_ours(exec) {
+        if is_eks_token(exec) {
             return ApiError::Credentials { server, reason };
         }
         ApiError::Command {
@@ -122,11 +122,6 @@ impl Login {
             reason,
         }
     }
-}
-
-fn is_ours(exec: &ExecConfig) -> bool {
-    let first = exec.args.as_ref().and_then(|arguments| arguments.first());
-    first.is_some_and(|argument| argument == eks::SUBCOMMAND)
 }
 
 /// Runs the command. The error is the end of a sentence about it.
@@ -164,7 +159,9 @@ async fn credentials(exec: &ExecConfig, longest: Duration) -> Result<Status, Str
     };
     if !status.success() {
         return Err(match last {
-            Some(last) if is_ours(exec) => last.trim_start_matches("fast-ecr-push: ").to_owned(),
+            Some(last) if is_eks_token(exec) => {
+                last.trim_start_matches("fast-ecr-push: ").to_owned()
+            }
             Some(last) => format!("failed with {status}: {last}"),
             None => format!("failed with {status} and printed nothing"),
         });
@@ -186,7 +183,7 @@ fn command(exec: &ExecConfig) -> Command {
     let arguments = exec.args.clone().unwrap_or_default();
     // The arguments in a kubeconfig may be secret.
     let mut command = Command::new(program).secret_args(arguments);
-    if !is_ours(exec) {
+    if !is_eks_token(exec) {
         command.env.extend(process::lent());
     }
     for entry in exec.env.iter().flatten() {

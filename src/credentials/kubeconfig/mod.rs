@@ -14,11 +14,9 @@ use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use kube::config::{
-    AuthInfo, Cluster, Context, ExecConfig, ExecInteractiveMode, Kubeconfig, NamedAuthInfo,
-    NamedCluster, NamedContext,
-};
+use kube::config::{AuthInfo, Cluster, ExecConfig, ExecInteractiveMode, Kubeconfig};
 use secrecy::{ExposeSecret as _, SecretString};
+use serde_json::json;
 
 use crate::aws::TOKENS_VARIABLE;
 use crate::aws::eks::{self, TokenRequest};
@@ -31,7 +29,8 @@ const NAME: &str = "fast-ecr-push";
 /// Access to a cluster.
 #[derive(Debug, Clone)]
 pub(crate) struct Access {
-    config: Kubeconfig,
+    cluster: Cluster,
+    user: AuthInfo,
     /// The API server's address.
     pub server: String,
     /// The name of the chosen context.
@@ -58,13 +57,11 @@ pub(crate) struct Terms<'a> {
 
 impl Access {
     /// Parses a kubeconfig.
-    /// Fails when it is invalid, lacks the context, or needs something unavailable.
     pub(crate) fn read(text: &str, terms: &Terms<'_>) -> Result<Self, KubeconfigError> {
         Self::select(&read::parse(text)?, terms)
     }
 
     /// Parses files, given by path and content, as one kubeconfig.
-    /// Fails like [`Self::read`].
     pub(crate) fn merge(
         files: &[(PathBuf, String)],
         terms: &Terms<'_>,
@@ -129,7 +126,7 @@ impl Access {
         };
         let terms = Terms {
             context: None,
-            // Ours, which it is not necessary to look at.
+            // Only our own command.
             allow_exec: true,
             may_name_files: false,
             program,
@@ -137,10 +134,11 @@ impl Access {
         Self::assemble(&request.cluster, None, cluster, user, &terms)
     }
 
-    /// A cluster that nobody has asked, for a plan alone.
+    /// A placeholder for a plan that is only printed.
     pub(crate) fn assumed(name: &str) -> Self {
         Self {
-            config: Kubeconfig::default(),
+            cluster: Cluster::default(),
+            user: AuthInfo::default(),
             server: format!("https://{name}.invalid"),
             context: name.to_owned(),
             namespace: None,
@@ -223,34 +221,9 @@ impl Access {
             ));
         }
         cluster.extensions = None;
-        let config = Kubeconfig {
-            api_version: Some("v1".to_owned()),
-            kind: Some("Config".to_owned()),
-            current_context: Some(NAME.to_owned()),
-            clusters: vec![NamedCluster {
-                name: NAME.to_owned(),
-                cluster: Some(cluster),
-                ..NamedCluster::default()
-            }],
-            auth_infos: vec![NamedAuthInfo {
-                name: NAME.to_owned(),
-                auth_info: Some(user),
-                ..NamedAuthInfo::default()
-            }],
-            contexts: vec![NamedContext {
-                name: NAME.to_owned(),
-                context: Some(Context {
-                    cluster: NAME.to_owned(),
-                    user: Some(NAME.to_owned()),
-                    namespace: namespace.clone(),
-                    ..Context::default()
-                }),
-                ..NamedContext::default()
-            }],
-            ..Kubeconfig::default()
-        };
         Ok(Self {
-            config,
+            cluster,
+            user,
             server,
             context: context.to_owned(),
             namespace: namespace.filter(|name| !name.is_empty()),
@@ -261,10 +234,9 @@ impl Access {
 
     /// The credentials in it, which the log must mask.
     pub(crate) fn secrets(&self) -> Vec<String> {
-        let users = self.config.auth_infos.iter();
-        users
-            .filter_map(|named| named.auth_info.as_ref())
-            .flat_map(|user| [&user.token, &user.password, &user.client_key_data])
+        let user = &self.user;
+        [&user.token, &user.password, &user.client_key_data]
+            .into_iter()
             .flatten()
             .map(|secret| secret.expose_secret().to_owned())
             .filter(|secret| !secret.is_empty())
@@ -273,30 +245,30 @@ impl Access {
 
     /// Whether credentials come from a command other than ours.
     pub(crate) fn runs_a_foreign_command(&self) -> bool {
-        let users = self.config.auth_infos.iter();
-        users
-            .filter_map(|named| named.auth_info.as_ref()?.exec.as_ref())
-            .any(|exec| !is_ours(exec))
+        let exec = self.user.exec.as_ref();
+        exec.is_some_and(|exec| !is_eks_token(exec))
     }
 
     /// The kubeconfig as JSON, with a namespace, and with the folder of tokens for our own command.
     pub(crate) fn to_file(&self, namespace: &str, tokens: &Path) -> SecretString {
-        let mut config = self.config.clone();
-        let variable = HashMap::from([
-            ("name".to_owned(), TOKENS_VARIABLE.to_owned()),
-            ("value".to_owned(), tokens.to_string_lossy().into_owned()),
-        ]);
-        let users = config.auth_infos.iter_mut();
-        let commands = users.filter_map(|named| named.auth_info.as_mut()?.exec.as_mut());
-        for exec in commands.filter(|exec| is_ours(exec)) {
-            exec.env.get_or_insert_default().push(variable.clone());
+        let mut user = self.user.clone();
+        if let Some(exec) = user.exec.as_mut().filter(|exec| is_eks_token(exec)) {
+            let variable = HashMap::from([
+                ("name".to_owned(), TOKENS_VARIABLE.to_owned()),
+                ("value".to_owned(), tokens.to_string_lossy().into_owned()),
+            ]);
+            exec.env.get_or_insert_default().push(variable);
         }
-        let contexts = config.contexts.iter_mut();
-        for context in contexts.filter_map(|named| named.context.as_mut()) {
-            context.namespace = Some(namespace.to_owned());
-        }
-        // Maps with text as keys always serialize.
-        SecretString::from(serde_json::to_string(&config).unwrap_or_default())
+        let context = json!({ "cluster": NAME, "user": NAME, "namespace": namespace });
+        let config = json!({
+            "apiVersion": "v1",
+            "kind": "Config",
+            "current-context": NAME,
+            "clusters": [{ "name": NAME, "cluster": self.cluster }],
+            "users": [{ "name": NAME, "user": user }],
+            "contexts": [{ "name": NAME, "context": context }],
+        });
+        SecretString::from(config.to_string())
     }
 }
 
@@ -334,8 +306,8 @@ fn rewrite(config: ExecConfig, terms: &Terms<'_>) -> Result<ExecConfig, Kubeconf
     }
 }
 
-/// Whether an exec entry is one that [`plugin`] made.
-fn is_ours(exec: &ExecConfig) -> bool {
+/// Whether an exec entry is our own, which [`plugin`] creates.
+pub(crate) fn is_eks_token(exec: &ExecConfig) -> bool {
     let first = exec.args.as_ref().and_then(|arguments| arguments.first());
     first.is_some_and(|argument| argument == eks::SUBCOMMAND)
 }

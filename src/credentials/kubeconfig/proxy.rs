@@ -9,29 +9,18 @@ use hyper_util::client::proxy::matcher::Matcher;
 
 use super::Access;
 use crate::network::no_proxy::in_hypers_words;
+use crate::network::proxy;
 use crate::runner::env::Env;
 
 impl Access {
     /// Adds the environment's proxy, unless the kubeconfig has its own.
     pub(crate) fn with_proxy(mut self, env: &Env) -> Self {
-        let either = |name: &str, small: &str| {
-            let value = env.get(name).or_else(|| env.get(small));
-            value.filter(|value| !value.is_empty()).map(str::to_owned)
-        };
-        let Some(proxy) = either("HTTPS_PROXY", "https_proxy") else {
-            return self;
-        };
-        let except = either("NO_PROXY", "no_proxy").unwrap_or_default();
-        if needs_proxy(&self.server, &proxy, &except) {
-            let clusters = self.config.clusters.iter_mut();
-            for cluster in clusters.filter_map(|named| named.cluster.as_mut()) {
-                let proxy = if proxy.contains("://") {
-                    proxy.clone()
-                } else {
-                    format!("http://{proxy}")
-                };
-                cluster.proxy_url.get_or_insert(proxy);
-            }
+        let except = proxy::get(env, "NO_PROXY").unwrap_or_default();
+        if let Some(address) = proxy::get(env, "HTTPS_PROXY")
+            && needs_proxy(&self.server, address, except)
+        {
+            let url = proxy::url(address);
+            self.cluster.proxy_url.get_or_insert(url);
         }
         self
     }

@@ -41,7 +41,7 @@ fn read(text: &str) -> Result<Access, KubeconfigError> {
 }
 
 fn user(access: &Access) -> AuthInfo {
-    access.config.auth_infos[0].auth_info.clone().unwrap()
+    access.user.clone()
 }
 
 #[test]

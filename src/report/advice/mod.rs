@@ -89,17 +89,8 @@ pub(super) fn part(image: &Image<'_>) -> Part {
         without_lifecycle_policy: &image.run.observed.registries.without_lifecycle_policy,
     };
     let advice = advise(&facts).into_iter().take(MOST);
-    let rows: Vec<String> = advice
-        .map(|advice| format!("- {}\n", advice.text))
-        .collect();
-    if rows.is_empty() {
-        return Part::default();
-    }
-    Part {
-        head: "#### What would help\n\n".to_owned(),
-        rows,
-        foot: String::new(),
-    }
+    let rows = advice.map(|advice| format!("- {}\n", advice.text));
+    Part::rows("#### What would help\n\n", rows.collect())
 }
 
 /// Whether a time is worth advice: five seconds, and a tenth of the total.

@@ -98,7 +98,7 @@ fn phases_of_recorded_builds_are_those_marked_by_hand() {
             "{name}: {:?}",
             build.total
         );
-        for phase in Phase::ALL {
+        for phase in Phase::ALL.iter().copied() {
             let of_phase = marks.iter().filter(|(marked, ..)| *marked == phase);
             let mut expected: f64 = of_phase.map(|(_, from, to)| to - from).sum();
             if phase == Waiting {

@@ -19,7 +19,7 @@ fn at(milliseconds: i64) -> Timestamp {
 
 #[test]
 fn phases_are_declared_in_the_order_of_the_partition() {
-    for (index, phase) in Phase::ALL.into_iter().enumerate() {
+    for (index, phase) in Phase::ALL.iter().copied().enumerate() {
         assert_eq!(phase as usize, index);
         assert_eq!(serde_json::to_value(phase).unwrap(), phase.name());
     }

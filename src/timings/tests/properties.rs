@@ -24,7 +24,7 @@ pub(super) fn check(build: &BuildTimings) {
         end = segment.interval.end;
     }
     assert_eq!(end, build.total);
-    for (time, phase) in build.phases.iter().zip(Phase::ALL) {
+    for (time, phase) in build.phases.iter().zip(Phase::ALL.iter().copied()) {
         assert_eq!(time.phase, phase);
         assert!(
             time.partition <= time.union && time.union <= build.total,

@@ -28,7 +28,10 @@ fn the_block_of_a_setup_buildx_workflow_builds_and_pushes() {
     assert_eq!(run.output("driver"), "kubernetes");
     assert!(run.output("digest").starts_with("sha256:"));
     let builder = run.output("builder");
-    assert!(run.log.contains(&format!("builder `{builder}` is up on ")));
+    assert!(
+        run.log
+            .contains(&format!("builder `{builder}` is ready on "))
+    );
     for stage in STAGES {
         let mut rows = run.summary.lines().filter(|line| line.starts_with('|'));
         let row = rows.find(|line| line.contains(stage));

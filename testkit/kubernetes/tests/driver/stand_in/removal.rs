@@ -103,7 +103,7 @@ fn a_workload_of_somebody_else_stays() {
     let state = cluster.run_and_kill(&[]);
     cluster.objects().disown();
     let post = cluster.post(&state);
-    let words = "does not have the labels of a builder of this action: it is not removed";
+    let words = "it has no labels of this action";
     assert!(post.contains(words), "{post}");
     assert_eq!(cluster.objects().deployments().len(), 1);
     assert_eq!(cluster.calls("delete deployments"), 0);
