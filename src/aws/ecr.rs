@@ -21,7 +21,6 @@ pub(crate) const USER: &str = "AWS";
 /// (<https://docs.aws.amazon.com/AmazonECR/latest/public/public-registry-auth.html>).
 const PUBLIC_REGION: &str = "us-east-1";
 
-/// A password for a registry.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Token {
     #[serde(with = "secret_text")]
@@ -29,7 +28,6 @@ pub(crate) struct Token {
     pub expires: Timestamp,
 }
 
-/// A token with its registry.
 #[derive(Debug, Clone)]
 pub(crate) struct Authorization {
     pub token: Token,
@@ -37,7 +35,6 @@ pub(crate) struct Authorization {
     pub host: String,
 }
 
-/// No ECR token.
 #[derive(Debug, Error)]
 pub(crate) enum EcrError {
     #[error("could not get an ECR token for {subject}: {refusal}")]
@@ -196,13 +193,11 @@ impl Token {
         }
     }
 
-    /// The content of the helper's file, with the secret.
     pub(crate) fn to_file(&self) -> String {
         // Two plain fields always serialize.
         serde_json::to_string(self).unwrap_or_default()
     }
 
-    /// Parses the content of the helper's file.
     pub(crate) fn from_file(text: &str) -> Option<Self> {
         serde_json::from_str(text).ok()
     }

@@ -56,7 +56,6 @@ pub(crate) struct TokenRequest {
 }
 
 impl TokenRequest {
-    /// The arguments of our subcommand.
     pub(crate) fn arguments(&self) -> Vec<String> {
         let mut arguments = vec![
             SUBCOMMAND.to_owned(),
@@ -77,7 +76,6 @@ impl TokenRequest {
     }
 }
 
-/// No EKS token.
 #[derive(Debug, Error)]
 pub(crate) enum EksError {
     #[error("the AWS region is unknown")]
@@ -103,27 +101,26 @@ impl EksError {
 /// Prints a token. The caller shows standard error to the user.
 pub(crate) async fn run(request: &TokenRequest, env: &Env) -> ExitCode {
     let now = SystemTime::now();
-    let written = match make(request, env, now).await {
+    let token = make(request, env, now).await;
+    let written = match &token {
         Ok(token) => {
             let info = env.get("KUBERNETES_EXEC_INFO");
-            writeln!(io::stdout(), "{}", answer(&token, info, now))
+            writeln!(io::stdout(), "{}", answer(token, info, now))
         }
         Err(error) => {
-            let cluster = &request.cluster;
-            let chain = error_chain(&error);
+            let (cluster, chain) = (&request.cluster, error_chain(error));
             let hint = error.hint().map(|hint| format!(" ({hint})"));
             let hint = hint.unwrap_or_default();
-            // Nothing is left to do if the reader is gone.
-            let _ = writeln!(
+            writeln!(
                 io::stderr(),
                 "fast-ecr-push: could not make a token for the cluster `{cluster}`: {chain}{hint}"
-            );
-            return ExitCode::FAILURE;
+            )
         }
     };
-    match written {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(_) => ExitCode::FAILURE,
+    if token.is_ok() && written.is_ok() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
     }
 }
 

@@ -11,7 +11,6 @@ use thiserror::Error;
 use super::oidc::Claims;
 use super::refusal::{Refusal, error_chain};
 
-/// No AWS credentials.
 #[derive(Debug, Error)]
 pub(crate) enum SessionError {
     #[error("there are no AWS credentials")]

@@ -34,7 +34,6 @@ pub(crate) struct Claims {
     pub aud: String,
 }
 
-/// Requests a token from the runner's service.
 pub(super) async fn token(
     address: &str,
     bearer: &SecretString,
@@ -90,7 +89,6 @@ pub(super) async fn token(
     }
 }
 
-/// Adds the audience to the query of the runner's address.
 fn url(address: &str, audience: &str) -> Result<Url, Refusal> {
     let mut url = Url::parse(address).map_err(|error| {
         Refusal::fatal(format!(

@@ -16,7 +16,6 @@ use super::secret_text;
 use crate::network::proxy;
 use crate::runner::env::Env;
 
-/// The proxy for all requests to AWS.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Proxy {
     /// A URL, which may contain a password.

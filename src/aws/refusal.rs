@@ -29,7 +29,6 @@ impl Refusal {
         }
     }
 
-    /// An error of the SDK.
     pub(crate) fn of<E>(error: &SdkError<E>) -> Self
     where
         E: ProvideErrorMetadata + Error + 'static,

@@ -27,7 +27,6 @@ const FIRST_DELAY: Duration = Duration::from_millis(300);
 const LONGEST_DELAY: Duration = Duration::from_secs(5);
 const RETRIES: usize = 6;
 
-/// A role's session.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Assumed {
     pub keys: Keys,
@@ -97,25 +96,27 @@ async fn request(
     let answer = match &token {
         Some(token) => {
             mask(token.expose_secret());
-            let request = client
+            client
                 .assume_role_with_web_identity()
                 .role_arn(arn)
                 .role_session_name(&role.session_name)
                 .duration_seconds(role.seconds)
-                .web_identity_token(token.expose_secret());
-            let answer = request.send().await.map_err(|error| Refusal::of(&error));
-            answer.map(|answer| (answer.credentials, answer.assumed_role_user))
+                .web_identity_token(token.expose_secret())
+                .send()
+                .await
+                .map(|answer| (answer.credentials, answer.assumed_role_user))
+                .map_err(|error| Refusal::of(&error))
         }
-        None => {
-            let request = client
-                .assume_role()
-                .role_arn(arn)
-                .role_session_name(&role.session_name)
-                .duration_seconds(role.seconds)
-                .set_external_id(role.external_id.clone());
-            let answer = request.send().await.map_err(|error| Refusal::of(&error));
-            answer.map(|answer| (answer.credentials, answer.assumed_role_user))
-        }
+        None => client
+            .assume_role()
+            .role_arn(arn)
+            .role_session_name(&role.session_name)
+            .duration_seconds(role.seconds)
+            .set_external_id(role.external_id.clone())
+            .send()
+            .await
+            .map(|answer| (answer.credentials, answer.assumed_role_user))
+            .map_err(|error| Refusal::of(&error)),
     };
     let incomplete = || Refusal::fatal("the answer has no usable credentials");
     answer
@@ -152,7 +153,6 @@ fn assumed(credentials: Option<Credentials>, user: Option<AssumedRoleUser>) -> O
     })
 }
 
-/// The account of the credentials.
 pub(super) async fn account(config: &SdkConfig) -> Result<String, SessionError> {
     let answer = Client::new(config).get_caller_identity().send().await;
     let answer = answer.map_err(|error| SessionError::Identity(Refusal::of(&error)))?;

@@ -77,7 +77,6 @@ impl Session {
 
     /// The session of the run that started this process: a registry's own, else the run's. Outside a
     /// run, a session from the environment.
-    /// Fails when the run's settings cannot be read.
     pub(crate) fn of_run(env: &Env, host: Option<&str>) -> Result<Self, SessionError> {
         let new = |settings| Self::new(settings, Arc::new(|_| {}));
         let Some(folder) = env.path(TOKENS_VARIABLE) else {
@@ -96,7 +95,6 @@ impl Session {
     }
 
     /// Shares the session with the processes of this run, through a private folder.
-    /// Fails when the settings cannot be written.
     pub(crate) fn share(mut self, folder: &Path) -> Result<Self, PrivateError> {
         create_private_folder(folder)?;
         run_files::write_settings(folder, None, &self.settings)?;
@@ -105,7 +103,6 @@ impl Session {
     }
 
     /// Shares the settings with the processes of this run, for one registry.
-    /// Fails when the settings cannot be written.
     pub(crate) fn share_for(&self, host: &str, folder: &Path) -> Result<(), PrivateError> {
         run_files::write_settings(folder, Some(host), &self.settings)
     }
@@ -134,7 +131,6 @@ impl Session {
     }
 
     /// A configuration for a registry: its region and kind of endpoint.
-    /// Fails like [`Self::config`].
     pub(crate) async fn config_for(
         &self,
         registry: &EcrRegistry,
@@ -147,7 +143,6 @@ impl Session {
 
     /// The credentials as variables for a child process. Empty for those of the standard chain, which
     /// the child finds by itself.
-    /// Fails like [`Self::config`].
     pub(crate) async fn variables(
         &self,
     ) -> Result<Vec<(&'static str, SecretString)>, SessionError> {

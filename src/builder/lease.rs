@@ -38,7 +38,6 @@ const EXEC_TIMEOUT: Duration = Duration::from_secs(5);
 /// The number of a builder's only node, which buildx appends to its name.
 const NODE: &str = "0";
 
-/// The removal of orphans.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Sweep {
     Pending,

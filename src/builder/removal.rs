@@ -35,7 +35,6 @@ pub(crate) enum Creation {
     Interrupted,
 }
 
-/// The builder may still exist.
 #[derive(Debug, Error)]
 pub(crate) enum RemovalError {
     #[error("the Docker Engine does not answer: {0}")]

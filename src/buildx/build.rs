@@ -87,9 +87,6 @@ pub(crate) struct Build<'a> {
 
 impl Build<'_> {
     /// Builds; `on_status` gets every status of the progress, without secrets.
-    ///
-    /// # Errors
-    /// When buildx can't be run, the build fails, or the run is cancelled.
     pub(crate) async fn run(
         &self,
         mut on_status: impl FnMut(&SolveStatus),

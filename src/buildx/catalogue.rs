@@ -5,7 +5,6 @@
 
 use image::Registry;
 
-/// A known error message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Entry {
     /// Texts that must all occur, in lower case.

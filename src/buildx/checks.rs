@@ -10,7 +10,6 @@ use serde_json::Value;
 use super::metadata::Metadata;
 use super::rawjson::{Range, VertexWarning};
 
-/// One finding.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Finding {
     /// Name of the Dockerfile as the build knows it.

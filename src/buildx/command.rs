@@ -9,7 +9,6 @@ use lists::attributes;
 use crate::inputs::cache::Backend;
 use crate::plan::{Context, ImagePlan, PlannedSecret, SecretSource};
 
-/// What a build is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Purpose {
     Image,
@@ -17,7 +16,6 @@ enum Purpose {
     Cache,
 }
 
-/// The arguments that build the image.
 pub(crate) fn build(image: &ImagePlan, builder: &str) -> Vec<String> {
     arguments(image, builder, Purpose::Image)
 }
@@ -114,7 +112,6 @@ fn arguments(image: &ImagePlan, builder: &str, purpose: Purpose) -> Vec<String> 
     args.0
 }
 
-/// The value of `--secret`.
 fn secret(secret: &PlannedSecret) -> String {
     let id = format!("id={}", secret.id);
     let source = match &secret.source {

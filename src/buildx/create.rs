@@ -13,7 +13,6 @@ pub(crate) enum Bootstrap {
     Later,
 }
 
-/// Creates a builder in a container.
 pub(crate) fn container(plan: &BuilderPlan, bootstrap: Bootstrap, tool: &Tool) -> Command {
     let mut args = Args::create(plan);
     args.driver_options(&plan.options);
@@ -45,7 +44,6 @@ pub(crate) fn bootstrap(builder: &str, tool: &Tool) -> Command {
     with_progress(tool.command(["inspect", "--bootstrap", builder]))
 }
 
-/// Asks for a builder's properties.
 pub(crate) fn inspect(builder: &str, tool: &Tool) -> Command {
     tool.command(["inspect", builder])
 }

@@ -11,7 +11,6 @@ use super::progress::{Progress, Step};
 use super::{cache_step, catalogue};
 use crate::runner::redact::Redactor;
 
-/// A failed build.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Failure {
     /// BuildKit's name of the failed step.

@@ -16,7 +16,6 @@ const MOST_BYTES: usize = 1024 * 1024;
 /// A longer line (bytes) is cut.
 const LONGEST_LINE: usize = 64 * 1024;
 
-/// The last lines.
 #[derive(Debug, Default)]
 pub(super) struct FinalLines {
     lines: VecDeque<String>,

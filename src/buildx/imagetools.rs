@@ -13,7 +13,6 @@ use crate::process::ProcessError;
 /// Limit for reading a manifest. A registry that never answers would keep buildx waiting forever.
 const LONGEST: Duration = Duration::from_secs(60);
 
-/// Reads manifests.
 pub(crate) struct Imagetools<'a> {
     pub builder: &'a str,
     pub tool: &'a Tool,

@@ -18,9 +18,6 @@ pub(crate) fn remove_instance(tool: &Tool, builder: &str) {
 }
 
 /// Adds secret driver options to a builder. On a command line every process could read them.
-///
-/// # Errors
-/// When the file can't be read or written.
 pub(crate) fn add_options(
     tool: &Tool,
     builder: &str,

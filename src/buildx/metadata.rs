@@ -79,9 +79,6 @@ impl Metadata {
     }
 
     /// Reads both files.
-    ///
-    /// # Errors
-    /// When the metadata file is missing or is no JSON object.
     pub(crate) fn read(files: &ImageFiles) -> Result<Self, MetadataError> {
         let path = files.metadata.clone();
         let text = fs::read(&path).map_err(|source| MetadataError::Read {

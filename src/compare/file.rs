@@ -31,7 +31,6 @@ pub(super) struct Sample {
     pub phases_ms: Vec<u64>,
 }
 
-/// A file cannot be used.
 #[derive(Debug, Error)]
 pub(super) enum FileError {
     #[error("could not read `{}`", .0.display())]

@@ -19,7 +19,6 @@ use table::Table;
 
 pub(crate) use table::median;
 
-/// The format of the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Format {
     Markdown,
@@ -60,7 +59,6 @@ pub(crate) struct Comparison {
     pub left_out: Vec<String>,
 }
 
-/// The duration of one build.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Total {
     pub driver: String,

@@ -11,7 +11,6 @@ use crate::runner::markdown::plain;
 use crate::timings::schema::SCHEMA;
 use crate::timings::units;
 
-/// Renders the table.
 pub(super) fn render(table: &Table, format: Format) -> Result<String, CompareError> {
     match format {
         Format::Markdown => Ok(markdown(table)),

@@ -10,7 +10,6 @@ use serde::Serialize;
 use super::file::Sample;
 use crate::timings::Phase;
 
-/// The table.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(super) struct Table {
     pub rows: Vec<Row>,
@@ -35,7 +34,6 @@ pub(super) struct Row {
 }
 
 impl Table {
-    /// Joins the samples.
     pub(super) fn new(samples: Vec<Sample>) -> Self {
         let images: BTreeSet<&Option<String>> =
             samples.iter().map(|sample| &sample.image).collect();
@@ -66,7 +64,6 @@ impl Table {
         Self { rows }
     }
 
-    /// Whether the rows are of different images.
     pub(super) fn has_images(&self) -> bool {
         self.rows.iter().any(|row| row.image.is_some())
     }

@@ -31,7 +31,6 @@ pub(super) fn user_config(env: &Env) -> Result<Map<String, Value>, CredentialsEr
     }
 }
 
-/// The configuration for this run.
 pub(super) fn private(own: Map<String, Value>, ecr_hosts: &[&str], helper: &str) -> Value {
     /// Settings for logins and requests. Others do not work in the private folder, such as the
     /// current context.

@@ -9,7 +9,6 @@ use crate::aws::SessionError;
 use crate::aws::ecr::EcrError;
 use crate::runner::private::PrivateError;
 
-/// Credentials could not be obtained or stored.
 #[derive(Debug, Error)]
 pub(crate) enum CredentialsError {
     #[error(transparent)]

@@ -30,10 +30,8 @@ const MAX_REQUEST: u64 = 4096;
 /// A token is renewed this long before it expires, so that a push in progress can finish.
 const MARGIN: SignedDuration = SignedDuration::from_mins(15);
 
-/// The prefix of files with tokens.
 const TOKEN: &str = "token-";
 
-/// Answers one request.
 pub(crate) async fn run(arguments: &[String], env: &Env) -> ExitCode {
     let (text, code) = match arguments {
         [verb] if verb == "get" => {

@@ -50,7 +50,6 @@ pub(crate) struct Credentials {
 
 impl Credentials {
     /// Writes the configuration into the run's folder.
-    /// Fails when the folder cannot be written or the user's configuration cannot be read.
     pub(crate) fn prepare(
         folder: &Path,
         registries: &[Registry],

@@ -13,7 +13,6 @@ use serde::Deserialize;
 
 use crate::runner::env::Env;
 
-/// The default address of an Engine.
 const DEFAULT_HOST: &str = "unix:///var/run/docker.sock";
 /// The context without a file: `DOCKER_HOST`, or the default socket.
 const DEFAULT_CONTEXT: &str = "default";
@@ -53,7 +52,6 @@ struct Endpoint {
 
 impl Address {
     /// The address that the CLI would use.
-    /// Fails when the context is unusable.
     pub(crate) fn of(env: &Env) -> Result<Self, String> {
         let folder = cli_folder(env);
         if env.get("DOCKER_HOST").is_none()
@@ -82,7 +80,6 @@ impl Address {
         Ok(Self { host, certificates })
     }
 
-    /// The default socket.
     pub(crate) fn usual() -> Self {
         Self {
             host: DEFAULT_HOST.to_owned(),
@@ -130,7 +127,6 @@ impl Address {
     }
 }
 
-/// The CLI's folder.
 fn cli_folder(env: &Env) -> Option<PathBuf> {
     match env.path("DOCKER_CONFIG") {
         Some(folder) => Some(folder.to_owned()),

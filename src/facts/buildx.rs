@@ -24,7 +24,6 @@ const PLUGIN_FOLDERS: &[&str] = &[
 /// Set in the action's image: asking buildx for its version takes 40 ms.
 const KNOWN_VERSION: &str = "FAST_ECR_PUSH_BUILDX_VERSION";
 
-/// A buildx binary and its version.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Buildx {
     pub program: PathBuf,
@@ -32,7 +31,6 @@ pub(crate) struct Buildx {
 }
 
 impl Buildx {
-    /// Finds the binary and its version.
     pub(super) async fn find(env: &Env, cancel: &CancellationToken) -> Result<Self, FactsError> {
         let program = Self::locate(env).ok_or(FactsError::NoBuildx)?;
         if let Some(version) = env.get(KNOWN_VERSION).and_then(lenient_version) {
@@ -56,7 +54,6 @@ impl Buildx {
         }
     }
 
-    /// Finds the binary.
     pub(crate) fn locate(env: &Env) -> Option<PathBuf> {
         let docker_config = env
             .path("DOCKER_CONFIG")

@@ -17,10 +17,8 @@ use crate::credentials::kubeconfig::{Access, KubeconfigError, Terms};
 use crate::inputs::Inputs;
 use crate::runner::env::Env;
 
-/// The folder of a pod's service account.
 const SERVICE_ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 
-/// No access to a cluster.
 #[derive(Debug, Error)]
 pub(crate) enum ClusterError {
     #[error(transparent)]
@@ -84,7 +82,6 @@ impl ClusterError {
 }
 
 /// Finds access to the cluster, with its proxy.
-/// Fails when there is none, or the given one is unusable.
 pub(crate) async fn find(
     inputs: &Inputs,
     session: &Session,

@@ -14,7 +14,6 @@ use crate::runner::env::Env;
 /// Time limit of a request (seconds). A healthy Engine takes milliseconds.
 const TIMEOUT: u64 = 20;
 
-/// Why there is no client.
 type ClientError = Box<dyn std::error::Error + Send + Sync>;
 
 /// A Docker Engine that answered.
@@ -27,7 +26,6 @@ pub(crate) struct Engine {
     pub platform: String,
 }
 
-/// The Engine's image store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ImageStore {
     Containerd,
@@ -81,7 +79,6 @@ impl Engine {
 
 impl Address {
     /// A client of the Engine's API, with a negotiated version.
-    /// Fails when the Engine does not answer, or the kind of address is not supported.
     pub(crate) async fn client(&self) -> Result<Docker, ClientError> {
         let Self { host, certificates } = self;
         let docker = match (host.split_once("://"), certificates) {

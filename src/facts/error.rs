@@ -36,7 +36,6 @@ impl FactsError {
         }
     }
 
-    /// Whether the run was cancelled.
     pub(crate) fn is_cancelled(&self) -> bool {
         matches!(self, Self::BuildxVersion(ProcessError::Cancelled { .. }))
     }

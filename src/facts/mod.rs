@@ -92,40 +92,34 @@ impl Facts {
 }
 
 /// Probes the facts that are not given, concurrently.
-/// Fails when there is no usable buildx.
 pub(crate) async fn probe(
     given: &GivenFacts,
     env: &Env,
     cancel: &CancellationToken,
 ) -> Result<Facts, FactsError> {
-    let (buildx, engine) = tokio::join!(
-        async {
-            match &given.buildx {
-                Some(version) => Ok(Buildx::given(env, version.clone())),
-                None => Buildx::find(env, cancel).await,
-            }
-        },
-        async {
-            match (&given.engine, given.store) {
-                (Some(None), _) => Err("the fact `engine=none` was given".to_owned()),
-                // One given fact is enough; the others are those of a current Engine.
-                (Some(Some(_)), _) | (None, Some(_)) => Ok(Engine {
-                    address: Address::of(env).unwrap_or_else(|_| Address::usual()),
-                    version: given
-                        .engine
-                        .clone()
-                        .flatten()
-                        .map_or_else(|| "28.5.2".to_owned(), |version| version.to_string()),
-                    store: given.store.unwrap_or(ImageStore::Containerd),
-                    platform: given
-                        .platform
-                        .clone()
-                        .unwrap_or_else(|| "linux/amd64".to_owned()),
-                }),
-                (None, None) => Engine::ask(env).await,
-            }
+    let buildx = async {
+        match &given.buildx {
+            Some(version) => Ok(Buildx::given(env, version.clone())),
+            None => Buildx::find(env, cancel).await,
         }
-    );
+    };
+    let engine = async {
+        let version = match (&given.engine, given.store) {
+            (Some(None), _) => return Err("the fact `engine=none` was given".to_owned()),
+            (Some(Some(version)), _) => version.to_string(),
+            // One given fact is enough; the others are those of a current Engine.
+            (None, Some(_)) => "28.5.2".to_owned(),
+            (None, None) => return Engine::ask(env).await,
+        };
+        let platform = given.platform.as_deref().unwrap_or("linux/amd64");
+        Ok(Engine {
+            address: Address::of(env).unwrap_or_else(|_| Address::usual()),
+            version,
+            store: given.store.unwrap_or(ImageStore::Containerd),
+            platform: platform.to_owned(),
+        })
+    };
+    let (buildx, engine) = tokio::join!(buildx, engine);
     Ok(Facts {
         now: given.now.unwrap_or_else(Timestamp::now),
         buildx: buildx?,

@@ -33,7 +33,6 @@ pub(super) struct Question {
     pub permission: &'static str,
 }
 
-/// A client for one repository.
 #[derive(Debug)]
 pub(super) struct GitHub {
     client: Octocrab,
@@ -136,7 +135,6 @@ impl GitHub {
         Ok(bytes.to_vec())
     }
 
-    /// Creates or replaces a document.
     pub(super) async fn write(
         &self,
         method: Method,

@@ -9,7 +9,6 @@ use crate::inputs::{Driver, Inputs};
 use crate::plan::{ImagePlan, Plan};
 use crate::runner::env::Env;
 
-/// One leg.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Leg {
     /// buildx's name of the planned driver.
@@ -21,7 +20,6 @@ pub(crate) struct Leg {
 }
 
 impl Leg {
-    /// The leg of this run.
     pub(crate) fn new(env: &Env, inputs: &Inputs, plan: &Plan) -> Self {
         let image = plan.images.iter().find_map(ImagePlan::name);
         let image = image.map(ImageRef::name);

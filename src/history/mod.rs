@@ -41,7 +41,6 @@ const PATIENCE: Duration = Duration::from_secs(3);
 /// How long the whole query may take.
 const LONGEST: Duration = Duration::from_secs(60);
 
-/// A call to GitHub failed.
 #[derive(Debug, Error)]
 pub(crate) enum HistoryError {
     #[error("could not create a client for `{url}`")]

@@ -78,7 +78,6 @@ struct Own {
     step: String,
 }
 
-/// Queries the durations of earlier runs.
 pub(super) async fn earlier(
     workflow: &Workflow,
     artifact: &str,

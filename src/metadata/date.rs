@@ -32,7 +32,6 @@ const LOCALE_TOKENS: [(&str, &str); 10] = [
     ("l", "M/D/YYYY"),
 ];
 
-/// Formats a moment in a time zone.
 pub(crate) fn format(moment: Timestamp, zone: &TimeZone, format: &str) -> String {
     let at = Moment::new(moment, zone);
     let expanded = expand_locale_tokens(format);
@@ -102,7 +101,6 @@ fn split(text: &str, at: usize) -> (&str, &str) {
     text.split_at_checked(at).unwrap_or((text, ""))
 }
 
-/// A moment in a time zone.
 struct Moment {
     local: DateTime,
     milliseconds: i64,

@@ -24,7 +24,6 @@ pub(crate) struct GithubValues<'a> {
     pub server_url: &'a str,
 }
 
-/// docker/metadata-action's settings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Settings {
     /// Length of a short commit hash (`DOCKER_METADATA_SHORT_SHA_LENGTH`).
@@ -42,7 +41,6 @@ impl Default for Settings {
     }
 }
 
-/// An invalid setting.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`DOCKER_METADATA_SHORT_SHA_LENGTH` is `{0}`, expected a whole number above 0")]
 pub(crate) struct SettingsError(String);
@@ -66,7 +64,6 @@ impl Settings {
     }
 }
 
-/// The facts of one workflow run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct WorkflowRun {
     /// The event's name, `push`.
@@ -157,13 +154,11 @@ impl WorkflowRun {
         self.reference.strip_prefix("refs/tags/")
     }
 
-    /// The pull request's number.
     pub(crate) fn pull_request(&self) -> Option<&str> {
         let rest = self.reference.strip_prefix("refs/pull/")?;
         Some(rest.strip_suffix("/merge").unwrap_or(rest))
     }
 
-    /// The first characters of the commit's hash.
     pub(crate) fn short_sha(&self) -> String {
         self.sha.chars().take(self.short_sha_length).collect()
     }

@@ -8,7 +8,6 @@ use jiff::tz::TimeZone;
 
 use super::date;
 
-/// A value or a date.
 #[derive(Debug, Clone)]
 pub(crate) enum Expression {
     Value(Name),
@@ -96,14 +95,12 @@ impl Scope {
     }
 }
 
-/// The times that dates show.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Clocks {
     pub now: Timestamp,
     pub commit: Timestamp,
 }
 
-/// An invalid template.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum ExpressionError {
     #[error("the braces opened at `{0}` are never closed")]
@@ -121,7 +118,6 @@ pub(crate) enum ExpressionError {
 }
 
 impl Expression {
-    /// Parses the text between braces.
     pub(crate) fn parse(inside: &str, scope: Scope) -> Result<Self, ExpressionError> {
         let inside = inside.trim();
         let (name, arguments) = inside
@@ -166,7 +162,6 @@ impl Expression {
         })
     }
 
-    /// Its value as text.
     pub(crate) fn print(&self, clocks: Clocks, value: impl Fn(Name) -> String) -> String {
         match self {
             Self::Value(name) => value(*name),

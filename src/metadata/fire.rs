@@ -10,7 +10,6 @@ use super::rule::{Kind, Rule, VersionRule};
 use super::template::Template;
 use super::version::Version;
 
-/// What a rule gives.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Fired {
     pub value: String,
@@ -33,7 +32,6 @@ pub(crate) enum FireError {
     },
 }
 
-/// Applies a rule.
 pub(crate) fn fire(
     rule: &Rule,
     run: &WorkflowRun,

@@ -7,7 +7,6 @@ use lists::list::{self, Grammar, ListError, trim};
 use super::expression::{ExpressionError, Scope};
 use super::template::Template;
 
-/// The input, parsed.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Flavor {
     pub latest: Latest,
@@ -25,7 +24,6 @@ pub(crate) enum Latest {
     Never,
 }
 
-/// A prefix or suffix of tags.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Affix {
     pub text: Option<Template>,
@@ -33,7 +31,6 @@ pub(crate) struct Affix {
     pub on_latest: bool,
 }
 
-/// An invalid flavor.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum FlavorError {
     #[error("could not read `flavor`")]

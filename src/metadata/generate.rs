@@ -32,7 +32,6 @@ pub(crate) struct Generated {
     reference_names: Vec<String>,
 }
 
-/// The output `json`.
 #[derive(Debug, Serialize)]
 pub(crate) struct Json<'a> {
     tags: &'a [String],

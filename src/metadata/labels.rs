@@ -41,7 +41,6 @@ impl Default for Labels {
     }
 }
 
-/// Invalid labels or annotations.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum LabelsError {
     #[error("could not read the list of labels")]
@@ -61,7 +60,6 @@ pub(crate) enum LabelsError {
 }
 
 impl Labels {
-    /// Parses the input.
     pub(crate) fn parse(input: &str) -> Result<Self, LabelsError> {
         let lines = list::parse(input, Grammar::Lines).map_err(LabelsError::List)?;
         if !lines.iter().any(|line| line == AUTO) {

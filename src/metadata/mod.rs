@@ -90,7 +90,6 @@ pub(crate) enum TagsError {
 }
 
 impl TagsError {
-    /// What to do about it.
     pub(crate) fn hint(&self) -> Option<String> {
         match self {
             Self::List(error) => Some(error.hint().to_owned()),
@@ -134,7 +133,6 @@ fn tag_remedy(given: &str) -> String {
     )
 }
 
-/// The text as an unambiguous reference.
 fn full_name(given: &str) -> String {
     match given.parse::<ImageRef>() {
         Ok(mut image) if image.host.contains('.') => {
@@ -188,7 +186,6 @@ impl Tags {
         Ok(tags)
     }
 
-    /// The full references.
     pub(crate) fn references(&self) -> impl Iterator<Item = &ImageRef> {
         self.references.iter().map(|reference| &reference.image)
     }

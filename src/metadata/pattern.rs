@@ -8,7 +8,6 @@
 
 use regex::{Regex, RegexBuilder};
 
-/// A compiled pattern.
 #[derive(Debug, Clone)]
 pub(crate) struct Pattern {
     given: String,
@@ -17,7 +16,6 @@ pub(crate) struct Pattern {
     every: bool,
 }
 
-/// The result of a search.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Found {
     Nothing,
@@ -26,7 +24,6 @@ pub(crate) enum Found {
     Text(String),
 }
 
-/// An invalid pattern.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum PatternError {
     #[error("pattern `{given}`: {why}")]
@@ -81,7 +78,6 @@ impl Pattern {
         })
     }
 
-    /// The pattern as it was given.
     pub(crate) fn given(&self) -> &str {
         &self.given
     }

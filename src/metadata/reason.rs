@@ -12,7 +12,6 @@ pub(crate) struct Unfired {
     pub reason: Reason,
 }
 
-/// Why a rule gives no tag.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Reason {
     #[error("`enable` is false")]
@@ -74,22 +73,15 @@ impl fmt::Display for Subject {
 impl Reason {
     /// Whether this is likely a mistake. A rule for another event is not: a list of rules covers several events.
     pub(crate) fn is_warning(&self) -> bool {
-        match self {
+        matches!(
+            self,
             Self::UnknownDefaultBranch
-            | Self::NotSemver(_)
-            | Self::NotPep440(_)
-            | Self::NoMatch { .. }
-            | Self::NoGroup { .. }
-            | Self::NothingLeft(_) => true,
-            Self::Disabled
-            | Self::NotScheduled(_)
-            | Self::NotABranch(_)
-            | Self::NotATag(_)
-            | Self::NotAPullRequest(_)
-            | Self::OtherBranch { .. }
-            | Self::NoCommit
-            | Self::Empty => false,
-        }
+                | Self::NotSemver(_)
+                | Self::NotPep440(_)
+                | Self::NoMatch { .. }
+                | Self::NoGroup { .. }
+                | Self::NothingLeft(_)
+        )
     }
 }
 

@@ -8,7 +8,6 @@ use super::expression::{ExpressionError, Scope};
 use super::pattern::{Pattern, PatternError};
 use super::template::Template;
 
-/// A valid rule.
 #[derive(Debug, Clone)]
 pub(crate) struct Rule {
     /// The rule's text.
@@ -26,7 +25,6 @@ pub(crate) struct Rule {
     pub unused: Vec<String>,
 }
 
-/// The source of a rule's tag.
 #[derive(Debug, Clone)]
 pub(crate) enum Kind {
     Schedule {
@@ -64,7 +62,6 @@ pub(crate) struct VersionRule {
     pub part: Option<Pattern>,
 }
 
-/// An invalid rule.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("could not read tag rule `{rule}`")]
 pub(crate) struct RuleError {
@@ -127,7 +124,6 @@ impl Rule {
         })
     }
 
-    /// Whether this is a rule for the tag `latest`.
     pub(super) fn is_latest(&self, print: &impl Fn(&Template) -> String) -> bool {
         matches!(&self.kind, Kind::Raw { value } if print(value) == "latest")
     }

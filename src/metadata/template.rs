@@ -5,7 +5,6 @@
 
 use super::expression::{Clocks, Expression, ExpressionError, Name, Scope};
 
-/// Text with expressions.
 #[derive(Debug, Clone)]
 pub(crate) struct Template {
     parts: Vec<Part>,
@@ -63,7 +62,6 @@ impl Template {
         Ok(Self { parts })
     }
 
-    /// Whether the text is exactly one `{{name}}`.
     pub(crate) fn is_only(&self, wanted: Name) -> bool {
         matches!(
             self.parts.as_slice(),
@@ -71,7 +69,6 @@ impl Template {
         )
     }
 
-    /// Replaces the expressions by their values.
     pub(crate) fn render(&self, clocks: Clocks, value: impl Fn(Name) -> String) -> String {
         let mut out = String::new();
         for part in &self.parts {

@@ -14,7 +14,6 @@ const LARGEST: u64 = (1 << 53) - 1;
 /// The longest version that node-semver accepts (UTF-16 units).
 const LONGEST: usize = 256;
 
-/// The parts of a version, as text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Version {
     values: [(Name, String); 7],
@@ -23,7 +22,6 @@ pub(crate) struct Version {
 }
 
 impl Version {
-    /// Parses a semantic version.
     pub(crate) fn semver(raw: &str) -> Option<Self> {
         if raw.encode_utf16().count() > LONGEST {
             return None;

@@ -1,9 +1,8 @@
-//! Certificates of private authorities: of a company's proxy that opens TLS, of registries and servers of its own.
+//! Certificates of private authorities: of a proxy that opens TLS, of a company's registries and servers.
 //!
-//! In: the variables that name them. Out: trust in everything here that speaks TLS. `SSL_CERT_FILE` and `SSL_CERT_DIR` are read by
-//! our HTTP clients (<https://docs.rs/rustls-native-certs>) and by buildx (<https://pkg.go.dev/crypto/x509#SystemCertPool>)
-//! themselves. `NODE_EXTRA_CA_CERTS`, set for JavaScript actions, is read by neither: [`bundle`] makes one file of it that is.
-//! Builders in containers and pods get what is named ([`named`]).
+//! In: the variables that name them. Out: trust in every TLS client here. Our HTTP clients (<https://docs.rs/rustls-native-certs>) and buildx
+//! (<https://pkg.go.dev/crypto/x509#SystemCertPool>) read `SSL_CERT_FILE` and `SSL_CERT_DIR` themselves, but not `NODE_EXTRA_CA_CERTS`, the
+//! variable for JavaScript actions: [`bundle`] adds it to a file for them. Builders in containers and pods get [`named`].
 
 use std::collections::HashSet;
 use std::fs;
@@ -17,22 +16,22 @@ use crate::runner::mounts;
 
 /// Replaces the system's certificates.
 pub(crate) const FILE: &str = "SSL_CERT_FILE";
-/// Directories, with `:` between.
+/// Directories, separated by `:`.
 pub(crate) const FOLDERS: &str = "SSL_CERT_DIR";
 /// Adds to them (<https://nodejs.org/api/cli.html#node_extra_ca_certsfile>).
 const EXTRA: &str = "NODE_EXTRA_CA_CERTS";
 
-/// Where programs find a file that they inherit open.
+/// The folder of files that a process inherits open.
 pub(crate) const INHERITED: &str = "/proc/self/fd/";
 
-/// Stands in the file that [`bundle`] makes between the system's certificates and those that were named. Programs pass over it
+/// Separates the system's certificates from the named ones in the file of [`bundle`]. Programs ignore it
 /// (<https://www.rfc-editor.org/rfc/rfc7468#section-5.2>).
 const NAMED_BELOW: &str = "# Of NODE_EXTRA_CA_CERTS:\n";
 const BEGIN: &str = "-----BEGIN CERTIFICATE-----";
 const END: &str = "-----END CERTIFICATE-----";
-/// As we write it.
 const END_LINE: &str = "-----END CERTIFICATE-----\n";
-/// A variable names certificates that can't be had. With them gone no client here would trust anybody.
+
+/// A variable names missing certificates, without which no client here would trust any server.
 #[derive(Debug, Error)]
 #[error(
     "variable `{variable}`: `{}` given, expected {expected}{}",
@@ -48,16 +47,12 @@ pub(crate) struct CertificatesError {
 
 impl CertificatesError {
     pub(crate) fn hint(&self) -> Option<String> {
-        let hint = "the action runs in a container of its own, where the runner's certificates are not mounted: copy them below \
-                    `${{ runner.temp }}`";
+        let hint = "the runner's certificates are not mounted into the action's container: copy them below `${{ runner.temp }}`";
         (!self.roots.is_empty()).then(|| hint.to_owned())
     }
 }
 
-/// Looks for the certificates that the environment names.
-///
-/// # Errors
-/// At the first that are not there.
+/// Checks that the named certificates exist.
 pub(crate) fn check(env: &Env) -> Result<(), CertificatesError> {
     let error = |variable, path: &Path, expected| CertificatesError {
         variable,
@@ -70,19 +65,18 @@ pub(crate) fn check(env: &Env) -> Result<(), CertificatesError> {
     {
         return Err(error(FILE, path, "a file with certificates in PEM form"));
     }
-    let missing = folders(env).find(|folder| !folder.is_dir());
-    match missing {
+    match folders(env).find(|folder| !folder.is_dir()) {
         Some(folder) => Err(error(FOLDERS, folder, "a folder with certificates")),
         None => Ok(()),
     }
 }
 
-/// What is worth a warning: Node ignores certificates that are not there, and so do we.
+/// A warning about missing extra certificates, which Node ignores, too.
 pub(crate) fn warning(env: &Env) -> Option<String> {
     let path = env.path(EXTRA)?;
     let reason = match read(path) {
         Ok(text) if !text.is_empty() => return None,
-        Ok(_) => "it holds no certificate in PEM form".to_owned(),
+        Ok(_) => "it has no certificate in PEM form".to_owned(),
         Err(error) => error.to_string(),
     };
     let given = path.display();
@@ -92,22 +86,19 @@ pub(crate) fn warning(env: &Env) -> Option<String> {
     ))
 }
 
-/// The certificates of [`EXTRA`] and those that they are added to, for a file that [`FILE`] names; `None` where the
-/// variable is not set, names nothing usable, or is in that file already.
+/// The content of a new [`FILE`]: the certificates of [`EXTRA`] and those to which they are added. `None` without usable ones, or if the
+/// file has them already.
 pub(crate) fn bundle(env: &Env) -> Option<String> {
-    if env
-        .get(FILE)
-        .is_some_and(|path| path.starts_with(INHERITED))
-    {
+    let file = env.path(FILE);
+    if file.is_some_and(|path| path.starts_with(INHERITED)) {
         return None;
     }
-    let extra = read(env.path(EXTRA)?)
-        .ok()
-        .filter(|text| !text.is_empty())?;
-    let base = match env.path(FILE) {
-        // What can't be read is refused by `check`.
+    let extra = read(env.path(EXTRA)?).ok();
+    let extra = extra.filter(|text| !text.is_empty())?;
+    let base = match file {
+        // `check` reports an unreadable file.
         Some(path) => read(path).ok()?,
-        // Certificates of folders stay where they are.
+        // The folders are used as well.
         None if env.get(FOLDERS).is_some() => String::new(),
         None => {
             let system = openssl_probe::probe().cert_file;
@@ -118,8 +109,7 @@ pub(crate) fn bundle(env: &Env) -> Option<String> {
     Some(base + &extra)
 }
 
-/// All certificates that the environment names, as one text; not the system's, which a builder has of its own. Files that can't
-/// be read were told of by [`check`].
+/// All named certificates as one text, without the system's: a builder has its own. [`check`] reports unreadable files.
 pub(crate) fn named(env: &Env) -> String {
     let mut files: Vec<PathBuf> = Vec::new();
     files.extend(env.path(FILE).map(Path::to_owned));
@@ -129,11 +119,11 @@ pub(crate) fn named(env: &Env) -> String {
         inside.sort();
         files.extend(inside);
     }
-    // Else they are in the file already.
+    // Otherwise they are in the file already.
     if bundle(env).is_some() {
         files.extend(env.path(EXTRA).map(Path::to_owned));
     }
-    // Folders hold the same certificate under several names, and again in a file of all.
+    // A folder may have a certificate under several names, and in a file with all.
     let (mut all, mut seen) = (String::new(), HashSet::new());
     for text in files.iter().filter_map(|file| read_named(file).ok()) {
         for certificate in text.split_inclusive(END_LINE) {
@@ -150,17 +140,16 @@ fn folders(env: &Env) -> impl Iterator<Item = &Path> {
     folders.filter(|folder| !folder.is_empty()).map(Path::new)
 }
 
-/// The same of a file that [`bundle`] may have made.
+/// The named certificates of a file, which [`bundle`] may have created.
 fn read_named(path: &Path) -> io::Result<String> {
     let text = fs::read(path)?;
     let text = String::from_utf8_lossy(&text);
-    let named = path
-        .starts_with(INHERITED)
-        .then(|| text.split_once(NAMED_BELOW));
-    Ok(blocks(named.flatten().map_or(&*text, |(_, named)| named)))
+    let named = text.split_once(NAMED_BELOW);
+    let named = named.filter(|_| path.starts_with(INHERITED));
+    Ok(blocks(named.map_or(&*text, |(_, named)| named)))
 }
 
-/// The certificates of a file, and nothing else that stands there, a private key for example.
+/// The certificates of a file, without anything else, such as a private key.
 fn read(path: &Path) -> io::Result<String> {
     let text = fs::read(path)?;
     Ok(blocks(&String::from_utf8_lossy(&text)))

@@ -13,7 +13,7 @@ pub(crate) struct Network {
     pub proxy: Vec<proxy::Variable>,
     /// The certificates that the environment names, in PEM form; empty for none.
     pub certificates: String,
-    /// What is wrong with certificates that are not used.
+    /// Why certificates are not used.
     pub warning: Option<String>,
 }
 

@@ -1,39 +1,33 @@
-//! What `NO_PROXY` means: as Go has it, in words that hyper takes.
+//! `NO_PROXY` with Go's meaning, translated for hyper.
 //!
-//! Our clients go by hyper's rules
-//! (<https://docs.rs/hyper-util/0.1.21/hyper_util/client/proxy/matcher/struct.Matcher.html>), buildx and kubectl by Go's
-//! (<https://pkg.go.dev/golang.org/x/net/http/httpproxy#Config>). Everybody here is to go Go's way.
+//! Our clients use hyper's rules
+//! (<https://docs.rs/hyper-util/0.1.21/hyper_util/client/proxy/matcher/struct.Matcher.html>), buildx and kubectl Go's
+//! (<https://pkg.go.dev/golang.org/x/net/http/httpproxy#Config>).
 
 use std::net::IpAddr;
 
-/// Go asks no proxy for this machine.
+/// Go uses no proxy for this machine.
 pub(crate) const THIS_MACHINE: &str = "localhost,127.0.0.0/8,::1";
 
-const EVERYBODY: &str = "*,0.0.0.0/0,::/0";
+const EVERY_HOST: &str = "*,0.0.0.0/0,::/0";
 
-/// A value of the variable, said so that hyper does what Go would. Said twice it means the same.
-pub(crate) fn in_hypers_words(given: &str) -> String {
-    let entries = given
-        .split(',')
-        .map(str::trim)
-        .filter(|entry| !entry.is_empty());
-    let entries = entries.map(|entry| {
+/// The variable's value for hyper. A translated value stays the same.
+pub(crate) fn for_hyper(given: &str) -> String {
+    let entries = given.split(',').map(str::trim);
+    let entries = entries.filter(|entry| !entry.is_empty()).map(|entry| {
+        // In hyper it matches names, but not addresses.
         if entry == "*" {
-            // hyper means names by it, and no addresses.
-            return EVERYBODY;
+            return EVERY_HOST;
         }
         let host = without_port(entry);
-        // `*.example.com` would be nobody's name.
-        host.strip_prefix('*')
-            .filter(|rest| rest.starts_with('.'))
-            .unwrap_or(host)
+        // hyper does not know `*.example.com`.
+        let parent = host.strip_prefix('*').filter(|rest| rest.starts_with('.'));
+        parent.unwrap_or(host)
     });
-    let mut rules: Vec<&str> = entries.collect();
-    rules.push(THIS_MACHINE);
-    rules.join(",")
+    entries.chain([THIS_MACHINE]).collect::<Vec<_>>().join(",")
 }
 
-/// hyper knows no ports, and would take such an entry for a name.
+/// hyper does not know ports: it would read such an entry as a name.
 fn without_port(entry: &str) -> &str {
     if entry.parse::<IpAddr>().is_ok() {
         return entry;

@@ -12,7 +12,7 @@ use base64::engine::general_purpose::STANDARD;
 use percent_encoding::percent_decode_str;
 use secrecy::SecretString;
 
-use crate::network::no_proxy::in_hypers_words;
+use crate::network::no_proxy::for_hyper;
 use crate::runner::env::{Env, GIVEN_NO_PROXY};
 
 const PROXIES: [&str; 2] = ["HTTP_PROXY", "HTTPS_PROXY"];
@@ -106,7 +106,7 @@ pub(crate) fn rules(env: &Env) -> Option<(String, String)> {
         return None;
     }
     let given = get(env, NO_PROXY).unwrap_or_default();
-    Some((in_hypers_words(given), given.to_owned()))
+    Some((for_hyper(given), given.to_owned()))
 }
 
 #[cfg(test)]
@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn rules_of_go_are_said_in_hypers_words() {
+    fn rules_of_go_are_said_for_hyper() {
         for (given, expected) in [
             ("", ""),
             (

@@ -4,11 +4,10 @@ use std::io;
 
 use tokio::io::{AsyncBufReadExt as _, AsyncRead, BufReader};
 
-/// Lines longer than this many bytes are cut, so that a hostile stream can't fill the memory.
-/// BuildKit's own messages stay far below: its log chunks hold 32 KiB.
-const LONGEST_LINE: usize = 4 * 1024 * 1024;
+/// Longer lines (bytes) are cut, so that no stream fills the memory. BuildKit's log chunks have 32 KiB.
+const MAX_LINE: usize = 4 * 1024 * 1024;
 
-/// Lines of a stream, read in a way that survives being cancelled between polls.
+/// Lines of a stream. [`Lines::fill`] is cancel safe.
 pub(super) struct Lines<R> {
     reader: Option<BufReader<R>>,
     line: Vec<u8>,
@@ -47,9 +46,9 @@ impl<R: AsyncRead + Unpin> Lines<R> {
             }
             let end = buffer.iter().position(|byte| *byte == b'\n');
             let taken = end.unwrap_or(buffer.len());
-            let room = LONGEST_LINE.saturating_sub(self.line.len());
+            let kept = taken.min(MAX_LINE.saturating_sub(self.line.len()));
             self.line
-                .extend_from_slice(buffer.get(..taken.min(room)).unwrap_or_default());
+                .extend_from_slice(buffer.get(..kept).unwrap_or_default());
             let consumed = taken + usize::from(end.is_some());
             reader.consume(consumed);
             if end.is_some() {
@@ -84,9 +83,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_line_without_end_is_cut() {
-        let long = vec![b'x'; LONGEST_LINE + 1000];
+        let long = vec![b'x'; MAX_LINE + 1000];
         let read = lines(&long).await;
         assert_eq!(read.len(), 1);
-        assert_eq!(read[0].len(), LONGEST_LINE);
+        assert_eq!(read[0].len(), MAX_LINE);
     }
 }

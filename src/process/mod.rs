@@ -26,8 +26,8 @@ use lines::Lines;
 pub(crate) use replace::{in_memory, replace_self};
 pub(crate) use shell::shell_line;
 
-/// How long a cancelled child may take to end by itself. The runner kills us 10 s after its
-/// first signal (`ProcessInvoker.cs`), and the report still has to be written.
+/// How long a cancelled child may take to exit. The runner kills us 10 s after its first signal (`ProcessInvoker.cs`), and the
+/// report must be written before.
 const GRACE: Duration = Duration::from_secs(4);
 
 /// A program with its arguments and the variables that differ from our environment.
@@ -37,11 +37,10 @@ pub(crate) struct Command {
     pub program: OsString,
     pub args: Vec<OsString>,
     pub env: BTreeMap<String, OsString>,
-    /// Whether the arguments are somebody else's, who may have put secrets among them.
+    /// Whether the arguments may contain secrets.
     pub hides_args: bool,
 }
 
-/// A command could not be run, or ended badly.
 #[derive(Debug, Error)]
 pub(crate) enum ProcessError {
     #[error("could not start `{program}`")]
@@ -76,7 +75,7 @@ impl Command {
         }
     }
 
-    /// Appends arguments, of which none is shown.
+    /// Appends arguments that are not shown.
     pub(crate) fn secret_args(self, args: Vec<String>) -> Self {
         Self {
             hides_args: true,
@@ -84,16 +83,12 @@ impl Command {
         }
     }
 
-    /// Appends arguments.
     pub(crate) fn args<A: Into<OsString>>(mut self, args: impl IntoIterator<Item = A>) -> Self {
         self.args.extend(args.into_iter().map(Into::into));
         self
     }
 
     /// Runs to the end and returns standard output.
-    ///
-    /// # Errors
-    /// When it can't be started, exits with another code than 0, or the run is cancelled.
     pub(crate) async fn output(&self, cancel: &CancellationToken) -> Result<String, ProcessError> {
         let mut out = String::new();
         let mut err = String::new();
@@ -118,11 +113,8 @@ impl Command {
         })
     }
 
-    /// Runs to the end, handing over each line of both streams as it arrives, without its line
-    /// break, and a beat every second. Memory stays flat, whatever the child prints.
-    ///
-    /// # Errors
-    /// When it can't be started or read, or the run is cancelled. A bad exit code is no error here.
+    /// Runs to the end. `on_event` gets each line of both streams, without its line break, and a tick every second. Memory use is
+    /// constant. A bad exit code is not an error.
     pub(crate) async fn stream(
         &self,
         cancel: &CancellationToken,
@@ -140,7 +132,7 @@ impl Command {
         let mut deadline: Option<Instant> = None;
         let mut status = None;
         let mut seconds = tokio::time::interval(Duration::from_secs(1));
-        // A cancelled child is read on: one that blocks on a full pipe can't end.
+        // A cancelled child must not block on a full pipe, so its output is still read.
         while stdout.open() || stderr.open() || status.is_none() {
             let grace = deadline.unwrap_or_else(Instant::now);
             tokio::select! {
@@ -165,7 +157,7 @@ impl Command {
             }
         }
         if deadline.is_some() {
-            // Whoever closed its output and went on.
+            // Processes that closed their output and still run.
             group.signal(Signal::KILL);
         }
         group.reap();

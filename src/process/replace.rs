@@ -1,4 +1,4 @@
-//! This process as another program.
+//! Replaces this process by another program.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -9,22 +9,15 @@ use std::path::Path;
 
 use rustix::fs::{MemfdFlags, memfd_create};
 
-/// A file in memory, under a path that this process and those that it becomes or starts can open. It lives as long as somebody
-/// has it open: nothing is left behind.
-///
-/// # Errors
-/// When it can't be made.
+/// Writes a file in memory. This process, its children and the program that replaces it can open its path; it is gone when they have ended.
 pub(crate) fn in_memory(name: &str, content: &[u8]) -> io::Result<OsString> {
-    // Open in the new program, too.
+    // Not closed on exec.
     let mut file = File::from(memfd_create(name, MemfdFlags::empty())?);
     file.write_all(content)?;
     Ok(format!("/proc/self/fd/{}", file.into_raw_fd()).into())
 }
 
-/// Becomes another program, with other values for some variables.
-///
-/// # Errors
-/// When it could not; else it does not return.
+/// Replaces this process by another program, with other values for some variables. Returns only an error.
 #[expect(
     clippy::disallowed_methods,
     reason = "the one place that starts processes"

@@ -1,9 +1,8 @@
-//! Command lines as text, without what may be secret.
+//! Command lines as text, without possible secrets.
 
 use std::borrow::Cow;
 
-/// A command line as a POSIX shell would have to be given it, but with build arguments and
-/// variables of a builder by name only: people put tokens there.
+/// A command line for a POSIX shell, without the values of build arguments and of a builder's variables: users put tokens there.
 pub(crate) fn shell_line<'a>(words: impl IntoIterator<Item = Cow<'a, str>>) -> String {
     let mut line = String::new();
     let mut flag = Cow::from("");

@@ -37,7 +37,6 @@ fn is_named(dockerfile: &Path, named: &str) -> bool {
     name.is_some() && name == dockerfile.file_name()
 }
 
-/// Prints the findings.
 pub(super) fn annotate(outcome: &Outcome, env: &Env) {
     for image in outcome.images() {
         let findings = image.metadata().map(checks::findings).unwrap_or_default();

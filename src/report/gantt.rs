@@ -11,7 +11,6 @@ use crate::timings::{BuildTimings, Phase, Step, command, units};
 
 const MOST_BARS: usize = 24;
 
-/// Longest label (characters).
 const LONGEST_LABEL: usize = 30;
 
 /// Steps below this part of the total are not drawn.

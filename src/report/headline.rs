@@ -19,7 +19,6 @@ const MOST_TAGS: usize = 20;
 /// Limit for a line of an error or of a step's output (bytes).
 const LONGEST_LINE: usize = 4_000;
 
-/// The headline with its line of facts.
 pub(super) fn headline(image: &Image<'_>) -> Part {
     let Image { plan, timings, .. } = *image;
     let observed = &image.run.observed;
@@ -125,7 +124,6 @@ fn whole_code(reference: &str) -> String {
     format!("`{reference}`")
 }
 
-/// A line within its limit.
 fn cut(line: &str) -> &str {
     line.get(..line.floor_char_boundary(LONGEST_LINE))
         .unwrap_or(line)

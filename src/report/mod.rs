@@ -38,7 +38,6 @@ pub(crate) use checks::in_repository;
 pub(crate) use observed::{Observed, Registries, largest_entries};
 pub(crate) use outcome::{Built, Failure, FailureKind, ImageOutcome, Outcome};
 
-/// The report could not be written.
 #[derive(Debug, Error)]
 pub(crate) enum ReportError {
     #[error(transparent)]
@@ -59,9 +58,6 @@ pub(crate) fn comment(outcome: &Outcome, limit: usize) -> String {
 }
 
 /// Writes everything, even if a part fails.
-///
-/// # Errors
-/// The first failure.
 pub(crate) fn write(outcome: &Outcome, env: &Env) -> Result<(), ReportError> {
     checks::annotate(outcome, env);
     let parts = [

@@ -15,7 +15,6 @@ pub(super) const LARGE_CONTEXT: u64 = 200_000_000;
 /// Files and folders of the context that are measured.
 const MOST_ENTRIES: usize = 200_000;
 
-/// Facts apart from the build.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Observed {
     pub runner: Runner,

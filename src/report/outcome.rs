@@ -8,7 +8,6 @@ use crate::runner::redact::Redactor;
 use crate::timings::BuildTimings;
 use crate::timings::schema::Ended;
 
-/// Everything known at the end of a run.
 #[derive(Debug)]
 pub(crate) struct Outcome {
     pub plan: Plan,
@@ -20,7 +19,6 @@ pub(crate) struct Outcome {
     pub redactor: Redactor,
 }
 
-/// What became of one image.
 #[derive(Debug)]
 pub(crate) struct ImageOutcome {
     pub timings: BuildTimings,
@@ -39,7 +37,6 @@ pub(crate) struct Built {
     pub existed: bool,
 }
 
-/// Why a run did not succeed.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Failure {
     pub kind: FailureKind,
@@ -90,7 +87,6 @@ impl<'a> Image<'a> {
         self.built?.image.as_ref()
     }
 
-    /// Why it was not built.
     pub(super) fn failure(&self) -> Option<&'a Failure> {
         let failure = self.run.failure.as_ref();
         failure.filter(|_| self.built.is_none())

@@ -50,7 +50,6 @@ impl Part {
     }
 }
 
-/// Joins the parts within `limit` bytes.
 pub(super) fn fit(parts: &[Part], limit: usize) -> String {
     let parts: Vec<&Part> = parts.iter().filter(|part| !part.is_empty()).collect();
     let mut text = String::new();

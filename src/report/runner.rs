@@ -8,7 +8,6 @@ use std::fs;
 use crate::runner::env::Env;
 use crate::timings::schema::Runner;
 
-/// Describes this machine.
 pub(super) fn read(env: &Env) -> Runner {
     let memory = fs::read_to_string("/proc/meminfo").ok();
     Runner {

@@ -31,7 +31,6 @@ const HARMLESS: [&str; 13] = [
     "store",
 ];
 
-/// The settings as a folded table.
 pub(super) fn settings(outcome: &Outcome) -> Part {
     let Outcome { plan, observed, .. } = outcome;
     let mut traffic = outcome

@@ -20,7 +20,6 @@ const LONGEST_NAME: usize = 70;
 /// Steps below this part of the total get no row.
 const SMALLEST_SHARE: u32 = 100;
 
-/// The slowest steps that ran.
 pub(super) fn slowest(timings: &BuildTimings) -> Part {
     let slowest = timings.slowest_steps().into_iter();
     let slowest = slowest
@@ -82,7 +81,6 @@ fn code(text: &str) -> String {
     cell_within(text, LONGEST_NAME)
 }
 
-/// The instruction that made the layer.
 pub(super) fn name(layer: &Layer) -> String {
     let made = layer.created_by.clone().filter(|text| !text.is_empty());
     let made = made.unwrap_or_else(|| {

@@ -9,7 +9,6 @@ use crate::timings::schema::{
     ImageTimings, LayerBytes, MOST_WARNINGS, SCHEMA, TimingsFile, WarningText,
 };
 
-/// The timings of all images of the run.
 pub(super) fn timings_file(outcome: &Outcome) -> TimingsFile {
     let image = |image: Image<'_>| {
         let mut timings = image_timings(&image);

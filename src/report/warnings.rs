@@ -45,7 +45,6 @@ pub(super) fn warnings(image: &Image<'_>) -> Vec<Warning> {
     ours.chain(checks).collect()
 }
 
-/// The warnings, folded.
 pub(super) fn part(warnings: &[Warning]) -> Part {
     if warnings.is_empty() {
         return Part::default();

@@ -8,7 +8,6 @@ use super::redact::is_masked;
 /// The runner's limit for an annotation's text (characters): `_maxIssueMessageLength` in its `ExecutionContext.cs`.
 const LONGEST_ANNOTATION: usize = 4096;
 
-/// The kinds of annotation on a run's page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, strum::IntoStaticStr)]
 #[strum(serialize_all = "lowercase")]
 pub(crate) enum Level {
@@ -28,7 +27,6 @@ pub(crate) struct Annotation<'a> {
 }
 
 impl Annotation<'_> {
-    /// The command, without a line break.
     pub(crate) fn line(&self) -> String {
         let (file, line) = self.place.unzip();
         let line = line.map(|line| line.to_string());
@@ -39,12 +37,10 @@ impl Annotation<'_> {
     }
 }
 
-/// `::group::title`.
 pub(crate) fn group(title: &str) -> String {
     command("group", &[], title)
 }
 
-/// `::endgroup::`.
 pub(crate) fn end_group() -> String {
     command("endgroup", &[], "")
 }

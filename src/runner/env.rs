@@ -39,53 +39,46 @@ pub(crate) const SECRETS: &[&str] = &[
 /// The user's `NO_PROXY`, if ours is normalized. Empty if there was none.
 pub(crate) const GIVEN_NO_PROXY: &str = "FAST_ECR_PUSH_NO_PROXY";
 
-/// Names of variables that children do not inherit: the action's inputs, [`SECRETS`] and our own. Any process of the same user can read a
-/// child's environment.
 #[expect(
     clippy::disallowed_methods,
-    reason = "apart from the snapshot the only place that reads the process environment"
+    reason = "the only place that reads the process environment"
 )]
-pub(crate) fn withheld() -> Vec<OsString> {
-    let names = std::env::vars_os().map(|(name, _)| name);
-    names
-        .filter(|name| {
-            name.as_encoded_bytes().starts_with(b"INPUT_")
-                || name == GIVEN_NO_PROXY
-                || SECRETS.iter().any(|secret| name == secret)
-        })
-        .collect()
+fn process_environment() -> impl Iterator<Item = (OsString, OsString)> {
+    std::env::vars_os()
+}
+
+/// Names of variables that children do not inherit: the action's inputs, [`SECRETS`] and our own. Any process of the same user can read a
+/// child's environment.
+pub(crate) fn withheld() -> impl Iterator<Item = OsString> {
+    let names = process_environment().map(|(name, _)| name);
+    names.filter(|name| {
+        name.as_encoded_bytes().starts_with(b"INPUT_")
+            || name == GIVEN_NO_PROXY
+            || SECRETS.iter().any(|secret| name == secret)
+    })
 }
 
 /// The [`withheld`] variables for a command that the user allows: access to AWS and to GitHub's tokens.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "apart from the snapshot the only place that reads the process environment"
-)]
 pub(crate) fn lent() -> impl Iterator<Item = (String, OsString)> {
-    let names = SECRETS.iter().filter(|name| !name.contains("RUNTIME"));
-    names.filter_map(|name| Some(((*name).to_owned(), std::env::var_os(name)?)))
+    process_environment().filter_map(|(name, value)| {
+        let name = name.into_string().ok()?;
+        let is_lent = SECRETS.contains(&&*name) && !name.contains("RUNTIME");
+        is_lent.then_some((name, value))
+    })
 }
 
 /// The user's `NO_PROXY` for children.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "apart from the snapshot the only place that reads the process environment"
-)]
 pub(crate) fn restored() -> Option<(&'static str, OsString)> {
-    Some(("NO_PROXY", std::env::var_os(GIVEN_NO_PROXY)?))
+    let (_, value) = process_environment().find(|(name, _)| name == GIVEN_NO_PROXY)?;
+    Some(("NO_PROXY", value))
 }
 
 impl Env {
-    /// The environment of this process.
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "the only place that reads the process environment"
-    )]
     pub(crate) fn from_process() -> Self {
         let text = |(name, value): (OsString, OsString)| {
             Some((name.into_string().ok()?, value.into_string().ok()?))
         };
-        Self(std::env::vars_os().filter_map(text).collect())
+        Self(process_environment().filter_map(text).collect())
     }
 
     /// The same with other values for some variables.
@@ -105,17 +98,14 @@ impl Env {
         self.0.keys().map(String::as_str)
     }
 
-    /// Whether the variable is set, empty or not.
     pub(crate) fn has(&self, name: &str) -> bool {
         self.0.contains_key(name)
     }
 
-    /// Whether the variable is `true`.
     pub(crate) fn is_true(&self, name: &str) -> bool {
         self.get(name) == Some("true")
     }
 
-    /// The variable's value as a path.
     pub(crate) fn path(&self, name: &str) -> Option<&Path> {
         self.get(name).map(Path::new)
     }
@@ -130,7 +120,6 @@ impl Env {
     }
 }
 
-/// Whether the path is a file with an execute permission.
 pub(crate) fn is_executable(path: &Path) -> bool {
     use std::os::unix::fs::PermissionsExt;
     std::fs::metadata(path)

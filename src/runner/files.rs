@@ -13,7 +13,6 @@ use thiserror::Error;
 /// The runner drops a larger summary (bytes).
 pub(crate) const LARGEST_SUMMARY: usize = 1024 * 1024;
 
-/// A file command could not be written.
 #[derive(Debug, Error)]
 #[error("could not append to the runner's file `{}`", path.display())]
 pub(crate) struct FileCommandError {

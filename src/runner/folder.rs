@@ -11,10 +11,8 @@ use tempfile::TempDir;
 
 use crate::runner::env::Env;
 
-/// Beginning of every run folder's name.
 const PREFIX: &str = "fast-ecr-push-";
 
-/// Creates the folder.
 pub(crate) fn create(env: &Env) -> io::Result<TempDir> {
     tempfile::Builder::new()
         .prefix(PREFIX)

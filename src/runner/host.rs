@@ -6,7 +6,6 @@
 use crate::runner::env::Env;
 use crate::runner::mounts::Mounts;
 
-/// The kind of machine that runs the job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Host {
     GitHubHosted,

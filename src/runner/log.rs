@@ -15,7 +15,6 @@ use crate::runner::env::Env;
 
 /// Target of an event that opens a collapsible group, with the group's title as message.
 const GROUP: &str = "group";
-/// Target of an event that closes the open group.
 const END_GROUP: &str = "endgroup";
 /// Target of an event that becomes a notice.
 pub(crate) const NOTICE: &str = "notice";

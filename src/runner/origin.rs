@@ -40,7 +40,6 @@ const USUAL_DEFAULTS: [&str; 2] = ["main", "master"];
 const QUEUE: &str = "gh-readonly-queue/";
 
 impl Origin {
-    /// Reads the event.
     pub(crate) fn of(run: &WorkflowRun) -> Self {
         let branch = run
             .git_ref
@@ -126,7 +125,6 @@ fn line(git_ref: &str) -> Line {
     }
 }
 
-/// A ref without `refs/heads/`.
 fn short(git_ref: &str) -> &str {
     git_ref.strip_prefix("refs/heads/").unwrap_or(git_ref)
 }

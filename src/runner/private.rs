@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
-/// A private file or folder could not be written.
 #[derive(Debug, Error)]
 #[error("could not write the private file `{}`", path.display())]
 pub(crate) struct PrivateError {

@@ -11,7 +11,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use secrecy::{ExposeSecret as _, SecretString};
 
-/// The runner's mask.
 const MASK: &str = "***";
 
 /// Shorter secrets (bytes) are not masked: they occur in every text, and anybody can guess them.
@@ -40,7 +39,6 @@ const COMMON: [&str; 16] = [
 /// Shorter values of build arguments (bytes) are versions and switches, and occur in many words.
 const SHORTEST_ARGUMENT: usize = 6;
 
-/// Whether a line of a secret is masked.
 pub(crate) fn is_masked(line: &str) -> bool {
     line.len() >= SHORTEST_SECRET && !COMMON.contains(&line.to_lowercase().as_str())
 }
@@ -106,7 +104,6 @@ impl Redactor {
             .sort_by_key(|(text, _)| Reverse(text.expose_secret().len()));
     }
 
-    /// The text without secrets.
     pub(crate) fn without_secrets(&self, text: &str) -> String {
         let mut shown = text.to_owned();
         for secret in &self.known().secrets {

@@ -8,7 +8,6 @@ use serde_json::Value;
 use super::files;
 use crate::runner::env::Env;
 
-/// The workflow run that started us.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct WorkflowRun {
     /// `https://github.com`, or the address of a GitHub Enterprise Server.

@@ -8,7 +8,6 @@ use super::Phase;
 use super::clock::Clock;
 use super::label::bracketed;
 
-/// The class of a vertex.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Class {
     pub phase: Phase,
@@ -17,7 +16,6 @@ pub(super) struct Class {
     pub weak: bool,
 }
 
-/// Classifies a vertex by its name.
 pub(super) fn vertex(name: &str) -> Class {
     let class = |phase, clock, weak| Class { phase, clock, weak };
     if let Some(phase) = of_buildx(name) {

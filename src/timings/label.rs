@@ -18,7 +18,6 @@ pub(super) fn bracketed(name: &str) -> Option<(Vec<&str>, &str)> {
     Some((place.split_whitespace().collect(), command))
 }
 
-/// The command behind the brackets.
 pub(crate) fn command(name: &str) -> &str {
     bracketed(name).map_or(name, |(_, command)| command)
 }

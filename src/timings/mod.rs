@@ -87,7 +87,6 @@ impl Phase {
     /// All phases. In the partition an instant belongs to the first of these that runs.
     pub(crate) const ALL: &'static [Self] = Self::VARIANTS;
 
-    /// The heading in the summary.
     pub(crate) fn title(self) -> &'static str {
         self.names().1
     }
@@ -276,7 +275,6 @@ impl Step {
 }
 
 impl BuildTimings {
-    /// The times of one phase.
     pub(crate) fn phase(&self, phase: Phase) -> PhaseTime {
         let found = self.phases.iter().find(|time| time.phase == phase);
         found.copied().unwrap_or(PhaseTime {

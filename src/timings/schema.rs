@@ -82,7 +82,6 @@ pub(crate) struct WarningText {
     pub place: Option<String>,
 }
 
-/// A layer of the pushed image.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct LayerBytes {
     pub digest: String,
@@ -95,7 +94,6 @@ pub(crate) struct LayerBytes {
 }
 
 impl WarningText {
-    /// Cuts long texts.
     pub(crate) fn new(text: &str, place: Option<&str>) -> Self {
         Self {
             text: cut(text),
@@ -105,7 +103,6 @@ impl WarningText {
 }
 
 impl LayerBytes {
-    /// Cuts long texts.
     pub(crate) fn new(
         digest: &str,
         bytes: u64,

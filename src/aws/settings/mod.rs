@@ -40,7 +40,6 @@ pub(crate) struct Settings {
     pub proxy: Option<Proxy>,
 }
 
-/// The source of credentials.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) enum Source {
     /// The AWS SDK's standard chain.
@@ -64,7 +63,6 @@ pub(crate) struct Keys {
     pub token: SecretString,
 }
 
-/// A role to assume.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Role {
     /// Its ARN, or its name in the account of the credentials that assume it.

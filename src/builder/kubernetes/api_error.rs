@@ -7,7 +7,6 @@ use thiserror::Error;
 
 use crate::aws::error_chain;
 
-/// A call failed.
 #[derive(Debug, Error)]
 pub(crate) enum ApiError {
     #[error("could not read the kubeconfig of this run")]

@@ -99,7 +99,6 @@ impl Cluster {
         })
     }
 
-    /// The same with another limit for each call.
     pub(super) fn with_timeout(&self, timeout: Duration) -> Self {
         Self {
             timeout,
@@ -137,7 +136,6 @@ impl Cluster {
             .await
     }
 
-    /// Deletes the ConfigMap of a workload, if it exists.
     pub(super) async fn delete_config(&self, workload: &str) -> Result<(), ApiError> {
         let name = &manifest::config_name(workload);
         let api: Api<ConfigMap> = self.api().await?;
@@ -153,7 +151,6 @@ impl Cluster {
         Ok(list.await?.items)
     }
 
-    /// Writes the heartbeat of a Deployment.
     pub(super) async fn renew(&self, name: &str, heartbeat: Timestamp) -> Result<(), ApiError> {
         let heartbeat = json!({ HEARTBEAT: heartbeat.to_string() });
         let patch = Patch::Merge(json!({ "metadata": { "annotations": heartbeat } }));

@@ -13,7 +13,6 @@ use crate::plan::Workload;
 /// A Role with all rights that are used.
 pub(super) const ROLE: &str = include_str!("../../../examples/eks/role.yaml");
 
-/// The builder in the cluster is not available.
 #[derive(Debug, Error)]
 pub(crate) enum KubernetesError {
     #[error(transparent)]
@@ -72,7 +71,6 @@ impl KubernetesError {
         }
     }
 
-    /// The connection to a builder was closed.
     pub(super) fn disconnected(builder: &str) -> Self {
         Self::lost(
             builder,
@@ -82,7 +80,6 @@ impl KubernetesError {
         )
     }
 
-    /// A builder does not answer any more.
     pub(super) fn unresponsive(builder: &str, unresponsive: Unresponsive) -> Self {
         let (why, hint) = match unresponsive {
             Unresponsive::Network => (

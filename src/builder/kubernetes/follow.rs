@@ -20,7 +20,6 @@ use super::error::KubernetesError;
 use super::provision::Provisioned;
 use crate::plan::Workload;
 
-/// The pause between two polls.
 const POLL: Duration = Duration::from_secs(1);
 
 /// Events and log lines shown with an error.

@@ -20,10 +20,8 @@ const API_TIMEOUT: Duration = Duration::from_secs(2);
 const LONGEST: Duration = Duration::from_secs(30);
 
 const POLL: Duration = Duration::from_millis(250);
-/// The pause between two checks of the API server.
 const API_POLL: Duration = Duration::from_secs(2);
 
-/// What does not answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Unresponsive {
     /// Neither the builder nor the API server.

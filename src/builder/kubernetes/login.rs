@@ -21,7 +21,6 @@ use super::api_error::ApiError;
 use crate::credentials::kubeconfig::is_eks_token;
 use crate::process::{self, Command, Event, ProcessError};
 
-/// Limit for a command.
 const LONGEST: Duration = Duration::from_secs(60);
 
 /// How long before their expiry credentials are renewed: no call takes longer.
@@ -41,7 +40,6 @@ struct Current {
     until: Option<Timestamp>,
 }
 
-/// The output of a command.
 #[derive(Debug, Deserialize)]
 struct ExecCredential {
     status: Option<Status>,

@@ -58,7 +58,6 @@ impl Provisioned {
     }
 }
 
-/// Provides a node's workload.
 pub(super) async fn node(
     cluster: &Cluster,
     plan: &KubernetesPlan,

@@ -22,7 +22,6 @@ use crate::builder::CANCELLED_PATIENCE;
 use crate::buildx::{Tool, remove_instance};
 use crate::plan::Workload;
 
-/// Limit for the whole removal.
 const PATIENCE: Duration = Duration::from_secs(15);
 
 /// Limit for a call, short enough for a second attempt.

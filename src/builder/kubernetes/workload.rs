@@ -9,7 +9,6 @@ use super::client::{Cluster, parse, post};
 use super::manifest::{LIFETIME, MANAGED};
 use crate::plan::Workload;
 
-/// An existing workload.
 #[derive(Debug, Clone)]
 pub(super) struct Found {
     pub workload: Workload,

@@ -4,7 +4,6 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
-/// An unusable kubeconfig.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub(crate) enum KubeconfigError {
     #[error("the kubeconfig is longer than 1 MiB")]

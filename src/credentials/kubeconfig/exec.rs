@@ -33,7 +33,6 @@ const IGNORED: &[(&str, usize)] = &[
     ("-s", 1),
 ];
 
-/// Parses an exec entry.
 pub(super) fn read(config: &ExecConfig) -> Exec {
     let command = config.command.as_deref().unwrap_or_default();
     let program = command.rsplit(['/', '\\']).next().unwrap_or_default();

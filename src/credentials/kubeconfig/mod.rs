@@ -26,7 +26,6 @@ use exec::Exec;
 /// The name of our cluster, context and user.
 const NAME: &str = "fast-ecr-push";
 
-/// Access to a cluster.
 #[derive(Debug, Clone)]
 pub(crate) struct Access {
     cluster: Cluster,
@@ -56,7 +55,6 @@ pub(crate) struct Terms<'a> {
 }
 
 impl Access {
-    /// Parses a kubeconfig.
     pub(crate) fn read(text: &str, terms: &Terms<'_>) -> Result<Self, KubeconfigError> {
         Self::select(&read::parse(text)?, terms)
     }

@@ -8,7 +8,7 @@ use http::Uri;
 use hyper_util::client::proxy::matcher::Matcher;
 
 use super::Access;
-use crate::network::no_proxy::in_hypers_words;
+use crate::network::no_proxy::for_hyper;
 use crate::network::proxy;
 use crate::runner::env::Env;
 
@@ -26,12 +26,11 @@ impl Access {
     }
 }
 
-/// Whether a server is reached through the proxy.
 fn needs_proxy(server: &str, proxy: &str, except: &str) -> bool {
     let Ok(uri) = server.parse::<Uri>() else {
         return false;
     };
-    let except = in_hypers_words(except);
+    let except = for_hyper(except);
     let matcher = Matcher::builder().https(proxy).no(except).build();
     matcher.intercept(&uri).is_some()
 }

@@ -4,7 +4,6 @@ use super::{Advice, Facts};
 use crate::report::traffic;
 use crate::timings::Phase;
 
-/// Hundreds of megabytes went through the API server.
 pub(super) fn over_the_api(facts: &Facts<'_>) -> Option<Advice> {
     let text = traffic::warning(facts.timings.api_traffic?)?;
     let time = |phase| facts.timings.phase(phase).union;

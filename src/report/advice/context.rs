@@ -5,10 +5,8 @@ use crate::report::observed::LARGE_CONTEXT;
 use crate::runner::markdown::code;
 use crate::timings::{Phase, units};
 
-/// Entries that are listed.
 const LISTED: usize = 3;
 
-/// Hundreds of megabytes were sent to the builder.
 pub(super) fn large_context(facts: &Facts<'_>) -> Option<Advice> {
     let sent = facts.timings.context_bytes();
     if sent < LARGE_CONTEXT {

@@ -6,7 +6,6 @@ use crate::timings::{Phase, units};
 /// The part of gzip's time that zstd saves (percent): a pip layer of 2.6 GB took 39.2 s with gzip and 21.9 s with zstd, on 2 cores.
 const ZSTD_SAVES: u32 = 44;
 
-/// Writing the image took longer than building it.
 pub(super) fn export_longer_than_build(facts: &Facts<'_>) -> Option<Advice> {
     let export = facts.timings.phase(Phase::Export).partition;
     let build = facts.timings.phase(Phase::Build).partition;
@@ -32,7 +31,6 @@ pub(super) fn export_longer_than_build(facts: &Facts<'_>) -> Option<Advice> {
     })
 }
 
-/// The image is compressed with gzip.
 pub(super) fn zstd_would_save(facts: &Facts<'_>) -> Option<Advice> {
     let export = facts.timings.phase(Phase::Export).partition;
     if facts.compression != Some("gzip") || !matters(export, facts) {

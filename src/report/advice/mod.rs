@@ -25,7 +25,6 @@ use crate::timings::BuildTimings;
 /// Pieces of advice in a summary.
 const MOST: usize = 4;
 
-/// What the rules see.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Facts<'a> {
     pub timings: &'a BuildTimings,
@@ -71,7 +70,6 @@ pub(super) fn advise(facts: &Facts<'_>) -> Vec<Advice> {
     advice
 }
 
-/// The advice as a part of the summary.
 pub(super) fn part(image: &Image<'_>) -> Part {
     if image.built.is_none() {
         return Part::default();

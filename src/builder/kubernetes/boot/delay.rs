@@ -77,7 +77,6 @@ fn image<'a>(pod: &'a Pod, container: &'a ContainerStatus) -> &'a str {
     asked.unwrap_or(&container.image)
 }
 
-/// Why no node takes the pod.
 pub(super) fn unschedulable(pod: &Pod, events: &[Event]) -> Option<Problem> {
     let condition = condition(pod, "PodScheduled", "False")?;
     let message = condition.message.as_deref().unwrap_or("no node fits");

@@ -55,7 +55,6 @@ impl Problem {
     }
 }
 
-/// The stage that a pod has reached.
 pub(super) fn milestone(pod: &Pod, events: &[Event]) -> Milestone {
     let state = buildkit(pod).and_then(|container| container.state.as_ref());
     if is_ready(pod) {
@@ -71,7 +70,6 @@ pub(super) fn milestone(pod: &Pod, events: &[Event]) -> Milestone {
     }
 }
 
-/// The pod's node, once it is scheduled.
 pub(super) fn node(pod: &Pod) -> Option<&str> {
     pod.spec.as_ref()?.node_name.as_deref()
 }

@@ -7,13 +7,11 @@ use crate::plan::{KubernetesPlan, Node};
 
 const ROOT: &str = "/var/lib/buildkit";
 pub(super) const ROOTLESS_ROOT: &str = "/home/user/.local/share/buildkit";
-/// The user of the rootless image.
 const ROOTLESS_USER: u32 = 1000;
 
 /// Limit of the startup probe (seconds).
 const SLOWEST_START: u64 = 1800;
 
-/// The pod's specification.
 pub(super) fn pod(plan: &KubernetesPlan, node: &Node) -> Value {
     let root = if node.rootless { ROOTLESS_ROOT } else { ROOT };
     let (name, volume) = volume::of(plan, node);

@@ -16,7 +16,6 @@ use super::keepalive::{Keepalive, Keepalives};
 use super::route::{Route, read_head};
 use crate::timings::Traffic;
 
-/// Limit for the handshake.
 const HANDSHAKE: Duration = Duration::from_secs(10);
 
 /// The longest first record of TLS (RFC 8446, section 5.1).
@@ -54,7 +53,6 @@ impl Seen {
     }
 }
 
-/// Serves a connection to its end.
 pub(super) async fn serve(mut client: TcpStream, route: &Route, seen: &Seen) -> io::Result<()> {
     client.set_nodelay(true)?;
     let requested = tokio::time::timeout(HANDSHAKE, request(&mut client)).await??;

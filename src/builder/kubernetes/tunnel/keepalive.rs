@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// All open connections.
 #[derive(Debug, Default)]
 pub(super) struct Keepalives(Mutex<Vec<Weak<Keepalive>>>);
 
@@ -21,7 +20,6 @@ pub(super) struct Keepalive {
 }
 
 impl Keepalives {
-    /// A new connection.
     pub(super) fn open(&self) -> Arc<Keepalive> {
         let keepalive = Arc::new(Keepalive::default());
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -39,7 +37,6 @@ impl Keepalives {
 }
 
 impl Keepalive {
-    /// Bytes were sent to the server.
     pub(super) fn sent(&self) {
         self.lock().get_or_insert_with(Instant::now);
     }

@@ -9,7 +9,6 @@ use tokio::net::TcpStream;
 /// Limit for the head of a request or an answer (bytes).
 const LONGEST_HEAD: usize = 8 * 1024;
 
-/// A server, and a proxy in front of it.
 #[derive(Debug, Clone)]
 pub(super) struct Route {
     host: String,
@@ -26,7 +25,6 @@ struct Proxy {
     authorization: Option<Vec<u8>>,
 }
 
-/// Without the password.
 impl std::fmt::Debug for Proxy {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(formatter, "Proxy({}:{})", self.host, self.port)
@@ -35,9 +33,6 @@ impl std::fmt::Debug for Proxy {
 
 impl Route {
     /// The route to a server of `https`.
-    ///
-    /// # Errors
-    /// If it is not an address, or the proxy speaks TLS or SOCKS.
     pub(super) fn new(server: &str, proxy: Option<&str>) -> io::Result<Self> {
         let uri: http::Uri = server.parse().map_err(io::Error::other)?;
         let host = uri.host();
@@ -73,7 +68,6 @@ impl Route {
         format!("[{}]:{}", self.host, self.port)
     }
 
-    /// Connects to the server.
     pub(super) async fn connect(&self) -> io::Result<TcpStream> {
         let Some(proxy) = &self.proxy else {
             return TcpStream::connect((&*self.host, self.port)).await;
