@@ -41,7 +41,8 @@ impl Failure {
         // BuildKit continues without a cache: a failed transfer counts only if buildx repeats its error.
         let is_cause = |step: &&Step| {
             let error = step.error.as_deref().unwrap_or_default();
-            !cache_step::is_transfer(&step.name) || reason.is_none_or(|reason| reason.contains(error))
+            !cache_step::is_transfer(&step.name)
+                || reason.is_none_or(|reason| reason.contains(error))
         };
         let step = progress.failed().filter(is_cause);
         let tail = step.iter().flat_map(|step| &step.tail);
