@@ -39,7 +39,7 @@ WORKDIR /source
 # (https://sourceware.org/legacy-ml/libc-announce/2021/msg00002.html). With `--target`, flags are not for build scripts and macros.
 ENV RUSTFLAGS="-C target-feature=+crt-static"
 COPY --from=manifests /source ./
-RUN cargo build --locked --profile dist --package fast-ecr-push --target "$(rustc --print host-tuple)"
+RUN cargo build --locked --profile dist --package fast-ecr-push --package fast-ecr-push-step --target "$(rustc --print host-tuple)"
 
 FROM dependencies AS compile
 COPY crates crates
@@ -49,16 +49,19 @@ COPY docs/tags.md docs/
 COPY examples/eks/role.yaml examples/eks/
 # Newer than the placeholder, whatever the clock of the checkout said.
 RUN find crates src -name '*.rs' -exec touch {} + \
-    && cargo build --locked --profile dist --package fast-ecr-push --target "$(rustc --print host-tuple)" \
-    && mv target/*/dist/fast-ecr-push /fast-ecr-push
+    && cargo build --locked --profile dist --package fast-ecr-push --package fast-ecr-push-step --target "$(rustc --print host-tuple)" \
+    && mv target/*/dist/fast-ecr-push target/*/dist/fast-ecr-push-step /
 
 # Our files, laid out; the final stage has no shell.
 FROM toolchain AS tree
 ARG SOURCE_DATE_EPOCH=0
 WORKDIR /tree
 COPY --from=compile /fast-ecr-push usr/local/bin/
+# The push engine runs it as a build step, and finds it by the architecture's name in Docker's words.
+COPY --from=compile /fast-ecr-push-step /step
 # Docker calls a credential helper, and the runner the post step, by name.
-RUN ln -s fast-ecr-push usr/local/bin/docker-credential-fast-ecr-push \
+RUN install -D /step "usr/local/libexec/fast-ecr-push/fast-ecr-push-step-$(dpkg --print-architecture)" \
+    && ln -s fast-ecr-push usr/local/bin/docker-credential-fast-ecr-push \
     && ln -s fast-ecr-push usr/local/bin/fast-ecr-push-post \
     && install -D --mode 644 /etc/ssl/certs/ca-certificates.crt etc/ssl/certs/ca-certificates.crt \
     && mkdir --mode 1777 tmp \

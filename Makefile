@@ -53,7 +53,7 @@ e2e: build step
 # them be privileged, build from BASE and push below REGISTRY (host/prefix), where this machine may log in and read, too.
 NAMESPACE ?= buildx
 BASE ?= busybox:latest
-test-kubernetes: build
+test-kubernetes: build step
 	@test -n "$(KUBECONFIG)" -a -n "$(REGISTRY)" || { echo "usage: make test-kubernetes KUBECONFIG=FILE REGISTRY=HOST/PREFIX [NAMESPACE=$(NAMESPACE)] [BASE=$(BASE)]" >&2; exit 2; }
 	@echo "Left out, since they need what only the API stand-in does (make e2e runs them):"
 	@$(CARGO) test --quiet $(ALL) --test driver -- --list stand_in:: | grep ': test$$'
@@ -61,7 +61,7 @@ test-kubernetes: build
 		$(CARGO) test $(ALL) --test driver any_cluster:: -- --test-threads=1
 
 # The action's own image, compiled through the Dockerfile as it is shipped: size, digest, first line, a push. 10 minutes and more.
-image: build
+image: build step
 	$(CARGO) test $(ALL) --test e2e --no-run
 	$(RIG) exec -- $(CARGO) test $(ALL) --test e2e dist -- --ignored --nocapture
 
@@ -82,7 +82,7 @@ picture: build
 	$(RIG) exec -- tools/report/picture
 
 # What the action costs beside buildx and the network, what each cache spares, and how long builders take to boot.
-bench:
+bench: step
 	$(CARGO) build $(ALL)
 	$(CARGO) bench $(ALL) --bench overhead --bench cache --bench boot --no-run
 	$(RIG) exec -- $(CARGO) bench $(ALL) --no-fail-fast --bench overhead --bench cache --bench boot

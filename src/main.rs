@@ -11,7 +11,8 @@
 //!
 //! - [`cli`], [`inputs`]: what was typed, checked field by field; [`metadata`]: docker/metadata-action's rules
 //! - [`facts`]: what this machine has; [`plan`]: what will be done, pure
-//! - [`aws`], [`credentials`], [`registry`], [`builder`], [`buildx`]: the work, each through [`process`]
+//! - [`aws`], [`credentials`], [`registry`], [`builder`], [`buildx`]: the work, each through [`process`];
+//!   [`acceleration`]: the push engine, seen from here
 //! - [`timings`]: where the time went, pure; [`report`]: outputs, summary, timings file
 //! - [`history`]: earlier runs, asked of GitHub; [`compare`](mod@compare): timings files of several runs, joined
 //! - [`runner`]: the machine around, and GitHub's formats; [`network`]: proxies and certificates
@@ -19,6 +20,7 @@
 //! BuildKit's words: a *vertex* is a step of the build graph, a *status* a piece of work inside of
 //! it, a *builder* a named BuildKit that buildx knows, a *driver* the way to it.
 
+mod acceleration;
 mod aws;
 mod builder;
 mod buildx;

@@ -173,7 +173,7 @@ impl Build<'_> {
     }
 }
 
-fn log_caches(caches: &Caches) {
+pub(super) fn log_caches(caches: &Caches) {
     match caches.unread_text() {
         Some(text) if caches.is_unexpected() => tracing::info!(target: NOTICE, "{text}"),
         Some(text) => tracing::info!("{text}"),

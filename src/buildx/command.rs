@@ -3,6 +3,8 @@
 //! Flags have docker/build-push-action's order, so that the two can be compared line by line
 //! (<https://github.com/docker/build-push-action/blob/cb941d0/src/context.ts>, `getArgs`).
 
+use std::path::Path;
+
 use image::ImageRef;
 use lists::attributes;
 
@@ -112,7 +114,42 @@ fn arguments(image: &ImagePlan, builder: &str, purpose: Purpose) -> Vec<String> 
     args.0
 }
 
-fn secret(secret: &PlannedSecret) -> String {
+/// A file of a context that BuildKit fetches.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Fetch<'a> {
+    /// The context's address: for the Dockerfile it is the context `source`.
+    pub context: &'a str,
+    /// A Dockerfile that copies the file.
+    pub dockerfile: &'a Path,
+    /// An empty folder.
+    pub empty: &'a Path,
+    /// The folder that gets the file.
+    pub into: &'a Path,
+}
+
+/// The arguments that fetch it, with what the build itself may use of secrets for Git.
+pub(crate) fn fetch(image: &ImagePlan, builder: &str, fetch: &Fetch<'_>) -> Vec<String> {
+    let mut args = Args(vec!["build".to_owned()]);
+    args.pair("--build-context", &format!("source={}", fetch.context));
+    let secrets = image.secrets.iter();
+    let of_git = secrets.filter(|secret| secret.id.starts_with("GIT_AUTH_"));
+    args.each("--secret", of_git.map(secret));
+    args.each("--ssh", &image.ssh);
+    args.pair("--file", &fetch.dockerfile.display());
+    let folder = format!("dest={}", fetch.into.display());
+    args.pair(
+        "--output",
+        &attributes::join(["type=local".to_owned(), folder]),
+    );
+    args.pair("--provenance", "false");
+    args.pair("--builder", builder);
+    args.pair("--progress", "rawjson");
+    args.0.push(fetch.empty.display().to_string());
+    args.0
+}
+
+/// The value of `--secret`.
+pub(super) fn secret(secret: &PlannedSecret) -> String {
     let id = format!("id={}", secret.id);
     let source = match &secret.source {
         SecretSource::Variable(name) => format!("env={name}"),
@@ -124,7 +161,7 @@ fn secret(secret: &PlannedSecret) -> String {
 }
 
 /// A path that begins with a hyphen is not a flag.
-fn context(context: &Context) -> String {
+pub(super) fn context(context: &Context) -> String {
     let argument = context.argument();
     if argument.starts_with('-') {
         format!("./{argument}")

@@ -4,6 +4,8 @@
 //! instance files, and what its errors mean ([`catalogue`], [`failure`]). Nothing here knows where a time is recorded or how a
 //! builder is made: progress goes to the caller, status by status.
 
+mod accelerated;
+pub(crate) mod bake;
 mod budget;
 mod build;
 pub(crate) mod cache;
@@ -22,6 +24,7 @@ pub(crate) mod rawjson;
 mod redact;
 pub(crate) mod retry;
 pub(crate) mod silence;
+mod targets;
 mod write_cache;
 
 use std::collections::BTreeMap;
@@ -30,6 +33,7 @@ use std::path::PathBuf;
 
 use crate::process::Command;
 
+pub(crate) use accelerated::{Accelerated, Reason};
 pub(crate) use build::{Build, BuildError};
 pub(crate) use instance::{add_options, remove_instance};
 

@@ -162,6 +162,8 @@ mod tests {
             layers: Vec::new(),
             warnings: Vec::new(),
             image_bytes: None,
+            pushed_bytes: None,
+            reused_bytes: None,
         };
         let file = TimingsFile {
             schema: SCHEMA,

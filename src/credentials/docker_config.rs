@@ -9,6 +9,9 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::io;
 use std::path::Path;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use secrecy::SecretString;
 use serde_json::{Map, Value, json};
 
 use super::error::CredentialsError;
@@ -68,6 +71,16 @@ pub(super) fn private(own: Map<String, Value>, ecr_hosts: &[&str], helper: &str)
         }
     }
     Value::Object(config)
+}
+
+/// A host's login that the configuration itself holds: user and password in base64.
+pub(super) fn login(docker: &Path, host: &str) -> Option<(String, SecretString)> {
+    let text = fs::read(docker.join("config.json")).ok()?;
+    let config: Value = serde_json::from_slice(&text).ok()?;
+    let auth = config.get("auths")?.get(host)?.get("auth")?.as_str()?;
+    let auth = String::from_utf8(STANDARD.decode(auth).ok()?).ok()?;
+    let (user, password) = auth.split_once(':')?;
+    Some((user.to_owned(), password.into()))
 }
 
 /// Gives buildx the same node id in every run of this runner or machine. BuildKit keeps an uploaded

@@ -11,7 +11,7 @@ use std::process::ExitCode;
 
 use image::Registry;
 use jiff::{SignedDuration, Timestamp};
-use secrecy::ExposeSecret as _;
+use secrecy::{ExposeSecret as _, SecretString};
 
 use super::logins;
 use crate::aws::ecr::{self, EcrError, Token, USER};
@@ -125,6 +125,12 @@ async fn token(registry: &Registry, env: &Env) -> Result<Option<Token>, EcrError
         let _ = write_private(&file, token.to_file().as_bytes());
     }
     Ok(token)
+}
+
+/// The run's token for a host.
+pub(super) fn stored(tokens: &Path, host: &str) -> Option<(String, SecretString)> {
+    let text = fs::read_to_string(tokens.join(token_file(host))).ok()?;
+    Some((USER.to_owned(), Token::from_file(&text)?.password))
 }
 
 fn is_fresh(token: &Token, now: Timestamp) -> bool {

@@ -45,6 +45,8 @@ pub(crate) struct Credentials {
     pub env: BTreeMap<String, OsString>,
     /// The folder with the helper's tokens.
     pub tokens: PathBuf,
+    /// The private Docker configuration.
+    docker: PathBuf,
     logins: Vec<Login>,
 }
 
@@ -95,6 +97,7 @@ impl Credentials {
         Ok(Self {
             env: variables,
             tokens,
+            docker,
             logins: logins.to_vec(),
         })
     }
@@ -127,6 +130,13 @@ impl Credentials {
             variables.insert("KUBECONFIG".to_owned(), kubeconfig.into_os_string());
         }
         variables
+    }
+
+    /// The user and password that BuildKit would get for a host. None where only a foreign credential helper may know them.
+    pub(crate) fn login(&self, host: &str) -> Option<(String, SecretString)> {
+        logins::find(&self.tokens, host)
+            .or_else(|| helper::stored(&self.tokens, host))
+            .or_else(|| docker_config::login(&self.docker, host))
     }
 
     /// Whether the inputs have a user and password for a host.

@@ -9,9 +9,11 @@ pub(crate) mod cluster;
 mod engine;
 mod error;
 mod given;
+mod step;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
+use std::path::PathBuf;
 
 use image::Mutability;
 use jiff::Timestamp;
@@ -45,6 +47,8 @@ pub(crate) struct Facts {
     pub cluster_failure: Option<String>,
     /// Proxy and certificates of this machine, for builders.
     pub network: Network,
+    /// The folder with the push engine's build step, if it is installed.
+    pub step: Option<PathBuf>,
     /// The tag mutability of repositories, by `host/repository`, as far as known.
     pub repositories: BTreeMap<String, Mutability>,
     /// Names of images that exist and cannot move, as far as known.
@@ -85,6 +89,7 @@ impl Facts {
             cluster: None,
             cluster_failure: None,
             network: Network::default(),
+            step: Some("/usr/local/libexec/fast-ecr-push".into()),
             repositories: BTreeMap::new(),
             taken: BTreeSet::new(),
         }
@@ -129,6 +134,7 @@ pub(crate) async fn probe(
         cluster: None,
         cluster_failure: None,
         network: Network::of(env),
+        step: step::find(env),
         repositories: given.repositories.clone(),
         taken: BTreeSet::new(),
     })

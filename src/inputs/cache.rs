@@ -56,6 +56,11 @@ impl CacheEntry {
         self
     }
 
+    /// Whether it is kept in the image itself.
+    pub(crate) fn is_inline(&self) -> bool {
+        self.backend == Backend::Inline
+    }
+
     fn parse(text: &str) -> Result<Vec<Self>, Expected> {
         let fields = attributes::split(text).ok_or(EXPECTED)?;
         if !text.contains('=') {

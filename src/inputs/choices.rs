@@ -79,6 +79,18 @@ pub(crate) enum Compression {
     Uncompressed,
 }
 
+/// Whether the push engine pushes instead of BuildKit.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, EnumString, IntoStaticStr, VariantNames)]
+#[strum(serialize_all = "kebab-case")]
+pub(crate) enum Accelerate {
+    /// Where it can, and the job ends sooner with it.
+    #[default]
+    Auto,
+    /// An error where it can't.
+    On,
+    Off,
+}
+
 /// The network of `RUN` steps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, EnumString, IntoStaticStr, VariantNames)]
 #[strum(serialize_all = "kebab-case")]
@@ -102,6 +114,7 @@ impl Choice for Driver {
 impl Choice for Fallback {}
 impl Choice for IfExists {}
 impl Choice for Cache {}
+impl Choice for Accelerate {}
 impl Choice for CacheMode {}
 impl Choice for Compression {}
 impl Choice for Network {}

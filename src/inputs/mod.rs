@@ -37,7 +37,9 @@ use crate::runner::env::Env;
 pub(crate) use append::AppendedNode;
 use build::BuildArg;
 pub(crate) use call::Call;
-pub(crate) use choices::{Cache, CacheMode, Compression, Driver, Fallback, IfExists, Network};
+pub(crate) use choices::{
+    Accelerate, Cache, CacheMode, Compression, Driver, Fallback, IfExists, Network,
+};
 pub(crate) use platform::Platform;
 use reader::Reader;
 pub(crate) use secret::LARGEST as LARGEST_SECRET;

@@ -15,7 +15,9 @@ use super::aws::{ACCOUNT, EXTERNAL_ID, ONE_WORD, REGISTRY, RoleName, SESSION_NAM
 use super::build::{BuildArg, BuildContext, SshKey, Ulimit};
 use super::cache::{CacheEntry, IMPORT};
 use super::call::Call;
-use super::choices::{Cache, CacheMode, Compression, Driver, Fallback, IfExists, Network};
+use super::choices::{
+    Accelerate, Cache, CacheMode, Compression, Driver, Fallback, IfExists, Network,
+};
 use super::driver_options::DriverOption;
 use super::grammar::{
     ADD_HOST, ANNOTATION, BUILDER, CLUSTER, ENTITLEMENT, LABEL, NAMESPACE, REGION, SHM_SIZE,
@@ -189,6 +191,9 @@ inputs! {
     "compression" => compression: Compression = "auto";
     /// Compression level: 0 to 9 for gzip and estargz, 0 to 22 for zstd
     "compression-level" => compression_level: Option<Number<0, 22>>;
+    /// Push with the push engine, which packs and uploads straight from the builder's file system: `auto` (where it helps), `on`
+    /// (or fail) or `off`; see docs/push-engine.md
+    "accelerate" => accelerate: Accelerate = "auto";
     /// How often to retry a push or a builder start after a transient error such as 503, 429 or a
     /// dropped connection; finished steps are not built again
     "retries" => retries: Number<0, 10> = "2";

@@ -3,6 +3,7 @@
 //! In: [`Inputs`], the workflow run, [`Facts`] and a [`RunDir`]. Out: a [`Plan`], or everything that speaks against it. A plan is
 //! typed data without IO, clock or randomness: the same input gives the same plan. Nothing edits it; a new fact makes a new plan.
 
+mod acceleration;
 mod attestations;
 mod builder;
 mod buildkitd;
@@ -45,6 +46,7 @@ use crate::inputs::registry_auth::Login;
 use crate::inputs::{Call, InputError, Inputs, Network};
 use crate::runner::workflow::WorkflowRun;
 
+pub(crate) use acceleration::{Acceleration, EnginePlan};
 pub(crate) use builder::{BuilderPlan, check_cluster};
 pub(crate) use cache::{CACHE_TAGS, CachePlan, Kind as CacheKind};
 pub(crate) use context::{Context, NamedContext, lower_case};
@@ -58,7 +60,7 @@ use names::Names;
 pub(crate) use naming::Naming;
 pub(crate) use push::PushPlan;
 pub(crate) use repositories::EcrRepository;
-pub(crate) use run_dir::{BUILDER_PREFIX, ImageFiles, RunDir};
+pub(crate) use run_dir::{BUILDER_PREFIX, EngineFiles, ImageFiles, RunDir};
 pub(crate) use secrets::{PlannedSecret, SecretSource};
 
 /// Everything that will be done.
@@ -134,6 +136,8 @@ pub(crate) struct ImagePlan {
     pub call: Option<Call>,
     #[serde(serialize_with = "is_some")]
     pub push: Option<PushPlan>,
+    /// How it gets into its registries.
+    pub acceleration: Acceleration,
     /// Names that exist and cannot move: the push of any other image fails, and is to fail before it moves another tag.
     #[serde(skip)]
     pub taken: Vec<ImageRef>,
@@ -344,6 +348,24 @@ impl ImagePlan {
             outputs: &outputs,
         };
         let cache = cache::choose(&situation, diagnostics);
+        let pushed = push.iter().flat_map(|push| &push.names);
+        let taken = pushed.filter(|name| facts.taken.contains(&name.to_string()));
+        let taken: Vec<ImageRef> = taken.cloned().collect();
+        let attestations = attestations::choose(inputs, run);
+        let acceleration = acceleration::choose(
+            &acceleration::Situation {
+                sources,
+                builder,
+                push: push.as_ref(),
+                cache: &cache.plan,
+                cache_to: &cache.to,
+                attests: attestations.iter().any(Attest::is_on),
+                annotations: &names.annotations,
+                is_taken: !taken.is_empty(),
+                disk_lasts: cache::disk_lasts(&situation),
+            },
+            diagnostics,
+        );
         if inputs.no_cache && !inputs.no_cache_filters.is_empty() {
             let filters = inputs.no_cache_filters.join(",");
             diagnostics.conflict("no-cache-filters", filters, "`no-cache: true`");
@@ -381,14 +403,10 @@ impl ImagePlan {
             cache: cache.plan,
             cache_from: cache.from,
             cache_to: cache.to,
-            taken: push
-                .iter()
-                .flat_map(|push| &push.names)
-                .filter(|name| facts.taken.contains(&name.to_string()))
-                .cloned()
-                .collect(),
+            taken,
             image_id: inputs.call.is_none() && !outputs.iter().any(is_file),
             push,
+            acceleration,
             outputs,
             platforms: inputs.platforms.iter().map(ToString::to_string).collect(),
             secrets: secrets::choose(inputs, &context, run, dir, diagnostics),

@@ -24,6 +24,23 @@ pub(crate) struct ImageFiles {
     pub image_id: PathBuf,
 }
 
+/// Files of the push engine in the run's directory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct EngineFiles {
+    /// The build context of the step.
+    pub context: PathBuf,
+    /// An empty build context.
+    pub empty: PathBuf,
+    /// A secret of the step.
+    pub secrets: PathBuf,
+    /// The definition of the build with the step.
+    pub definition: PathBuf,
+    /// The definition of the push of the image's configuration.
+    pub configuration: PathBuf,
+    /// Where BuildKit puts a Dockerfile that is elsewhere.
+    pub fetched: PathBuf,
+}
+
 impl RunDir {
     /// The directory at this path, whose name is unique.
     pub(crate) fn at(path: &Path) -> Self {
@@ -49,6 +66,19 @@ impl RunDir {
         ImageFiles {
             metadata: self.path.join(format!("metadata-{index}.json")),
             image_id: self.path.join(format!("image-id-{index}")),
+        }
+    }
+
+    /// The files of the push engine.
+    pub(crate) fn engine(&self) -> EngineFiles {
+        let folder = self.path.join("push-engine");
+        EngineFiles {
+            context: folder.join("context"),
+            empty: folder.join("empty"),
+            secrets: folder.join("secrets.json"),
+            definition: folder.join("push.json"),
+            configuration: folder.join("configuration.json"),
+            fetched: folder.join("fetched"),
         }
     }
 

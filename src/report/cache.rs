@@ -11,6 +11,13 @@ use crate::plan::CacheKind;
 use crate::runner::markdown::code;
 use crate::timings::{BuildTimings, Phase, Step, units};
 
+/// Whether a cache was to be written. The push engine's images hold none.
+fn is_written(image: &Image<'_>) -> bool {
+    let by_engine = image.built.is_some_and(|built| built.engine.is_some());
+    let mut exports = image.plan.cache_to.iter();
+    exports.any(|export| !(by_engine && export.is_inline()))
+}
+
 /// The part; empty if nothing was built.
 pub(super) fn part(image: &Image<'_>) -> Part {
     let Image { plan, timings, .. } = *image;
@@ -45,7 +52,7 @@ pub(super) fn part(image: &Image<'_>) -> Part {
     let export = units::duration(timings.phase(Phase::CacheExport).union);
     if caches.is_some_and(|caches| caches.unwritten.is_some()) {
         facts.push(format!("not written after {export}"));
-    } else if image.built.is_some() && !plan.cache_to.is_empty() {
+    } else if image.built.is_some() && is_written(image) {
         let to = match (&plan.cache.written, plan.cache.kind) {
             (Some(name), _) => format!(" to {}", code(&name.to_string())),
             (None, CacheKind::Inline) => " into the image".to_owned(),

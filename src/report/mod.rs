@@ -13,6 +13,7 @@ mod outcome;
 pub(crate) mod outputs;
 mod part;
 mod phases;
+mod push;
 mod runner;
 mod settings;
 mod summary;

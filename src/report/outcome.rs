@@ -7,6 +7,7 @@ use crate::registry::pushed::PushedImage;
 use crate::runner::redact::Redactor;
 use crate::timings::BuildTimings;
 use crate::timings::schema::Ended;
+use protocol::Summary;
 
 #[derive(Debug)]
 pub(crate) struct Outcome {
@@ -35,6 +36,8 @@ pub(crate) struct Built {
     pub image: Option<PushedImage>,
     /// Whether the image was there before, so that nothing was built.
     pub existed: bool,
+    /// What the push engine did, if it pushed.
+    pub engine: Option<Summary>,
 }
 
 #[derive(Debug, Clone, Default)]

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use protocol::Summary;
 use serde_json::Value;
 
 use super::outcome::{Image, Outcome};
@@ -42,6 +43,11 @@ pub(crate) const OUTPUTS: &[(&str, &str)] = &[
     (
         "image-bytes",
         "Compressed size of the pushed image in bytes",
+    ),
+    ("pushed-bytes", "Bytes of layers that the push engine sent"),
+    (
+        "reused-bytes",
+        "Bytes of layers that the registry had already, in a push by the push engine",
     ),
     ("timings", "Where the time went, as JSON of at most 64 KiB"),
     ("total-seconds", "Seconds from start to end"),
@@ -86,6 +92,13 @@ pub(super) fn outputs(outcome: &Outcome) -> Vec<(&'static str, String)> {
             0 | 1 => values.pop(),
             _ => Some(Value::Array(values)),
         }
+    };
+    let engine = |bytes: fn(&Summary) -> u64| -> Option<String> {
+        let engines = outcome
+            .images()
+            .filter_map(|image| image.built?.engine.as_ref());
+        let bytes = engines.map(bytes).reduce(u64::saturating_add);
+        bytes.map(|bytes| bytes.to_string())
     };
     let timings = || outcome.images().map(|image| image.timings);
     let value = |name: &str| -> Option<String> {
@@ -133,6 +146,8 @@ pub(super) fn outputs(outcome: &Outcome) -> Vec<(&'static str, String)> {
                     .reduce(u64::saturating_add)
                     .map(|bytes| bytes.to_string())
             }
+            "pushed-bytes" => engine(|engine| engine.uploaded),
+            "reused-bytes" => engine(|engine| engine.reused),
             "timings" => bounded_timings(outcome),
             _ => None,
         }

@@ -5,7 +5,7 @@
 
 use super::headline::Tail;
 use super::part::{Part, fit};
-use super::{Outcome, advice, cache, gantt, headline, phases, settings, tables, warnings};
+use super::{Outcome, advice, cache, gantt, headline, phases, push, settings, tables, warnings};
 
 /// Renders the summary within `limit` bytes, with or without the failed step's output.
 pub(super) fn render(outcome: &Outcome, tail: Tail, limit: usize) -> String {
@@ -19,6 +19,7 @@ pub(super) fn render(outcome: &Outcome, tail: Tail, limit: usize) -> String {
         parts.extend([
             Part::text(phases::table(timings)),
             cache::part(&image),
+            push::part(&image),
             warnings::retries(timings),
             advice::part(&image),
             Part::text(gantt::chart(timings)),

@@ -33,6 +33,7 @@ fn image_timings(image: &Image<'_>) -> ImageTimings {
     let warnings = warnings::warnings(image).into_iter().take(MOST_WARNINGS);
     let warnings =
         warnings.map(|warning| WarningText::new(&warning.text, warning.place.as_deref()));
+    let engine = image.built.and_then(|built| built.engine.as_ref());
     ImageTimings {
         image: pushed.map(|pushed| pushed.reference.clone()),
         driver: builder.driver.name().to_owned(),
@@ -42,6 +43,8 @@ fn image_timings(image: &Image<'_>) -> ImageTimings {
         layers: layers.iter().map(layer).collect(),
         warnings: warnings.collect(),
         image_bytes: pushed.and_then(|pushed| pushed.bytes),
+        pushed_bytes: engine.map(|engine| engine.uploaded),
+        reused_bytes: engine.map(|engine| engine.reused),
     }
 }
 

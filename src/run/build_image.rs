@@ -3,9 +3,10 @@
 //! The builder stays between attempts, so that all steps come from its cache and only the push is repeated.
 
 use jiff::Timestamp;
+use protocol::Summary;
 use tokio_util::sync::CancellationToken;
 
-use super::execution::Execution;
+use super::execution::{Execution, With};
 use super::finish_push::Push;
 use super::stage;
 use crate::builder::Builder;
@@ -13,9 +14,9 @@ use crate::buildx::imagetools::Imagetools;
 use crate::buildx::metadata::Metadata;
 use crate::buildx::retry::{schedule, waits};
 use crate::buildx::silence::Patience;
-use crate::buildx::{Build, BuildError, Tool};
-use crate::credentials::helper;
-use crate::plan::ImagePlan;
+use crate::buildx::{Build, BuildError};
+use crate::credentials::{Credentials, helper};
+use crate::plan::{Acceleration, ImagePlan};
 use crate::registry::preflight::Found;
 use crate::registry::pushed;
 use crate::report::Built;
@@ -32,10 +33,10 @@ impl Execution<'_> {
     pub(super) async fn build_image(
         &self,
         image: &ImagePlan,
-        builder: &Builder,
-        tool: &Tool,
+        with: &With<'_>,
         recorder: &mut Recorder,
     ) -> Result<Built, Error> {
+        let With { builder, tool, .. } = *with;
         let cancel = self.run.cancel.child_token();
         let isolated = Mounts::of(&self.run.env).is_some();
         let build = Build {
@@ -53,10 +54,10 @@ impl Execution<'_> {
         };
         let work = async {
             let push = Push::new(image, &imagetools);
-            let metadata = self.build(&build, push, recorder);
+            let metadata = self.build(&build, push, with.credentials, recorder);
             let before = pushed::before(image, &imagetools, isolated);
             let (metadata, before) = with_side_task(metadata, before).await;
-            let mut metadata = metadata?;
+            let (mut metadata, engine) = metadata?;
             let begin = Timestamp::now();
             let export = build.write_cache(&mut metadata, |status| {
                 recorder.record(status, Timestamp::now());
@@ -67,9 +68,9 @@ impl Execution<'_> {
             if self.run.cancel.is_cancelled() {
                 return Err(BuildError::Cancelled.into());
             }
-            Ok((metadata, before.flatten()))
+            Ok((metadata, engine, before.flatten()))
         };
-        let (metadata, before) = Box::pin(unless_lost(work, builder, &cancel)).await?;
+        let (metadata, engine, before) = Box::pin(unless_lost(work, builder, &cancel)).await?;
         let begin = Timestamp::now();
         let imagetools = Imagetools {
             cancel: &self.run.cancel,
@@ -85,11 +86,29 @@ impl Execution<'_> {
             metadata,
             image,
             existed: false,
+            engine,
         })
     }
 
-    /// Builds until it succeeds, as often as the plan allows. A push that failed in the middle is completed instead.
+    /// Builds and pushes: with the push engine if the plan has it, else, or if it can't, with BuildKit alone.
     async fn build(
+        &self,
+        build: &Build<'_>,
+        push: Push<'_>,
+        credentials: &Credentials,
+        recorder: &mut Recorder,
+    ) -> Result<(Metadata, Option<Summary>), Error> {
+        if let Acceleration::Engine(plan) = &build.image.acceleration {
+            let pushed = Box::pin(self.accelerate(build, plan, credentials, recorder)).await?;
+            if let Some((metadata, summary)) = pushed {
+                return Ok((metadata, Some(summary)));
+            }
+        }
+        Ok((self.build_plainly(build, push, recorder).await?, None))
+    }
+
+    /// Builds until it succeeds, as often as the plan allows. A push that failed in the middle is completed instead.
+    async fn build_plainly(
         &self,
         build: &Build<'_>,
         mut push: Push<'_>,

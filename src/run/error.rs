@@ -8,9 +8,9 @@ use std::error::Error as _;
 use thiserror::Error;
 
 use crate::builder::BuilderError;
-use crate::buildx::BuildError;
 use crate::buildx::failure::Failure;
 use crate::buildx::metadata::Metadata;
+use crate::buildx::{BuildError, Reason};
 use crate::credentials::CredentialsError;
 use crate::facts::FactsError;
 use crate::facts::cluster::ClusterError;
@@ -57,6 +57,8 @@ pub(crate) enum Error {
     },
     #[error(transparent)]
     Build(#[from] BuildError),
+    #[error("the push engine could not push the image")]
+    Acceleration(#[source] Reason),
     #[error(transparent)]
     Report(#[from] ReportError),
     #[error("the run was cancelled")]
@@ -65,6 +67,10 @@ pub(crate) enum Error {
     #[error(transparent)]
     WithoutSecrets(#[from] WithoutSecrets),
 }
+
+/// What helps where the push engine does not.
+const WITHOUT_ENGINE: &str =
+    "with `accelerate: auto` BuildKit pushes where the push engine can't; `accelerate: off` always";
 
 /// A refusal in a run that GitHub gives no secrets, and why it has none.
 #[derive(Debug, Error)]
@@ -85,7 +91,7 @@ impl Error {
                 .and_then(|code| u8::try_from(code).ok())
                 .unwrap_or(1),
             Self::WithoutSecrets(refused) => refused.error.exit_code(),
-            Self::Build(_) => 1,
+            Self::Build(_) | Self::Acceleration(_) => 1,
             Self::Inputs(_)
             | Self::Check(_)
             | Self::Unseen(_)
@@ -159,6 +165,12 @@ impl Error {
             Self::Builder(error) => error.hint(),
             Self::Fallback { second, .. } => second.hint(),
             Self::Build(error) => error.hint(),
+            Self::Acceleration(reason) => Some(
+                reason
+                    .hint
+                    .clone()
+                    .unwrap_or_else(|| WITHOUT_ENGINE.to_owned()),
+            ),
         }
     }
 
@@ -193,7 +205,7 @@ impl Error {
         let kind = match self {
             _ if self.is_cancelled() => FailureKind::Cancelled,
             Self::Build(BuildError::Checks { .. }) => FailureKind::Checks,
-            Self::Build(_) | Self::WithoutSecrets(_) => FailureKind::Build,
+            Self::Build(_) | Self::Acceleration(_) | Self::WithoutSecrets(_) => FailureKind::Build,
             _ => FailureKind::Other,
         };
         let failure = self.failure();

@@ -33,6 +33,14 @@ fn located(mut error: Error, image: &ImagePlan, env: &Env) -> Error {
     error
 }
 
+/// What an image is built with.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct With<'a> {
+    pub builder: &'a Builder,
+    pub tool: &'a Tool,
+    pub credentials: &'a Credentials,
+}
+
 /// An execution: the plan that is being carried out, and what came of it so far.
 #[derive(Debug)]
 pub(super) struct Execution<'a> {
@@ -113,7 +121,7 @@ impl<'a> Execution<'a> {
         self.record(&stage("credentials", Phase::Setup, begin));
         let builder = Box::pin(self.prepare(&credentials, &tool)).await?;
         let built = match self.plan_with_repositories() {
-            Ok(()) => self.build_images(&builder, &tool).await,
+            Ok(()) => self.build_images(&builder, &tool, &credentials).await,
             Err(error) => Err(error),
         };
         self.remove(&builder).await;
@@ -178,10 +186,20 @@ impl<'a> Execution<'a> {
         Ok(())
     }
 
-    async fn build_images(&mut self, builder: &Builder, tool: &Tool) -> Result<(), Error> {
+    async fn build_images(
+        &mut self,
+        builder: &Builder,
+        tool: &Tool,
+        credentials: &Credentials,
+    ) -> Result<(), Error> {
+        let with = With {
+            builder,
+            tool,
+            credentials,
+        };
         for image in &self.plan.images {
             let mut recorder = self.recorder.clone();
-            let built = Box::pin(self.build_image(image, builder, tool, &mut recorder)).await;
+            let built = Box::pin(self.build_image(image, &with, &mut recorder)).await;
             self.image_recorders.push(recorder);
             let built = built.map_err(|error| located(error, image, &self.run.env));
             self.built.push(built?);

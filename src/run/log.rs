@@ -8,7 +8,7 @@ use super::Run;
 use crate::aws::Mask;
 use crate::buildx::command;
 use crate::inputs::driver_options::DriverOption;
-use crate::plan::{CachePlan, Plan, SecretSource};
+use crate::plan::{Acceleration, CachePlan, Plan, SecretSource};
 use crate::process::shell_line;
 use crate::report;
 use crate::run::error::Error;
@@ -176,6 +176,11 @@ fn rows(plan: &Plan) -> Vec<String> {
             let arguments = arguments.into_iter().map(Cow::from);
             shell_line(std::iter::once(program.clone()).chain(arguments))
         };
+        match &image.acceleration {
+            Acceleration::Engine(_) => row("push", &"push engine"),
+            Acceleration::Plain(Some(reason)) => row("push", &format!("BuildKit ({reason})")),
+            Acceleration::Plain(None) => {}
+        }
         row("command", &command(command::build(image, &builder.name)));
         if let Some(arguments) = command::export_cache(image, &builder.name) {
             row("then", &command(arguments));

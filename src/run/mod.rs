@@ -3,6 +3,7 @@
 //! Inputs, plan, credentials, builder, build, push, report: this file alone knows it. The report
 //! is written whether or not it built, and cleaning up never hides how the build ended.
 
+mod accelerate;
 mod build_image;
 pub(crate) mod check;
 mod document;

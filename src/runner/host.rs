@@ -97,7 +97,7 @@ pub(crate) fn lines(env: &Env) -> Vec<String> {
 }
 
 /// OCI's name of the architecture.
-fn architecture() -> &'static str {
+pub(crate) fn architecture() -> &'static str {
     match std::env::consts::ARCH {
         "x86_64" => "amd64",
         "aarch64" => "arm64",

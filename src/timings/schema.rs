@@ -72,6 +72,12 @@ pub(crate) struct ImageTimings {
     /// Compressed size of all layers and configs, each counted once.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub image_bytes: Option<u64>,
+    /// Bytes of layers that the push engine sent, if it pushed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pushed_bytes: Option<u64>,
+    /// Bytes of layers that did not have to be sent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reused_bytes: Option<u64>,
 }
 
 /// A warning; `place` is `FILE:LINE`.
@@ -189,6 +195,8 @@ mod tests {
             layers: vec![layer],
             warnings: vec![warning],
             image_bytes: Some(9),
+            pushed_bytes: None,
+            reused_bytes: None,
         };
         let file = TimingsFile {
             schema: SCHEMA,

@@ -15,10 +15,15 @@ pub(crate) fn built() -> &'static str {
     static BUILT: OnceLock<()> = OnceLock::new();
     BUILT.get_or_init(|| {
         let build = Build::new()
-            .file(
+            .files(
                 "compile",
-                "fast-ecr-push",
-                Path::new(env!("CARGO_BIN_EXE_fast-ecr-push")),
+                &[
+                    (
+                        "fast-ecr-push",
+                        Path::new(env!("CARGO_BIN_EXE_fast-ecr-push")),
+                    ),
+                    ("fast-ecr-push-step", Path::new(&variable("STEP"))),
+                ],
             )
             .replaced("toolchain", &python())
             .replaced("base", &python());
@@ -48,14 +53,16 @@ impl Build {
             folder: tempfile::tempdir().unwrap(),
             contexts: Vec::new(),
         };
-        build.file("buildx", "buildx", Path::new(&variable("RIG_BUILDX")))
+        build.files("buildx", &[("buildx", Path::new(&variable("RIG_BUILDX")))])
     }
 
-    /// Replaces a stage by a folder with one file.
-    pub(crate) fn file(self, stage: &str, name: &str, from: &Path) -> Self {
+    /// Replaces a stage by a folder with files.
+    pub(crate) fn files(self, stage: &str, files: &[(&str, &Path)]) -> Self {
         let path = self.folder.path().join(stage);
         std::fs::create_dir(&path).unwrap();
-        std::fs::copy(from, path.join(name)).unwrap();
+        for (name, from) in files {
+            std::fs::copy(from, path.join(name)).unwrap();
+        }
         let path = path.display().to_string();
         self.replaced(stage, &path)
     }

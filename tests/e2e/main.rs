@@ -25,6 +25,7 @@ mod dist;
 mod ecr;
 mod exit;
 mod failures;
+mod faulty;
 mod image;
 mod inputs;
 mod late;
@@ -39,6 +40,7 @@ mod paths;
 mod proxies;
 #[path = "../action/proxy.rs"]
 mod proxy;
+mod push_engine;
 mod registry;
 mod rig;
 mod runner;

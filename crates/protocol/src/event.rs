@@ -18,7 +18,10 @@ pub const LARGEST_LINE: usize = 256 * 1024;
 #[serde(rename_all = "kebab-case", tag = "event")]
 pub enum Event {
     /// The loopback registry answers: BuildKit may push the configuration now.
-    Listening,
+    Listening {
+        /// On loopback, in BuildKit's network.
+        port: u16,
+    },
     /// Both trees are compared.
     Compared {
         /// Files, links, devices that differ.
@@ -180,7 +183,7 @@ mod tests {
             source: LayerSource::Unchanged,
         };
         let events = [
-            Event::Listening,
+            Event::Listening { port: 4711 },
             Event::Compared {
                 changed: 1,
                 removed: 2,

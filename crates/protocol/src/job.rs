@@ -8,10 +8,9 @@ use serde::{Deserialize, Serialize};
 pub struct Job {
     /// [`crate::VERSION`].
     pub version: u32,
-    /// Different in each run, so that BuildKit does not take the step from its cache.
+    /// Lower-case letters and digits, different in each run: BuildKit does not take the step from its cache, and nobody else who
+    /// reaches BuildKit's loopback can guess the repository of [`crate::configuration_repository`].
     pub nonce: String,
-    /// Port on loopback where BuildKit pushes the image's configuration.
-    pub port: u16,
     /// Where the image goes. All get the same manifest.
     pub destinations: Vec<Destination>,
     pub compression: Compression,

@@ -12,7 +12,7 @@ pub use event::{
     Event, EventError, LARGEST_LINE, Layer, LayerSource, Published, Summary, parse, render,
 };
 pub use job::{Compression, Destination, Job, MediaTypes, RemovedInstruction};
-pub use secrets::{Login, Secrets};
+pub use secrets::{Login, Proxies, Secrets};
 
 /// Version of the protocol.
 pub const VERSION: u32 = 1;
@@ -27,4 +27,7 @@ pub const SECRETS_ID: &str = "fast-ecr-push-step";
 pub const SECRETS_PATH: &str = "/run/secrets/fast-ecr-push-step";
 
 /// Repository that the step plays on loopback for the image's configuration.
-pub const CONFIGURATION_REPOSITORY: &str = "fast-ecr-push/configuration";
+#[must_use]
+pub fn configuration_repository(nonce: &str) -> String {
+    format!("fast-ecr-push/{nonce}")
+}

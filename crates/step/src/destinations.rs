@@ -7,8 +7,8 @@ use anyhow::Context as _;
 use image::Digest;
 use protocol::{Job, Secrets};
 use upload::{
-    Blob, Credentials, How, Memory, Pending, Present, RegistrySettings, Repository, Settings,
-    Uploader,
+    Blob, Credentials, How, Memory, Pending, Present, Proxies, RegistrySettings, Repository,
+    Settings, Uploader,
 };
 
 /// Content that waits for its uploads, of all layers together (bytes).
@@ -35,7 +35,16 @@ struct Target {
 impl Destinations {
     /// Makes clients; asks nothing yet.
     pub(crate) fn new(job: &Job, secrets: &Secrets) -> anyhow::Result<Self> {
-        let uploader = Uploader::start(&Settings::default())?;
+        let Secrets { proxies, .. } = secrets;
+        let uploader = Uploader::start(&Settings {
+            proxies: Proxies {
+                http: proxies.http.clone(),
+                https: proxies.https.clone(),
+                no_proxy: proxies.no_proxy.clone(),
+            },
+            authorities: secrets.authorities.clone(),
+            ..Settings::default()
+        })?;
         let mut registries: Vec<(&str, upload::Registry)> = Vec::new();
         let mut repositories = Vec::new();
         for destination in &job.destinations {

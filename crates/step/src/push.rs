@@ -1,7 +1,7 @@
 //! The order of the work: listen, compare, plan, pack and upload, compose, publish.
 
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -10,7 +10,7 @@ use image::Digest;
 use layers::{
     Compression, Diff, DigestCache, Fingerprint, Limits, Owners, Packer, Plan, Tree, Workers,
 };
-use protocol::{CONFIGURATION_REPOSITORY, Event, Job, LayerSource, Published, Summary};
+use protocol::{Event, Job, LayerSource, Published, Summary, configuration_repository};
 use sha2::{Digest as _, Sha256};
 use upload::{Blob, Descriptor, How};
 
@@ -57,13 +57,12 @@ pub(crate) fn run(events: &Events) -> anyhow::Result<()> {
         .enable_all()
         .build()
         .context("could not start a thread")?;
-    let listening = Receiver::listen(
-        job.port,
-        CONFIGURATION_REPOSITORY,
-        Arc::clone(&destinations),
-    );
+    let repository = configuration_repository(&job.nonce);
+    let listening = Receiver::listen(repository, Arc::clone(&destinations));
     let mut receiver = runtime.block_on(listening)?;
-    events.send(&Event::Listening);
+    events.send(&Event::Listening {
+        port: receiver.port,
+    });
 
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let workers = Workers::new(job.threads.unwrap_or(threads), MEMORY)?;
@@ -101,6 +100,7 @@ pub(crate) fn run(events: &Events) -> anyhow::Result<()> {
         diff: &diff,
         workers: &workers,
         packed: AtomicU64::new(0),
+        streams: AtomicUsize::new(0),
         total: bytes,
     };
     let layers = work.push(&plan)?;
@@ -116,6 +116,8 @@ struct Work<'a> {
     workers: &'a Workers,
     /// Bytes of tar that were packed.
     packed: AtomicU64,
+    /// The most uploads at a time.
+    streams: AtomicUsize,
     /// Bytes of files.
     total: u64,
 }
@@ -308,7 +310,7 @@ impl Work<'_> {
             reused: reused.map(|layer| layer.size).sum(),
             layers: all,
             uploaded,
-            streams: 0,
+            streams: count(self.streams.load(Ordering::Relaxed)),
             milliseconds: milliseconds(started),
         }));
         Ok(())
@@ -319,16 +321,17 @@ impl Work<'_> {
         let mut last = Instant::now();
         while !is_over.load(Ordering::Relaxed) {
             std::thread::sleep(Duration::from_millis(20));
+            let (uploaded, streams) = self.destinations.progress();
+            self.streams.fetch_max(streams, Ordering::Relaxed);
             if last.elapsed() < REPORT {
                 continue;
             }
             last = Instant::now();
-            let (uploaded, streams) = self.destinations.progress();
             self.events.send(&Event::Progress {
                 packed: self.packed.load(Ordering::Relaxed),
                 total: self.total,
                 uploaded,
-                streams: u32::try_from(streams).unwrap_or(u32::MAX),
+                streams: count(streams),
             });
         }
     }
@@ -366,6 +369,10 @@ fn media_type(job: &Job) -> &'static str {
 
 fn digest(content: &[u8]) -> Digest {
     Digest::sha256(Sha256::digest(content).into())
+}
+
+fn count(streams: usize) -> u32 {
+    u32::try_from(streams).unwrap_or(u32::MAX)
 }
 
 fn milliseconds(since: Instant) -> u64 {

@@ -49,18 +49,15 @@ pub(crate) struct Received {
 /// The configuration did not arrive.
 #[derive(Debug, Error)]
 pub(crate) enum ReceiveError {
-    #[error("could not listen on port {port} of loopback")]
-    Listen {
-        port: u16,
-        #[source]
-        source: io::Error,
-    },
+    #[error("could not listen on loopback")]
+    Listen(#[source] io::Error),
     #[error("the configuration did not arrive within {0} s")]
     Late(u64),
 }
 
 /// The registry, listening.
 pub(crate) struct Receiver {
+    pub port: u16,
     shared: Arc<Shared>,
     received: watch::Receiver<Option<Received>>,
 }
@@ -77,19 +74,19 @@ struct Shared {
 }
 
 impl Receiver {
-    /// Listens, in the background.
+    /// Listens on a free port, in the background.
     pub(crate) async fn listen(
-        port: u16,
-        repository: &str,
+        repository: String,
         destinations: Arc<Destinations>,
     ) -> Result<Self, ReceiveError> {
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let listener = TcpListener::bind(address)
             .await
-            .map_err(|source| ReceiveError::Listen { port, source })?;
+            .map_err(ReceiveError::Listen)?;
+        let port = listener.local_addr().map_err(ReceiveError::Listen)?.port();
         let (sender, received) = watch::channel(None);
         let shared = Arc::new(Shared {
-            repository: repository.to_owned(),
+            repository,
             destinations,
             blobs: Mutex::default(),
             layers: Mutex::default(),
@@ -104,7 +101,11 @@ impl Receiver {
                 tokio::spawn(serve(stream, shared));
             }
         });
-        Ok(Self { shared, received })
+        Ok(Self {
+            port,
+            shared,
+            received,
+        })
     }
 
     /// Why a layer could not be passed on, if so.

@@ -10,15 +10,14 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead as _, BufReader};
-use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
 
 use protocol::{
-    CONFIGURATION_REPOSITORY, Compression, Destination, Event, Job, LayerSource, MediaTypes,
-    RemovedInstruction, Summary, VERSION,
+    Compression, Destination, Event, Job, LayerSource, MediaTypes, RemovedInstruction, Summary,
+    VERSION, configuration_repository,
 };
 use serde_json::{Value, json};
 
@@ -77,11 +76,11 @@ impl Case {
 
     /// Pushes with the step. The events, in order.
     fn push(&self, folder: &Path, tag: &str, compression: Compression) -> Vec<Event> {
-        let port = free_port();
+        let nonce = format!("{:?}", std::time::SystemTime::now());
+        let nonce: String = nonce.chars().filter(char::is_ascii_digit).collect();
         let job = Job {
             version: VERSION,
-            nonce: format!("{tag}-{port}"),
-            port,
+            nonce: nonce.clone(),
             destinations: vec![Destination {
                 registry: variable("RIG_REGISTRY"),
                 repository: format!("step/{}", self.name),
@@ -113,12 +112,6 @@ impl Case {
         });
         let all = json!({"target": {"user": self.user(), "cfg": self.cfg("type=cacheonly"), "export": export}});
         fs::write(folder.join("export.json"), all.to_string()).unwrap();
-        let output = format!(
-            "type=image,name=localhost:{port}/{CONFIGURATION_REPOSITORY}:latest,push=true,oci-mediatypes=true,store=false,\
-             registry.insecure=true"
-        );
-        let one = json!({"target": {"cfg": self.cfg(&output)}});
-        fs::write(folder.join("configuration.json"), one.to_string()).unwrap();
 
         let mut export = bake(folder, "export.json", "export")
             .stderr(Stdio::piped())
@@ -138,7 +131,13 @@ impl Case {
             if let Some(at) = line.find("fast-ecr-push-event: ")
                 && let Some(event) = protocol::parse(line.get(at..).unwrap()).unwrap()
             {
-                if event == Event::Listening {
+                if let Event::Listening { port } = event {
+                    let output = format!(
+                        "type=image,name=localhost:{port}/{}:latest,push=true,oci-mediatypes=true,store=false,registry.insecure=true",
+                        configuration_repository(&nonce)
+                    );
+                    let one = json!({"target": {"cfg": self.cfg(&output)}});
+                    fs::write(folder.join("configuration.json"), one.to_string()).unwrap();
                     let pushed = bake(folder, "configuration.json", "cfg").output().unwrap();
                     let said = String::from_utf8_lossy(&pushed.stderr).into_owned();
                     assert!(pushed.status.success(), "{said}");
@@ -166,11 +165,6 @@ impl Case {
         let said = String::from_utf8_lossy(&pushed.stderr).into_owned();
         assert!(pushed.status.success(), "{said}");
     }
-}
-
-fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().port()
 }
 
 fn bake(folder: &Path, file: &str, target: &str) -> Command {

@@ -253,7 +253,7 @@ pub(super) fn is_cancelled(error: &str) -> bool {
 }
 
 /// The text without control characters, which could move a terminal's cursor or start a line.
-pub(in crate::buildx) fn one_line(text: &str) -> String {
+pub(crate) fn one_line(text: &str) -> String {
     let mut line = String::with_capacity(text.len());
     let mut characters = text.chars();
     while let Some(character) = characters.next() {

@@ -204,7 +204,7 @@ fn check(inputs: &Inputs, diagnostics: &mut Diagnostics) {
 
 /// Whether the builder's disk is there in the next run: a named builder's in a cluster, and the
 /// Engine's own outside of workflows. A runner may be new for every job, and nothing tells.
-fn disk_lasts(situation: &Situation<'_>) -> bool {
+pub(super) fn disk_lasts(situation: &Situation<'_>) -> bool {
     match (&situation.builder.kubernetes, situation.builder.driver) {
         (Some(kubernetes), _) => kubernetes.kept,
         (None, driver) => driver == Driver::Docker && situation.run.is_none(),

@@ -1,5 +1,6 @@
 //! Inputs → plan, a named row per case.
 
+mod acceleration;
 mod builder;
 mod cluster;
 mod command_line;

@@ -70,6 +70,7 @@ pub(super) fn outcome(timings: BuildTimings, layers: Vec<Layer>) -> Outcome {
                     layers,
                     unchanged: false,
                 }),
+                engine: None,
             }),
             context: Vec::new(),
         }],

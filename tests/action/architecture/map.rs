@@ -27,7 +27,7 @@ pub(super) const LAYERS: &[Layer] = &[
     },
     Layer {
         title: "The work",
-        modules: &["buildx", "timings", "builder", "registry"],
+        modules: &["buildx", "timings", "acceleration", "builder", "registry"],
     },
     Layer {
         title: "The end",

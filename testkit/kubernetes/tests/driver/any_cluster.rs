@@ -271,6 +271,38 @@ fn a_named_builder_is_kept_and_changed_only_when_told_to() {
     assert_eq!(cluster.stop(), [""; 0]);
 }
 
+#[test]
+fn a_named_builder_runs_the_push_engines_step_and_nothing_is_sent_twice() {
+    let cluster = Cluster::any();
+    let name = "fast-ecr-push-engine";
+    let program = std::env::var_os("STEP").expect("`make e2e` says where the step is");
+    let architecture = match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        _ => "arm64",
+    };
+    let step = cluster.file("step");
+    std::fs::create_dir_all(&step).unwrap();
+    std::fs::copy(
+        program,
+        step.join(format!("fast-ecr-push-step-{architecture}")),
+    )
+    .unwrap();
+    let tag = cluster.tag("engine");
+    let run = || {
+        let inputs = [("tags", &*tag), ("builder", name), ("accelerate", "on")];
+        let env = [("FAST_ECR_PUSH_STEP", step.to_str().unwrap())];
+        let run = cluster.run_with(&inputs, &env);
+        run.succeeded();
+        run
+    };
+    let (first, second) = (run(), run());
+    assert_ne!(first.output("pushed-bytes"), "0", "{}", first.log);
+    assert_eq!(second.output("pushed-bytes"), "0", "{}", second.log);
+    assert_eq!(first.output("digest"), second.output("digest"));
+    cluster.objects().delete_builder(name);
+    assert_eq!(cluster.stop(), [""; 0]);
+}
+
 /// Since 0.34 buildx's driver looks for a StatefulSet where there is a volume.
 #[test]
 fn several_pods_that_are_kept_have_a_volume_each() {

@@ -1,0 +1,311 @@
+//! A build whose image the push engine pushes.
+//!
+//! Two calls of buildx: one builds and runs the step; the other pushes the image's configuration to the step, as soon as that
+//! listens. The user's build looks as if it were alone, in the log and in the errors.
+
+use std::path::Path;
+use std::time::Instant;
+
+use jiff::Timestamp;
+use protocol::{Event as StepEvent, Summary};
+use serde_json::Value;
+use thiserror::Error;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::bake::{self, CONFIGURATION, Definition, IMAGE, PUSH};
+use super::build::log_caches;
+use super::cache::Caches;
+use super::failure::Failure;
+use super::final_lines::FinalLines;
+use super::metadata::Metadata;
+use super::progress::{Progress, one_line};
+use super::rawjson::{Line, SolveStatus};
+use super::silence::{self, Patience, Silence};
+use super::targets::{Targets, without_target_in_text};
+use super::{Build, BuildError, rawjson, redact};
+use crate::process::{Event, ProcessError};
+use crate::runner::private::write_private;
+
+/// What came of it, where the user's own build did not fail.
+#[derive(Debug)]
+pub(crate) enum Accelerated {
+    /// The image is in its registries.
+    Pushed {
+        /// What buildx says about the user's build.
+        metadata: Box<Metadata>,
+        summary: Box<Summary>,
+    },
+    /// The image is built, but is not in all of its registries.
+    NotPushed {
+        reason: Reason,
+        /// Whether it is in one of them, under its tags.
+        is_published: bool,
+    },
+}
+
+/// Why the push engine did not push.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("{message}")]
+pub(crate) struct Reason {
+    pub message: String,
+    pub hint: Option<String>,
+}
+
+impl Reason {
+    pub(crate) fn new(message: impl Into<String>) -> Self {
+        Self {
+            message: message.into(),
+            hint: None,
+        }
+    }
+}
+
+/// What the step has said.
+#[derive(Debug, Default)]
+struct Said {
+    summary: Option<Summary>,
+    failed: Option<Reason>,
+    push_started: Option<Timestamp>,
+    /// When the step last said something.
+    heard: Option<Instant>,
+    /// A registry that was silent for too long in the user's build.
+    silence: Option<Silence>,
+}
+
+impl Build<'_> {
+    /// Builds and pushes; `on_status` gets the progress of the user's build, `on_event` what the step does.
+    ///
+    /// # Errors
+    /// When buildx can't be run, the user's build fails, the builder is lost, or the run is cancelled.
+    pub(crate) async fn accelerate(
+        &self,
+        definition: &Definition<'_>,
+        mut on_status: impl FnMut(&SolveStatus),
+        mut on_event: impl FnMut(&StepEvent),
+    ) -> Result<Accelerated, BuildError> {
+        let files = definition.files;
+        if let Err(reason) = write(&files.definition, &definition.push()) {
+            return Ok(Accelerated::NotPushed {
+                reason,
+                is_published: false,
+            });
+        }
+        let mut progress = Progress::default();
+        let mut text = FinalLines::default();
+        let mut targets = Targets::new(definition.nonce);
+        let mut said = Said::default();
+        let stop = self.cancel.child_token();
+        let (ports, port) = mpsc::channel(1);
+        let metadata = &self.image.files.metadata;
+        let arguments = bake::arguments(
+            &files.definition,
+            PUSH,
+            self.image,
+            self.builder,
+            Some(metadata),
+        );
+        let mut command = self.command(arguments);
+        let warnings = ("BUILDX_METADATA_WARNINGS".to_owned(), "1".into());
+        command.env.extend([warnings]);
+        let (progress_of, text_of) = (&mut progress, &mut text);
+        let (targets_of, said_of) = (&mut targets, &mut said);
+        let stop_of = &stop;
+        let build = async move {
+            // The stream, and with it the sender, ends before the other call is waited for.
+            command
+                .stream(stop_of, move |event| match event {
+                    Event::Stderr(line) => match rawjson::parse(line) {
+                        Line::Status(status) => {
+                            let mut parts = targets_of.split(status);
+                            redact::status(&mut parts.image, self.redactor);
+                            on_status(&parts.image);
+                            progress_of.show(&parts.image, |line| tracing::info!("{line}"));
+                            for line in &parts.lines {
+                                let Some(event) = said_of.hear(line) else {
+                                    continue;
+                                };
+                                if let StepEvent::Listening { port } = event {
+                                    if let Some(trigger) = targets_of.trigger() {
+                                        said_of.fail(Reason::new(format!(
+                                            "the base image has ONBUILD instructions ({trigger})"
+                                        )));
+                                        stop_of.cancel();
+                                    } else {
+                                        // A second port would be no work of ours.
+                                        let _ = ports.try_send(port);
+                                    }
+                                }
+                                on_event(&event);
+                            }
+                        }
+                        Line::Text(line) if line.starts_with('{') => {}
+                        Line::Text(line) => text_of.push(&without_target_in_text(&line)),
+                    },
+                    Event::Stdout(line) => {
+                        tracing::info!("{}", one_line(&String::from_utf8_lossy(line)));
+                    }
+                    Event::Second => {
+                        let now = Instant::now();
+                        progress_of.tick(now, Timestamp::now(), |line| tracing::info!("{line}"));
+                        if said_of.silence.is_none() {
+                            let silent = progress_of.silent(now);
+                            said_of.silence =
+                                silence::find(progress_of.running(), silent, self.patience);
+                            if said_of.silence.is_some() || said_of.is_silent(now, self.patience) {
+                                stop_of.cancel();
+                            }
+                        }
+                    }
+                })
+                .await
+        };
+        let (ended, configured) =
+            tokio::join!(build, self.push_configuration(definition, port, &stop));
+        if self.cancel.is_cancelled() {
+            return Err(BuildError::Cancelled);
+        }
+        if let Some(silence) = said.silence.take() {
+            return Err(BuildError::Silent {
+                silence,
+                pushing: None,
+            });
+        }
+        let status = match ended {
+            Err(ProcessError::Cancelled { .. }) => None,
+            other => Some(other.map_err(BuildError::Process)?),
+        };
+        if let (Some(status), Some(summary)) = (status, said.summary.take())
+            && status.success()
+        {
+            let mut metadata = match Metadata::read(&self.image.files) {
+                Ok(metadata) => metadata,
+                Err(error) => return Err(BuildError::Metadata(error)),
+            };
+            let of_image = metadata.json.remove(IMAGE);
+            metadata.json = match of_image {
+                Some(Value::Object(json)) => json,
+                _ => serde_json::Map::new(),
+            };
+            metadata.caches = Caches::of(&progress);
+            log_caches(&metadata.caches);
+            metadata.push_started = said.push_started;
+            return Ok(Accelerated::Pushed {
+                metadata: Box::new(metadata),
+                summary: Box::new(summary),
+            });
+        }
+        let failure = Failure::new(&progress, text.as_slice(), self.redactor);
+        if let Some(status) = status.filter(|status| !status.success())
+            && (failure.step.is_some() || failure.is_disconnection())
+        {
+            return Err(BuildError::Failed {
+                failure: Box::new(failure),
+                status,
+            });
+        }
+        let reason = said.failed.or(configured.err());
+        Ok(Accelerated::NotPushed {
+            reason: reason.unwrap_or_else(|| Reason::new(failure.message)),
+            is_published: said.push_started.is_some(),
+        })
+    }
+
+    /// Pushes the image's configuration to the step, once it says where it listens. If that can't be, the step's build is stopped.
+    async fn push_configuration(
+        &self,
+        definition: &Definition<'_>,
+        mut port: mpsc::Receiver<u16>,
+        stop: &CancellationToken,
+    ) -> Result<(), Reason> {
+        // Without a port the build has ended.
+        let Some(port) = port.recv().await else {
+            return Ok(());
+        };
+        let pushed = self.try_to_push_configuration(definition, port, stop).await;
+        if pushed.is_err() {
+            stop.cancel();
+        }
+        pushed
+    }
+
+    async fn try_to_push_configuration(
+        &self,
+        definition: &Definition<'_>,
+        port: u16,
+        stop: &CancellationToken,
+    ) -> Result<(), Reason> {
+        let file = &definition.files.configuration;
+        write(file, &definition.push_configuration(port))?;
+        let arguments = bake::arguments(file, CONFIGURATION, self.image, self.builder, None);
+        let pushed = self.command(arguments).output(stop).await;
+        match pushed {
+            // Whatever stopped it has its own words.
+            Ok(_) | Err(ProcessError::Cancelled { .. }) => Ok(()),
+            Err(ProcessError::Failed { stderr, .. }) => {
+                let last = stderr
+                    .lines()
+                    .rev()
+                    .find(|line| line.starts_with("ERROR: "));
+                let words = last.map_or_else(String::new, without_target_in_text);
+                let words = self.redactor.without_secrets(&words);
+                Err(Reason::new(format!(
+                    "BuildKit could not hand on the image's configuration: {words}"
+                )))
+            }
+            Err(error) => Err(Reason::new(error.to_string())),
+        }
+    }
+}
+
+impl Said {
+    /// Whether the step has begun and been silent for too long: it limits all that it waits for, and says each half second what it
+    /// does, but for the comparison and the last requests.
+    fn is_silent(&mut self, now: Instant, patience: Patience) -> bool {
+        let (Some(heard), Some(limit)) = (self.heard, patience.request) else {
+            return false;
+        };
+        let is_silent = now.saturating_duration_since(heard) > limit;
+        if is_silent {
+            let seconds = limit.as_secs();
+            self.fail(Reason::new(format!(
+                "the build step has said nothing for {seconds} s"
+            )));
+        }
+        is_silent
+    }
+
+    /// Takes in a line of the step; the event in it.
+    fn hear(&mut self, line: &str) -> Option<StepEvent> {
+        self.heard = Some(Instant::now());
+        let event = match protocol::parse(line) {
+            Ok(event) => event,
+            Err(error) => {
+                self.fail(Reason::new(error.to_string()));
+                None
+            }
+        }?;
+        match &event {
+            StepEvent::Published(_) => {
+                self.push_started = self.push_started.or(Some(Timestamp::now()));
+            }
+            StepEvent::Done(summary) => self.summary = Some(summary.clone()),
+            StepEvent::Failed { message, hint } => self.fail(Reason {
+                message: one_line(message),
+                hint: hint.as_deref().map(one_line),
+            }),
+            _ => {}
+        }
+        Some(event)
+    }
+
+    /// The first reason counts.
+    fn fail(&mut self, reason: Reason) {
+        self.failed.get_or_insert(reason);
+    }
+}
+
+fn write(path: &Path, definition: &Value) -> Result<(), Reason> {
+    let written = write_private(path, definition.to_string().as_bytes());
+    written.map_err(|error| Reason::new(error.to_string()))
+}

@@ -1,0 +1,226 @@
+//! `buildx bake`: the definitions with which an image is built and pushed by the push engine.
+//!
+//! Three targets: `image` is the user's build, `configuration` the same Dockerfile without what makes files, and `push` the build step
+//! that gets the file systems of both. Reference: <https://docs.docker.com/build/bake/reference/>.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde_json::{Map, Value, json};
+
+use super::command::{self, secret};
+use crate::plan::{EngineFiles, ImagePlan};
+
+/// The user's build.
+pub(super) const IMAGE: &str = "image";
+/// The image's configuration.
+pub(super) const CONFIGURATION: &str = "configuration";
+/// The build step.
+pub(super) const PUSH: &str = "push";
+
+/// What the definitions are made from.
+#[derive(Debug)]
+pub(crate) struct Definition<'a> {
+    pub image: &'a ImagePlan,
+    /// The Dockerfile: a path here, or one in a context that is elsewhere.
+    pub dockerfile: &'a str,
+    /// Values of build arguments.
+    pub arguments: &'a BTreeMap<String, String>,
+    /// Text of the Dockerfile for the configuration.
+    pub configuration: &'a str,
+    /// The folder with the step's binaries.
+    pub step: &'a Path,
+    pub files: &'a EngineFiles,
+    /// Unknown to everybody else.
+    pub nonce: &'a str,
+}
+
+impl Definition<'_> {
+    /// The build with the step.
+    pub(crate) fn push(&self) -> Value {
+        definition(json!({
+            IMAGE: self.image(),
+            CONFIGURATION: self.configuration("type=cacheonly"),
+            PUSH: self.step(),
+        }))
+    }
+
+    /// The push of the configuration to the registry that the step plays.
+    pub(crate) fn push_configuration(&self, port: u16) -> Value {
+        let repository = protocol::configuration_repository(self.nonce);
+        let output = format!(
+            "type=image,name=localhost:{port}/{repository}:latest,push=true,oci-mediatypes=true,store=false,registry.insecure=true"
+        );
+        definition(json!({ CONFIGURATION: self.configuration(&output) }))
+    }
+
+    /// Flags have the names that `build` has for them, in its order.
+    fn image(&self) -> Map<String, Value> {
+        let ImagePlan { steps, .. } = self.image;
+        let mut target = self.base(&command::context(&self.image.context));
+        target.insert("dockerfile".to_owned(), json!(self.dockerfile));
+        let mut set = |name: &str, value: Value| {
+            let is_empty = value.is_null()
+                || value.as_array().is_some_and(Vec::is_empty)
+                || value.as_object().is_some_and(Map::is_empty);
+            if !is_empty {
+                target.insert(name.to_owned(), value);
+            }
+        };
+        let hosts = steps
+            .add_hosts
+            .iter()
+            .filter_map(|host| pair(host, &[':', '=']));
+        set("extra-hosts", hosts.collect::<Map<_, _>>().into());
+        set("entitlements", json!(steps.allow));
+        set("cache-from", texts(&self.image.cache_from));
+        let is_exported = !self.image.cache.afterwards;
+        let exported = self
+            .image
+            .cache_to
+            .iter()
+            .filter(|cache| is_exported && !cache.is_inline());
+        set("cache-to", texts(exported));
+        set("secret", self.image.secrets.iter().map(secret).collect());
+        set("no-cache-filter", json!(steps.no_cache_filters));
+        set("shm-size", json!(steps.shm_size));
+        set("ssh", texts(&self.image.ssh));
+        set("ulimits", texts(&steps.ulimit));
+        set("network", json!(steps.network.map(<&str>::from)));
+        if steps.no_cache {
+            set("no-cache", json!(true));
+        }
+        target
+    }
+
+    fn configuration(&self, output: &str) -> Map<String, Value> {
+        let mut target = self.base(&self.files.empty.to_string_lossy());
+        target.insert("dockerfile-inline".to_owned(), json!(self.configuration));
+        target.insert("output".to_owned(), json!([output]));
+        let labels = self
+            .image
+            .labels
+            .iter()
+            .filter_map(|label| pair(label, &['=']));
+        target.insert("labels".to_owned(), labels.collect::<Map<_, _>>().into());
+        target
+    }
+
+    /// What the build and its configuration have in common.
+    fn base(&self, context: &str) -> Map<String, Value> {
+        let mut target = Map::new();
+        let contexts = self.image.build_contexts.iter();
+        let contexts = contexts.map(|context| (context.name.clone(), json!(context.value)));
+        target.insert("context".to_owned(), json!(context));
+        target.insert(
+            "contexts".to_owned(),
+            contexts.collect::<Map<_, _>>().into(),
+        );
+        target.insert("args".to_owned(), json!(self.arguments));
+        target.insert("output".to_owned(), json!(["type=cacheonly"]));
+        target.insert(
+            "attest".to_owned(),
+            json!(["type=provenance,disabled=true"]),
+        );
+        if !self.image.platforms.is_empty() {
+            target.insert("platforms".to_owned(), json!(self.image.platforms));
+        }
+        if let Some(name) = &self.image.target {
+            target.insert("target".to_owned(), json!(name));
+        }
+        if self.image.steps.pull {
+            target.insert("pull".to_owned(), json!(true));
+        }
+        target
+    }
+
+    fn step(&self) -> Value {
+        let hosts = self.image.steps.add_hosts.iter();
+        let hosts = hosts.filter_map(|host| pair(host, &[':', '=']));
+        let mut target = json!({
+            "context": self.files.context,
+            "dockerfile-inline": step_dockerfile(self.nonce),
+            "contexts": {
+                "final": format!("target:{IMAGE}"),
+                "base": format!("target:{CONFIGURATION}"),
+                "step": self.step,
+            },
+            "secret": [format!("id={},src={}", protocol::SECRETS_ID, self.files.secrets.display())],
+            "entitlements": ["network.host"],
+            "extra-hosts": hosts.collect::<Map<_, _>>(),
+            "output": ["type=cacheonly"],
+            "attest": ["type=provenance,disabled=true"],
+        });
+        if let (Some(target), false) = (target.as_object_mut(), self.image.platforms.is_empty()) {
+            target.insert("platforms".to_owned(), json!(self.image.platforms));
+        }
+        target
+    }
+}
+
+/// Name of the step's stage, which nobody else can choose.
+pub(super) fn stage(nonce: &str) -> String {
+    format!("step-{nonce}")
+}
+
+fn step_dockerfile(nonce: &str) -> String {
+    let stage = stage(nonce);
+    let id = protocol::SECRETS_ID;
+    format!(
+        "FROM scratch AS {stage}\nARG TARGETARCH\nCOPY --from=step fast-ecr-push-step-$TARGETARCH /fast-ecr-push-step\n\
+         COPY {job} /\nRUN --network=host --mount=type=bind,from=final,target=/final --mount=type=bind,from=base,target=/base \
+         --mount=type=secret,id={id} --mount=type=cache,id=fast-ecr-push-digests,target=/cache [\"/fast-ecr-push-step\"]\n",
+        job = protocol::JOB_FILE
+    )
+}
+
+/// The arguments for a target of a definition. The definition is ours, so that it may read what it names.
+pub(crate) fn arguments(
+    file: &Path,
+    target: &str,
+    image: &ImagePlan,
+    builder: &str,
+    metadata: Option<&Path>,
+) -> Vec<String> {
+    let file = file.display().to_string();
+    let mut arguments = vec!["bake", "--file", &file, "--builder", builder];
+    let allowed = ["network.host", "fs=*", "ssh"].into_iter();
+    for right in allowed.chain(image.steps.allow.iter().map(String::as_str)) {
+        arguments.extend(["--allow", right]);
+    }
+    let metadata = metadata.map(|path| path.display().to_string());
+    if let Some(path) = &metadata {
+        arguments.extend(["--metadata-file", path]);
+    }
+    arguments.extend(["--progress", "rawjson", target]);
+    arguments.into_iter().map(str::to_owned).collect()
+}
+
+fn texts<T: ToString>(values: impl IntoIterator<Item = T>) -> Value {
+    values.into_iter().map(|value| value.to_string()).collect()
+}
+
+fn pair(text: &str, separators: &[char]) -> Option<(String, Value)> {
+    let (name, value) = text.split_once(separators)?;
+    Some((name.to_owned(), json!(value)))
+}
+
+/// The whole file. Bake reads every text as a template of HCL
+/// (<https://github.com/hashicorp/hcl/blob/main/json/spec.md#strings>).
+fn definition(targets: Value) -> Value {
+    json!({ "target": escaped(targets) })
+}
+
+fn escaped(value: Value) -> Value {
+    let text = |text: &str| text.replace("${", "$${").replace("%{", "%%{");
+    match value {
+        Value::String(given) => text(&given).into(),
+        Value::Array(values) => values.into_iter().map(escaped).collect(),
+        Value::Object(fields) => {
+            let fields = fields.into_iter();
+            let fields = fields.map(|(name, value)| (text(&name), escaped(value)));
+            Value::Object(fields.collect())
+        }
+        other => other,
+    }
+}

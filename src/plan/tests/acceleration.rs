@@ -1,0 +1,155 @@
+//! When the push engine pushes, and why it does not.
+
+use super::*;
+
+const TAG: (&str, &str) = ("tags", "r.example/team/app:1");
+const NO_CACHE: (&str, &str) = ("cache", "none");
+
+fn reason(pairs: Pairs<'_>, facts: &Facts) -> Option<String> {
+    match &plan_with(pairs, facts, None).unwrap().images[0].acceleration {
+        Acceleration::Plain(reason) => Some(reason.clone().unwrap_or_default()),
+        Acceleration::Engine(_) => None,
+    }
+}
+
+fn engine(pairs: Pairs<'_>) -> EnginePlan {
+    let facts = facts(ImageStore::Containerd);
+    match &plan_with(pairs, &facts, None).unwrap().images[0].acceleration {
+        Acceleration::Engine(engine) => (**engine).clone(),
+        Acceleration::Plain(reason) => panic!("{reason:?}"),
+    }
+}
+
+#[test]
+fn buildkit_pushes_where_the_engine_can_not_or_would_not_help() {
+    let container = ("driver", "docker-container");
+    let cases: &[(Pairs<'_>, Option<&str>)] = &[
+        (&[TAG], None),
+        (&[TAG, NO_CACHE], None),
+        (&[TAG, NO_CACHE, container], None),
+        (&[TAG, NO_CACHE, ("compression", "gzip")], None),
+        (&[TAG, NO_CACHE, ("platforms", "linux/amd64")], None),
+        (&[TAG, NO_CACHE, ("provenance", "false")], None),
+        (&[TAG, NO_CACHE, ("annotations", "a=b\nmanifest:c=d")], None),
+        // Nothing is pushed, or nothing was asked for: no word about it.
+        (&[TAG, ("push", "false")], Some("")),
+        (&[TAG, ("load", "true")], Some("")),
+        (&[TAG, ("accelerate", "off")], Some("")),
+        (&[TAG, ("call", "check")], Some("")),
+        (
+            &[TAG, NO_CACHE, ("outputs", "type=image,push=true")],
+            Some("`outputs` says"),
+        ),
+        (
+            &[TAG, NO_CACHE, ("load", "true"), ("push", "true")],
+            Some("`load` takes"),
+        ),
+        (
+            &[TAG, NO_CACHE, ("provenance", "mode=max")],
+            Some("attestations"),
+        ),
+        (&[TAG, NO_CACHE, ("sbom", "true")], Some("attestations")),
+        (
+            &[TAG, NO_CACHE, ("platforms", "linux/amd64,linux/arm64")],
+            Some("several platforms"),
+        ),
+        (
+            &[TAG, NO_CACHE, ("compression", "estargz")],
+            Some("`compression: estargz`"),
+        ),
+        (
+            &[TAG, NO_CACHE, ("cgroup-parent", "x")],
+            Some("`cgroup-parent`"),
+        ),
+        (&[("tags", "team/app:1"), NO_CACHE], Some("Docker Hub")),
+        (&[TAG, ("cache", "inline")], Some("the inline cache")),
+        (
+            &[TAG, ("cache-to", "type=inline")],
+            Some("the inline cache"),
+        ),
+        (&[TAG, ("cache", "registry")], Some("for the cache")),
+        (&[TAG, container], Some("for the cache")),
+        (
+            &[TAG, NO_CACHE, container, ("buildkitd-flags", "--debug")],
+            Some("`network.host`"),
+        ),
+    ];
+    for (pairs, expected) in cases {
+        let found = reason(pairs, &facts(ImageStore::Containerd));
+        match (&found, expected) {
+            (Some(found), Some(expected)) => {
+                assert!(found.contains(expected), "{pairs:?}: {found}");
+                assert_eq!(found.is_empty(), expected.is_empty(), "{pairs:?}: {found}");
+            }
+            (None, None) => {}
+            _ => panic!("{pairs:?}: {found:?}"),
+        }
+    }
+    let classic = [TAG, NO_CACHE, ("driver", "docker")];
+    let found = reason(&classic, &facts(ImageStore::Classic)).unwrap();
+    assert!(found.contains("classic image store"), "{found}");
+}
+
+#[test]
+fn what_is_missing_is_a_reason_too() {
+    let mut old = facts(ImageStore::Containerd);
+    old.buildx.version = Version::new(0, 28, 0);
+    assert!(
+        reason(&[TAG], &old)
+            .unwrap()
+            .contains("buildx 0.29.0 or newer")
+    );
+    let mut bare = facts(ImageStore::Containerd);
+    bare.step = None;
+    assert!(reason(&[TAG], &bare).unwrap().contains("not installed"));
+}
+
+#[test]
+fn on_makes_a_reason_an_error_and_a_cache_none() {
+    let facts = facts(ImageStore::Containerd);
+    let wrong = [TAG, ("accelerate", "on"), ("sbom", "true")];
+    let error = plan_with(&wrong, &facts, None).unwrap_err().to_string();
+    assert!(
+        error.contains("accelerate") && error.contains("attestations"),
+        "{error}"
+    );
+    assert_eq!(
+        reason(&[TAG, ("accelerate", "on"), ("cache", "registry")], &facts),
+        None
+    );
+    // A build that pushes nothing needs no engine.
+    assert!(reason(&[TAG, ("accelerate", "on"), ("push", "false")], &facts).is_some());
+}
+
+#[test]
+fn each_repository_gets_its_tags() {
+    let tags = (
+        "tags",
+        "r.example/a:1\nr.example/b:1\nr.example/a:2\nlocalhost:5000/a:1",
+    );
+    let engine = engine(&[
+        tags,
+        ("annotations", "a=b\nmanifest:c=d=e"),
+        ("compression-level", "5"),
+    ]);
+    let destinations: Vec<(&str, &str, Vec<&str>, bool)> = engine
+        .destinations
+        .iter()
+        .map(|to| {
+            let tags = to.tags.iter().map(String::as_str).collect();
+            (&*to.registry, &*to.repository, tags, to.is_plain)
+        })
+        .collect();
+    assert_eq!(
+        destinations,
+        [
+            ("r.example", "a", vec!["1", "2"], false),
+            ("r.example", "b", vec!["1"], false),
+            ("localhost:5000", "a", vec!["1"], true),
+        ]
+    );
+    let annotations = [("a", "b"), ("c", "d=e")];
+    let annotations = annotations.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    assert_eq!(engine.annotations, annotations);
+    assert_eq!(engine.compression, protocol::Compression::Zstd { level: 5 });
+}

@@ -1,0 +1,89 @@
+//! What was sent, and what a node fetches to start the image.
+
+use super::outcome::Image;
+use super::part::Part;
+use crate::acceleration::speed;
+use crate::registry::pushed::Layer;
+use crate::timings::units;
+
+/// Layers that containerd fetches at a time by default
+/// (<https://github.com/containerd/containerd/blob/main/docs/cri/config.md>, `max_concurrent_downloads`).
+const DOWNLOADS: u64 = 3;
+
+/// What one connection to Amazon ECR carries (bytes per second): 24 to 28 MB/s are reported.
+const CONNECTION: u64 = 26_000_000;
+
+/// Images below this size are there in a second or two (bytes).
+const LARGE: u64 = 200_000_000;
+
+/// The part; empty where nothing was pushed.
+pub(super) fn part(image: &Image<'_>) -> Part {
+    let mut text = String::new();
+    if let Some(engine) = image.built.and_then(|built| built.engine.as_ref()) {
+        text.push_str(&format!(
+            "\nPush engine: {} layers, {} sent, {} were in the registry already",
+            engine.layers.len(),
+            units::bytes(engine.uploaded),
+            units::bytes(engine.reused)
+        ));
+        if let Some(speed) = speed(engine) {
+            text.push_str(&format!(
+                "; up to {} uploads at a time, {}/s",
+                engine.streams,
+                units::bytes(speed)
+            ));
+        }
+        text.push_str(".\n");
+    }
+    if let Some(pushed) = image.pushed() {
+        text.push_str(&pull(&pushed.layers));
+    }
+    Part::text(text)
+}
+
+/// What a node without any of the layers has to do.
+fn pull(layers: &[Layer]) -> String {
+    let sizes = || layers.iter().map(|layer| layer.size);
+    let total = sizes().fold(0, u64::saturating_add);
+    let several = layers.iter().any(|layer| layer.platform.is_some());
+    let Some(largest) = sizes().max().filter(|_| total >= LARGE && !several) else {
+        return String::new();
+    };
+    let seconds = (largest / CONNECTION).max(total / (CONNECTION * DOWNLOADS));
+    format!(
+        "\nA node without any of these layers fetches {} in {} layers, the largest {}: about {seconds} s, if it fetches {DOWNLOADS} \
+         at a time, as containerd does by default, at {}/s each.\n",
+        units::bytes(total),
+        layers.len(),
+        units::bytes(largest),
+        units::bytes(CONNECTION)
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn layers(sizes: &[u64]) -> Vec<Layer> {
+        let layer = |size: &u64| Layer {
+            digest: "sha256:a".to_owned(),
+            size: *size,
+            created_by: None,
+            platform: None,
+        };
+        sizes.iter().map(layer).collect()
+    }
+
+    #[test]
+    fn even_layers_are_fetched_at_the_same_time() {
+        let large = pull(&layers(&[2_600_000_000]));
+        assert!(large.contains("about 100 s"), "{large}");
+        let even = pull(&layers(&[130_000_000; 20]));
+        assert!(
+            even.contains("in 20 layers") && even.contains("about 33 s"),
+            "{even}"
+        );
+        assert_eq!(pull(&layers(&[1_000_000])), "");
+        assert_eq!(pull(&[]), "");
+    }
+}
