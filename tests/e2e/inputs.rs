@@ -321,7 +321,7 @@ fn what_buildkit_refuses_has_a_hint() {
         .input("allow", "security.insecure")
         .run();
     assert_eq!(run.code, Some(1), "{}", run.log());
-    let hint = "hint: a step asks for this right: grant it with `allow: network.host`";
+    let hint = "hint: a step needs this entitlement: grant it with `allow: network.host`";
     assert!(run.log().contains(hint), "{}", run.log());
 }
 
