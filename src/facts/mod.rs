@@ -9,6 +9,7 @@ pub(crate) mod cluster;
 mod engine;
 mod error;
 mod given;
+mod job_cache;
 mod step;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -28,6 +29,7 @@ pub(crate) use buildx::Buildx;
 pub(crate) use engine::{Engine, ImageStore};
 pub(crate) use error::{FactsError, OLDEST_BUILDX};
 pub(crate) use given::GivenFacts;
+pub(crate) use job_cache::JobCaches;
 
 /// What the plan knows about the machine.
 #[derive(Debug, Clone)]
@@ -47,6 +49,8 @@ pub(crate) struct Facts {
     pub cluster_failure: Option<String>,
     /// Proxy and certificates of this machine, for builders.
     pub network: Network,
+    /// Caches of earlier steps of this job.
+    pub job_caches: Option<JobCaches>,
     /// The folder with the push engine's build step, if it is installed.
     pub step: Option<PathBuf>,
     /// The tag mutability of repositories, by `host/repository`, as far as known.
@@ -89,6 +93,7 @@ impl Facts {
             cluster: None,
             cluster_failure: None,
             network: Network::default(),
+            job_caches: None,
             step: Some("/usr/local/libexec/fast-ecr-push".into()),
             repositories: BTreeMap::new(),
             taken: BTreeSet::new(),
@@ -135,6 +140,7 @@ pub(crate) async fn probe(
         cluster_failure: None,
         network: Network::of(env),
         step: step::find(env),
+        job_caches: job_cache::find(env),
         repositories: given.repositories.clone(),
         taken: BTreeSet::new(),
     })

@@ -54,6 +54,7 @@ pub(super) fn part(image: &Image<'_>) -> Part {
         facts.push(format!("not written after {export}"));
     } else if image.built.is_some() && is_written(image) {
         let to = match (&plan.cache.written, plan.cache.kind) {
+            _ if plan.cache.for_job => " for later steps of this job".to_owned(),
             (Some(name), _) => format!(" to {}", code(&name.to_string())),
             (None, CacheKind::Inline) => " into the image".to_owned(),
             (None, _) => String::new(),

@@ -88,6 +88,7 @@ fn remove_others(folder: &Path, stays: &str) {
 
 /// Removes what a killed run left, and logs it. Never fails the job.
 pub(crate) async fn run(env: &Env, cancel: &CancellationToken) {
+    remove_job_caches(env);
     let Some(path) = env
         .path("STATE_folder")
         .filter(|path| folder::is_ours(path))
@@ -115,6 +116,16 @@ pub(crate) async fn run(env: &Env, cancel: &CancellationToken) {
         Ok(()) => tracing::info!("removed the credentials of the run that was stopped"),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => tracing::warn!("could not remove `{}`: {error}", path.display()),
+    }
+}
+
+/// All steps of the job have ended.
+fn remove_job_caches(env: &Env) {
+    if let Some(folder) = folder::of_job(env)
+        && let Err(error) = fs::remove_dir_all(&folder)
+        && error.kind() != io::ErrorKind::NotFound
+    {
+        tracing::warn!("could not remove `{}`: {error}", folder.display());
     }
 }
 

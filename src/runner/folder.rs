@@ -33,6 +33,13 @@ pub(crate) fn is_ours(path: &Path) -> bool {
         && name.is_some_and(|name| name.starts_with(PREFIX))
 }
 
+/// The folder for what later steps of the same job may use. The runner empties the folder around it when a job begins and when it ends.
+pub(crate) fn of_job(env: &Env) -> Option<PathBuf> {
+    let parent = env.path("RUNNER_TEMP").filter(|path| path.is_dir())?;
+    env.is_true("GITHUB_ACTIONS")
+        .then(|| parent.join(format!("{PREFIX}job")))
+}
+
 fn parent(env: &Env) -> PathBuf {
     env.path("RUNNER_TEMP")
         .filter(|path| path.is_dir())

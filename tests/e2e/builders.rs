@@ -1,8 +1,10 @@
 //! Which builder builds, and that none stays behind.
 
+use std::path::PathBuf;
+
 use crate::registry::manifest;
 use crate::rig::{Action, Classic, busybox, registry, variable};
-use crate::runner::{Ended, docker};
+use crate::runner::{Ended, Runner, docker};
 
 fn container_action(dockerfile: &str, tag: &str) -> Action {
     Action::new(dockerfile)
@@ -136,4 +138,38 @@ fn a_builder_that_lives_on_gets_only_what_changed_of_the_context() {
     let second = action.run().succeeded();
     assert!(sent(&second) < 100_000, "{}", second.log());
     assert_ne!(first.output("digest"), second.output("digest"));
+}
+
+#[test]
+fn a_step_that_pushes_what_another_has_loaded_runs_no_step_again() {
+    let dockerfile = format!(
+        "FROM {} AS build\nRUN --network=none date +%s%N > /built\nFROM {0}\nCOPY --from=build /built /\nCOPY Dockerfile /\n",
+        busybox()
+    );
+    let runner = Runner::new().file("Dockerfile", dockerfile);
+    let options = format!("image={}/rig/buildkit:latest\nnetwork=host", registry());
+    let step = |tag: &str| {
+        let step = runner.step().input("context", ".").input("tags", tag);
+        step.input("driver", "docker-container")
+            .input("driver-opts", &options)
+    };
+    // The post steps of a job begin when its last step has ended.
+    let loaded = step("e2e/tested:1")
+        .input("load", "true")
+        .main_alone()
+        .succeeded();
+    let tag = format!("{}/tested/app:1", registry());
+    let pushed = step(&tag).run().succeeded();
+    assert_eq!(loaded.output("cached-steps"), "0", "{}", loaded.log());
+    assert_eq!(
+        pushed.output("cached-steps"),
+        pushed.output("total-steps"),
+        "{}",
+        pushed.log()
+    );
+    let built = |image: &str| docker(&["run", "--rm", image, "cat", "/built"]);
+    assert_eq!(built("e2e/tested:1"), built(&tag));
+    assert_eq!(runner.leftovers(), Vec::<PathBuf>::new());
+    assert_eq!(runner.containers(), "");
+    docker(&["image", "rm", "e2e/tested:1", &tag]);
 }

@@ -134,6 +134,7 @@ impl Choice<'_> {
             tag: tag.cloned(),
             written: written.or(tag).cloned(),
             afterwards: false,
+            for_job: false,
         }
     }
 

@@ -7,6 +7,7 @@
 //! Backends: <https://docs.docker.com/build/cache/backends/>.
 
 mod choose;
+mod job;
 mod kinds;
 mod leg;
 mod names;
@@ -71,6 +72,9 @@ pub(crate) struct CachePlan {
     /// Whether it is written by a command of its own, once the image is pushed.
     #[serde(skip)]
     pub afterwards: bool,
+    /// Whether it is written for the later steps of this job alone.
+    #[serde(skip)]
+    pub for_job: bool,
 }
 
 fn text<S: Serializer>(name: &Option<ImageRef>, to: S) -> Result<S::Ok, S::Error> {
@@ -125,6 +129,7 @@ pub(super) fn choose(situation: &Situation<'_>, diagnostics: &mut Diagnostics) -
         // Every step is built anew; the cache is, too.
         chosen.from.clear();
     }
+    job::add(situation, &mut chosen);
     chosen
 }
 
@@ -137,6 +142,7 @@ impl Chosen {
                 tag: None,
                 written: None,
                 afterwards: false,
+                for_job: false,
             },
             from: Vec::new(),
             to: Vec::new(),
@@ -172,6 +178,7 @@ fn given(inputs: &Inputs, diagnostics: &mut Diagnostics) -> Chosen {
             tag: None,
             written: None,
             afterwards: false,
+            for_job: false,
         },
         from: inputs.cache_from.clone(),
         to: match inputs.call {

@@ -85,7 +85,7 @@ pub(super) fn scopes(prefix: &str, origin: Option<&Origin>, parts: &[Part]) -> S
     Scopes { own, imports }
 }
 
-fn tag(prefix: &str, branch: Option<&str>, parts: &[Part]) -> String {
+pub(super) fn tag(prefix: &str, branch: Option<&str>, parts: &[Part]) -> String {
     if parts.is_empty() {
         return match branch {
             None => prefix.to_owned(),

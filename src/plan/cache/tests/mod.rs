@@ -13,6 +13,7 @@ use crate::plan::{ImagePlan, Plan, PlanError, RunDir};
 use crate::runner::workflow::WorkflowRun;
 
 mod afterwards;
+mod job;
 mod names;
 mod obstacles;
 
