@@ -3,6 +3,7 @@
 use std::fmt;
 
 use lists::attributes::{self, Attributes};
+use secrecy::SecretString;
 use serde::{Serialize, Serializer};
 use strum::{EnumString, IntoStaticStr};
 
@@ -28,6 +29,9 @@ pub(crate) enum Backend {
     S3,
     Azblob,
 }
+
+/// Attributes that are secret (<https://docs.docker.com/build/cache/backends/s3/>, `gha`, `azblob`).
+const SECRETS: [&str; 3] = ["secret_access_key", "session_token", "token"];
 
 const EXPECTED: &str = "`type=<name>[,name=value…]` or the name of a registry cache";
 
@@ -85,6 +89,16 @@ impl Item for CacheEntry {
     fn add(text: &str, items: &mut Vec<Self>) -> Result<(), Expected> {
         items.extend(Self::parse(text)?);
         Ok(())
+    }
+
+    fn to_mask(text: &str) -> Vec<SecretString> {
+        let fields = text.split([',', '\n', '"']);
+        let secrets = fields.filter_map(|field| {
+            let (name, value) = field.split_once('=')?;
+            let name = name.trim().to_ascii_lowercase();
+            (SECRETS.contains(&name.as_str()) && !value.is_empty()).then(|| value.trim().into())
+        });
+        secrets.collect()
     }
 }
 

@@ -373,6 +373,10 @@ fn everything_secret_is_masked_also_where_it_can_not_be_read() {
     assert_eq!(masked("secrets", "A=b\n\"C=d\n\ne\""), "b|d\n\ne");
     assert_eq!(masked("secrets", "\"A=b\nc"), "\"A=b\nc");
     assert_eq!(masked("target", "abc"), "");
+    let keys =
+        "type=s3,access_key_id=a,secret_access_key=b\n\"Type=gha\",TOKEN=c\ntype=gha,scope=token";
+    assert_eq!(masked("cache-to", keys), "b|c");
+    assert_eq!(masked("cache-from", "type=s3,\"session_token=d\",x"), "d");
 }
 
 #[test]
