@@ -31,7 +31,7 @@ pub(crate) struct Definition<'a> {
     /// The folder with the step's binaries.
     pub step: &'a Path,
     pub files: &'a EngineFiles,
-    /// Unknown to everybody else.
+    /// Random, and known to this run alone.
     pub nonce: &'a str,
 }
 
@@ -67,11 +67,7 @@ impl Definition<'_> {
                 target.insert(name.to_owned(), value);
             }
         };
-        let hosts = steps
-            .add_hosts
-            .iter()
-            .filter_map(|host| pair(host, &[':', '=']));
-        set("extra-hosts", hosts.collect::<Map<_, _>>().into());
+        set("extra-hosts", self.hosts());
         set("entitlements", json!(steps.allow));
         set("cache-from", texts(&self.image.cache_from));
         let is_exported = !self.image.cache.afterwards;
@@ -134,9 +130,13 @@ impl Definition<'_> {
         target
     }
 
-    fn step(&self) -> Value {
+    fn hosts(&self) -> Value {
         let hosts = self.image.steps.add_hosts.iter();
         let hosts = hosts.filter_map(|host| pair(host, &[':', '=']));
+        hosts.collect::<Map<_, _>>().into()
+    }
+
+    fn step(&self) -> Value {
         let mut target = json!({
             "context": self.files.context,
             "dockerfile-inline": step_dockerfile(self.nonce),
@@ -147,7 +147,7 @@ impl Definition<'_> {
             },
             "secret": [format!("id={},src={}", protocol::SECRETS_ID, self.files.secrets.display())],
             "entitlements": ["network.host"],
-            "extra-hosts": hosts.collect::<Map<_, _>>(),
+            "extra-hosts": self.hosts(),
             "output": ["type=cacheonly"],
             "attest": ["type=provenance,disabled=true"],
         });
@@ -158,7 +158,7 @@ impl Definition<'_> {
     }
 }
 
-/// Name of the step's stage, which nobody else can choose.
+/// Name of the step's stage. Others cannot guess it.
 pub(super) fn stage(nonce: &str) -> String {
     format!("step-{nonce}")
 }

@@ -149,7 +149,7 @@ fn check_export(situation: &Situation<'_>) -> Result<(), String> {
     Err(reason.to_owned())
 }
 
-/// Builders that the step does not run in, or where nobody tried.
+/// Builders that cannot run the step, and those that it was not tried with.
 fn check_builder(builder: &BuilderPlan) -> Result<(), String> {
     let flags = builder.buildkitd_flags.as_deref();
     let reason = if builder.has_classic_store() {

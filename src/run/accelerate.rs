@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use protocol::Summary;
 
+use super::build_image::wait_to_retry;
 use super::execution::Execution;
 use crate::acceleration::{Preparation, Watch, complete};
 use crate::buildx::metadata::Metadata;
@@ -12,7 +13,7 @@ use crate::credentials::Credentials;
 use crate::plan::EnginePlan;
 use crate::run::error::Error;
 use crate::runner::log::{Group, NOTICE};
-use crate::timings::{Recorder, Retry};
+use crate::timings::Recorder;
 
 impl Execution<'_> {
     /// Builds and pushes with the push engine; none if BuildKit has to push.
@@ -94,16 +95,7 @@ impl Execution<'_> {
                         "{reason}\nthe image is in one registry and not in another: the push is tried again {}",
                         schedule(wait, retries + 2 - attempt)
                     );
-                    recorder.retried(Retry {
-                        what: "the push".to_owned(),
-                        why: reason.to_string(),
-                        failed: Timestamp::now(),
-                        wait,
-                    });
-                    tokio::select! {
-                        () = tokio::time::sleep(wait) => {}
-                        () = build.cancel.cancelled() => return Err(BuildError::Cancelled.into()),
-                    }
+                    wait_to_retry(reason.to_string(), wait, recorder, build.cancel).await?;
                 }
                 Err(BuildError::Failed { failure, .. }) if failure.is_temporary(&|_| true) => {
                     warn(&Reason::new(failure.to_string()));

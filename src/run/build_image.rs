@@ -2,6 +2,8 @@
 //!
 //! The builder stays between attempts, so that all steps come from its cache and only the push is repeated.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use protocol::Summary;
 use tokio_util::sync::CancellationToken;
@@ -176,16 +178,7 @@ impl Execution<'_> {
                 // Otherwise the helper would return the same token.
                 helper::forget(&self.planner.dir.tokens());
             }
-            recorder.retried(Retry {
-                what: "the push".to_owned(),
-                why: failure.to_string(),
-                failed: Timestamp::now(),
-                wait,
-            });
-            tokio::select! {
-                () = tokio::time::sleep(wait) => {}
-                () = build.cancel.cancelled() => return Err(BuildError::Cancelled.into()),
-            }
+            wait_to_retry(failure.to_string(), wait, recorder, build.cancel).await?;
             match push.finish(&mut waits).await {
                 Ok(Some(metadata)) => return Ok(metadata),
                 Ok(None) => {}
@@ -198,6 +191,28 @@ impl Execution<'_> {
                 }
             }
         }
+    }
+}
+
+/// Records that the push is tried again, and waits.
+///
+/// # Errors
+/// When the run is cancelled meanwhile.
+pub(super) async fn wait_to_retry(
+    why: String,
+    wait: Duration,
+    recorder: &mut Recorder,
+    cancel: &CancellationToken,
+) -> Result<(), BuildError> {
+    recorder.retried(Retry {
+        what: "the push".to_owned(),
+        why,
+        failed: Timestamp::now(),
+        wait,
+    });
+    tokio::select! {
+        () = tokio::time::sleep(wait) => Ok(()),
+        () = cancel.cancelled() => Err(BuildError::Cancelled),
     }
 }
 

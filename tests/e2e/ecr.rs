@@ -8,7 +8,16 @@ use crate::runner::{Ended, Runner};
 
 /// Builds and pushes a small image that no other test makes.
 fn run(account: &Account, inputs: &[(&str, &str)]) -> Ended {
-    let dockerfile = format!("FROM {}\nLABEL account={}\n", busybox(), account.number());
+    run_with(
+        account,
+        &format!("LABEL account={}", account.number()),
+        inputs,
+    )
+}
+
+/// Builds an instruction on a small base, and pushes.
+pub(crate) fn run_with(account: &Account, instruction: &str, inputs: &[(&str, &str)]) -> Ended {
+    let dockerfile = format!("FROM {}\n{instruction}\n", busybox());
     let runner = Runner::new()
         .with_keys_of(account)
         .file("Dockerfile", dockerfile);

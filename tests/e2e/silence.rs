@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use aws_stand_in::{Account, Answer, Fault, On, Resource};
 
-use crate::rig::busybox;
+use crate::ecr::run_with;
 use crate::runner::{Ended, Runner};
 
 /// Leaves requests about a repository without an answer.
@@ -19,18 +19,9 @@ fn hang(account: &Account, method: &str, resource: Resource, repository: &str) {
 }
 
 fn run(account: &Account, inputs: &[(&str, &str)]) -> Ended {
-    let number = account.number();
-    let dockerfile = format!("FROM {}\nRUN sleep 8 && echo {number} > /x\n", busybox());
-    let runner = Runner::new()
-        .with_keys_of(account)
-        .file("Dockerfile", dockerfile);
-    let tag = format!("{}/team/app:1", account.host());
-    let step = runner.step().input("context", ".").input("tags", &tag);
-    let inputs = inputs.iter();
-    inputs
-        .fold(step, |step, (name, value)| step.input(name, value))
-        .input("silence-timeout", "4")
-        .run()
+    let instruction = format!("RUN sleep 8 && echo {} > /x", account.number());
+    let inputs = [inputs, &[("silence-timeout", "4")]].concat();
+    run_with(account, &instruction, &inputs)
 }
 
 #[test]

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 pub struct Job {
     /// [`crate::VERSION`].
     pub version: u32,
-    /// Lower-case letters and digits, different in each run: BuildKit does not take the step from its cache, and nobody else who
-    /// reaches BuildKit's loopback can guess the repository of [`crate::configuration_repository`].
+    /// Random lower-case letters and digits, new in each run. They keep BuildKit from taking the step from its cache, and other steps
+    /// that reach BuildKit's loopback from guessing the repository of [`crate::configuration_repository`].
     pub nonce: String,
     /// Where the image goes. All get the same manifest.
     pub destinations: Vec<Destination>,

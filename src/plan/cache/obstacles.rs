@@ -1,4 +1,4 @@
-//! What stands in the way of a kind of cache, and what is done instead.
+//! Why a kind of cache cannot be used, and which one is used instead.
 
 use super::choose::Choice;
 use super::scope::CACHE_TAGS;
