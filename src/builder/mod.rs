@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use crate::buildx::{Tool, remove_instance};
 use crate::facts::Address;
 use crate::plan::{BUILDER_PREFIX, BuilderPlan, Driver};
-use crate::process::ProcessError;
+use crate::process::{Ongoing, ProcessError};
 use crate::timings::{Recorder, Traffic};
 use exit::Exit;
 use kubernetes::Running;
@@ -218,10 +218,10 @@ impl Builder {
         }
     }
 
-    /// Resolves when the builder is lost, which buildx may not notice.
-    pub(crate) async fn lost(&self) -> BuilderError {
+    /// Resolves when the builder is lost, which buildx may not notice. `builds` are the calls of buildx that need it.
+    pub(crate) async fn lost(&self, builds: &Ongoing) -> BuilderError {
         match &self.kind {
-            Kind::Cluster(running) => running.lost(&self.name).await.into(),
+            Kind::Cluster(running) => running.lost(&self.name, builds).await.into(),
             Kind::Engine | Kind::Container(..) => std::future::pending().await,
         }
     }

@@ -112,6 +112,7 @@ impl Build<'_> {
         let (targets_of, said_of) = (&mut targets, &mut said);
         let stop_of = &stop;
         let build = async move {
+            let _running = self.ongoing.one();
             // The stream, and with it the sender, ends before the other call is waited for.
             command
                 .stream(stop_of, move |event| match event {
@@ -238,7 +239,9 @@ impl Build<'_> {
         let file = &definition.files.configuration;
         write(file, &definition.push_configuration(port))?;
         let arguments = bake::arguments(file, CONFIGURATION, self.image, self.builder, None);
+        let ongoing = self.ongoing.one();
         let pushed = self.command(arguments).output(stop).await;
+        drop(ongoing);
         match pushed {
             // Whatever stopped it has its own words.
             Ok(_) | Err(ProcessError::Cancelled { .. }) => Ok(()),

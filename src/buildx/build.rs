@@ -20,7 +20,7 @@ use super::rawjson::{Line, SolveStatus};
 use super::silence::{self, Patience, Silence};
 use super::{Tool, checks, command, rawjson, redact};
 use crate::plan::ImagePlan;
-use crate::process::{Command, Event, ProcessError};
+use crate::process::{Command, Event, Ongoing, ProcessError};
 use crate::runner::log::NOTICE;
 use crate::runner::redact::Redactor;
 
@@ -82,6 +82,8 @@ pub(crate) struct Build<'a> {
     pub tool: &'a Tool,
     pub redactor: &'a Redactor,
     pub patience: Patience,
+    /// Counts the calls of buildx that need the builder.
+    pub ongoing: &'a Ongoing,
     pub cancel: &'a CancellationToken,
 }
 
@@ -99,6 +101,7 @@ impl Build<'_> {
         command.env.extend([warnings]);
         let cancel = self.cancel.child_token();
         let mut silence = None;
+        let ongoing = self.ongoing.one();
         let build = command.stream(&cancel, |event| match event {
             Event::Stderr(line) => match rawjson::parse(line) {
                 Line::Status(mut status) => {
@@ -124,6 +127,7 @@ impl Build<'_> {
             }
         });
         let ended = build.await;
+        drop(ongoing);
         if let Some(silence) = silence.filter(|_| !self.cancel.is_cancelled()) {
             let pushing = progress.pushing().cloned();
             return Err(BuildError::Silent { silence, pushing });

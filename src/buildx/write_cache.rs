@@ -41,6 +41,7 @@ impl Build<'_> {
         let cancel = self.cancel.child_token();
         let mut silence = None;
         let command = self.command(arguments);
+        let ongoing = self.ongoing.one();
         let ended = command.stream(&cancel, |event| {
             let line = match event {
                 Event::Stderr(line) => line,
@@ -69,6 +70,7 @@ impl Build<'_> {
             }
         });
         let ended = ended.await;
+        drop(ongoing);
         let failed = match (ended, silence) {
             (_, Some(silence)) => Some(silence.to_string()),
             (ended, None) => failed(ended, last_error),

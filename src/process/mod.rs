@@ -5,6 +5,7 @@
 
 mod group;
 mod lines;
+mod ongoing;
 mod replace;
 mod shell;
 
@@ -23,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 pub(crate) use crate::runner::env::{lent, restored, withheld};
 use group::Group;
 use lines::Lines;
+pub(crate) use ongoing::Ongoing;
 pub(crate) use replace::{in_memory, replace_self};
 pub(crate) use shell::shell_line;
 

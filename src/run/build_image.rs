@@ -11,7 +11,6 @@ use tokio_util::sync::CancellationToken;
 use super::execution::{Execution, With};
 use super::finish_push::Push;
 use super::stage;
-use crate::builder::Builder;
 use crate::buildx::imagetools::Imagetools;
 use crate::buildx::metadata::Metadata;
 use crate::buildx::retry::{schedule, waits};
@@ -19,6 +18,7 @@ use crate::buildx::silence::Patience;
 use crate::buildx::{Build, BuildError};
 use crate::credentials::{Credentials, helper};
 use crate::plan::{Acceleration, ImagePlan};
+use crate::process::Ongoing;
 use crate::registry::preflight::Found;
 use crate::registry::pushed;
 use crate::report::Built;
@@ -41,12 +41,14 @@ impl Execution<'_> {
         let With { builder, tool, .. } = *with;
         let cancel = self.run.cancel.child_token();
         let isolated = Mounts::of(&self.run.env).is_some();
+        let ongoing = Ongoing::default();
         let build = Build {
             image,
             builder: &builder.name,
             tool,
             redactor: &self.run.redactor,
             patience: Patience::of(self.plan.silence_timeout),
+            ongoing: &ongoing,
             cancel: &cancel,
         };
         let imagetools = Imagetools {
@@ -72,7 +74,16 @@ impl Execution<'_> {
             }
             Ok((metadata, engine, before.flatten()))
         };
-        let (metadata, engine, before) = Box::pin(unless_lost(work, builder, &cancel)).await?;
+        let lost = builder.lost(&ongoing);
+        let built = Box::pin(unless_lost(work, lost, &cancel)).await;
+        let (metadata, engine, before) = match built {
+            // buildx noticed first, but can't say why.
+            Err(Error::Build(error)) if error.is_disconnection() && !cancel.is_cancelled() => {
+                let lost = builder.after_disconnection().await;
+                return Err(lost.map_or(Error::Build(error), Error::from));
+            }
+            other => other?,
+        };
         let begin = Timestamp::now();
         let imagetools = Imagetools {
             cancel: &self.run.cancel,
@@ -231,25 +242,70 @@ async fn with_side_task<T, U>(
     }
 }
 
-/// The build's result, or that its builder was lost, which ends the build.
-async fn unless_lost<T>(
+/// The build's result, or that its builder was lost, which ends the build. A cancelled build may lose its connection before it ends: that
+/// is no loss.
+async fn unless_lost<T, L: Into<Error>>(
     build: impl Future<Output = Result<T, Error>>,
-    builder: &Builder,
+    lost: impl Future<Output = L>,
     cancel: &CancellationToken,
 ) -> Result<T, Error> {
     let mut build = std::pin::pin!(build);
     let lost = tokio::select! {
-        built = &mut build => match built {
-            // buildx noticed first, but can't say why.
-            Err(Error::Build(error)) if error.is_disconnection() => {
-                let lost = builder.after_disconnection().await;
-                return Err(lost.map_or(Error::Build(error), Error::from));
-            }
-            built => return built,
-        },
-        lost = builder.lost() => lost,
+        biased;
+        built = &mut build => return built,
+        () = cancel.cancelled() => return build.await,
+        lost = lost => lost,
     };
     cancel.cancel();
     // The build may just have succeeded.
     build.await.map_err(|_| lost.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::ready;
+
+    use super::*;
+    use crate::builder::BuilderError;
+
+    fn lost() -> BuilderError {
+        BuilderError::Platform {
+            missing: vec!["linux/arm64".to_owned()],
+            offered: "linux/amd64".to_owned(),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_build_without_its_builder_ends_with_the_reason() {
+        let cancel = CancellationToken::new();
+        let build = async {
+            cancel.cancelled().await;
+            Err::<(), _>(BuildError::Cancelled.into())
+        };
+        let ended = unless_lost(build, ready(lost()), &cancel).await;
+        assert_eq!(ended.unwrap_err().to_string(), lost().to_string());
+    }
+
+    #[tokio::test]
+    async fn a_cancelled_build_does_not_lose_its_builder() {
+        let cancel = CancellationToken::new();
+        cancel.cancel();
+        let build = async {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            Err::<(), _>(BuildError::Cancelled.into())
+        };
+        let ended = unless_lost(build, ready(lost()), &cancel).await;
+        assert!(matches!(ended, Err(Error::Build(BuildError::Cancelled))));
+    }
+
+    #[tokio::test]
+    async fn a_build_that_succeeds_as_its_builder_is_lost_has_succeeded() {
+        let cancel = CancellationToken::new();
+        let build = async {
+            cancel.cancelled().await;
+            Ok(1)
+        };
+        let ended = unless_lost(build, ready(lost()), &cancel).await;
+        assert_eq!(ended.unwrap(), 1);
+    }
 }

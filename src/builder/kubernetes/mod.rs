@@ -34,6 +34,7 @@ use tokio_util::sync::CancellationToken;
 use super::{BuilderError, Start};
 use crate::buildx::Tool;
 use crate::plan::{KubernetesPlan, Node};
+use crate::process::Ongoing;
 use crate::runner::log;
 use crate::timings::{Recorder, Traffic};
 use cleanup_list::CleanupList;
@@ -244,14 +245,14 @@ impl Running {
     }
 
     /// Resolves when a node of the builder, or the connection to it, is lost.
-    pub(super) async fn lost(&self, builder: &str) -> KubernetesError {
+    pub(super) async fn lost(&self, builder: &str, builds: &Ongoing) -> KubernetesError {
         let connection = async {
             let Some(tunnel) = &self.tunnel else {
                 return std::future::pending().await;
             };
             tokio::select! {
                 // The pods were checked meanwhile.
-                () = tunnel.disconnected() => KubernetesError::disconnected(builder),
+                () = tunnel.disconnected(builds) => KubernetesError::disconnected(builder),
                 unresponsive = Box::pin(liveness::unresponsive(tunnel, &self.cluster)) => {
                     KubernetesError::unresponsive(builder, unresponsive)
                 }

@@ -18,6 +18,7 @@ use kube::config::Kubeconfig;
 use tokio::net::TcpListener;
 use tokio::task::{AbortHandle, JoinSet};
 
+use crate::process::Ongoing;
 use crate::runner::private::write_private;
 use crate::timings::Traffic;
 use connection::{Connections, Seen};
@@ -26,6 +27,10 @@ use route::Route;
 /// How long buildx may go on without an exec connection after the server closed the last one: newer versions fail within half a second, or
 /// open another. The pods are checked meanwhile.
 const PATIENCE: Duration = Duration::from_millis(3500);
+
+/// The same where buildx closed the last one: it does so between two connections, and in reply to TLS's `close_notify`, which may arrive
+/// before the server's end of the connection.
+const LONGER_PATIENCE: Duration = Duration::from_secs(6);
 
 /// The listener. It and its connections are closed when this value is dropped.
 #[derive(Debug)]
@@ -72,17 +77,24 @@ impl Tunnel {
         self.seen.keepalives.unanswered()
     }
 
-    /// Resolves when the server has closed the exec connections opened from now on, and buildx does not react.
-    pub(super) async fn disconnected(&self) {
+    /// Resolves when the exec connections of a build were closed, and its buildx goes on without one.
+    pub(super) async fn disconnected(&self, builds: &Ongoing) {
+        builds.meanwhile(|| self.left_alone()).await;
+    }
+
+    /// Resolves when all exec connections opened from now on are closed, and no other follows.
+    async fn left_alone(&self) {
         let mut connections = self.seen.connections.subscribe();
         let before = connections.borrow().opened;
-        let is_closed = |all: &Connections| all.opened > before && all.open == 0 && all.by_server;
-        loop {
-            if connections.wait_for(is_closed).await.is_err() {
-                return std::future::pending().await;
-            }
+        let is_closed = |all: &Connections| all.opened > before && all.open == 0;
+        while let Ok(closed) = connections.wait_for(is_closed).await.map(|all| *all) {
+            let patience = if closed.by_server {
+                PATIENCE
+            } else {
+                LONGER_PATIENCE
+            };
             let reopened = connections.wait_for(|all| !is_closed(all));
-            if tokio::time::timeout(PATIENCE, reopened).await.is_err() {
+            if tokio::time::timeout(patience, reopened).await.is_err() {
                 return;
             }
         }

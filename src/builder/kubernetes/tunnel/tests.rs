@@ -46,35 +46,56 @@ async fn connect(tunnel: &Tunnel, authority: &str, hello: &[u8]) -> (String, Tcp
     (String::from_utf8(head).unwrap(), stream)
 }
 
-#[tokio::test]
-async fn an_exec_connection_that_the_server_closes_is_detected_and_no_other_is() {
+/// A build's connection, which whoever is named closes. Returns whether it counts as lost within eight seconds, and the build goes on.
+async fn is_lost(hello: &[u8], closes: &str) -> bool {
     let folder = tempfile::tempdir().unwrap();
     let (tunnel, address) = tunnel(folder.path(), 300).await;
-    let within =
-        |seconds| tokio::time::timeout(Duration::from_secs(seconds), tunnel.disconnected());
-    let http = async {
-        let (head, mut stream) = connect(&tunnel, &address, HTTP).await;
+    let ongoing = Ongoing::default();
+    let _build = ongoing.one();
+    let connection = async {
+        let (head, mut stream) = connect(&tunnel, &address, hello).await;
         assert_eq!(head, "HTTP/1.1 200");
-        stream.read_to_end(&mut Vec::new()).await.unwrap();
-    };
-    let (closed, ()) = tokio::join!(within(5), http);
-    assert!(closed.is_err(), "a request is no exec connection");
-    let by_client = async {
-        let (_, mut stream) = connect(&tunnel, &address, b"no protocol").await;
-        stream.shutdown().await.unwrap();
-        stream.read_to_end(&mut Vec::new()).await.unwrap();
-    };
-    let (closed, ()) = tokio::join!(within(5), by_client);
-    assert!(closed.is_err(), "the client closed it");
-    let by_server = async {
-        let (_, mut stream) = connect(&tunnel, &address, b"no protocol").await;
+        if closes == "buildx" {
+            stream.shutdown().await.unwrap();
+        }
         stream.read_to_end(&mut Vec::new()).await.unwrap();
         stream
     };
-    let (closed, _open) = tokio::join!(within(8), by_server);
-    assert!(closed.is_ok());
-    assert!(tunnel.traffic().received >= 10, "{:?}", tunnel.traffic());
-    assert!(tunnel.traffic().sent >= 32);
+    let lost = tokio::time::timeout(Duration::from_secs(8), tunnel.disconnected(&ongoing));
+    let (lost, _stream) = tokio::join!(lost, connection);
+    assert!(tunnel.traffic().received >= 5, "{:?}", tunnel.traffic());
+    assert!(tunnel.traffic().sent >= 7);
+    lost.is_ok()
+}
+
+#[tokio::test]
+async fn a_build_that_goes_on_without_an_exec_connection_is_detected_whoever_closed_it() {
+    let (http, server, buildx) = tokio::join!(
+        is_lost(HTTP, "server"),
+        is_lost(b"no protocol", "server"),
+        is_lost(b"no protocol", "buildx")
+    );
+    assert_eq!([http, server, buildx], [false, true, true]);
+}
+
+#[tokio::test]
+async fn a_connection_of_a_build_that_has_ended_is_no_loss() {
+    let folder = tempfile::tempdir().unwrap();
+    let (tunnel, address) = tunnel(folder.path(), 100).await;
+    let ongoing = Ongoing::default();
+    let builds = async {
+        let build = ongoing.one();
+        let (_, mut stream) = connect(&tunnel, &address, b"no protocol").await;
+        stream.read_to_end(&mut Vec::new()).await.unwrap();
+        drop(build);
+        // The next has not connected yet.
+        let _build = ongoing.one();
+        tokio::time::sleep(LONGER_PATIENCE + Duration::from_secs(2)).await;
+    };
+    tokio::select! {
+        () = tunnel.disconnected(&ongoing) => panic!("nothing was lost"),
+        () = builds => {}
+    }
 }
 
 #[tokio::test]

@@ -44,6 +44,7 @@ fn phases_are_as_long_as_what_was_timed_by_hand() {
     let text = std::fs::read_to_string(timings).unwrap();
     let image = serde_json::from_str::<Value>(&text).unwrap()["images"][0].clone();
     let seconds = |value: &Value| value.as_f64().unwrap() / 1000.0;
+    // Other tests run at the same time: what is too short is always wrong, what is too long only by seconds.
     let near = |what: &str, measured: f64, real: f64, more: f64| {
         assert!(
             measured > real - 0.1 && measured < real + more,
@@ -52,10 +53,10 @@ fn phases_are_as_long_as_what_was_timed_by_hand() {
         );
     };
     let phase = |name: &str| seconds(&image["phases"][name]["partition_ms"]);
-    near("build", phase("build"), 7.0, 1.0);
+    near("build", phase("build"), 7.0, 3.0);
     // The probe finds a container ready a second after its start.
     let boot = 0.7 + 2.0 + 0.6 + 1.0;
-    near("builder", phase("builder"), boot, 1.5);
+    near("builder", phase("builder"), boot, 3.0);
     let stage = |name: &str| {
         let stages = image["boot"].as_array().unwrap().iter();
         let found = stages.filter(|stage| stage["name"].as_str().unwrap().contains(name));
@@ -63,20 +64,20 @@ fn phases_are_as_long_as_what_was_timed_by_hand() {
             .map(|stage| seconds(&stage["duration_ms"]))
             .sum::<f64>()
     };
-    near("wait for a node", stage("wait for a node"), 0.7, 0.5);
+    near("wait for a node", stage("wait for a node"), 0.7, 2.0);
     // Events are read once a second: where the pull begins is known that well, where it ends better.
     near(
         "pull and start",
         stage("prepare the pod") + stage("pull the"),
         2.6,
-        0.5,
+        2.0,
     );
-    near("wait for BuildKit", stage("wait for BuildKit"), 1.0, 0.5);
+    near("wait for BuildKit", stage("wait for BuildKit"), 1.0, 2.0);
     let phases = image["phases"].as_object().unwrap().values();
     let sum: f64 = phases.map(|phase| seconds(&phase["partition_ms"])).sum();
     let total = seconds(&image["total_ms"]);
     assert!((sum - total).abs() < 0.001, "{sum} of {total}");
-    near("total", took, total, 1.0);
+    near("total", took, total, 3.0);
     // Nothing of the rest is unknown: what is left is getting ready, pushing and cleaning up.
     assert!(phase("other") < 0.02 * total, "{}", image["phases"]);
     assert_eq!(cluster.stop(), [""; 0]);
