@@ -14,7 +14,7 @@ export RUST_TEST_THREADS ?= 4
 
 AS_ROOT := $(if $(filter-out 0,$(shell id -u)),--config 'target."cfg(unix)".runner="sudo"')
 
-.PHONY: test build step check unit lint report e2e test-kubernetes image demo side-by-side compare picture bench release tables clean
+.PHONY: test build step check unit lint report e2e trees test-kubernetes image demo side-by-side compare picture bench release tables clean
 
 # Everything that CI checks.
 test: build check unit lint report e2e
@@ -48,6 +48,11 @@ report:
 e2e: build step
 	$(CARGO) test $(ALL) $(ON_THE_RIG) --no-run
 	$(RIG) exec --aws --classic -- $(CARGO) test $(ALL) $(ON_THE_RIG)
+
+# Real images with and without the push engine, unpacked by Docker and containerd and compared name by name: a table. Ten minutes.
+trees: build step
+	$(CARGO) test $(ALL) --test e2e --no-run
+	$(RIG) exec --classic -- $(CARGO) test $(ALL) --test e2e trees:: -- --include-ignored --nocapture
 
 # The Kubernetes tests on a real cluster: that of KUBECONFIG, with buildx from PATH. Its pods are in NAMESPACE, which lets
 # them be privileged, build from BASE and push below REGISTRY (host/prefix), where this machine may log in and read, too.

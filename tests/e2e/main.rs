@@ -48,3 +48,4 @@ mod silence;
 mod stopwatch;
 #[expect(dead_code, reason = "the bench uses more of it")]
 mod traffic;
+mod trees;
