@@ -86,11 +86,16 @@ compare: build
 picture: build
 	$(RIG) exec -- tools/report/picture
 
-# What the action costs beside buildx and the network, what each cache spares, and how long builders take to boot.
-bench: step
+# What the action costs beside buildx and the network, what each cache spares, how long builders take to boot, and what a push
+# takes with BuildKit and with the push engine.
+bench: BENCHES := --bench overhead --bench cache --bench boot --bench push
+bench: STEP := $(CURDIR)/target/step-release/fast-ecr-push-step
+bench:
 	$(CARGO) build $(ALL)
-	$(CARGO) bench $(ALL) --bench overhead --bench cache --bench boot --no-run
-	$(RIG) exec -- $(CARGO) bench $(ALL) --no-fail-fast --bench overhead --bench cache --bench boot
+	RUSTC_WORKSPACE_WRAPPER=$(CURDIR)/tools/static $(CARGO) build $(ALL) --release --bin fast-ecr-push-step
+	install -D target/release/fast-ecr-push-step $(STEP)
+	$(CARGO) bench $(ALL) $(BENCHES) --no-run
+	$(RIG) exec -- $(CARGO) bench $(ALL) --no-fail-fast $(BENCHES)
 
 # The binary as it is shipped.
 release:
