@@ -50,6 +50,7 @@ use std::io::{self, Write as _};
 use std::path::Path;
 use std::process::ExitCode;
 
+use anyhow::Context as _;
 use jiff::Timestamp;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -65,12 +66,19 @@ use runner::redact::Redactor;
 use runner::{log, mounts};
 
 fn main() -> ExitCode {
+    start().unwrap_or_else(|error| {
+        print(&format!("error: {error:#}"));
+        ExitCode::from(3)
+    })
+}
+
+fn start() -> anyhow::Result<ExitCode> {
     let started = Timestamp::now();
     let env = mounts::translated(Env::from_process(), inputs::holding_paths());
     if let Err(error) = restart(&env) {
         // Before there is a log; whoever misses certificates or a proxy will want to know.
         print(&format!(
-            "could not heed NODE_EXTRA_CA_CERTS or NO_PROXY: {error}"
+            "could not apply NODE_EXTRA_CA_CERTS or NO_PROXY: {error}"
         ));
     }
     let arguments: Vec<String> = std::env::args_os()
@@ -78,11 +86,9 @@ fn main() -> ExitCode {
         .collect();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
-        .build();
-    let Ok(runtime) = runtime else {
-        return ExitCode::from(3);
-    };
-    runtime.block_on(dispatch(&arguments, env, started))
+        .build()
+        .context("could not start")?;
+    Ok(runtime.block_on(dispatch(&arguments, env, started)))
 }
 
 async fn dispatch(arguments: &[String], env: Env, started: Timestamp) -> ExitCode {

@@ -79,6 +79,7 @@ mod tests {
                 yield_now().await;
                 assert_eq!(begun.get(), times);
             }
+            let _last = ongoing.one();
             may_end.set(true);
             std::future::pending::<()>().await;
         };
@@ -87,6 +88,6 @@ mod tests {
             () = processes => unreachable!("it waits for the work"),
             () = ongoing.meanwhile(work) => {}
         }
-        assert_eq!(begun.get(), 3);
+        assert!(begun.get() >= 3);
     }
 }

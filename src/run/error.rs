@@ -18,9 +18,8 @@ use crate::inputs::InputError;
 use crate::network::certificates::CertificatesError;
 use crate::plan::{PlanError, list};
 use crate::registry::preflight::PreflightError;
-use crate::report::{self, FailureKind, ReportError};
+use crate::report::{self, FailureKind};
 use crate::run::check::{CheckError, Unseen};
-use crate::runner::private::PrivateError;
 
 /// A run that did not end well.
 #[derive(Debug, Error)]
@@ -37,10 +36,6 @@ pub(crate) enum Error {
     Plan(#[from] PlanError),
     #[error(transparent)]
     Facts(#[from] FactsError),
-    #[error(transparent)]
-    Private(#[from] PrivateError),
-    #[error("could not make a private folder for this run")]
-    Folder(#[source] std::io::Error),
     #[error(transparent)]
     Credentials(#[from] CredentialsError),
     #[error(transparent)]
@@ -59,10 +54,11 @@ pub(crate) enum Error {
     Build(#[from] BuildError),
     #[error("the push engine could not push the image")]
     Acceleration(#[source] Reason),
-    #[error(transparent)]
-    Report(#[from] ReportError),
     #[error("the run was cancelled")]
     Cancelled,
+    /// What has no hint of its own: files that cannot be written.
+    #[error(transparent)]
+    Other(#[from] anyhow::Error),
     /// An error that GitHub's care for secrets explains.
     #[error(transparent)]
     WithoutSecrets(#[from] WithoutSecrets),
@@ -102,13 +98,11 @@ impl Error {
             Self::Fallback { second, .. } => second.exit_code(),
             Self::Plan(_)
             | Self::Facts(_)
-            | Self::Folder(_)
-            | Self::Private(_)
             | Self::Credentials(_)
             | Self::Cluster(_)
             | Self::Preflight(_)
             | Self::Builder(_)
-            | Self::Report(_)
+            | Self::Other(_)
             | Self::Cancelled => 3,
         }
     }
@@ -148,11 +142,7 @@ impl Error {
     /// What to do next.
     pub(crate) fn hint(&self) -> Option<String> {
         match self {
-            Self::Inputs(_)
-            | Self::Folder(_)
-            | Self::Private(_)
-            | Self::Report(_)
-            | Self::Cancelled => None,
+            Self::Inputs(_) | Self::Other(_) | Self::Cancelled => None,
             Self::Check(error) => error.hint(),
             Self::Unseen(error) => Some(error.hint()),
             Self::Certificates(error) => error.hint(),
@@ -254,11 +244,15 @@ mod tests {
     use std::os::unix::process::ExitStatusExt as _;
     use std::process::ExitStatus;
 
+    use anyhow::anyhow;
+
     use super::*;
 
     fn after_the_cluster(second: Error) -> Error {
         Error::Fallback {
-            first: Box::new(Error::Folder(std::io::Error::other("no route"))),
+            first: Box::new(Error::Other(
+                anyhow!("no route").context("could not connect"),
+            )),
             second: Box::new(second),
         }
     }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 
+use anyhow::Context as _;
 use jiff::Timestamp;
 use secrecy::{ExposeSecret as _, SecretString};
 
@@ -16,7 +17,7 @@ use crate::credentials::{Credentials, FORMER_KUBECONFIG_FILE};
 use crate::facts::Facts;
 use crate::plan::{ImagePlan, Plan};
 use crate::registry::preflight::Found;
-use crate::report::{self, Built, ReportError};
+use crate::report::{self, Built};
 use crate::run::error::Error;
 use crate::runner::env::Env;
 use crate::timings::{Phase, Recorder, Stage};
@@ -240,8 +241,8 @@ impl<'a> Execution<'a> {
         let dir = &self.planner.dir;
         builder::set_aside(&dir.kubeconfig(), &dir.path.join(FORMER_KUBECONFIG_FILE));
         // The post step is to remove this builder instead; of two values the later counts.
-        post::save_state(&self.plan, dir, &self.run.env).map_err(ReportError::from)?;
-        Ok(())
+        Ok(post::save_state(&self.plan, dir, &self.run.env)
+            .context("could not save what the post step removes")?)
     }
 
     /// Records work for all images.

@@ -1,5 +1,6 @@
 //! Logins: tokens for the plan's registries, for the credential helper.
 
+use anyhow::Context as _;
 use futures_util::future::try_join_all;
 use secrecy::ExposeSecret as _;
 
@@ -35,7 +36,8 @@ impl Run {
                 }
                 Some((id, secret)) => {
                     let own = Session::new(Settings::of_keys(id, secret), self.masking());
-                    own.share_for(host, &credentials.tokens)?;
+                    own.share_for(host, &credentials.tokens)
+                        .context("could not keep the settings for AWS")?;
                     self.unless_cancelled(Box::pin(ecr::token(registry, &own)))
                         .await
                 }

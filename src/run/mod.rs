@@ -20,6 +20,7 @@ mod write_files;
 
 use std::process::ExitCode;
 
+use anyhow::Context as _;
 use jiff::Timestamp;
 use secrecy::ExposeSecret as _;
 use tokio_util::sync::CancellationToken;
@@ -32,7 +33,7 @@ use crate::inputs::{self, InputError, Inputs, RawInputs};
 use crate::network::certificates;
 use crate::network::proxy;
 use crate::plan::{Plan, RunDir};
-use crate::report::{self, ImageOutcome, Observed, Outcome, ReportError, largest_entries};
+use crate::report::{self, ImageOutcome, Observed, Outcome, largest_entries};
 use crate::runner::env::Env;
 use crate::runner::folder;
 use crate::runner::host;
@@ -93,9 +94,12 @@ impl Run {
         let inputs = self.start(flags)?;
         let session = self.session(&inputs)?;
         certificates::check(&self.env)?;
-        let folder = folder::create(&self.env).map_err(Error::Folder)?;
+        let folder =
+            folder::create(&self.env).context("could not make a private folder for this run")?;
         let planner = Planner::new(&inputs, &self.env, RunDir::at(folder.path()));
-        let session = session.share(&planner.dir.tokens())?;
+        let session = session
+            .share(&planner.dir.tokens())
+            .context("could not keep the settings for AWS")?;
         let planned = Box::pin(self.make_plan(&planner, &session, &GivenFacts::default())).await;
         let planned = planned.map_err(|error| self.explained(error))?;
         self.hide(&planned.plan);
@@ -106,7 +110,8 @@ impl Run {
         if inputs.dry_run {
             return Ok(());
         }
-        post::save_state(&planned.plan, &planner.dir, &self.env).map_err(ReportError::from)?;
+        post::save_state(&planned.plan, &planner.dir, &self.env)
+            .context("could not save what the post step removes")?;
         let workflow = Workflow::from_env(&self.env, inputs.github_token.as_ref());
         let leg = Leg::new(&self.env, &inputs, &planned.plan);
         let history = History::ask(workflow.as_ref(), inputs.compare_with.as_deref(), &leg);
@@ -125,7 +130,7 @@ impl Run {
             Box::pin(history::comment(workflow.as_ref(), &leg, &markdown)).await;
         }
         ended?;
-        Ok(written?)
+        Ok(written.context("could not write the report")?)
     }
 
     /// Reads the inputs, and logs what machine this is.

@@ -3,13 +3,13 @@
 use secrecy::ExposeSecret as _;
 
 use crate::plan::{Plan, RunDir, SecretSource};
-use crate::runner::private::{PrivateError, write_private};
+use crate::runner::private::write_private;
 
 /// Writes secrets, the kubeconfig, and the configuration of BuildKit's daemon with the certificates that it trusts.
 ///
 /// # Errors
 /// When one can't be written.
-pub(super) fn write_files(plan: &Plan, dir: &RunDir) -> Result<(), PrivateError> {
+pub(super) fn write_files(plan: &Plan, dir: &RunDir) -> anyhow::Result<()> {
     for secret in plan.images.iter().flat_map(|image| &image.secrets) {
         if let SecretSource::Written(path) | SecretSource::GitToken(path) = &secret.source
             && let Some(value) = &secret.value
