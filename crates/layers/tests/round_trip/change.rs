@@ -1,7 +1,9 @@
 //! What builds do to trees.
 
+use std::ffi::OsString;
 use std::fs;
 use std::io::{Seek, SeekFrom, Write};
+use std::os::unix::ffi::OsStringExt;
 use std::path::Path;
 
 use rustix::fs::{AtFlags, CWD, FileType, Gid, Mode, Timespec, Timestamps, Uid, XattrFlags};
@@ -32,6 +34,7 @@ pub(crate) enum Change {
         to: String,
     },
     Fifo(String),
+    Socket(String),
     Device {
         path: String,
         block: bool,
@@ -68,7 +71,7 @@ impl Change {
     }
 
     fn try_make(&self, root: &Path) -> std::io::Result<()> {
-        let at = |path: &String| root.join(path);
+        let at = |path: &String| root.join(bytes(path));
         match self {
             Self::Directory(path) => fs::create_dir(at(path)),
             Self::File { path, size, seed } => {
@@ -82,7 +85,7 @@ impl Change {
                 file.seek(SeekFrom::Start(*size))?;
                 file.write_all(b"end")
             }
-            Self::Symlink { path, target } => std::os::unix::fs::symlink(target, at(path)),
+            Self::Symlink { path, target } => std::os::unix::fs::symlink(bytes(target), at(path)),
             Self::Hard { path, to } => fs::hard_link(at(to), at(path)),
             Self::Rename { path, to } => fs::rename(at(path), at(to)),
             Self::Fifo(path) => Ok(rustix::fs::mknodat(
@@ -90,6 +93,14 @@ impl Change {
                 at(path),
                 FileType::Fifo,
                 Mode::from_raw_mode(0o640),
+                0,
+            )?),
+            // A socket's address may not be longer than about 100 bytes.
+            Self::Socket(path) => Ok(rustix::fs::mknodat(
+                CWD,
+                at(path),
+                FileType::Socket,
+                Mode::from_raw_mode(0o755),
                 0,
             )?),
             Self::Device {
@@ -180,6 +191,16 @@ impl Change {
             }
         }
     }
+}
+
+/// A character that stands for a byte which no character begins with.
+pub(crate) const NO_CHARACTER: char = '\u{e000}';
+
+/// A path as the file system has it.
+fn bytes(path: &str) -> OsString {
+    let marked = NO_CHARACTER.to_string();
+    let parts: Vec<&[u8]> = path.split(&marked).map(str::as_bytes).collect();
+    OsString::from_vec(parts.join(&0xff))
 }
 
 /// Opens a file that is new or a regular one.

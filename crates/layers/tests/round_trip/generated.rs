@@ -7,7 +7,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use sha2::Digest;
 
-use crate::change::Change;
+use crate::change::{Change, NO_CHARACTER};
 use crate::image::Image;
 use crate::snapshot::{assert_same, snapshot};
 use crate::unpack::unpack;
@@ -19,6 +19,8 @@ fn name() -> impl Strategy<Value = String> {
         1 => Just("line\nfeed".to_owned()),
         1 => Just("é ü".to_owned()),
         1 => Just("x.wh.y".to_owned()),
+        1 => Just(format!("not{NO_CHARACTER}utf{NO_CHARACTER}8")),
+        1 => prop_oneof![Just("back\\slash"), Just(" "), Just("-rf"), Just("..."), Just(".wh"), Just("a=b\t")].prop_map(str::to_owned),
         1 => Just("long".repeat(40)),
         1 => Just(format!("{}ö", "n".repeat(98))),
     ]
@@ -44,6 +46,7 @@ fn change() -> impl Strategy<Value = Change> {
         3 => (path(), path()).prop_map(|(path, to)| Change::Hard { path, to }),
         2 => (path(), path()).prop_map(|(path, to)| Change::Rename { path, to }),
         1 => path().prop_map(Change::Fifo),
+        1 => path().prop_map(|path| Change::Socket(format!("{path}/new.sock"))),
         // Majors for local use, which no driver of this machine has.
         1 => (path(), any::<bool>(), 60..64_u32, 0..70_000_u32)
             .prop_map(|(path, block, major, minor)| Change::Device { path, block, major, minor }),
@@ -105,6 +108,44 @@ proptest! {
             }
         }
         assert_same(&got, &expected);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(32))]
+
+    #[test]
+    fn a_name_that_would_be_a_whiteout_is_packed_in_no_case(
+        base in vec(change(), 0..20),
+        changes in vec(change(), 0..20),
+        below in path(),
+        name in prop_oneof![Just(".wh.a"), Just(".wh..wh..opq"), Just(".wh."), Just(".wh..wh.plnk")],
+        is_directory: bool,
+        is_in_base: bool,
+    ) {
+        let path = format!("{below}/{name}");
+        let reserved = match is_directory {
+            true => Change::Directory(path),
+            false => Change::File { path, size: 0, seed: 0 },
+        };
+        let (mut base, mut changes) = (base, changes);
+        if is_in_base { base.push(reserved) } else { changes.push(reserved) }
+        let image = Image::build(make(base), make(changes));
+        let workers = Workers::new(2, 8 << 20).unwrap();
+        let tree = Tree::open(&image.image()).unwrap();
+        let base = Tree::open(&image.base()).unwrap();
+        let holds = |path: &[u8]| path.split(|&it| it == b'/').any(|name| name.starts_with(b".wh."));
+        match Diff::new(&tree, Some(&base), &workers) {
+            Ok(diff) => {
+                let entries = diff.entries.iter().map(|entry| &entry.path);
+                for path in entries.chain(&diff.removed) {
+                    prop_assert!(!holds(path.as_bytes()), "{}", path);
+                }
+            }
+            Err(error) => {
+                prop_assert!(matches!(error, layers::Error::ReservedName { .. }), "{}", error);
+            }
+        }
     }
 }
 

@@ -12,6 +12,7 @@
 mod cases;
 mod change;
 mod generated;
+mod hostile;
 mod image;
 mod snapshot;
 mod unpack;
