@@ -6,7 +6,7 @@ use std::path::Path;
 
 use ::dockerfile::{Configuration, Entry};
 use image::ImageRef;
-use protocol::{Destination, Job, Login, MediaTypes, Proxies, RemovedInstruction, Secrets};
+use protocol::{Base, Destination, Job, Login, MediaTypes, Proxies, RemovedInstruction, Secrets};
 use secrecy::{ExposeSecret as _, SecretString};
 
 use super::Preparation;
@@ -36,19 +36,29 @@ pub(super) fn nonce() -> Result<String, Reason> {
     Ok(format!("{:032x}", u128::from_le_bytes(bits)))
 }
 
+/// The nonce of the push in a run's folder, if the Engine needed an image for it.
+pub(super) fn left_nonce(folder: &Path) -> Option<String> {
+    let job = EngineFiles::below(folder).context.join(protocol::JOB_FILE);
+    let job: Job = serde_json::from_slice(&fs::read(job).ok()?).ok()?;
+    matches!(job.base, Base::Registry(_)).then_some(job.nonce)
+}
+
 impl Preparation<'_> {
     pub(super) fn write_context(
         &self,
         configuration: &Configuration,
-        base: Option<&ImageRef>,
+        image: Option<&ImageRef>,
+        base: Base,
         nonce: &str,
     ) -> Result<(), Reason> {
         let job = Job {
             version: protocol::VERSION,
             nonce: nonce.to_owned(),
-            destinations: self.destinations(base),
+            destinations: self.destinations(image),
             compression: self.plan.compression,
             media_types: MediaTypes::Oci,
+            base,
+            kept: kept(configuration),
             removed: removed(configuration),
             annotations: self.plan.annotations.clone(),
             threads: None,
@@ -63,7 +73,7 @@ impl Preparation<'_> {
             &files.context.join(protocol::JOB_FILE),
             serde_json::to_vec(&job),
         )?;
-        write(&files.secrets, serde_json::to_vec(&self.secrets()))
+        write(&files.secrets, serde_json::to_vec(&self.secrets(image)))
     }
 
     /// The plan's, each with the base image's repository where layers may be mounted from.
@@ -82,12 +92,12 @@ impl Preparation<'_> {
             .collect()
     }
 
-    fn secrets(&self) -> Secrets {
-        let hosts = self
-            .plan
-            .destinations
-            .iter()
-            .map(|destination| &destination.registry);
+    fn secrets(&self, base: Option<&ImageRef>) -> Secrets {
+        let destinations = self.plan.destinations.iter();
+        let hosts = destinations.map(|destination| &destination.registry);
+        // Only with the classic store the step reads the base image itself.
+        let base = base.filter(|_| self.plan.engine.is_some());
+        let hosts = hosts.chain(base.map(|base| &base.host));
         let mut logins = BTreeMap::new();
         for host in hosts {
             if let Some((user, password)) = self.credentials.login(host) {
@@ -118,6 +128,12 @@ fn proxies(variables: &[(String, Hidden)]) -> Proxies {
         no_proxy: value("NO_PROXY")
             .map_or_else(String::new, |list| list.expose_secret().to_owned()),
     }
+}
+
+/// How many instructions the configuration knows.
+fn kept(configuration: &Configuration) -> usize {
+    let entries = configuration.entries.iter();
+    entries.filter(|entry| **entry == Entry::Kept).count()
 }
 
 /// The instructions that the configuration does not know, each with the number of those that follow and that it knows.

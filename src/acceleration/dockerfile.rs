@@ -89,7 +89,7 @@ fn read(path: &Path) -> Result<Vec<u8>, Reason> {
     fs::read(path).map_err(failed)
 }
 
-/// What is left of the Dockerfile for the configuration, and the image that it starts from.
+/// What is left of the Dockerfile for the configuration, and the image that it starts from where that has a name.
 pub(super) fn configuration(
     preparation: &Preparation<'_>,
     text: &[u8],
@@ -117,17 +117,18 @@ pub(super) fn configuration(
     let configuration = graph.configuration().map_err(not_understood)?;
     let base = match &configuration.origin {
         Origin::Image(image) => image.reference.parse::<ImageRef>().ok(),
-        Origin::Scratch => {
-            return Err(Reason::new(
-                "the image starts from `scratch`, which buildx's `bake` can't hand on",
-            ));
-        }
         Origin::Context(name) => {
-            return Err(Reason::new(format!(
-                "the image starts from the context `{name}`"
-            )));
+            let mut contexts = image.build_contexts.iter();
+            let context = contexts.find(|context| context.name == *name);
+            let image = context.and_then(|context| context.value.strip_prefix("docker-image://"));
+            let Some(image) = image else {
+                return Err(Reason::new(format!(
+                    "the image starts from the context `{name}`, which is no image"
+                )));
+            };
+            image.parse::<ImageRef>().ok()
         }
-        Origin::Stage(_) => None,
+        Origin::Scratch | Origin::Stage(_) => None,
     };
     Ok((configuration, base))
 }

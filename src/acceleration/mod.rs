@@ -6,17 +6,22 @@
 
 mod context;
 mod dockerfile;
+mod engine_images;
 mod metadata;
 mod watch;
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use ::dockerfile::{Configuration, Origin};
+use image::{Digest, ImageRef, is_loopback};
+use protocol::{Base, BaseImage};
 use tokio_util::sync::CancellationToken;
 
-use crate::buildx::bake::Definition;
+use crate::buildx::bake::{self, Definition};
 use crate::buildx::{Reason, Tool};
 use crate::credentials::Credentials;
+use crate::facts::Address;
 use crate::plan::{EnginePlan, ImagePlan};
 use crate::runner::env::Env;
 pub(crate) use metadata::complete;
@@ -40,8 +45,20 @@ pub(crate) struct Prepared {
     /// The Dockerfile's path, here or in a context that is elsewhere.
     dockerfile: String,
     configuration: String,
+    start: Start,
     arguments: BTreeMap<String, String>,
     nonce: String,
+}
+
+/// What the step compares the image with.
+#[derive(Debug)]
+enum Start {
+    Configuration,
+    Scratch,
+    Image {
+        dockerfile: String,
+        digest: Option<Digest>,
+    },
 }
 
 impl Preparation<'_> {
@@ -53,15 +70,51 @@ impl Preparation<'_> {
         context::create_folders(&self.plan.files)?;
         let found = self.find_dockerfile().await?;
         let arguments = self.arguments();
-        let (configuration, mount_from) = dockerfile::configuration(self, &found.text, &arguments)?;
+        let (configuration, image) = dockerfile::configuration(self, &found.text, &arguments)?;
+        let (start, base) = self.start(&configuration, image.as_ref()).await?;
         let nonce = context::nonce()?;
-        self.write_context(&configuration, mount_from.as_ref(), &nonce)?;
+        self.write_context(&configuration, image.as_ref(), base, &nonce)?;
         Ok(Prepared {
             dockerfile: found.path,
             configuration: configuration.cfg,
+            start,
             arguments,
             nonce,
         })
+    }
+
+    /// What the image is compared with, for buildx and for the step.
+    async fn start(
+        &self,
+        configuration: &Configuration,
+        image: Option<&ImageRef>,
+    ) -> Result<(Start, Base), Reason> {
+        if configuration.origin == Origin::Scratch {
+            return Ok((Start::Scratch, Base::Scratch));
+        }
+        let Some(engine) = &self.plan.engine else {
+            return Ok((Start::Configuration, Base::Configuration));
+        };
+        let (Some(image), Some(dockerfile)) = (image, &configuration.base) else {
+            return Err(Reason::new("the base image has no name in a registry"));
+        };
+        let start = Start::Image {
+            dockerfile: dockerfile.clone(),
+            digest: engine_images::digest(image, engine).await,
+        };
+        let base = Base::Registry(BaseImage {
+            registry: image.host.clone(),
+            repository: image.repository.clone(),
+            is_plain: is_loopback(&image.host),
+        });
+        Ok((start, base))
+    }
+
+    /// Removes from the Engine what it needed for the push, and what runs left that were killed.
+    pub(crate) async fn clean_up(&self, prepared: &Prepared) {
+        if let Some(engine) = &self.plan.engine {
+            engine_images::remove(&prepared.nonce, engine).await;
+        }
     }
 
     /// The build arguments with their values. One without a value has that of the variable of its name, if there is one.
@@ -80,6 +133,16 @@ impl Preparation<'_> {
     }
 }
 
+/// Removes from the Engine what a run with this folder has left there.
+pub(crate) async fn clean_up_after(folder: &Path, env: &Env) {
+    let Some(nonce) = context::left_nonce(folder) else {
+        return;
+    };
+    if let Ok(engine) = Address::of(env) {
+        engine_images::remove(&nonce, &engine).await;
+    }
+}
+
 impl Prepared {
     /// The build with the step, for buildx.
     pub(crate) fn definition<'a>(
@@ -92,6 +155,14 @@ impl Prepared {
             dockerfile: &self.dockerfile,
             arguments: &self.arguments,
             configuration: &self.configuration,
+            base: match &self.start {
+                Start::Configuration => bake::Base::Configuration,
+                Start::Scratch => bake::Base::Scratch,
+                Start::Image { dockerfile, digest } => bake::Base::Image {
+                    dockerfile,
+                    digest: digest.as_ref(),
+                },
+            },
             step: &plan.step,
             files: &plan.files,
             nonce: &self.nonce,

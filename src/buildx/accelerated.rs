@@ -6,6 +6,7 @@
 use std::path::Path;
 use std::time::Instant;
 
+use image::Digest;
 use jiff::Timestamp;
 use protocol::{Event as StepEvent, Summary};
 use serde_json::Value;
@@ -13,7 +14,7 @@ use thiserror::Error;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::bake::{self, CONFIGURATION, Definition, IMAGE, PUSH};
+use super::bake::{self, Base, CONFIGURATION, Definition, IMAGE, PUSH};
 use super::build::log_caches;
 use super::cache::Caches;
 use super::failure::Failure;
@@ -61,6 +62,14 @@ impl Reason {
     }
 }
 
+/// Where the configuration is to be pushed.
+#[derive(Debug)]
+struct Receiver {
+    port: u16,
+    /// Digest of the base image, where the step needs it.
+    base: Option<Digest>,
+}
+
 /// What the step has said.
 #[derive(Debug, Default)]
 struct Said {
@@ -96,7 +105,7 @@ impl Build<'_> {
         let mut targets = Targets::new(definition.nonce);
         let mut said = Said::default();
         let stop = self.cancel.child_token();
-        let (ports, port) = mpsc::channel(1);
+        let (receivers, receiver) = mpsc::channel(1);
         let metadata = &self.image.files.metadata;
         let arguments = bake::arguments(
             &files.definition,
@@ -127,14 +136,13 @@ impl Build<'_> {
                                     continue;
                                 };
                                 if let StepEvent::Listening { port } = event {
-                                    if let Some(trigger) = targets_of.trigger() {
-                                        said_of.fail(Reason::new(format!(
-                                            "the base image has ONBUILD instructions ({trigger})"
-                                        )));
-                                        stop_of.cancel();
-                                    } else {
+                                    match receiver_of(definition, targets_of, port) {
                                         // A second port would be no work of ours.
-                                        let _ = ports.try_send(port);
+                                        Ok(receiver) => drop(receivers.try_send(receiver)),
+                                        Err(reason) => {
+                                            said_of.fail(reason);
+                                            stop_of.cancel();
+                                        }
                                     }
                                 }
                                 on_event(&event);
@@ -162,7 +170,7 @@ impl Build<'_> {
                 .await
         };
         let (ended, configured) =
-            tokio::join!(build, self.push_configuration(definition, port, &stop));
+            tokio::join!(build, self.push_configuration(definition, receiver, &stop));
         if self.cancel.is_cancelled() {
             return Err(BuildError::Cancelled);
         }
@@ -216,14 +224,15 @@ impl Build<'_> {
     async fn push_configuration(
         &self,
         definition: &Definition<'_>,
-        mut port: mpsc::Receiver<u16>,
+        mut receiver: mpsc::Receiver<Receiver>,
         stop: &CancellationToken,
     ) -> Result<(), Reason> {
-        // Without a port the build has ended.
-        let Some(port) = port.recv().await else {
+        // Without one the build has ended.
+        let Some(receiver) = receiver.recv().await else {
             return Ok(());
         };
-        let pushed = self.try_to_push_configuration(definition, port, stop).await;
+        let pushed = self.try_to_push_configuration(definition, &receiver, stop);
+        let pushed = pushed.await;
         if pushed.is_err() {
             stop.cancel();
         }
@@ -233,11 +242,12 @@ impl Build<'_> {
     async fn try_to_push_configuration(
         &self,
         definition: &Definition<'_>,
-        port: u16,
+        receiver: &Receiver,
         stop: &CancellationToken,
     ) -> Result<(), Reason> {
         let file = &definition.files.configuration;
-        write(file, &definition.push_configuration(port))?;
+        let Receiver { port, base } = receiver;
+        write(file, &definition.push_configuration(*port, base.as_ref()))?;
         let arguments = bake::arguments(file, CONFIGURATION, self.image, self.builder, None);
         let ongoing = self.ongoing.one();
         let pushed = self.command(arguments).output(stop).await;
@@ -259,6 +269,32 @@ impl Build<'_> {
             Err(error) => Err(Reason::new(error.to_string())),
         }
     }
+}
+
+/// The registry that the step plays, if the image can be pushed.
+fn receiver_of(
+    definition: &Definition<'_>,
+    targets: &Targets,
+    port: u16,
+) -> Result<Receiver, Reason> {
+    if let Some(trigger) = targets.trigger() {
+        return Err(Reason::new(format!(
+            "the base image has ONBUILD instructions ({trigger})"
+        )));
+    }
+    let base = match definition.base {
+        Base::Configuration | Base::Scratch => None,
+        Base::Image { digest, .. } => {
+            let digest = targets.base().or(digest);
+            let digest = digest.ok_or_else(|| {
+                Reason::new(
+                    "the base image is in the Engine's classic store only, and in no registry",
+                )
+            })?;
+            Some(digest.clone())
+        }
+    };
+    Ok(Receiver { port, base })
 }
 
 impl Said {

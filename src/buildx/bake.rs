@@ -1,11 +1,13 @@
 //! `buildx bake`: the definitions with which an image is built and pushed by the push engine.
 //!
 //! Three targets: `image` is the user's build, `configuration` the same Dockerfile without what makes files, and `push` the build step
-//! that gets the file systems of both. Reference: <https://docs.docker.com/build/bake/reference/>.
+//! that gets the file systems of both. With the Engine's classic store, `base` is the base image alone, and the step gets its file
+//! system. Reference: <https://docs.docker.com/build/bake/reference/>.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use image::Digest;
 use serde_json::{Map, Value, json};
 
 use super::command::{self, secret};
@@ -15,8 +17,27 @@ use crate::plan::{EngineFiles, ImagePlan};
 pub(super) const IMAGE: &str = "image";
 /// The image's configuration.
 pub(super) const CONFIGURATION: &str = "configuration";
+/// The base image.
+pub(super) const BASE: &str = "base";
 /// The build step.
 pub(super) const PUSH: &str = "push";
+
+/// What the step compares the image with.
+#[derive(Debug)]
+pub(crate) enum Base<'a> {
+    /// The tree of the configuration, which BuildKit pushes.
+    Configuration,
+    /// Nothing.
+    Scratch,
+    /// The tree of the base image. The Engine pushes the configuration for its classic store, and the step has to know the base
+    /// image's digest.
+    Image {
+        /// Text of the base image's Dockerfile.
+        dockerfile: &'a str,
+        /// The digest that the Engine knows, for an image that BuildKit finds there.
+        digest: Option<&'a Digest>,
+    },
+}
 
 /// What the definitions are made from.
 #[derive(Debug)]
@@ -28,6 +49,7 @@ pub(crate) struct Definition<'a> {
     pub arguments: &'a BTreeMap<String, String>,
     /// Text of the Dockerfile for the configuration.
     pub configuration: &'a str,
+    pub base: Base<'a>,
     /// The folder with the step's binaries.
     pub step: &'a Path,
     pub files: &'a EngineFiles,
@@ -38,16 +60,25 @@ pub(crate) struct Definition<'a> {
 impl Definition<'_> {
     /// The build with the step.
     pub(crate) fn push(&self) -> Value {
-        definition(json!({
-            IMAGE: self.image(),
-            CONFIGURATION: self.configuration("type=cacheonly"),
-            PUSH: self.step(),
-        }))
+        let mut targets = json!({ IMAGE: self.image(), PUSH: self.step() });
+        let compared = match &self.base {
+            Base::Configuration => Some((CONFIGURATION, self.configuration("type=cacheonly"))),
+            Base::Image { dockerfile, .. } => Some((BASE, self.without_files(dockerfile))),
+            Base::Scratch => None,
+        };
+        if let (Some(targets), Some((name, target))) = (targets.as_object_mut(), compared) {
+            targets.insert(name.to_owned(), target.into());
+        }
+        definition(targets)
     }
 
-    /// The push of the configuration to the registry that the step plays.
-    pub(crate) fn push_configuration(&self, port: u16) -> Value {
-        let repository = protocol::configuration_repository(self.nonce);
+    /// The push of the configuration to the registry that the step plays, on the base image of this digest.
+    pub(crate) fn push_configuration(&self, port: u16, base: Option<&Digest>) -> Value {
+        let mut repository = protocol::configuration_repository(self.nonce);
+        if let Some((_, hex)) = base.and_then(|base| base.as_str().split_once(':')) {
+            repository.push('/');
+            repository.push_str(hex);
+        }
         let output = format!(
             "type=image,name=localhost:{port}/{repository}:latest,push=true,oci-mediatypes=true,store=false,registry.insecure=true"
         );
@@ -57,7 +88,7 @@ impl Definition<'_> {
     /// Flags have the names that `build` has for them, in its order.
     fn image(&self) -> Map<String, Value> {
         let ImagePlan { steps, .. } = self.image;
-        let mut target = self.base(&command::context(&self.image.context));
+        let mut target = self.common(&command::context(&self.image.context));
         target.insert("dockerfile".to_owned(), json!(self.dockerfile));
         let mut set = |name: &str, value: Value| {
             let is_empty = value.is_null()
@@ -90,8 +121,7 @@ impl Definition<'_> {
     }
 
     fn configuration(&self, output: &str) -> Map<String, Value> {
-        let mut target = self.base(&self.files.empty.to_string_lossy());
-        target.insert("dockerfile-inline".to_owned(), json!(self.configuration));
+        let mut target = self.without_files(self.configuration);
         target.insert("output".to_owned(), json!([output]));
         let labels = self
             .image
@@ -102,8 +132,14 @@ impl Definition<'_> {
         target
     }
 
+    fn without_files(&self, dockerfile: &str) -> Map<String, Value> {
+        let mut target = self.common(&self.files.empty.to_string_lossy());
+        target.insert("dockerfile-inline".to_owned(), json!(dockerfile));
+        target
+    }
+
     /// What the build and its configuration have in common.
-    fn base(&self, context: &str) -> Map<String, Value> {
+    fn common(&self, context: &str) -> Map<String, Value> {
         let mut target = Map::new();
         let contexts = self.image.build_contexts.iter();
         let contexts = contexts.map(|context| (context.name.clone(), json!(context.value)));
@@ -137,20 +173,24 @@ impl Definition<'_> {
     }
 
     fn step(&self) -> Value {
+        let compared = match self.base {
+            Base::Configuration => Some(CONFIGURATION),
+            Base::Image { .. } => Some(BASE),
+            Base::Scratch => None,
+        };
         let mut target = json!({
             "context": self.files.context,
-            "dockerfile-inline": step_dockerfile(self.nonce),
-            "contexts": {
-                "final": format!("target:{IMAGE}"),
-                "base": format!("target:{CONFIGURATION}"),
-                "step": self.step,
-            },
+            "dockerfile-inline": step_dockerfile(self.nonce, compared.is_some()),
+            "contexts": {"final": format!("target:{IMAGE}"), "step": self.step},
             "secret": [format!("id={},src={}", protocol::SECRETS_ID, self.files.secrets.display())],
             "entitlements": ["network.host"],
             "extra-hosts": self.hosts(),
             "output": ["type=cacheonly"],
             "attest": ["type=provenance,disabled=true"],
         });
+        if let (Some(contexts), Some(compared)) = (target["contexts"].as_object_mut(), compared) {
+            contexts.insert("base".to_owned(), json!(format!("target:{compared}")));
+        }
         if let (Some(target), false) = (target.as_object_mut(), self.image.platforms.is_empty()) {
             target.insert("platforms".to_owned(), json!(self.image.platforms));
         }
@@ -163,12 +203,17 @@ pub(super) fn stage(nonce: &str) -> String {
     format!("step-{nonce}")
 }
 
-fn step_dockerfile(nonce: &str) -> String {
+fn step_dockerfile(nonce: &str, has_base: bool) -> String {
     let stage = stage(nonce);
     let id = protocol::SECRETS_ID;
+    let base = if has_base {
+        "--mount=type=bind,from=base,target=/base "
+    } else {
+        ""
+    };
     format!(
         "FROM scratch AS {stage}\nARG TARGETARCH\nCOPY --from=step fast-ecr-push-step-$TARGETARCH /fast-ecr-push-step\n\
-         COPY {job} /\nRUN --network=host --mount=type=bind,from=final,target=/final --mount=type=bind,from=base,target=/base \
+         COPY {job} /\nRUN --network=host --mount=type=bind,from=final,target=/final {base}\
          --mount=type=secret,id={id} --mount=type=cache,id=fast-ecr-push-digests,target=/cache [\"/fast-ecr-push-step\"]\n",
         job = protocol::JOB_FILE
     )

@@ -6,7 +6,9 @@
 
 use std::collections::HashSet;
 
-use super::bake::{CONFIGURATION, IMAGE, PUSH, stage};
+use image::Digest;
+
+use super::bake::{BASE, CONFIGURATION, IMAGE, PUSH, stage};
 use super::budget::Budget;
 use super::rawjson::{SolveStatus, Vertex};
 
@@ -30,6 +32,8 @@ pub(super) struct Targets {
     pending: Vec<u8>,
     /// An instruction that makes files, in a build that is to have none: from `ONBUILD` of the base image.
     trigger: Option<String>,
+    /// The digest of the base image that is a target of its own.
+    base: Option<Digest>,
 }
 
 /// What a status brings.
@@ -50,12 +54,18 @@ impl Targets {
             budget: Budget::of(MOST_KEPT),
             pending: Vec::new(),
             trigger: None,
+            base: None,
         }
     }
 
     /// The instruction that a base image adds to the builds based on it, if one was seen.
     pub(super) fn trigger(&self) -> Option<&str> {
         self.trigger.as_deref()
+    }
+
+    /// The digest of the base image, if BuildKit has asked its registry.
+    pub(super) fn base(&self) -> Option<&Digest> {
+        self.base.as_ref()
     }
 
     /// Whether the step has begun.
@@ -100,7 +110,10 @@ impl Targets {
                 self.step = Some(vertex.digest);
             }
             return;
-        } else if let Some(name) = without_target(&vertex.name, CONFIGURATION) {
+        } else if let Some(name) = without_target(&vertex.name, CONFIGURATION)
+            .or_else(|| without_target(&vertex.name, BASE))
+        {
+            self.base = self.base.take().or_else(|| digest_of_base(&name));
             if makes_files(&name) {
                 self.trigger = Some(name);
             }
@@ -131,6 +144,13 @@ fn without_target(name: &str, target: &str) -> Option<String> {
     }
 }
 
+/// The digest in `[1/2] FROM HOST/REPOSITORY:TAG@sha256:…`.
+fn digest_of_base(name: &str) -> Option<Digest> {
+    let (_, reference) = name.split_once("] FROM ")?;
+    let (_, digest) = reference.split_once('@')?;
+    digest.parse().ok()
+}
+
 /// Whether a vertex's name is that of an instruction that `configuration` does not have by itself.
 fn makes_files(name: &str) -> bool {
     let command = name.split_once("] ").map_or("", |(_, command)| command);
@@ -142,7 +162,7 @@ fn makes_files(name: &str) -> bool {
 
 /// A line of buildx's closing text as `build` has it.
 pub(super) fn without_target_in_text(line: &str) -> String {
-    for target in [PUSH, IMAGE, CONFIGURATION] {
+    for target in [PUSH, IMAGE, CONFIGURATION, BASE] {
         let prefix = format!("ERROR: target {target}: ");
         if let Some(rest) = line.strip_prefix(&prefix) {
             return format!("ERROR: failed to build: {rest}");

@@ -15,6 +15,7 @@ use secrecy::SecretString;
 use serde_json::{Map, Value, json};
 
 use super::error::CredentialsError;
+use super::logins;
 use crate::runner::env::Env;
 use crate::runner::private::{create_private_folder, write_private};
 
@@ -77,7 +78,11 @@ pub(super) fn private(own: Map<String, Value>, ecr_hosts: &[&str], helper: &str)
 pub(super) fn login(docker: &Path, host: &str) -> Option<(String, SecretString)> {
     let text = fs::read(docker.join("config.json")).ok()?;
     let config: Value = serde_json::from_slice(&text).ok()?;
-    let auth = config.get("auths")?.get(host)?.get("auth")?.as_str()?;
+    let auth = config
+        .get("auths")?
+        .get(logins::key(host))?
+        .get("auth")?
+        .as_str()?;
     let auth = String::from_utf8(STANDARD.decode(auth).ok()?).ok()?;
     let (user, password) = auth.split_once(':')?;
     Some((user.to_owned(), password.into()))
@@ -109,6 +114,21 @@ mod tests {
         match value {
             Value::Object(map) => map,
             other => panic!("{other}"),
+        }
+    }
+
+    #[test]
+    fn docker_hubs_login_has_a_name_of_its_own() {
+        let folder = tempfile::tempdir().unwrap();
+        let auth = STANDARD.encode("user:secret");
+        let config = json!({"auths": {
+            "https://index.docker.io/v1/": {"auth": auth},
+            "r.example": {"auth": auth},
+        }});
+        std::fs::write(folder.path().join("config.json"), config.to_string()).unwrap();
+        for (host, is_known) in [("docker.io", true), ("r.example", true), ("other", false)] {
+            let found = login(folder.path(), host).map(|(user, _)| user);
+            assert_eq!(found.as_deref() == Some("user"), is_known, "{host}");
         }
     }
 

@@ -15,6 +15,7 @@ use super::cache::Kind;
 use super::{
     BuilderPlan, CachePlan, Diagnostics, Driver, EngineFiles, Hidden, Naming, PushPlan, Sources,
 };
+use crate::facts::{Address, Engine};
 use crate::inputs::cache::{Backend, CacheEntry};
 use crate::inputs::{Accelerate, Cache, Compression, Inputs, Number};
 
@@ -42,6 +43,8 @@ pub(crate) struct EnginePlan {
     pub proxies: Vec<(String, Hidden)>,
     /// Certificates of authorities that BuildKit trusts besides the usual ones, PEM.
     pub authorities: String,
+    /// The Engine whose BuildKit exports to its classic image store, if the image is built there.
+    pub engine: Option<Address>,
     /// The run's own files for it.
     pub files: EngineFiles,
 }
@@ -59,6 +62,7 @@ const GZIP_LEVEL: u32 = 6;
 pub(super) struct Situation<'a> {
     pub sources: &'a Sources<'a>,
     pub builder: &'a BuilderPlan,
+    pub engine: &'a Engine,
     pub push: Option<&'a PushPlan>,
     pub cache: &'a CachePlan,
     pub cache_to: &'a [CacheEntry],
@@ -90,7 +94,10 @@ pub(super) fn choose(situation: &Situation<'_>, diagnostics: &mut Diagnostics) -
 /// The engine's plan, or why BuildKit pushes.
 fn engine(situation: &Situation<'_>, push: &PushPlan) -> Result<EnginePlan, String> {
     let Situation {
-        sources, builder, ..
+        sources,
+        builder,
+        engine,
+        ..
     } = situation;
     let inputs = sources.inputs;
     let facts = sources.facts;
@@ -110,9 +117,6 @@ fn engine(situation: &Situation<'_>, push: &PushPlan) -> Result<EnginePlan, Stri
         return Err("`cgroup-parent` is set, which buildx's `bake` does not know".to_owned());
     }
     let compression = compression(inputs)?;
-    if push.names.iter().any(|name| name.host == "docker.io") {
-        return Err("the push engine does not push to Docker Hub".to_owned());
-    }
     Ok(EnginePlan {
         is_required,
         compression,
@@ -121,6 +125,7 @@ fn engine(situation: &Situation<'_>, push: &PushPlan) -> Result<EnginePlan, Stri
         step,
         proxies: proxies(builder, sources),
         authorities: authorities(builder, sources),
+        engine: builder.has_classic_store().then(|| engine.address.clone()),
         files: sources.dir.engine(),
     })
 }
@@ -152,9 +157,7 @@ fn check_export(situation: &Situation<'_>) -> Result<(), String> {
 /// Builders that cannot run the step, and those that it was not tried with.
 fn check_builder(builder: &BuilderPlan) -> Result<(), String> {
     let flags = builder.buildkitd_flags.as_deref();
-    let reason = if builder.has_classic_store() {
-        "the Engine's classic image store can't hand on an image's configuration"
-    } else if flags.is_some_and(|flags| !flags.contains("network.host")) {
+    let reason = if flags.is_some_and(|flags| !flags.contains("network.host")) {
         "`buildkitd-flags` does not allow `network.host`, which the build step needs to reach the registry"
     } else if let Some(kubernetes) = &builder.kubernetes {
         match kubernetes.nodes.as_slice() {

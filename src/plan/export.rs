@@ -51,7 +51,7 @@ pub(super) fn choose(
     }
     let classic = builder.has_classic_store();
     let mut outputs = inputs.outputs.clone();
-    let layers = layers(inputs, builder, push, diagnostics);
+    let layers = layers(inputs, builder, diagnostics);
     for output in outputs.iter_mut().filter(|output| output.is_image()) {
         if push && !output.pushes() {
             if output.attribute("push").is_some() {
@@ -128,30 +128,36 @@ fn check_lists(inputs: &Inputs, engine: &Engine, diagnostics: &mut Diagnostics) 
     }
 }
 
+/// Why BuildKit compresses with gzip where nothing else was asked for.
+fn gzip_reason(inputs: &Inputs, builder: &BuilderPlan) -> Option<&'static str> {
+    if builder.has_classic_store() {
+        Some("the Engine's classic image store knows nothing else")
+    } else if builder.store.is_none() && inputs.load {
+        Some("`load` needs it, and every layer is compressed once only")
+    } else {
+        None
+    }
+}
+
+/// What the log says about an image that BuildKit pushes with gzip.
+pub(super) fn gzip_notice(inputs: &Inputs, builder: &BuilderPlan) -> Option<String> {
+    let reason =
+        gzip_reason(inputs, builder).filter(|_| inputs.compression == Compression::Auto)?;
+    Some(format!(
+        "layers are compressed with gzip instead of zstd: {reason}"
+    ))
+}
+
 /// The attributes that say how new layers are compressed. Base layers stay as they are:
 /// `force-compression` would take them apart and cost more than it saves.
 fn layers(
     inputs: &Inputs,
     builder: &BuilderPlan,
-    push: bool,
     diagnostics: &mut Diagnostics,
 ) -> Vec<(&'static str, String)> {
     let classic = builder.has_classic_store();
-    let loads_from_container = builder.store.is_none() && inputs.load;
     let compression = match inputs.compression {
-        Compression::Auto if classic || loads_from_container => {
-            if push {
-                diagnostics.notices.push(format!(
-                    "layers are compressed with gzip instead of zstd: {}",
-                    if classic {
-                        "the Engine's classic image store knows nothing else"
-                    } else {
-                        "`load` needs it, and every layer is compressed once only"
-                    }
-                ));
-            }
-            Compression::Gzip
-        }
+        Compression::Auto if gzip_reason(inputs, builder).is_some() => Compression::Gzip,
         Compression::Auto => Compression::Zstd,
         given => {
             if classic && given != Compression::Gzip {

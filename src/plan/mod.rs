@@ -356,6 +356,7 @@ impl ImagePlan {
             &acceleration::Situation {
                 sources,
                 builder,
+                engine,
                 push: push.as_ref(),
                 cache: &cache.plan,
                 cache_to: &cache.to,
@@ -366,6 +367,10 @@ impl ImagePlan {
             },
             diagnostics,
         );
+        if push.is_some() && matches!(acceleration, Acceleration::Plain(_)) {
+            let notice = export::gzip_notice(inputs, builder);
+            diagnostics.notices.extend(notice);
+        }
         if inputs.no_cache && !inputs.no_cache_filters.is_empty() {
             let filters = inputs.no_cache_filters.join(",");
             diagnostics.conflict("no-cache-filters", filters, "`no-cache: true`");

@@ -41,6 +41,21 @@ pub(crate) struct EngineFiles {
     pub fetched: PathBuf,
 }
 
+impl EngineFiles {
+    /// Those of a run with this folder.
+    pub(crate) fn below(run: &Path) -> Self {
+        let folder = run.join("push-engine");
+        Self {
+            context: folder.join("context"),
+            empty: folder.join("empty"),
+            secrets: folder.join("secrets.json"),
+            definition: folder.join("push.json"),
+            configuration: folder.join("configuration.json"),
+            fetched: folder.join("fetched"),
+        }
+    }
+}
+
 impl RunDir {
     /// The directory at this path, whose name is unique.
     pub(crate) fn at(path: &Path) -> Self {
@@ -71,15 +86,7 @@ impl RunDir {
 
     /// The files of the push engine.
     pub(crate) fn engine(&self) -> EngineFiles {
-        let folder = self.path.join("push-engine");
-        EngineFiles {
-            context: folder.join("context"),
-            empty: folder.join("empty"),
-            secrets: folder.join("secrets.json"),
-            definition: folder.join("push.json"),
-            configuration: folder.join("configuration.json"),
-            fetched: folder.join("fetched"),
-        }
+        EngineFiles::below(&self.path)
     }
 
     /// The kubeconfig, for buildx and for the post step.

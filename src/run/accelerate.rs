@@ -63,6 +63,7 @@ impl Execution<'_> {
                 },
             );
             let ended = Box::pin(ended).await;
+            preparation.clean_up(&prepared).await;
             drop(group);
             match ended {
                 Ok(Accelerated::Pushed {

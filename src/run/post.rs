@@ -10,6 +10,7 @@ use std::path::Path;
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
+use crate::acceleration;
 use crate::builder;
 use crate::credentials::{FORMER_KUBECONFIG_FILE, KUBECONFIG_FILE};
 use crate::facts::Address;
@@ -98,6 +99,7 @@ pub(crate) async fn run(env: &Env, cancel: &CancellationToken) {
     if !path.is_dir() {
         return;
     }
+    acceleration::clean_up_after(path, env).await;
     if let Some(name) = env
         .get("STATE_builder")
         .filter(|name| builder::is_ours(name))

@@ -41,6 +41,7 @@ mod proxies;
 #[path = "../action/proxy.rs"]
 mod proxy;
 mod push_engine;
+mod push_engine_builds;
 mod registry;
 mod rig;
 mod runner;

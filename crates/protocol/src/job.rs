@@ -15,6 +15,10 @@ pub struct Job {
     pub destinations: Vec<Destination>,
     pub compression: Compression,
     pub media_types: MediaTypes,
+    /// What the image starts from.
+    pub base: Base,
+    /// Instructions of the Dockerfile that the configuration's history has, at its end.
+    pub kept: usize,
     /// Instructions of the Dockerfile that the configuration does not know, in order.
     pub removed: Vec<RemovedInstruction>,
     /// Annotations of the manifest.
@@ -36,6 +40,31 @@ pub struct Destination {
     pub is_plain: bool,
     /// Repositories of the same registry that may hold layers of the base image.
     pub mount_from: Vec<String>,
+}
+
+/// What the image starts from: the tree to compare with, and the layers that come first.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase", tag = "kind")]
+pub enum Base {
+    /// The image of the configuration, with the layers that `WORKDIR` made. Its tree is mounted.
+    Configuration,
+    /// Nothing, and nothing is mounted.
+    Scratch,
+    /// An image in a registry, whose tree is mounted. The Engine's classic store pushes the configuration, and no longer knows
+    /// how layers were compressed.
+    Registry(BaseImage),
+}
+
+/// The repository of a base image. Its digest is part of the name under which the configuration is pushed
+/// ([`crate::configuration_repository`]), since BuildKit says it while it builds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BaseImage {
+    /// Host of the registry, with its port.
+    pub registry: String,
+    pub repository: String,
+    /// Talk HTTP without TLS.
+    pub is_plain: bool,
 }
 
 /// How layers are compressed.

@@ -11,11 +11,11 @@ mod secrets;
 pub use event::{
     Event, EventError, LARGEST_LINE, Layer, LayerSource, Published, Summary, parse, render,
 };
-pub use job::{Compression, Destination, Job, MediaTypes, RemovedInstruction};
+pub use job::{Base, BaseImage, Compression, Destination, Job, MediaTypes, RemovedInstruction};
 pub use secrets::{Login, Proxies, Secrets};
 
 /// Version of the protocol.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// File name of the [`Job`] in the step's build context.
 pub const JOB_FILE: &str = "job.json";
@@ -26,7 +26,8 @@ pub const SECRETS_ID: &str = "fast-ecr-push-step";
 /// Where BuildKit mounts that secret.
 pub const SECRETS_PATH: &str = "/run/secrets/fast-ecr-push-step";
 
-/// Repository that the step plays on loopback for the image's configuration.
+/// Repository that the step plays on loopback for the image's configuration. Below it, the hexadecimal digits of the base image's
+/// digest where the job has a [`BaseImage`].
 #[must_use]
 pub fn configuration_repository(nonce: &str) -> String {
     format!("fast-ecr-push/{nonce}")

@@ -14,6 +14,9 @@ const FRONTEND: &str = "buildkit.dockerfile.v0";
 /// BuildKit's comment at entries that it adds where the frontend has fewer entries than layers.
 const EXPORTER: &str = "buildkit.exporter.image.v0";
 
+/// Media type of a manifest of OCI (<https://github.com/opencontainers/image-spec/blob/main/manifest.md>).
+const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+
 /// BuildKit's configuration or manifest is not as expected.
 #[derive(Debug, Error)]
 pub(crate) enum ComposeError {
@@ -49,6 +52,7 @@ pub(crate) struct BaseLayer {
     pub digest: Digest,
     /// Compressed (bytes).
     pub size: u64,
+    pub media_type: String,
 }
 
 /// BuildKit's manifest and configuration, read.
@@ -78,6 +82,20 @@ pub(crate) fn configuration_digest(manifest: &[u8]) -> Result<Digest, ComposeErr
     })
 }
 
+/// Digests of the tars of a configuration's layers.
+pub(crate) fn diff_ids(configuration: &[u8]) -> Result<Vec<String>, ComposeError> {
+    let configuration = object("configuration", configuration)?;
+    let diff_ids = configuration
+        .get("rootfs")
+        .and_then(|rootfs| rootfs.get("diff_ids")?.as_array());
+    let diff_ids = diff_ids.into_iter().flatten().map(Value::as_str);
+    let diff_ids: Option<Vec<String>> = diff_ids.map(|id| id.map(str::to_owned)).collect();
+    diff_ids.ok_or(ComposeError::Field {
+        what: "configuration",
+        field: "rootfs.diff_ids",
+    })
+}
+
 impl Base {
     /// Reads both documents.
     pub(crate) fn new(manifest: &[u8], configuration: &[u8]) -> Result<Self, ComposeError> {
@@ -93,6 +111,7 @@ impl Base {
                 Some(BaseLayer {
                     digest: layer.get("digest")?.as_str()?.parse().ok()?,
                     size: layer.get("size")?.as_u64()?,
+                    media_type: layer.get("mediaType")?.as_str()?.to_owned(),
                 })
             };
             layers.iter().map(layer).collect()
@@ -110,6 +129,56 @@ impl Base {
         }
         Ok(Self {
             manifest,
+            configuration,
+            layers,
+        })
+    }
+
+    /// The configuration on other layers than its own: those of the base image alone, in an OCI manifest. What its last `kept`
+    /// instructions made is in the tree that is packed, so they make no layers here.
+    pub(crate) fn on_layers(
+        configuration: &[u8],
+        layers: Vec<BaseLayer>,
+        kept: usize,
+    ) -> Result<Self, ComposeError> {
+        let mut configuration = object("configuration", configuration)?;
+        let missing = |field| ComposeError::Field {
+            what: "configuration",
+            field,
+        };
+        let history = configuration
+            .get_mut("history")
+            .and_then(Value::as_array_mut);
+        let made = match history {
+            Some(history) => empty_own(history, kept),
+            None => (kept == 0).then_some(0),
+        };
+        let made = made.ok_or_else(|| missing("history"))?;
+        let diff_ids = configuration
+            .get_mut("rootfs")
+            .and_then(|rootfs| rootfs.get_mut("diff_ids")?.as_array_mut());
+        let known = diff_ids.as_ref().map_or(0, |diff_ids| diff_ids.len());
+        if known != layers.len() + made {
+            return Err(missing("rootfs.diff_ids"));
+        }
+        if let Some(diff_ids) = diff_ids {
+            diff_ids.truncate(layers.len());
+        }
+        let descriptors = layers.iter().map(|layer| {
+            json!({
+                "mediaType": layer.media_type,
+                "digest": layer.digest.to_string(),
+                "size": layer.size,
+            })
+        });
+        let manifest = json!({
+            "schemaVersion": 2,
+            "mediaType": MANIFEST,
+            "config": {"mediaType": "application/vnd.oci.image.config.v1+json"},
+            "layers": descriptors.collect::<Vec<_>>(),
+        });
+        Ok(Self {
+            manifest: object("manifest", manifest.to_string().as_bytes())?,
             configuration,
             layers,
         })
@@ -183,8 +252,30 @@ impl Base {
     /// Media type of the manifest.
     pub(crate) fn media_type(&self) -> &str {
         let named = self.manifest.get("mediaType").and_then(Value::as_str);
-        named.unwrap_or("application/vnd.oci.image.manifest.v1+json")
+        named.unwrap_or(MANIFEST)
     }
+}
+
+/// Makes the Dockerfile's own entries, the last `kept` before what the exporter added, entries without a layer. How many had one;
+/// none if they are not the frontend's.
+fn empty_own(history: &mut [Value], kept: usize) -> Option<usize> {
+    let comment = |entry: &Value| entry.get("comment")?.as_str().map(str::to_owned);
+    let end = history
+        .iter()
+        .rposition(|entry| comment(entry).as_deref() != Some(EXPORTER))
+        .map_or(0, |last| last + 1);
+    let own = history.get_mut(end.checked_sub(kept)?..end)?;
+    let mut made = 0;
+    for entry in own {
+        if comment(entry).as_deref() != Some(FRONTEND) {
+            return None;
+        }
+        let had_none = entry
+            .as_object_mut()?
+            .insert("empty_layer".to_owned(), true.into());
+        made += usize::from(had_none != Some(Value::Bool(true)));
+    }
+    Some(made)
 }
 
 /// The removed instructions at their places, as entries without a layer; then an entry for each of our layers.
@@ -338,6 +429,59 @@ mod tests {
             base().media_type(),
             "application/vnd.oci.image.manifest.v1+json"
         );
+    }
+
+    fn base_layer(seed: char) -> BaseLayer {
+        BaseLayer {
+            digest: digest(seed),
+            size: 7,
+            media_type: "application/vnd.oci.image.layer.v1.tar+gzip".to_owned(),
+        }
+    }
+
+    #[test]
+    fn a_configuration_on_the_base_images_layers_has_none_of_its_own() {
+        let given = Value::Object(base().configuration).to_string();
+        let on_layers =
+            |layers, kept| Base::on_layers(given.as_bytes(), layers, kept).map(|base| base.layers);
+        assert!(on_layers(vec![base_layer('1')], 2).is_err());
+        assert!(on_layers(Vec::new(), 3).is_err());
+        assert!(on_layers(Vec::new(), 5).is_err());
+        let base = Base::on_layers(given.as_bytes(), vec![base_layer('1')], 3).unwrap();
+        let text = base.configuration(&[layer()], &[]);
+        let configuration: Value = serde_json::from_slice(&text).unwrap();
+        assert_eq!(
+            configuration["rootfs"]["diff_ids"],
+            json!(["sha256:d1", digest('d').to_string()])
+        );
+        let full = configuration["history"].as_array().unwrap().iter();
+        let full = full.filter(|entry| entry["empty_layer"] != true);
+        let made: Vec<&str> = full.map(|it| it["created_by"].as_str().unwrap()).collect();
+        assert_eq!(made, ["the base", "python: torch"]);
+        let text = base.manifest((&digest('f'), 77), &[layer()], &[]);
+        let manifest: Value = serde_json::from_slice(&text).unwrap();
+        assert_eq!(manifest["layers"][0]["digest"], digest('1').to_string());
+        assert_eq!(manifest["layers"].as_array().unwrap().len(), 2);
+        assert_eq!(manifest["mediaType"], MANIFEST);
+        assert_eq!(manifest["config"]["digest"], digest('f').to_string());
+    }
+
+    #[test]
+    fn a_directory_on_nothing_makes_no_layer() {
+        let configuration = json!({
+            "history": [
+                {"created_by": "ENV A=1", "comment": FRONTEND, "empty_layer": true},
+                {"created_by": "WORKDIR /a", "comment": FRONTEND},
+            ],
+            "rootfs": {"type": "layers", "diff_ids": ["sha256:d1"]},
+        });
+        let text = configuration.to_string();
+        let base = Base::on_layers(text.as_bytes(), Vec::new(), 2).unwrap();
+        let made: Value = serde_json::from_slice(&base.configuration(&[], &[])).unwrap();
+        assert_eq!(made["rootfs"]["diff_ids"], json!([]));
+        assert_eq!(made["history"][1]["empty_layer"], true);
+        let nothing = json!({"rootfs": {"type": "layers"}}).to_string();
+        assert!(Base::on_layers(nothing.as_bytes(), Vec::new(), 0).is_ok());
     }
 
     #[test]

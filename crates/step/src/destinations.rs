@@ -5,10 +5,10 @@ use std::sync::{Mutex, PoisonError};
 
 use anyhow::Context as _;
 use image::Digest;
-use protocol::{Job, Secrets};
+use protocol::{Base, Job, Secrets};
 use upload::{
-    Blob, Credentials, How, Memory, Pending, Present, Proxies, RegistrySettings, Repository,
-    Settings, Uploader,
+    Blob, Credentials, Descriptor, How, Memory, Pending, Present, Proxies, RegistrySettings,
+    Repository, Settings, Uploader,
 };
 
 /// Content that waits for its uploads, of all layers together (bytes).
@@ -22,6 +22,8 @@ pub(crate) struct Destinations {
     uploader: Uploader,
     registries: Vec<upload::Registry>,
     repositories: Vec<Target>,
+    /// The base image's, where its layers are to be had from there.
+    base: Option<Repository>,
     memory: Memory,
     present: Mutex<HashMap<String, Vec<Present>>>,
 }
@@ -46,32 +48,38 @@ impl Destinations {
             ..Settings::default()
         })?;
         let mut registries: Vec<(&str, upload::Registry)> = Vec::new();
+        let mut registry = |host, is_plain| -> anyhow::Result<upload::Registry> {
+            if let Some((_, registry)) = registries.iter().find(|(name, _)| *name == host) {
+                return Ok(registry.clone());
+            }
+            let mut settings = RegistrySettings::new(host);
+            settings.is_plain = is_plain;
+            if let Some(login) = secrets.logins.get(host) {
+                settings.credentials = Credentials::Basic {
+                    user: login.user.clone(),
+                    password: login.password.clone(),
+                };
+            }
+            let registry = uploader.registry(settings)?;
+            registries.push((host, registry.clone()));
+            Ok(registry)
+        };
         let mut repositories = Vec::new();
         for destination in &job.destinations {
-            let host = destination.registry.as_str();
-            let known = registries.iter().find(|(name, _)| *name == host);
-            let registry = match known {
-                Some((_, registry)) => registry.clone(),
-                None => {
-                    let mut settings = RegistrySettings::new(host);
-                    settings.is_plain = destination.is_plain;
-                    if let Some(login) = secrets.logins.get(host) {
-                        settings.credentials = Credentials::Basic {
-                            user: login.user.clone(),
-                            password: login.password.clone(),
-                        };
-                    }
-                    let registry = uploader.registry(settings)?;
-                    registries.push((host, registry.clone()));
-                    registry
-                }
-            };
+            let registry = registry(&destination.registry, destination.is_plain)?;
             repositories.push(Target {
                 repository: registry.repository(&destination.repository),
                 mount_from: destination.mount_from.clone(),
                 tags: destination.tags.clone(),
             });
         }
+        let base = match &job.base {
+            Base::Registry(base) => {
+                let registry = registry(&base.registry, base.is_plain)?;
+                Some(registry.repository(&base.repository))
+            }
+            Base::Configuration | Base::Scratch => None,
+        };
         Ok(Self {
             uploader,
             registries: registries
@@ -79,9 +87,25 @@ impl Destinations {
                 .map(|(_, registry)| registry)
                 .collect(),
             repositories,
+            base,
             memory: Memory::new(MEMORY, MEMORY_PER_LAYER),
             present: Mutex::default(),
         })
+    }
+
+    /// The base image's repository, where its layers are to be had from there.
+    pub(crate) fn base(&self) -> Option<&Repository> {
+        self.base.as_ref()
+    }
+
+    /// Starts to copy a layer of the base image to where it is missing.
+    pub(crate) fn copy(&self, layer: &Descriptor) -> Vec<Pending<Present>> {
+        let mut blob = Blob::known(layer.clone());
+        if let Some(base) = self.base.clone() {
+            let layer = layer.clone();
+            blob = blob.with_repeat(move || Ok(Box::new(base.open(&layer))));
+        }
+        self.push(&blob)
     }
 
     /// Room for content on its way.

@@ -7,12 +7,14 @@
 //! In: the [`Job`](protocol::Job) and the [`Secrets`](protocol::Secrets). Out: [`Event`]s, one a line. Exit code 0 when the image is
 //! complete in all registries, else 1.
 
+mod base_image;
 mod compose;
 mod destinations;
 mod events;
 mod job;
 mod push;
 mod receiver;
+mod uploads;
 
 use std::process::ExitCode;
 

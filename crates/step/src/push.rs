@@ -12,13 +12,14 @@ use layers::{
 };
 use protocol::{Event, Job, LayerSource, Published, Summary, configuration_repository};
 use sha2::{Digest as _, Sha256};
-use upload::{Blob, Descriptor, How};
+use upload::{Blob, Descriptor, How, Pending, Present};
 
-use crate::compose::{self, Base, NewLayer};
+use crate::base_image;
+use crate::compose::{self, Base, BaseLayer, NewLayer};
 use crate::destinations::Destinations;
 use crate::events::Events;
 use crate::job;
-use crate::receiver::Receiver;
+use crate::receiver::{Layers, Received, Receiver};
 
 /// Where the step finds what it is given.
 const JOB: &str = "/job.json";
@@ -58,7 +59,11 @@ pub(crate) fn run(events: &Events) -> anyhow::Result<()> {
         .build()
         .context("could not start a thread")?;
     let repository = configuration_repository(&job.nonce);
-    let listening = Receiver::listen(repository, Arc::clone(&destinations));
+    let kept = match job.base {
+        protocol::Base::Configuration => Layers::Kept,
+        protocol::Base::Scratch | protocol::Base::Registry(_) => Layers::Dropped,
+    };
+    let listening = Receiver::listen(repository, kept, Arc::clone(&destinations));
     let mut receiver = runtime.block_on(listening)?;
     events.send(&Event::Listening {
         port: receiver.port,
@@ -66,8 +71,12 @@ pub(crate) fn run(events: &Events) -> anyhow::Result<()> {
 
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let workers = Workers::new(job.threads.unwrap_or(threads), MEMORY)?;
-    let (image, base) = (Tree::open(Path::new(FINAL))?, Tree::open(Path::new(BASE))?);
-    let diff = Diff::new(&image, Some(&base), &workers)?;
+    let image = Tree::open(Path::new(FINAL))?;
+    let base = match job.base {
+        protocol::Base::Scratch => None,
+        _ => Some(Tree::open(Path::new(BASE))?),
+    };
+    let diff = Diff::new(&image, base.as_ref(), &workers)?;
     let owners = Owners::read(&image, &diff)?;
     let bytes = diff.entries.iter().map(|entry| entry.found.size).sum();
     events.send(&Event::Compared {
@@ -84,12 +93,11 @@ pub(crate) fn run(events: &Events) -> anyhow::Result<()> {
         }
         (received, None) => received?,
     };
-    let configuration = compose::configuration_digest(&received.manifest)?;
-    let configuration = received
-        .blobs
-        .get(configuration.as_str())
-        .ok_or_else(|| anyhow!("BuildKit did not push the image's configuration"))?;
-    let base = Base::new(&received.manifest, configuration)?;
+    let base = compose_base(&job, &received)?;
+    let copies = match job.base {
+        protocol::Base::Registry(_) => copies(&destinations, &base.layers),
+        _ => Vec::new(),
+    };
     let plan = Plan::new(&diff, &owners, base.layers.len(), None, Limits::default());
 
     let work = Work {
@@ -104,7 +112,46 @@ pub(crate) fn run(events: &Events) -> anyhow::Result<()> {
         total: bytes,
     };
     let layers = work.push(&plan)?;
+    for copy in copies {
+        let copied = destinations.finish(copy);
+        copied.context("could not copy a layer of the base image")?;
+    }
     work.publish(&base, &layers, started)
+}
+
+/// The configuration, and the layers that are not packed here.
+fn compose_base(job: &Job, received: &Received) -> anyhow::Result<Base> {
+    let digest = compose::configuration_digest(&received.manifest)?;
+    let configuration = received
+        .blobs
+        .get(digest.as_str())
+        .ok_or_else(|| anyhow!("BuildKit did not push the image's configuration"))?;
+    let layers = match job.base {
+        protocol::Base::Configuration => {
+            return Ok(Base::new(&received.manifest, configuration)?);
+        }
+        protocol::Base::Scratch => Vec::new(),
+        protocol::Base::Registry(_) => {
+            let diff_ids = compose::diff_ids(configuration)?;
+            base_image::layers_of(&received.bases, &diff_ids)?
+        }
+    };
+    Ok(Base::on_layers(configuration, layers, job.kept)?)
+}
+
+/// Starts to copy the layers of the base image that are missing somewhere.
+fn copies(destinations: &Destinations, layers: &[BaseLayer]) -> Vec<Vec<Pending<Present>>> {
+    let missing = layers
+        .iter()
+        .filter(|layer| !destinations.obtain(&layer.digest));
+    missing
+        .map(|layer| {
+            destinations.copy(&Descriptor {
+                digest: layer.digest.clone(),
+                size: layer.size,
+            })
+        })
+        .collect()
 }
 
 struct Work<'a> {

@@ -5,6 +5,10 @@
 //! destinations have, or can mount, is "there" and never moves. Any other layer is small (a `WORKDIR` makes one) or is read here
 //! once and passed on.
 //!
+//! The Engine pushes for its classic store, with other requests (`distribution/push_v2.go` of <https://github.com/moby/moby>): uploads
+//! in parts, each blob looked for afterwards, the manifest read back. It compresses layers anew unless it remembers a digest that is
+//! here, so those of the base image's own manifest are "there", and others are forgotten.
+//!
 //! BuildKit tries HTTPS first where a port is given, and falls back to HTTP when the answer to its TLS greeting looks like HTTP
 //! (`net/http` turns exactly that into "server gave HTTP response to HTTPS client"), so that is what a greeting gets.
 
@@ -17,7 +21,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Incoming;
-use hyper::header::{ACCEPT, CONTENT_LENGTH, LOCATION};
+use hyper::header::{
+    ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION, RANGE,
+};
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
@@ -26,10 +32,12 @@ use sha2::{Digest as _, Sha256};
 use thiserror::Error;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
+use tokio::sync::{OnceCell, watch};
 use upload::Blob;
 
+use crate::base_image::{self, Candidate};
 use crate::destinations::Destinations;
+use crate::uploads::Uploads;
 
 /// A configuration or manifest may have so many bytes: as much as Amazon ECR takes of a manifest
 /// (<https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_PutImage.html>).
@@ -44,6 +52,17 @@ pub(crate) struct Received {
     pub manifest: Bytes,
     /// Blobs that were sent, by digest: the configuration, and layers that no destination had.
     pub blobs: HashMap<String, Bytes>,
+    /// The images that may be the base, where layers are not the manifest's.
+    pub bases: Vec<Candidate>,
+}
+
+/// What becomes of the configuration's layers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Layers {
+    /// The destinations get them.
+    Kept,
+    /// They are forgotten: the image has others, or none.
+    Dropped,
 }
 
 /// The configuration did not arrive.
@@ -64,7 +83,10 @@ pub(crate) struct Receiver {
 
 struct Shared {
     repository: String,
+    kept: Layers,
     destinations: Arc<Destinations>,
+    uploads: Uploads,
+    bases: OnceCell<Vec<Candidate>>,
     blobs: Mutex<HashMap<String, Bytes>>,
     /// Digests that BuildKit asked for as layers.
     layers: Mutex<HashSet<String>>,
@@ -77,6 +99,7 @@ impl Receiver {
     /// Listens on a free port, in the background.
     pub(crate) async fn listen(
         repository: String,
+        kept: Layers,
         destinations: Arc<Destinations>,
     ) -> Result<Self, ReceiveError> {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
@@ -87,7 +110,10 @@ impl Receiver {
         let (sender, received) = watch::channel(None);
         let shared = Arc::new(Shared {
             repository,
+            kept,
             destinations,
+            uploads: Uploads::default(),
+            bases: OnceCell::new(),
             blobs: Mutex::default(),
             layers: Mutex::default(),
             problem: Mutex::default(),
@@ -161,26 +187,123 @@ impl Shared {
         let Some(rest) = path.strip_prefix(&prefix) else {
             return plain(StatusCode::NOT_FOUND);
         };
+        let (base, rest) = base_digest(rest);
+        if let Some(base) = base
+            && let Err(error) = self.find_base(base).await
+        {
+            return self.fail(error);
+        }
+        let folder = path.strip_suffix(rest).unwrap_or(&prefix);
         match (request.method().clone(), rest.split_once('/')) {
             (Method::POST, Some(("blobs", "uploads/"))) => {
-                let mut response = plain(StatusCode::ACCEPTED);
-                if let Ok(location) = format!("{prefix}blobs/uploads/1").parse() {
-                    response.headers_mut().insert(LOCATION, location);
+                let number = self.uploads.begin();
+                accepted(folder, number, 0)
+            }
+            (Method::PATCH, Some(("blobs", rest))) if self.kept == Layers::Dropped => {
+                let Some(number) = upload_number(rest) else {
+                    return plain(StatusCode::NOT_FOUND);
+                };
+                let body = request.into_body();
+                match self.uploads.append(number, body, LARGEST_DOCUMENT).await {
+                    Some(size) => accepted(folder, number, size),
+                    None => plain(StatusCode::NOT_FOUND),
                 }
-                response
             }
             (Method::PUT, Some(("blobs", rest))) if rest.starts_with("uploads/") => {
                 let expected = request.uri().query().and_then(digest_parameter);
-                self.take_blob(request, expected).await
+                let Some(expected) = expected.and_then(|digest| digest.parse().ok()) else {
+                    return plain(StatusCode::BAD_REQUEST);
+                };
+                match self.kept {
+                    Layers::Kept => self.take_blob(request, expected).await,
+                    Layers::Dropped => self.forget_blob(request, rest, &expected).await,
+                }
             }
-            (Method::HEAD, Some(("blobs", digest))) => self.head(&request, digest).await,
+            (Method::HEAD, Some(("blobs", digest))) => match self.kept {
+                Layers::Kept => self.head(request.headers(), digest).await,
+                Layers::Dropped => self.head_forgotten(digest),
+            },
             (Method::PUT, Some(("manifests", _))) => self.take_manifest(request).await,
+            (Method::GET | Method::HEAD, Some(("manifests", _))) => self.manifest(),
             _ => plain(StatusCode::NOT_FOUND),
         }
     }
 
-    async fn head(&self, request: &Request<Incoming>, digest: &str) -> Response<Full<Bytes>> {
-        let accept = request.headers().get(ACCEPT);
+    /// Reads the base image's manifest, once.
+    async fn find_base(&self, digest: Digest) -> anyhow::Result<()> {
+        let read = self.bases.get_or_try_init(|| async {
+            let destinations = Arc::clone(&self.destinations);
+            let read = tokio::task::spawn_blocking(move || match destinations.base() {
+                Some(repository) => base_image::read(repository, &digest),
+                None => Ok(Vec::new()),
+            });
+            read.await?
+        });
+        read.await.map(|_| ())
+    }
+
+    /// A layer, or a part of the configuration, that is not needed as it is.
+    async fn forget_blob(
+        &self,
+        request: Request<Incoming>,
+        rest: &str,
+        expected: &Digest,
+    ) -> Response<Full<Bytes>> {
+        let Some(number) = upload_number(rest) else {
+            return plain(StatusCode::NOT_FOUND);
+        };
+        let body = request.into_body();
+        let appended = self.uploads.append(number, body, LARGEST_DOCUMENT).await;
+        let arrived = appended.and_then(|_| self.uploads.finish(number, expected));
+        let Some(arrived) = arrived else {
+            return plain(StatusCode::BAD_REQUEST);
+        };
+        if let Some(document) = arrived.document {
+            let mut blobs = self.blobs.lock().unwrap_or_else(PoisonError::into_inner);
+            blobs.insert(arrived.digest.to_string(), document);
+        }
+        named(StatusCode::CREATED, &arrived.digest)
+    }
+
+    fn head_forgotten(&self, digest: &str) -> Response<Full<Bytes>> {
+        let bases = self.bases.get().into_iter().flatten();
+        let mut layers = bases.flat_map(|base| &base.layers);
+        let of_base = layers.find(|layer| layer.digest.as_str() == digest);
+        let size = of_base.map(|layer| layer.size);
+        match (size.or_else(|| self.uploads.size(digest)), digest.parse()) {
+            (Some(size), Ok(digest)) => {
+                let mut response = named(StatusCode::OK, &digest);
+                response.headers_mut().insert(CONTENT_LENGTH, size.into());
+                response
+            }
+            _ => plain(StatusCode::NOT_FOUND),
+        }
+    }
+
+    /// The manifest as it was pushed: buildx asks for its digest.
+    fn manifest(&self) -> Response<Full<Bytes>> {
+        let received = self.received.borrow().clone();
+        let Some(received) = received else {
+            return plain(StatusCode::NOT_FOUND);
+        };
+        let digest = Digest::sha256(Sha256::digest(&received.manifest).into());
+        let mut response = named(StatusCode::OK, &digest);
+        if let Some(media_type) = media_type(&received.manifest) {
+            response.headers_mut().insert(CONTENT_TYPE, media_type);
+        }
+        *response.body_mut() = Full::new(received.manifest);
+        response
+    }
+
+    /// Keeps the first reason for which nothing can come of the push.
+    fn fail(&self, error: anyhow::Error) -> Response<Full<Bytes>> {
+        let mut problem = self.problem.lock().unwrap_or_else(PoisonError::into_inner);
+        problem.get_or_insert(error);
+        plain(StatusCode::BAD_GATEWAY)
+    }
+
+    async fn head(&self, headers: &HeaderMap, digest: &str) -> Response<Full<Bytes>> {
+        let accept = headers.get(ACCEPT);
         let media_type = accept
             .and_then(|accept| accept.to_str().ok())
             .unwrap_or_default();
@@ -210,11 +333,8 @@ impl Shared {
     async fn take_blob(
         &self,
         request: Request<Incoming>,
-        expected: Option<String>,
+        expected: Digest,
     ) -> Response<Full<Bytes>> {
-        let Some(expected) = expected.and_then(|digest| digest.parse::<Digest>().ok()) else {
-            return plain(StatusCode::BAD_REQUEST);
-        };
         if self.is_layer(&expected) {
             return self.pass_layer_on(request, &expected).await;
         }
@@ -268,11 +388,7 @@ impl Shared {
         drop(chunks);
         match sent.await {
             Ok(Ok(_)) => named(StatusCode::CREATED, digest),
-            Ok(Err(error)) => {
-                let mut problem = self.problem.lock().unwrap_or_else(PoisonError::into_inner);
-                problem.get_or_insert(error);
-                plain(StatusCode::BAD_GATEWAY)
-            }
+            Ok(Err(error)) => self.fail(error),
             Err(_) => plain(StatusCode::BAD_GATEWAY),
         }
     }
@@ -284,8 +400,12 @@ impl Shared {
         let digest = Digest::sha256(Sha256::digest(&manifest).into());
         let blobs = self.blobs.lock().unwrap_or_else(PoisonError::into_inner);
         let blobs = blobs.clone();
-        self.received
-            .send_replace(Some(Received { manifest, blobs }));
+        let bases = self.bases.get().cloned().unwrap_or_default();
+        self.received.send_replace(Some(Received {
+            manifest,
+            blobs,
+            bases,
+        }));
         // The Engine's own BuildKit wants the digest repeated.
         named(StatusCode::CREATED, &digest)
     }
@@ -294,6 +414,41 @@ impl Shared {
 async fn document(request: Request<Incoming>) -> Option<Bytes> {
     let body = Limited::new(request.into_body(), LARGEST_DOCUMENT);
     Some(body.collect().await.ok()?.to_bytes())
+}
+
+/// The digest of a base image, of which a path has the hexadecimal digits, and the rest of the path.
+fn base_digest(path: &str) -> (Option<Digest>, &str) {
+    let split = path.split_once('/');
+    let named = split.and_then(|(hex, rest)| Some((format!("sha256:{hex}").parse().ok()?, rest)));
+    named.map_or((None, path), |(digest, rest)| (Some(digest), rest))
+}
+
+/// The number in `uploads/1`.
+fn upload_number(path: &str) -> Option<u64> {
+    path.strip_prefix("uploads/")?.parse().ok()
+}
+
+/// A manifest's own media type, as a header.
+fn media_type(manifest: &[u8]) -> Option<HeaderValue> {
+    let manifest: serde_json::Value = serde_json::from_slice(manifest).ok()?;
+    manifest.get("mediaType")?.as_str()?.parse().ok()
+}
+
+/// The answer to an upload that goes on; it has so many bytes by now.
+fn accepted(folder: &str, number: u64, size: u64) -> Response<Full<Bytes>> {
+    let mut response = plain(StatusCode::ACCEPTED);
+    let range = format!("0-{}", size.saturating_sub(1));
+    let location = format!("{folder}blobs/uploads/{number}");
+    let headers = [(LOCATION, location), (RANGE, range)];
+    for (name, value) in headers {
+        if let Ok(value) = value.parse() {
+            response.headers_mut().insert(name, value);
+        }
+    }
+    response
+        .headers_mut()
+        .insert("docker-upload-uuid", number.into());
+    response
 }
 
 /// `digest=sha256%3A…` of a query.

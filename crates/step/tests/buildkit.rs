@@ -16,8 +16,8 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use protocol::{
-    Compression, Destination, Event, Job, LayerSource, MediaTypes, RemovedInstruction, Summary,
-    VERSION, configuration_repository,
+    Base, Compression, Destination, Event, Job, LayerSource, MediaTypes, RemovedInstruction,
+    Summary, VERSION, configuration_repository,
 };
 use serde_json::{Value, json};
 
@@ -90,6 +90,12 @@ impl Case {
             }],
             compression,
             media_types: MediaTypes::Oci,
+            base: Base::Configuration,
+            kept: self
+                .configuration
+                .lines()
+                .filter(|line| !line.trim().is_empty())
+                .count(),
             removed: self
                 .removed
                 .iter()

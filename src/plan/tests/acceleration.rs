@@ -61,7 +61,7 @@ fn buildkit_pushes_where_the_engine_can_not_or_would_not_help() {
             &[TAG, NO_CACHE, ("cgroup-parent", "x")],
             Some("`cgroup-parent`"),
         ),
-        (&[("tags", "team/app:1"), NO_CACHE], Some("Docker Hub")),
+        (&[("tags", "team/app:1"), NO_CACHE], None),
         (&[TAG, ("cache", "inline")], Some("the inline cache")),
         (
             &[TAG, ("cache-to", "type=inline")],
@@ -85,9 +85,30 @@ fn buildkit_pushes_where_the_engine_can_not_or_would_not_help() {
             _ => panic!("{pairs:?}: {found:?}"),
         }
     }
-    let classic = [TAG, NO_CACHE, ("driver", "docker")];
-    let found = reason(&classic, &facts(ImageStore::Classic)).unwrap();
-    assert!(found.contains("classic image store"), "{found}");
+}
+
+#[test]
+fn the_engines_classic_store_takes_the_engine_and_its_layers_are_not_of_gzip() {
+    let pairs = [TAG, ("driver", "docker")];
+    let facts = facts(ImageStore::Classic);
+    let plan = plan_with(&pairs, &facts, None).unwrap();
+    let Acceleration::Engine(engine) = &plan.images[0].acceleration else {
+        panic!("{:?}", plan.images[0].acceleration);
+    };
+    assert_eq!(
+        engine.engine.as_ref(),
+        Some(&facts.engine.as_ref().unwrap().address)
+    );
+    assert_eq!(engine.compression, protocol::Compression::Zstd { level: 1 });
+    let is_about_gzip = |notice: &String| notice.contains("gzip instead of zstd");
+    assert!(
+        !plan.notices.iter().any(is_about_gzip),
+        "{:?}",
+        plan.notices
+    );
+    let off = [TAG, ("driver", "docker"), ("accelerate", "off")];
+    let plan = plan_with(&off, &facts, None).unwrap();
+    assert!(plan.notices.iter().any(is_about_gzip), "{:?}", plan.notices);
 }
 
 #[test]

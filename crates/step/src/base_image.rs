@@ -1,0 +1,207 @@
+//! A base image as its registry has it: layers with the digests under which nodes know them.
+//!
+//! The Engine's classic store keeps layers unpacked. It remembers how a layer was compressed where it was pulled from, and sends
+//! others compressed anew. So the layers are read from the base image's own manifest, and belong to it if the configuration begins
+//! with the same `diff_ids`.
+
+use std::io::Read as _;
+
+use anyhow::{Context as _, anyhow, ensure};
+use image::Digest;
+use serde::Deserialize;
+use upload::{Descriptor, MANIFEST_LIMIT, Repository};
+
+use crate::compose::BaseLayer;
+
+/// An image that may be the base: an index names one for each platform.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Candidate {
+    pub layers: Vec<BaseLayer>,
+    /// Digests of the layers' tars.
+    pub diff_ids: Vec<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Manifest {
+    config: Option<Part>,
+    #[serde(default)]
+    layers: Vec<Part>,
+    #[serde(default)]
+    manifests: Vec<Part>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Part {
+    media_type: String,
+    digest: String,
+    size: u64,
+    platform: Option<Platform>,
+}
+
+#[derive(Deserialize)]
+struct Platform {
+    architecture: String,
+}
+
+impl Part {
+    fn descriptor(&self) -> anyhow::Result<Descriptor> {
+        Ok(Descriptor {
+            digest: self.digest.parse()?,
+            size: self.size,
+        })
+    }
+}
+
+/// The images that a digest names. Blocks.
+pub(crate) fn read(repository: &Repository, digest: &Digest) -> anyhow::Result<Vec<Candidate>> {
+    let named = manifest(repository, digest.as_str())?;
+    if named.config.is_some() {
+        return Ok(vec![candidate(repository, &named)?]);
+    }
+    let here = named.manifests.iter().filter(|part| {
+        let platform = part.platform.as_ref();
+        platform.is_none_or(|platform| platform.architecture == architecture())
+    });
+    here.map(|part| candidate(repository, &manifest(repository, &part.digest)?))
+        .collect()
+}
+
+/// The layers of the candidate with which an image of these `diff_ids` begins.
+pub(crate) fn layers_of(
+    candidates: &[Candidate],
+    diff_ids: &[String],
+) -> anyhow::Result<Vec<BaseLayer>> {
+    let found = candidates
+        .iter()
+        .find(|candidate| diff_ids.starts_with(&candidate.diff_ids));
+    let found = found.ok_or_else(|| {
+        anyhow!("the base image in its registry is not the one that the image was built on")
+    })?;
+    Ok(found.layers.clone())
+}
+
+fn manifest(repository: &Repository, reference: &str) -> anyhow::Result<Manifest> {
+    let fetched = repository.manifest(reference).wait()?;
+    let missing = || {
+        anyhow!(
+            "the base image `{}@{reference}` is not in its registry",
+            repository.name()
+        )
+    };
+    let fetched = fetched.ok_or_else(missing)?;
+    serde_json::from_slice(&fetched.bytes).context("could not read the base image's manifest")
+}
+
+fn candidate(repository: &Repository, manifest: &Manifest) -> anyhow::Result<Candidate> {
+    #[derive(Deserialize)]
+    struct Configuration {
+        rootfs: RootFs,
+    }
+    #[derive(Deserialize)]
+    struct RootFs {
+        #[serde(default)]
+        diff_ids: Vec<String>,
+    }
+    let config = manifest.config.as_ref();
+    let config = config.ok_or_else(|| anyhow!("the base image's manifest is no image's"))?;
+    let config = config.descriptor()?;
+    let mut text = Vec::new();
+    let limit = MANIFEST_LIMIT as u64;
+    repository
+        .open(&config)
+        .take(limit)
+        .read_to_end(&mut text)
+        .context("could not read the base image's configuration")?;
+    ensure!(
+        Descriptor::of(&text) == config,
+        "the base image's configuration is not the one that its manifest names"
+    );
+    let configuration: Configuration =
+        serde_json::from_slice(&text).context("could not read the base image's configuration")?;
+    let diff_ids = configuration.rootfs.diff_ids;
+    ensure!(
+        diff_ids.len() == manifest.layers.len(),
+        "the base image's manifest and configuration have different numbers of layers"
+    );
+    let layers = manifest.layers.iter().map(|part| {
+        Ok(BaseLayer {
+            digest: part.digest.parse()?,
+            size: part.size,
+            media_type: oci(&part.media_type)?.to_owned(),
+        })
+    });
+    Ok(Candidate {
+        layers: layers.collect::<anyhow::Result<_>>()?,
+        diff_ids,
+    })
+}
+
+/// A layer's media type in a manifest of OCI, as BuildKit translates it
+/// (<https://github.com/moby/buildkit/blob/v0.32.2/util/converter/converter.go>).
+fn oci(media_type: &str) -> anyhow::Result<&str> {
+    Ok(match media_type {
+        "application/vnd.docker.image.rootfs.diff.tar.gzip" => {
+            "application/vnd.oci.image.layer.v1.tar+gzip"
+        }
+        "application/vnd.docker.image.rootfs.diff.tar" => "application/vnd.oci.image.layer.v1.tar",
+        "application/vnd.docker.image.rootfs.diff.tar.zstd" => {
+            "application/vnd.oci.image.layer.v1.tar+zstd"
+        }
+        "application/vnd.oci.image.layer.v1.tar"
+        | "application/vnd.oci.image.layer.v1.tar+gzip"
+        | "application/vnd.oci.image.layer.v1.tar+zstd" => media_type,
+        other => anyhow::bail!("a layer of the base image has the media type `{other}`"),
+    })
+}
+
+/// This machine's architecture in Docker's words: the step runs where the image was built.
+fn architecture() -> &'static str {
+    match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn candidate(diff_ids: &[&str]) -> Candidate {
+        let digest: Digest = format!("sha256:{}", "a".repeat(64)).parse().unwrap();
+        let layer = |number: usize| BaseLayer {
+            digest: digest.clone(),
+            size: number as u64,
+            media_type: "application/vnd.oci.image.layer.v1.tar".to_owned(),
+        };
+        Candidate {
+            layers: (0..diff_ids.len()).map(layer).collect(),
+            diff_ids: diff_ids.iter().map(|&id| id.to_owned()).collect(),
+        }
+    }
+
+    #[test]
+    fn the_base_is_the_candidate_that_the_configuration_begins_with() {
+        let all = [candidate(&["x"]), candidate(&["a", "b"])];
+        let ids = |ids: &[&str]| ids.iter().map(|&id| id.to_owned()).collect::<Vec<_>>();
+        assert_eq!(layers_of(&all, &ids(&["a", "b", "c"])).unwrap().len(), 2);
+        for other in [&["a"][..], &["b", "a"], &[]] {
+            assert!(layers_of(&all, &ids(other)).is_err(), "{other:?}");
+        }
+    }
+
+    #[test]
+    fn layers_of_docker_get_the_names_of_oci() {
+        for (given, expected) in [
+            ("docker.image.rootfs.diff.tar.gzip", "tar+gzip"),
+            ("oci.image.layer.v1.tar+zstd", "tar+zstd"),
+        ] {
+            let given = format!("application/vnd.{given}");
+            let expected = format!("application/vnd.oci.image.layer.v1.{expected}");
+            assert_eq!(oci(&given).unwrap(), expected);
+        }
+        assert!(oci("application/vnd.docker.image.rootfs.foreign.diff.tar.gzip").is_err());
+    }
+}
