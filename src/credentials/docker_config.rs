@@ -125,7 +125,7 @@ mod tests {
             "https://index.docker.io/v1/": {"auth": auth},
             "r.example": {"auth": auth},
         }});
-        std::fs::write(folder.path().join("config.json"), config.to_string()).unwrap();
+        fs::write(folder.path().join("config.json"), config.to_string()).unwrap();
         for (host, is_known) in [("docker.io", true), ("r.example", true), ("other", false)] {
             let found = login(folder.path(), host).map(|(user, _)| user);
             assert_eq!(found.as_deref() == Some("user"), is_known, "{host}");

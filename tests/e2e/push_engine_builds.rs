@@ -14,6 +14,9 @@ use crate::runner::{Ended, Runner, docker};
 const REST: &str = "ENV A=1\nWORKDIR /srv/x\nCOPY file /srv/x/\n\
     RUN --network=none head -c 1000000 /dev/urandom > random && rm /bin/vi\nWORKDIR /srv/y\nUSER 1000\nCMD [\"cat\", \"/srv/x/file\"]\n";
 
+/// Names and values.
+type Inputs<'a> = &'a [(&'a str, &'a str)];
+
 fn action(dockerfile: &str, repository: &str) -> Action {
     Action::new(dockerfile)
         .file("file", "from the context\n")
@@ -231,7 +234,7 @@ fn an_image_from_scratch_has_its_own_layers_alone() {
         ("driver", "docker-container"),
         ("driver-opts", container.as_str()),
     ];
-    let cases: [(&str, Option<&Classic>, &[(&str, &str)]); 3] = [
+    let cases: [(&str, Option<&Classic>, Inputs<'_>); 3] = [
         ("engine", None, &[]),
         ("classic", Some(&classic), &on_classic),
         ("container", None, &in_container),

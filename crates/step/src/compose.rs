@@ -444,7 +444,7 @@ mod tests {
         let given = Value::Object(base().configuration).to_string();
         let on_layers =
             |layers, kept| Base::on_layers(given.as_bytes(), layers, kept).map(|base| base.layers);
-        assert!(on_layers(vec![base_layer('1')], 2).is_err());
+        assert!(on_layers(vec![base_layer('1')], 1).is_err());
         assert!(on_layers(Vec::new(), 3).is_err());
         assert!(on_layers(Vec::new(), 5).is_err());
         let base = Base::on_layers(given.as_bytes(), vec![base_layer('1')], 3).unwrap();

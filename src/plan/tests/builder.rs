@@ -9,7 +9,8 @@ fn the_classic_image_store_gets_a_builder_in_a_container() {
     let plan = plan_with(&[tag], &facts, None).unwrap();
     assert_eq!(plan.builder.driver, Driver::DockerContainer);
     assert_eq!(plan.builder.name, "fast-ecr-push-x1");
-    let forced = plan_with(&[tag, ("driver", "docker")], &facts, None).unwrap();
+    let forced = [tag, ("driver", "docker"), ("accelerate", "off")];
+    let forced = plan_with(&forced, &facts, None).unwrap();
     assert_eq!(outputs(&forced), ["type=image,push=true"]);
     assert_eq!(forced.notices.len(), 1);
     let refused = plan_with(
