@@ -13,6 +13,7 @@
 //! - [`facts`]: what this machine has; [`plan`]: what will be done, pure
 //! - [`aws`], [`credentials`], [`registry`], [`builder`], [`buildx`]: the work, each through [`process`];
 //!   [`acceleration`]: the push engine, seen from here
+//! - [`unchanged`]: an image of the same inputs, found instead of built
 //! - [`timings`]: where the time went, pure; [`report`]: outputs, summary, timings file
 //! - [`history`]: earlier runs, asked of GitHub; [`compare`](mod@compare): timings files of several runs, joined
 //! - [`runner`]: the machine around, and GitHub's formats; [`network`]: proxies and certificates
@@ -45,6 +46,7 @@ mod report;
 mod run;
 mod runner;
 mod timings;
+mod unchanged;
 
 use std::io::{self, Write as _};
 use std::path::Path;

@@ -123,13 +123,7 @@ impl Preparation<'_> {
             let of_build = self.tool.env.get(name).and_then(|value| value.to_str());
             of_build.or_else(|| self.env.get(name)).map(str::to_owned)
         };
-        let arguments = self.image.build_args.iter();
-        arguments
-            .filter_map(|argument| {
-                let value = argument.value.clone().or_else(|| value(&argument.name));
-                Some((argument.name.clone(), value?))
-            })
-            .collect()
+        self.image.arguments(value)
     }
 }
 

@@ -24,6 +24,7 @@ pub(crate) mod registry_auth;
 mod secret;
 pub(crate) mod spec;
 mod table;
+pub(crate) mod unchanged;
 mod unknown;
 mod value;
 
@@ -44,6 +45,7 @@ pub(crate) use platform::Platform;
 use reader::Reader;
 pub(crate) use secret::LARGEST as LARGEST_SECRET;
 pub(crate) use table::{Inputs, SPECS};
+pub(crate) use unchanged::SkipUnchanged;
 pub(crate) use unknown::unknown;
 use value::{Field, Value as _};
 pub(crate) use value::{Form, Number};

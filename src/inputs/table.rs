@@ -31,6 +31,7 @@ use super::reader::Reader;
 use super::registry_auth::{Login, RegistryHost};
 use super::secret::{Secret, SecretEnv, SecretFile};
 use super::spec::{Spec, holds_paths, inputs};
+use super::unchanged::SkipUnchanged;
 use super::value::{Block, Number, Value};
 use crate::metadata::Tags;
 use crate::metadata::flavor::Flavor;
@@ -93,6 +94,9 @@ inputs! {
     /// What to do if an image exists under an immutable tag: `same` (build, and accept an equal
     /// digest), `skip` (end at once with the existing image) or `fail` (before the build)
     "if-exists" => if_exists: IfExists = "same";
+    /// Give the image of an earlier build of the same inputs the tags of this run instead of building: a boolean, or the greatest
+    /// age of that image (`12h`, `7d`); see docs/unchanged.md
+    "skip-unchanged" => skip_unchanged: SkipUnchanged = "false";
     /// Build arguments, `NAME=value`; put a multi-line value in double quotes
     "build-args" => build_args: Vec<BuildArg>;
     /// Build secrets, `id=value`; put a multi-line secret in double quotes

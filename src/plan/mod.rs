@@ -25,8 +25,9 @@ mod push;
 mod repositories;
 mod run_dir;
 mod secrets;
+mod unchanged;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::PathBuf;
 
@@ -62,6 +63,7 @@ pub(crate) use push::PushPlan;
 pub(crate) use repositories::EcrRepository;
 pub(crate) use run_dir::{BUILDER_PREFIX, EngineFiles, ImageFiles, RunDir};
 pub(crate) use secrets::{PlannedSecret, SecretSource};
+pub(crate) use unchanged::{KEY_TAGS, Look, Unchanged, repositories};
 
 /// Everything that will be done.
 #[derive(Debug, Clone, Serialize)]
@@ -138,6 +140,9 @@ pub(crate) struct ImagePlan {
     pub push: Option<PushPlan>,
     /// How it gets into its registries.
     pub acceleration: Acceleration,
+    /// Whether an image of the same build is looked for.
+    #[serde(skip_serializing_if = "Unchanged::is_ignored")]
+    pub unchanged: Unchanged,
     /// Names that exist and cannot move: the push of any other image fails, and is to fail before it moves another tag.
     #[serde(skip)]
     pub taken: Vec<ImageRef>,
@@ -162,6 +167,21 @@ pub(crate) struct StepOptions {
 }
 
 impl ImagePlan {
+    /// The build arguments with their values. One without a value has that of the variable of its name, if there is one.
+    pub(crate) fn arguments(
+        &self,
+        variable: impl Fn(&str) -> Option<String>,
+    ) -> BTreeMap<String, String> {
+        let arguments = self.build_args.iter();
+        arguments
+            .filter_map(|argument| {
+                let value = argument.value.clone();
+                let value = value.or_else(|| variable(&argument.name));
+                Some((argument.name.clone(), value?))
+            })
+            .collect()
+    }
+
     /// The image's first name.
     pub(crate) fn name(&self) -> Option<&ImageRef> {
         let pushed = self.push.iter().flat_map(|push| &push.names);
@@ -375,7 +395,6 @@ impl ImagePlan {
             let filters = inputs.no_cache_filters.join(",");
             diagnostics.conflict("no-cache-filters", filters, "`no-cache: true`");
         }
-        let attestations = attestations::choose(inputs, run);
         index::check(
             inputs,
             &names.annotations,
@@ -383,6 +402,22 @@ impl ImagePlan {
             &outputs,
             diagnostics,
         );
+        let secrets = secrets::choose(inputs, &context, run, dir, diagnostics);
+        let of_user = secrets
+            .iter()
+            .filter(|secret| !matches!(secret.source, SecretSource::GitToken(_)));
+        let (unchanged, notice) = unchanged::choose(&unchanged::Situation {
+            sources,
+            builder,
+            push: push.as_ref(),
+            outputs: &outputs,
+            attestations: &attestations,
+            labels: &names.labels,
+            annotations: &names.annotations,
+            secrets: of_user.map(|secret| secret.id.as_str()).collect(),
+            cache: &situation,
+        });
+        diagnostics.notices.extend(notice);
         let is_private = |name: &ImageRef| matches!(name.registry(), Registry::Ecr(_));
         if inputs.create_repository.is_some()
             && let Some(push) = &push
@@ -414,7 +449,8 @@ impl ImagePlan {
             acceleration,
             outputs,
             platforms: inputs.platforms.iter().map(ToString::to_string).collect(),
-            secrets: secrets::choose(inputs, &context, run, dir, diagnostics),
+            secrets,
+            unchanged,
             ssh: inputs.ssh.clone(),
             steps: StepOptions {
                 add_hosts: inputs.add_hosts.clone(),

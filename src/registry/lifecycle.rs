@@ -9,21 +9,21 @@
 use image::Mutability;
 use serde_json::{Value, json};
 
-use crate::plan::{CACHE_TAGS, EcrRepository};
+use crate::plan::{CACHE_TAGS, EcrRepository, KEY_TAGS};
 
-/// Days after its last push at which a cache expires.
+/// Days after its last push at which a cache, or the key of a build, expires.
 const DAYS: u32 = 30;
 
 /// The policy for a new repository.
 pub(crate) fn policy(repository: &EcrRepository, mutability: Option<&Mutability>) -> Value {
-    let mut rules = vec![caches()];
+    let mut rules = vec![caches(), keys()];
     if only_caches_lose_tags(repository, mutability) {
         rules.push(untagged());
     }
     json!({ "rules": rules })
 }
 
-/// Whether every untagged image is a cache that a newer one replaced.
+/// Whether every untagged image is a cache or a key that a newer one replaced.
 fn only_caches_lose_tags(repository: &EcrRepository, mutability: Option<&Mutability>) -> bool {
     if !repository.image {
         return true;
@@ -31,7 +31,12 @@ fn only_caches_lose_tags(repository: &EcrRepository, mutability: Option<&Mutabil
     let keeps_tags = match mutability {
         Some(Mutability::Immutable) => true,
         Some(Mutability::ImmutableExcept(filters)) => {
-            filters.iter().all(|filter| filter.starts_with(CACHE_TAGS))
+            let is_ours = |filter: &String| {
+                [CACHE_TAGS, KEY_TAGS]
+                    .iter()
+                    .any(|tags| filter.starts_with(tags))
+            };
+            filters.iter().all(is_ours)
         }
         Some(Mutability::Mutable | Mutability::MutableExcept(_)) | None => false,
     };
@@ -44,8 +49,14 @@ fn caches() -> Value {
     rule(1, "caches that no run has written for 30 days", tags)
 }
 
+/// A key is a manifest of its own, so that no image goes with it. A rule with both patterns would be for what has both tags.
+fn keys() -> Value {
+    let tags = json!({"tagStatus": "tagged", "tagPatternList": [format!("{KEY_TAGS}*")]});
+    rule(2, "keys of builds that are older than 30 days", tags)
+}
+
 fn untagged() -> Value {
-    rule(2, "replaced caches", json!({"tagStatus": "untagged"}))
+    rule(3, "replaced caches", json!({"tagStatus": "untagged"}))
 }
 
 fn rule(priority: u32, description: &str, mut selection: Value) -> Value {
@@ -94,6 +105,7 @@ mod tests {
             ),
             (true, &["1"], Some(Mutability::Immutable), true),
             (true, &["1"], except(&["buildcache*"]), true),
+            (true, &["1"], except(&["buildcache*", "unchanged*"]), true),
             (true, &["1"], except(&["latest", "buildcache*"]), false),
             (true, &["1"], except(&["*"]), false),
             // Pushed by digest.

@@ -12,6 +12,7 @@ use crate::buildx::checks;
 use crate::runner::markdown::{block, code, plain};
 use crate::runner::redact::Redactor;
 use crate::timings::{Earlier, Phase, units};
+use crate::unchanged::Mark;
 
 /// Tags below the headline.
 const MOST_TAGS: usize = 20;
@@ -27,10 +28,14 @@ pub(super) fn headline(image: &Image<'_>) -> Part {
         .map_or_else(|| "the build".to_owned(), |name| code(&name.to_string()));
     let total = units::duration(timings.total);
     let pushed = image.pushed();
+    let reused = image.built.and_then(|built| built.unchanged.as_ref());
     let mut text = match (image.failure().map(|failure| failure.kind), &plan.call) {
         (None | Some(FailureKind::Checks), Some(call)) => {
             let call = code(&call.text);
             format!("### Called {call} in {total}; nothing was built or pushed\n\n")
+        }
+        (None, _) if reused.is_some() => {
+            format!("### Nothing was built: {name} is unchanged, tagged in {total}\n\n")
         }
         (None, _) if image.built.is_some_and(|built| built.existed) => {
             format!("### Nothing was built: {name} exists, found in {total}\n\n")
@@ -79,6 +84,9 @@ pub(super) fn headline(image: &Image<'_>) -> Part {
     }
     text.push_str(&facts.join(" · "));
     text.push('\n');
+    if let Some(mark) = reused {
+        let _ = writeln!(text, "\n{}", origin(mark, timings.total));
+    }
     if let Some(pushed) = pushed {
         let _ = writeln!(text, "\n{}", whole_code(&pushed.reference));
     }
@@ -98,6 +106,27 @@ pub(super) fn headline(image: &Image<'_>) -> Part {
         }
     }
     Part::text(text)
+}
+
+/// `Built by <run> from 0123456 on 2026-11-30 07:00 UTC in 36.5 s: 35.2 s saved`.
+fn origin(mark: &Mark, total: Duration) -> String {
+    let mut text = "Built".to_owned();
+    // Checked when it was read: a plain address, a plain commit.
+    if let Some(run) = &mark.run {
+        let _ = write!(text, " by {run}");
+    }
+    if let Some(commit) = &mark.commit {
+        let _ = write!(text, " from {}", code(commit));
+    }
+    let _ = write!(text, " on {}", mark.built.strftime("%F %R UTC"));
+    let took = mark.seconds.map(Duration::try_from_secs_f64);
+    if let Some(Ok(took)) = took {
+        let _ = write!(text, " in {}", units::duration(took));
+        if let Some(saved) = took.checked_sub(total) {
+            let _ = write!(text, ": **{} saved**", units::duration(saved));
+        }
+    }
+    text
 }
 
 /// `18 % faster than the median of the last 5 runs (36.0 s)`.
@@ -156,6 +185,34 @@ pub(super) fn failure(failure: &Failure, tail: Tail, redactor: &Redactor) -> Par
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_unchanged_image_is_that_of_a_run_and_saves_time() {
+        let mark = Mark {
+            key: "a".repeat(64),
+            digest: format!("sha256:{}", "b".repeat(64)).parse().unwrap(),
+            run: Some("https://github.com/octo/app/actions/runs/1".to_owned()),
+            commit: Some("0123456".to_owned()),
+            built: "2026-11-30T07:00:00Z".parse().unwrap(),
+            seconds: Some(36.5),
+            parts: std::collections::BTreeMap::new(),
+        };
+        let second = Duration::from_secs(1);
+        assert_eq!(
+            origin(&mark, second),
+            "Built by https://github.com/octo/app/actions/runs/1 from `0123456` on 2026-11-30 07:00 UTC in 36.5 s: **35.5 s saved**"
+        );
+        let least = Mark {
+            run: None,
+            commit: None,
+            seconds: Some(0.5),
+            ..mark
+        };
+        assert_eq!(
+            origin(&least, second),
+            "Built on 2026-11-30 07:00 UTC in 500 ms"
+        );
+    }
 
     #[test]
     fn the_change_is_relative_to_the_median() {

@@ -7,6 +7,7 @@ use crate::registry::pushed::PushedImage;
 use crate::runner::redact::Redactor;
 use crate::timings::BuildTimings;
 use crate::timings::schema::Ended;
+use crate::unchanged::Mark;
 use protocol::Summary;
 
 #[derive(Debug)]
@@ -36,6 +37,8 @@ pub(crate) struct Built {
     pub image: Option<PushedImage>,
     /// Whether the image was there before, so that nothing was built.
     pub existed: bool,
+    /// Whose image it is, if it is that of an earlier build of the same inputs.
+    pub unchanged: Option<Mark>,
     /// What the push engine did, if it pushed.
     pub engine: Option<Summary>,
 }

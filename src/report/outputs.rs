@@ -19,6 +19,10 @@ pub(crate) const OUTPUTS: &[(&str, &str)] = &[
     ("imageid", "Id of the image"),
     ("metadata", "buildx's metadata of the build, as JSON"),
     ("image", "The pushed image, `registry/repository@digest`"),
+    (
+        "unchanged",
+        "Whether the image is that of an earlier build of the same inputs (`skip-unchanged`)",
+    ),
     ("tags", "Full names of the image, one per line"),
     (
         "version",
@@ -118,6 +122,7 @@ pub(super) fn outputs(outcome: &Outcome) -> Vec<(&'static str, String)> {
                 serde_json::to_string_pretty(&metadata?).ok()
             }
             "image" => texts(&|image| Some(image.pushed()?.reference.clone())),
+            "unchanged" => texts(&|image| Some(image.built?.unchanged.is_some().to_string())),
             "tags" => {
                 let tags = outcome.images().flat_map(|image| &image.plan.tags);
                 let tags: Vec<String> = tags.map(ToString::to_string).collect();

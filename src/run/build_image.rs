@@ -99,6 +99,7 @@ impl Execution<'_> {
             metadata,
             image,
             existed: false,
+            unchanged: None,
             engine,
         })
     }

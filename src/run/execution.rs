@@ -21,6 +21,7 @@ use crate::report::{self, Built};
 use crate::run::error::Error;
 use crate::runner::env::Env;
 use crate::timings::{Phase, Recorder, Stage};
+use crate::unchanged::Identity;
 
 /// The error with the place in the repository of the Dockerfile's line, if it is about one.
 fn located(mut error: Error, image: &ImagePlan, env: &Env) -> Error {
@@ -54,6 +55,10 @@ pub(super) struct Execution<'a> {
     pub plan: Plan,
     /// What the preflight found, once it was made.
     pub found: Option<Found>,
+    /// Whether the registries' tokens were fetched.
+    pub logged_in: bool,
+    /// What the images are, in the plan's order, as far as it is known before they are built.
+    pub identities: Vec<Option<Identity>>,
     /// The images that were built, in the plan's order.
     pub built: Vec<Built>,
     /// Times of the work for all images.
@@ -79,6 +84,8 @@ impl<'a> Execution<'a> {
             facts: planned.facts,
             plan: planned.plan,
             found: None,
+            logged_in: false,
+            identities: Vec::new(),
             built: Vec::new(),
             recorder,
             image_recorders: Vec::new(),
@@ -120,6 +127,9 @@ impl<'a> Execution<'a> {
         )?;
         let tool = self.tool(&credentials).await?;
         self.record(&stage("credentials", Phase::Setup, begin));
+        if Box::pin(self.take_unchanged(&credentials, &tool)).await? {
+            return Ok(());
+        }
         let builder = Box::pin(self.prepare(&credentials, &tool)).await?;
         let built = match self.plan_with_repositories() {
             Ok(()) => self.build_images(&builder, &tool, &credentials).await,
@@ -198,9 +208,13 @@ impl<'a> Execution<'a> {
             tool,
             credentials,
         };
-        for image in &self.plan.images {
+        for (place, image) in self.plan.images.iter().enumerate() {
             let mut recorder = self.recorder.clone();
             let built = Box::pin(self.build_image(image, &with, &mut recorder)).await;
+            if let Ok(built) = &built {
+                let key = self.leave_key(place, image, built, credentials, &mut recorder);
+                Box::pin(key).await;
+            }
             self.image_recorders.push(recorder);
             let built = built.map_err(|error| located(error, image, &self.run.env));
             self.built.push(built?);

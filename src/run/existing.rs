@@ -49,6 +49,7 @@ impl Execution<'_> {
                 metadata,
                 image: Some(image),
                 existed: true,
+                unchanged: None,
                 engine: None,
             });
             self.image_recorders.push(self.recorder.clone());

@@ -16,6 +16,7 @@ mod login;
 mod planner;
 pub(crate) mod post;
 mod prepare;
+mod unchanged;
 mod write_files;
 
 use std::process::ExitCode;
@@ -77,12 +78,15 @@ impl Run {
             let dir = RunDir::at(&folder::example(&self.env));
             let planner = Planner::new(&inputs, &self.env, dir);
             let planned = Box::pin(self.make_plan(&planner, &session, &given));
-            Ok(planned.await?.plan)
+            let plan = planned.await?.plan;
+            let keys = Box::pin(self.preview_keys(&plan, &planner)).await;
+            Ok((plan, keys))
         };
         match Box::pin(plan).await {
-            Ok(plan) => {
+            Ok((plan, keys)) => {
                 // Plain data of our own types always serializes.
-                let text = serde_json::to_string_pretty(&Document::new(&plan)).unwrap_or_default();
+                let text =
+                    serde_json::to_string_pretty(&Document::new(&plan, keys)).unwrap_or_default();
                 Stream::Output.print(&text);
                 ExitCode::SUCCESS
             }

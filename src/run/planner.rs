@@ -12,6 +12,7 @@ use crate::plan::{self, Plan, PlanError, RunDir};
 use crate::run::error::Error;
 use crate::runner::env::Env;
 use crate::runner::workflow::WorkflowRun;
+use crate::unchanged::GitHub;
 
 /// What every plan of a run is made from. Only the facts change.
 #[derive(Debug)]
@@ -37,6 +38,11 @@ impl<'a> Planner<'a> {
             workflow: WorkflowRun::from_env(env),
             dir,
         }
+    }
+
+    /// Where the commit of the default context can be asked for.
+    pub(super) fn github(&self, env: &Env) -> Option<GitHub> {
+        GitHub::of(env, self.inputs.github_token.as_ref())
     }
 
     /// The plan from these facts.

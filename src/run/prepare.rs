@@ -31,6 +31,7 @@ impl Execution<'_> {
         let platforms = self.plan.images.iter().flat_map(|image| &image.platforms);
         let platforms: Vec<String> = platforms.cloned().collect();
         let checks_repositories = self.found.is_none() && !self.plan.ecr_repositories().is_empty();
+        let logged_in = self.logged_in;
         let open = async {
             let log_in = run.log_in(
                 &self.plan,
@@ -38,7 +39,12 @@ impl Execution<'_> {
                 self.session,
                 credentials,
             );
-            let log_in = timed("logins", log_in);
+            let log_in = timed("logins", async {
+                if logged_in {
+                    return Ok(false);
+                }
+                log_in.await
+            });
             // An earlier builder of this run was tried after the preflight.
             let known = self.found.clone();
             let preflight = timed("preflight", async {

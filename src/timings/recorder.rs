@@ -73,6 +73,12 @@ impl Recorder {
         }
     }
 
+    /// Whether the name of a vertex has a text in it.
+    pub(crate) fn has_vertex(&self, text: &str) -> bool {
+        let mut vertices = self.vertices.values();
+        vertices.any(|vertex| vertex.name.contains(text))
+    }
+
     /// Records one line that arrived then, by our clock.
     pub(crate) fn record(&mut self, status: &SolveStatus, arrived: Timestamp) {
         let Self {

@@ -50,3 +50,4 @@ mod stopwatch;
 #[expect(dead_code, reason = "the bench uses more of it")]
 mod traffic;
 mod trees;
+mod unchanged;

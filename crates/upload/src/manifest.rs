@@ -17,7 +17,7 @@ use crate::body::Outgoing;
 use crate::error::{Answer, Cause, Error, Failure, shown};
 use crate::host::{Ask, Counted, content_type};
 use crate::push::Present;
-use crate::repository::{MANIFEST_LIMIT, Place};
+use crate::repository::{Fetched, MANIFEST_LIMIT, Place};
 use crate::retry::Tries;
 
 /// A manifest whose blobs are all in the repository that it is for.
@@ -105,6 +105,16 @@ impl Complete {
         })
     }
 
+    /// A manifest that this repository has: what it names was there when it was written.
+    pub(crate) fn of_repository(place: Place, manifest: &Fetched) -> Self {
+        Self {
+            descriptor: Descriptor::of(&manifest.bytes),
+            place,
+            media_type: manifest.media_type.clone(),
+            bytes: manifest.bytes.clone(),
+        }
+    }
+
     #[must_use]
     pub fn descriptor(&self) -> &Descriptor {
         &self.descriptor
@@ -165,6 +175,16 @@ pub(crate) async fn publish(
             .unwrap_or_else(|_| Err(stopped()))
             .map_err(nothing_yet)?;
     }
+    write_tags(images.clone()).await?;
+    let stored = images.into_iter().map(|(image, _)| Stored {
+        place: image.place,
+        descriptor: image.descriptor,
+    });
+    Ok(stored.collect())
+}
+
+/// Writes tags of manifests that are there, all at a time, and reads them back.
+pub(crate) async fn write_tags(images: Vec<(Complete, Vec<String>)>) -> Result<(), PublishError> {
     let mut tagging = JoinSet::new();
     for (image, tags) in &images {
         for tag in tags {
@@ -185,16 +205,14 @@ pub(crate) async fn publish(
             }
         }
     }
-    if let Some(error) = first {
-        tagged.sort();
-        let source = Box::new(error);
-        return Err(PublishError { tagged, source });
+    match first {
+        None => Ok(()),
+        Some(error) => {
+            tagged.sort();
+            let source = Box::new(error);
+            Err(PublishError { tagged, source })
+        }
     }
-    let stored = images.into_iter().map(|(image, _)| Stored {
-        place: image.place,
-        descriptor: image.descriptor,
-    });
-    Ok(stored.collect())
 }
 
 fn stopped() -> Error {

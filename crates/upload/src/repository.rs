@@ -143,4 +143,39 @@ impl Place {
             }
         }
     }
+
+    /// What a tag names, with the right to pull alone: the images of others give no more.
+    pub(crate) async fn digest(&self, tag: &str) -> Result<Option<Digest>, Error> {
+        let attempted = format!("read manifest `{tag}` of `{self}`");
+        let mut tries = Tries::new(attempted, &self.host.timing);
+        loop {
+            match self.digest_once(tag).await {
+                Ok(digest) => return Ok(digest),
+                Err(failure) => tries.again(&self.host, failure).await?,
+            }
+        }
+    }
+
+    async fn digest_once(&self, tag: &str) -> Result<Option<Digest>, Failure> {
+        let path = self.path(&format!("manifests/{tag}"));
+        let scope = format!("repository:{}:pull", self.repository);
+        let ask = |method| self.host.ask(method, &path, &scope, Some(ACCEPT));
+        let reply = ask(Method::HEAD).await?;
+        if reply.status.as_u16() == 404 {
+            return Ok(None);
+        }
+        let digest = reply.header("docker-content-digest");
+        if reply.status.is_success()
+            && let Some(digest) = digest.and_then(|digest| digest.parse().ok())
+        {
+            return Ok(Some(digest));
+        }
+        // A refusal of HEAD has no words, and not every registry has the header.
+        let reply = ask(Method::GET).await?;
+        if !reply.status.is_success() {
+            return Err(reply.refusal().await);
+        }
+        let bytes = reply.bytes(MANIFEST_LIMIT).await?;
+        Ok(Some(Descriptor::of(&bytes).digest))
+    }
 }

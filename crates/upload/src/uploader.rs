@@ -6,7 +6,9 @@
 
 use std::fmt;
 use std::io::{self, Read};
-use std::sync::{Arc, mpsc};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 use std::thread::JoinHandle;
 
 use bytes::Bytes;
@@ -22,7 +24,7 @@ use crate::error::{Cause, Error, Failure};
 use crate::gate::EPOCH;
 use crate::host::Host;
 use crate::location::LocationError;
-use crate::manifest::{Complete, PublishError, Stored, publish};
+use crate::manifest::{Complete, PublishError, Stored, publish, write_tags};
 use crate::progress::{Observer, Progress};
 use crate::push::{Present, Push, obtain};
 use crate::repository::{Fetched, Place};
@@ -239,6 +241,21 @@ impl Repository {
         )
     }
 
+    /// The digest that a tag names, `None` where it names none. Asked with the right to pull alone.
+    #[must_use]
+    pub fn digest(&self, tag: &str) -> Pending<Option<Digest>> {
+        let (place, tag) = (self.place.clone(), tag.to_owned());
+        Pending::spawn(&self.runtime, async move { place.digest(&tag).await })
+    }
+
+    /// Gives a manifest that was read from this repository more tags: all that it names is here.
+    #[must_use]
+    pub fn tag(&self, manifest: &Fetched, tags: &[String]) -> Pending<(), PublishError> {
+        let image = Complete::of_repository(self.place.clone(), manifest);
+        let images = vec![(image, tags.to_vec())];
+        Pending::spawn(&self.runtime, write_tags(images))
+    }
+
     /// A blob's content, for a copy to another registry. It is not checked here: [`Blob::with_repeat`] does that.
     #[must_use]
     pub fn open(&self, blob: &Descriptor) -> Download {
@@ -300,10 +317,11 @@ impl Read for Download {
     }
 }
 
-/// Something that the upload thread does. Dropped, it is stopped.
+/// Something that the upload thread does: wait for it on a thread, or await it. Dropped, it is stopped.
 #[derive(Debug)]
 pub struct Pending<T, E = Error> {
-    result: mpsc::Receiver<Result<T, E>>,
+    /// None once the result was taken.
+    result: Option<oneshot::Receiver<Result<T, E>>>,
     task: AbortHandle,
 }
 
@@ -333,23 +351,38 @@ impl Stopped for PublishError {
 )]
 impl<T: Send + 'static, E: Stopped + Send + 'static> Pending<T, E> {
     fn spawn(runtime: &Handle, task: impl Future<Output = Result<T, E>> + Send + 'static) -> Self {
-        let (sender, result) = mpsc::channel();
+        let (sender, result) = oneshot::channel();
         let task = runtime.spawn(async move {
             // Who dropped the other end does not want to know.
             let _ = sender.send(task.await);
         });
         Self {
-            result,
+            result: Some(result),
             task: task.abort_handle(),
         }
     }
 
-    /// Waits for the end.
+    /// Waits for the end, on a thread that runs no futures.
     ///
     /// # Errors
     /// When it failed, or the [`Uploader`] is gone.
-    pub fn wait(self) -> Result<T, E> {
-        self.result.recv().unwrap_or_else(|_| Err(E::stopped()))
+    pub fn wait(mut self) -> Result<T, E> {
+        let result = self.result.take();
+        let result = result.and_then(|result| result.blocking_recv().ok());
+        result.unwrap_or_else(|| Err(E::stopped()))
+    }
+}
+
+impl<T, E: Stopped> Future for Pending<T, E> {
+    type Output = Result<T, E>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let Some(result) = self.result.as_mut() else {
+            return Poll::Ready(Err(E::stopped()));
+        };
+        let ended = ready!(Pin::new(result).poll(context));
+        self.result = None;
+        Poll::Ready(ended.unwrap_or_else(|_| Err(E::stopped())))
     }
 }
 

@@ -133,6 +133,13 @@ pub(super) fn choose(situation: &Situation<'_>, diagnostics: &mut Diagnostics) -
     chosen
 }
 
+/// Tags for something else that each line of development has one of, named as caches are: the one to write, and those to read.
+pub(super) fn line_tags(prefix: &str, situation: &Situation<'_>) -> (Option<String>, Vec<String>) {
+    let origin = situation.run.map(Origin::of);
+    let scopes = scope::scopes(prefix, origin.as_ref(), &leg::parts(situation));
+    (scopes.own, scopes.imports)
+}
+
 impl Chosen {
     fn nothing(reason: String) -> Self {
         Self {

@@ -57,6 +57,7 @@ pub(super) fn outcome(timings: BuildTimings, layers: Vec<Layer>) -> Outcome {
             timings,
             built: Some(Built {
                 existed: false,
+                unchanged: None,
                 metadata: Metadata::default(),
                 image: Some(PushedImage {
                     reference: format!("registry.test/app@{digest}"),

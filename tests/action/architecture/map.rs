@@ -27,7 +27,14 @@ pub(super) const LAYERS: &[Layer] = &[
     },
     Layer {
         title: "The work",
-        modules: &["buildx", "timings", "acceleration", "builder", "registry"],
+        modules: &[
+            "buildx",
+            "timings",
+            "acceleration",
+            "builder",
+            "registry",
+            "unchanged",
+        ],
     },
     Layer {
         title: "The end",
