@@ -322,7 +322,6 @@ mod tests {
                 "annotations",
                 "index:org.opencontainers.image.revision=0123456789abcdef",
             ),
-            ("platforms", "linux/amd64,linux/arm64"),
             ("provenance", "mode=max"),
         ];
         let inputs_of_other = [
@@ -332,7 +331,6 @@ mod tests {
                 "index:org.opencontainers.image.revision=fedcba9876543210",
             ),
             ("tags", "r.example/a:2"),
-            ("platforms", "linux/amd64,linux/arm64"),
             ("provenance", "mode=max"),
         ];
         let (one_look, other_look) = (look(&inputs, &one), look(&inputs_of_other, &other));

@@ -210,7 +210,7 @@ mod tests {
         };
         assert_eq!(
             origin(&least, second),
-            "Built on 2026-11-30 07:00 UTC in 500 ms"
+            "Built on 2026-11-30 07:00 UTC in 0.5 s"
         );
     }
 

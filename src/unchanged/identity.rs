@@ -6,12 +6,13 @@ use std::path::Path;
 use ::key::{Content, Image, Key, PlatformBuild, Sources};
 use futures_util::future::try_join_all;
 
+use super::build::Build;
 use super::contents::Hashed;
 use super::images::{Digests, digests};
 use super::recipe::Recipe;
 use super::tree::GitHub;
 use super::{Reason, Registries};
-use crate::plan::{Context, ImagePlan, Look};
+use crate::plan::Context;
 
 /// What takes the place of an image in a named context.
 const IMAGE: &str = "docker-image://";
@@ -22,15 +23,6 @@ pub(crate) struct Identity {
     pub(super) key: Key,
     folders: Vec<Hashed>,
     digests: Digests,
-}
-
-/// A build, as the plan has it.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Build<'a> {
-    pub image: &'a ImagePlan,
-    pub look: &'a Look,
-    /// Build arguments with their values.
-    pub arguments: &'a BTreeMap<String, String>,
 }
 
 /// The argument by which a Git context has its `.git`, and so its commit, in it.

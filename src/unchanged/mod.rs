@@ -8,6 +8,7 @@
 //! and no image with them; and the image is the same with and without this input. docs/unchanged.md says what is in a key and whom a hit
 //! trusts.
 
+mod build;
 mod contents;
 mod identity;
 mod images;
@@ -18,7 +19,8 @@ mod registries;
 mod tree;
 mod write;
 
-pub(crate) use identity::{Build, Identity, identify, preview};
+pub(crate) use build::Build;
+pub(crate) use identity::{Identity, identify, preview};
 pub(crate) use lookup::{Answer, Hit, look_up};
 pub(crate) use mark::Mark;
 pub(crate) use registries::Registries;

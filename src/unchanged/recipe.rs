@@ -4,9 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
-use ::dockerfile::{Build, Dockerfile, IGNORE_FILE, Ignore, Platform, ignore_file_beside};
+use ::dockerfile::{
+    Build as Target, Dockerfile, IGNORE_FILE, Ignore, Platform, ignore_file_beside,
+};
 
 use super::Reason;
+use super::build::Build;
 use crate::plan::lower_case;
 
 /// A Dockerfile is no longer (bytes): BuildKit refuses what is. Nor is an ignore file.
@@ -21,7 +24,7 @@ pub(super) struct Recipe {
     pub ignore_text: Option<Vec<u8>>,
     pub ignore: Ignore,
     /// One for each platform.
-    pub builds: Vec<(String, Build)>,
+    pub builds: Vec<(String, Target)>,
     /// Named contexts that the build reads, and what takes their place.
     pub contexts: BTreeMap<String, String>,
     /// Images that the build reads, as the graph names them.
@@ -33,7 +36,7 @@ impl Recipe {
     ///
     /// # Errors
     /// What can't be known.
-    pub(super) fn read(build: &super::Build<'_>, path: &Path) -> Result<Self, Reason> {
+    pub(super) fn read(build: &Build<'_>, path: &Path) -> Result<Self, Reason> {
         let image = build.image;
         let dockerfile = image.context.dockerfile();
         let dockerfile = dockerfile.ok_or("the Dockerfile is at an address")?;
@@ -55,8 +58,8 @@ impl Recipe {
     ///
     /// # Errors
     /// What can't be known.
-    pub(super) fn of(build: &super::Build<'_>, text: Vec<u8>) -> Result<Self, Reason> {
-        let super::Build {
+    pub(super) fn of(build: &Build<'_>, text: Vec<u8>) -> Result<Self, Reason> {
+        let Build {
             image,
             look,
             arguments,
@@ -78,7 +81,7 @@ impl Recipe {
         for name in &look.platforms {
             let platform = Platform::parse(name);
             let platform = platform.map_err(|reason| format!("the platform: {reason}"))?;
-            let build = Build {
+            let build = Target {
                 target: image.target.clone(),
                 args: arguments.clone(),
                 contexts: contexts.clone(),
