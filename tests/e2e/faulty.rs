@@ -1,9 +1,10 @@
 //! The rig's registry behind a front that breaks chosen requests.
 
-use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{self, BufRead as _, BufReader, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::thread;
+use std::time::Duration;
 
 use crate::rig::registry;
 
@@ -17,6 +18,8 @@ pub(crate) enum Fault {
     Status(u16),
     /// The connection ends after so many bytes of the body.
     ResetAfter(u64),
+    /// The body is taken at so many bytes per second.
+    Slow(u64),
 }
 
 /// Which requests: their heads hold all of `words`; so many of them, then no more.
@@ -108,6 +111,10 @@ fn serve(
         Fault::ResetAfter(bytes) if breaks => most = bytes,
         _ => {}
     }
+    let pace = match rule.fault {
+        Fault::Slow(pace) if breaks => Some(pace),
+        _ => None,
+    };
     let mut server = TcpStream::connect(upstream)?;
     server.write_all(head.as_bytes())?;
     let mut answers = server.try_clone()?;
@@ -117,11 +124,26 @@ fn serve(
         let _ = to.shutdown(Shutdown::Both);
         copied
     });
-    io::copy(&mut reader.take(most), &mut server)?;
+    match pace {
+        Some(pace) => copy_slowly(&mut reader, &mut server, pace)?,
+        None => drop(io::copy(&mut reader.take(most), &mut server)?),
+    }
     if most < u64::MAX {
         let _ = server.shutdown(Shutdown::Both);
         return client.shutdown(Shutdown::Both);
     }
     let _ = back.join();
     Ok(())
+}
+
+fn copy_slowly(from: &mut impl Read, to: &mut impl Write, pace: u64) -> io::Result<()> {
+    let mut buffer = [0; 4096];
+    loop {
+        let read = from.read(&mut buffer)?;
+        if read == 0 {
+            return Ok(());
+        }
+        to.write_all(&buffer[..read])?;
+        thread::sleep(Duration::from_micros(read as u64 * 1_000_000 / pace));
+    }
 }

@@ -42,6 +42,7 @@ mod proxies;
 mod proxy;
 mod push_engine;
 mod push_engine_builds;
+mod push_engine_faults;
 mod registry;
 mod rig;
 mod runner;
