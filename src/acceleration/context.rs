@@ -59,6 +59,8 @@ impl Preparation<'_> {
             media_types: MediaTypes::Oci,
             base,
             kept: kept(configuration),
+            times: self.plan.times,
+            previous: self.plan.previous.clone(),
             removed: removed(configuration),
             annotations: self.plan.annotations.clone(),
             threads: None,

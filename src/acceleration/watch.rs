@@ -1,7 +1,7 @@
 //! What the step does, as lines of the log and as times of the report.
 
 use jiff::{SignedDuration, Timestamp};
-use protocol::{Event, Layer, LayerSource, Summary};
+use protocol::{Event, Layer, LayerSource, PackageState, Summary};
 
 use crate::buildx::progress::one_line;
 use crate::timings::units::{bytes, duration};
@@ -81,7 +81,7 @@ impl Watch {
             )),
             Event::Done(summary) => {
                 self.done = Some(now);
-                Some(summary_line(summary))
+                Some(summary_line(summary) + &packages_line(summary))
             }
             Event::Failed { .. } => None,
         }
@@ -141,6 +141,39 @@ fn summary_line(summary: &Summary) -> String {
     line
 }
 
+/// Packages that a line names.
+const NAMED: usize = 8;
+
+/// A second line, if packages have changed: `packages: pip/torch 2.1 → 2.2, pip/extra 1.0 new, pip/old removed`.
+fn packages_line(summary: &Summary) -> String {
+    let changes = summary.packages.as_deref().unwrap_or_default();
+    let words = changes.iter().take(NAMED).map(|change| {
+        let version = |state: &Option<PackageState>| {
+            let version = state.as_ref().and_then(|state| state.version.as_deref());
+            version
+                .map(|version| format!(" {version}"))
+                .unwrap_or_default()
+        };
+        let (before, after) = (version(&change.before), version(&change.after));
+        let what = match (&change.before, &change.after) {
+            (None, _) => format!("{after} new"),
+            (_, None) => " removed".to_owned(),
+            _ if before == after => format!("{after} changed"),
+            _ => format!("{before} →{after}"),
+        };
+        format!("{}{what}", change.name)
+    });
+    let words: Vec<String> = words.collect();
+    let more = match changes.len().saturating_sub(NAMED) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    if words.is_empty() {
+        return String::new();
+    }
+    format!("\npackages: {}{more}", one_line(&words.join(", ")))
+}
+
 /// Bytes a second, of a push that sent anything.
 pub(crate) fn speed(summary: &Summary) -> Option<u64> {
     let speed = summary
@@ -152,10 +185,19 @@ pub(crate) fn speed(summary: &Summary) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
+    use protocol::PackageChange;
+
     use super::*;
 
     fn at(milliseconds: i64) -> Timestamp {
         Timestamp::from_millisecond(milliseconds).unwrap()
+    }
+
+    fn package(version: &str) -> PackageState {
+        PackageState {
+            size: 1,
+            version: Some(version.to_owned()),
+        }
     }
 
     fn progress(uploaded: u64) -> Event {
@@ -194,12 +236,25 @@ mod tests {
             uploaded: 5,
             reused: 0,
             streams: 2,
+            packages: Some(vec![
+                PackageChange {
+                    name: "pip/a\u{1b}[31m".to_owned(),
+                    before: Some(package("1.0")),
+                    after: Some(package("1.1")),
+                },
+                PackageChange {
+                    name: "pip/b".to_owned(),
+                    before: None,
+                    after: Some(package("2.0")),
+                },
+            ]),
             milliseconds: 500,
         };
         let line = watch.see(&Event::Done(summary), at(9000)).unwrap();
         assert_eq!(
             line,
-            "1 layers in 0.5 s: 5 B sent, 0 B were there; up to 2 uploads at a time, 10 B/s"
+            "1 layers in 0.5 s: 5 B sent, 0 B were there; up to 2 uploads at a time, 10 B/s\n\
+             packages: pip/a 1.0 → 1.1, pip/b 2.0 new"
         );
         let stages: Vec<(Phase, i64, i64)> = watch
             .stages()

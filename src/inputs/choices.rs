@@ -91,6 +91,17 @@ pub(crate) enum Accelerate {
     Off,
 }
 
+/// Which times files and directories have in the push engine's layers.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, EnumString, IntoStaticStr, VariantNames)]
+#[strum(serialize_all = "kebab-case")]
+pub(crate) enum LayerTimes {
+    /// As the build left them.
+    Keep,
+    /// One time for what packages own.
+    #[default]
+    Packages,
+}
+
 /// The network of `RUN` steps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, EnumString, IntoStaticStr, VariantNames)]
 #[strum(serialize_all = "kebab-case")]
@@ -115,6 +126,7 @@ impl Choice for Fallback {}
 impl Choice for IfExists {}
 impl Choice for Cache {}
 impl Choice for Accelerate {}
+impl Choice for LayerTimes {}
 impl Choice for CacheMode {}
 impl Choice for Compression {}
 impl Choice for Network {}

@@ -39,7 +39,7 @@ pub(crate) use append::AppendedNode;
 use build::BuildArg;
 pub(crate) use call::Call;
 pub(crate) use choices::{
-    Accelerate, Cache, CacheMode, Compression, Driver, Fallback, IfExists, Network,
+    Accelerate, Cache, CacheMode, Compression, Driver, Fallback, IfExists, LayerTimes, Network,
 };
 pub(crate) use platform::Platform;
 use reader::Reader;

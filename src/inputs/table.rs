@@ -16,7 +16,7 @@ use super::build::{BuildArg, BuildContext, SshKey, Ulimit};
 use super::cache::{CacheEntry, IMPORT};
 use super::call::Call;
 use super::choices::{
-    Accelerate, Cache, CacheMode, Compression, Driver, Fallback, IfExists, Network,
+    Accelerate, Cache, CacheMode, Compression, Driver, Fallback, IfExists, LayerTimes, Network,
 };
 use super::driver_options::DriverOption;
 use super::grammar::{
@@ -198,6 +198,9 @@ inputs! {
     /// Push with the push engine, which packs and uploads straight from the builder's file system: `auto` (where it helps), `on`
     /// (or fail) or `off`; see docs/push-engine.md
     "accelerate" => accelerate: Accelerate = "auto";
+    /// Times in the push engine's layers: `packages` (one time for what packages own, so that a package that is installed once more is
+    /// not sent again) or `keep`; see docs/push-engine.md
+    "layer-times" => layer_times: LayerTimes = "packages";
     /// How often to retry a push or a builder start after a transient error such as 503, 429 or a
     /// dropped connection; finished steps are not built again
     "retries" => retries: Number<0, 10> = "2";

@@ -17,7 +17,9 @@ use super::{
 };
 use crate::facts::{Address, Engine};
 use crate::inputs::cache::{Backend, CacheEntry};
-use crate::inputs::{Accelerate, Cache, Compression, Inputs, Number};
+use crate::inputs::{Accelerate, Cache, Compression, Inputs, LayerTimes, Number};
+use crate::runner::origin::{Line, Origin};
+use crate::runner::workflow::WorkflowRun;
 
 /// How the image gets into its registries.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,6 +37,9 @@ pub(crate) struct EnginePlan {
     pub is_required: bool,
     pub compression: protocol::Compression,
     pub destinations: Vec<Destination>,
+    pub times: protocol::LayerTimes,
+    /// Tags of the first destination under which an earlier image may be, the nearest first.
+    pub previous: Vec<String>,
     /// Annotations of the manifest.
     pub annotations: Vec<(String, String)>,
     /// The folder with the build step's binaries.
@@ -120,7 +125,9 @@ fn engine(situation: &Situation<'_>, push: &PushPlan) -> Result<EnginePlan, Stri
     Ok(EnginePlan {
         is_required,
         compression,
+        previous: previous(&push.names, sources.run),
         destinations: destinations(&push.names),
+        times: inputs.layer_times.into(),
         annotations: annotations(situation.annotations)?,
         step,
         proxies: proxies(builder, sources),
@@ -191,6 +198,15 @@ fn check_cache(situation: &Situation<'_>, is_required: bool) -> Result<(), Strin
     Ok(())
 }
 
+impl From<LayerTimes> for protocol::LayerTimes {
+    fn from(times: LayerTimes) -> Self {
+        match times {
+            LayerTimes::Keep => Self::Keep,
+            LayerTimes::Packages => Self::Packages,
+        }
+    }
+}
+
 fn compression(inputs: &Inputs) -> Result<protocol::Compression, String> {
     let level = inputs.compression_level.map(Number::get);
     match inputs.compression {
@@ -228,6 +244,40 @@ fn destinations(names: &[ImageRef]) -> Vec<Destination> {
         }
     }
     destinations
+}
+
+/// Where the image before this one may be: under this run's own tags, or under those that docker/metadata-action gives to the branch, the branch to
+/// merge into and the default branch, and `latest`.
+fn previous(names: &[ImageRef], run: Option<&WorkflowRun>) -> Vec<String> {
+    let Some(first) = names.first() else {
+        return Vec::new();
+    };
+    let same =
+        |name: &&ImageRef| (&name.host, &name.repository) == (&first.host, &first.repository);
+    let tags = names
+        .iter()
+        .filter(same)
+        .filter_map(|name| name.tag.clone());
+    let origin = run.map(Origin::of);
+    let branches = origin.into_iter().flat_map(|origin| {
+        let own = match origin.line {
+            Line::Branch(name) => Some(name),
+            Line::Tags | Line::Queue | Line::Unknown => None,
+        };
+        [own, origin.base, origin.default_branch]
+    });
+    let branches = branches.flatten().map(|branch| {
+        let is_allowed =
+            |character: char| character.is_ascii_alphanumeric() || "._-".contains(character);
+        branch.replace(|character| !is_allowed(character), "-")
+    });
+    let mut references: Vec<String> = Vec::new();
+    for tag in tags.chain(branches).chain(["latest".to_owned()]) {
+        if !references.contains(&tag) {
+            references.push(tag);
+        }
+    }
+    references
 }
 
 /// Those of the manifest: `name=value` and `manifest:name=value`, as in buildx

@@ -1,7 +1,10 @@
 //! What was sent, and what a node fetches to start the image.
 
+use protocol::{PackageChange, PackageState};
+
 use super::outcome::Image;
 use super::part::Part;
+use super::tables::code;
 use crate::acceleration::speed;
 use crate::registry::pushed::Layer;
 use crate::timings::units;
@@ -41,6 +44,47 @@ pub(super) fn part(image: &Image<'_>) -> Part {
     Part::text(text)
 }
 
+/// Packages that are not as they were in the image before, the largest first.
+pub(super) fn packages(image: &Image<'_>) -> Part {
+    let engine = image.built.and_then(|built| built.engine.as_ref());
+    let changes = engine.and_then(|engine| engine.packages.as_deref());
+    let mut changes: Vec<&PackageChange> = changes.unwrap_or_default().iter().collect();
+    changes.sort_by_key(|change| {
+        let state = change.after.as_ref().or(change.before.as_ref());
+        std::cmp::Reverse(state.map_or(0, |state| state.size))
+    });
+    let title = match changes.len() {
+        protocol::MOST_PACKAGES.. => "More than 100 packages changed".to_owned(),
+        1 => "1 package changed".to_owned(),
+        number => format!("{number} packages changed"),
+    };
+    let rows: Vec<String> = changes.into_iter().map(package_row).collect();
+    if rows.is_empty() {
+        return Part::default();
+    }
+    let head = "| Package | Before | Now |\n| :-- | :-- | :-- |\n";
+    Part::folded(&title, head, rows)
+}
+
+fn package_row(change: &PackageChange) -> String {
+    let state = |state: &Option<PackageState>| match state {
+        None => "–".to_owned(),
+        Some(PackageState { size, version }) => {
+            let size = units::bytes(*size).replace(' ', "\u{a0}");
+            let version = version.as_ref();
+            version.map_or(size.clone(), |version| {
+                format!("{} ({size})", code(version))
+            })
+        }
+    };
+    format!(
+        "| {} | {} | {} |\n",
+        code(&change.name),
+        state(&change.before),
+        state(&change.after)
+    )
+}
+
 /// What a node without any of the layers has to do.
 fn pull(layers: &[Layer]) -> String {
     let sizes = || layers.iter().map(|layer| layer.size);
@@ -72,6 +116,29 @@ mod tests {
             platform: None,
         };
         sizes.iter().map(layer).collect()
+    }
+
+    #[test]
+    fn a_package_has_its_versions_and_sizes() {
+        let state = |version: Option<&str>| PackageState {
+            size: 2_000_000,
+            version: version.map(str::to_owned),
+        };
+        let change = PackageChange {
+            name: "pip/torch|".to_owned(),
+            before: Some(state(Some("2.1"))),
+            after: Some(state(None)),
+        };
+        let row = package_row(&change);
+        assert_eq!(
+            row,
+            "| `pip/torch\\|` | `2.1` (2.0\u{a0}MB) | 2.0\u{a0}MB |\n"
+        );
+        let removed = PackageChange {
+            after: None,
+            ..change
+        };
+        assert!(package_row(&removed).ends_with("| – |\n"));
     }
 
     #[test]

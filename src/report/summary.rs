@@ -20,6 +20,7 @@ pub(super) fn render(outcome: &Outcome, tail: Tail, limit: usize) -> String {
             Part::text(phases::table(timings)),
             cache::part(&image),
             push::part(&image),
+            push::packages(&image),
             warnings::retries(timings),
             advice::part(&image),
             Part::text(gantt::chart(timings)),

@@ -77,7 +77,7 @@ fn row(name: &str, size: u64, total: u64) -> String {
     format!("| {name} | {size} | {share} % |\n")
 }
 
-fn code(text: &str) -> String {
+pub(super) fn code(text: &str) -> String {
     cell_within(text, LONGEST_NAME)
 }
 

@@ -85,6 +85,85 @@ fn an_image_of_the_push_engine_runs_has_buildkits_configuration_and_is_sent_once
     assert_eq!(inspected(&image), inspected(&theirs));
 }
 
+/// Two Python packages, installed at a time, and nothing else.
+fn with_packages(time: &str, version: &str) -> Action {
+    let site = "/usr/lib/python3/site-packages";
+    let dockerfile = format!(
+        "FROM {}\nARG TIME\nRUN --network=none --mount=type=bind,source=site,target=/site mkdir -p {site} && cp -r /site/. {site}/ && \
+         find {site} -exec touch -d @$TIME {{}} +\n",
+        busybox()
+    );
+    // Does not compress to less than half.
+    let mut state = 1_u64;
+    let digits = std::iter::repeat_with(|| {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
+        format!("{:08x}", state >> 32)
+    });
+    let data: String = digits.take(100_000).collect();
+    Action::new(&dockerfile)
+        .file("site/one/data", &data)
+        .file(
+            "site/one-2.0.dist-info/RECORD",
+            "one/data,,\none-2.0.dist-info/RECORD,,\n",
+        )
+        .file("site/two.py", format!("VERSION = {version}\n"))
+        .file(
+            &format!("site/two-{version}.dist-info/RECORD"),
+            format!("two.py,,\ntwo-{version}.dist-info/RECORD,,\n"),
+        )
+        .input("tags", &format!("{}/engine/python:1", registry()))
+        .input("build-args", &format!("TIME={time}"))
+        .input("cache", "none")
+        .input("accelerate", "on")
+}
+
+#[test]
+fn packages_that_are_installed_once_more_are_not_sent_again_and_changed_ones_are_named() {
+    let first = with_packages("1700000000", "1.0").run().succeeded();
+    assert!(first.number("pushed-bytes") > 300_000.0, "{}", first.log());
+    assert!(!first.log().contains("packages:"), "{}", first.log());
+
+    let again = with_packages("1750000001", "1.0").run().succeeded();
+    assert!(again.number("pushed-bytes") < 20_000.0, "{}", again.log());
+    assert!(
+        again.log().contains("already in the registry"),
+        "{}",
+        again.log()
+    );
+    assert!(!again.log().contains("packages:"), "{}", again.log());
+
+    let changed = with_packages("1760000002", "1.1").run().succeeded();
+    assert!(
+        changed.log().contains("packages: pip/two 1.0 → 1.1"),
+        "{}",
+        changed.log()
+    );
+    assert!(
+        changed.values.summary.contains("1 package changed"),
+        "{}",
+        changed.values.summary
+    );
+
+    let kept = with_packages("1770000003", "1.1").input("layer-times", "keep");
+    let kept = kept.run().succeeded();
+    assert!(kept.number("pushed-bytes") > 300_000.0, "{}", kept.log());
+    let image = format!("{}/engine/python:1", registry());
+    docker(&["pull", "--quiet", &image]);
+    let time = docker(&[
+        "run",
+        "--rm",
+        &image,
+        "stat",
+        "-c",
+        "%Y",
+        "/usr/lib/python3/site-packages/two.py",
+    ]);
+    assert_eq!(time.trim(), "1770000003");
+    docker(&["image", "rm", &image]);
+}
+
 #[test]
 fn buildkit_in_a_container_takes_the_step_too_and_several_repositories_get_the_image() {
     let tags = format!(

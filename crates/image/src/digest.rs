@@ -21,6 +21,16 @@ impl Digest {
         Self(text)
     }
 
+    /// The SHA-256; none for another algorithm.
+    pub fn hash(&self) -> Option<[u8; 32]> {
+        let digits = self.0.strip_prefix("sha256:")?.as_bytes();
+        let mut hash = [0; 32];
+        for (byte, pair) in hash.iter_mut().zip(digits.chunks(2)) {
+            *byte = u8::from_str_radix(str::from_utf8(pair).ok()?, 16).ok()?;
+        }
+        Some(hash)
+    }
+
     /// `sha256:…`, as registries print it.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -73,6 +83,7 @@ mod tests {
             digest.as_str(),
             format!("sha256:0f{}e1", "00".repeat(30)).as_str()
         );
+        assert_eq!(digest.hash(), Some(hash));
         assert_eq!(digest.to_string().parse(), Ok(digest));
     }
 

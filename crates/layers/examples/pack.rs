@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
-use layers::{Compression, Diff, Fingerprint, Limits, Owners, Packer, Plan, Tree, Workers};
+use layers::{Compression, Diff, Fingerprint, Limits, Owners, Packer, Plan, Times, Tree, Workers};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut trees = Vec::new();
@@ -38,16 +38,17 @@ fn main() -> Result<(), Box<dyn Error>> {
     let image = Tree::open(image)?;
     let base = trees.get(1).map(|base| Tree::open(base)).transpose()?;
     let diff = Diff::new(&image, base.as_ref(), &workers)?;
+    let times = Times::kept();
     let compared = start.elapsed().as_secs_f64();
     let owners = Owners::read(&image, &diff)?;
     let plan = Plan::new(&diff, &owners, 5, None, Limits::default());
     let planned = start.elapsed().as_secs_f64();
     for layer in &plan.layers {
-        Fingerprint::new(&diff, layer);
+        Fingerprint::new(&diff, &times, layer);
     }
     let hashed = start.elapsed().as_secs_f64();
 
-    let packer = Packer::new(&image, &diff, &workers, compression);
+    let packer = Packer::new(&image, &diff, &times, &workers, compression);
     let layers = Mutex::new(plan.largest_first().into_iter());
     let packed = Mutex::new(Vec::new());
     let failed = Mutex::new(None);

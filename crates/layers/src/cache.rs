@@ -20,6 +20,7 @@ use crate::compress::Compression;
 use crate::diff::Diff;
 use crate::pack::{Blob, Item, PACKER, PackedLayer, items};
 use crate::plan::Layer;
+use crate::times::{Change, Times};
 use crate::tree::{Found, Kind};
 
 /// Stands for everything that decides a layer's bytes.
@@ -28,7 +29,7 @@ pub struct Fingerprint([u8; 32]);
 
 impl Fingerprint {
     /// That of a layer as it was found. Reads nothing.
-    pub fn new(diff: &Diff, layer: &Layer) -> Self {
+    pub fn new(diff: &Diff, times: &Times<'_>, layer: &Layer) -> Self {
         let mut hash = Sha256::new();
         hash.update(PACKER.to_le_bytes());
         for (path, item) in items(diff, layer) {
@@ -40,7 +41,7 @@ impl Fingerprint {
                 Item::Directory(path, found) => {
                     let capability = diff.capabilities.get(path).map_or(&[][..], Vec::as_slice);
                     hash.update([1]);
-                    attributes(&mut hash, found);
+                    attributes(&mut hash, &times.of_directory(path, found));
                     hash.update((capability.len() as u64).to_le_bytes());
                     hash.update(capability);
                 }
@@ -53,6 +54,15 @@ impl Fingerprint {
                     hash.update(found.changed.nanoseconds.to_le_bytes());
                     hash.update(found.inode.to_le_bytes());
                     hash.update([u8::from(found.names > 1)]);
+                    match times.of(&entry.path) {
+                        None => hash.update([0]),
+                        Some(Change::Time) => hash.update([1]),
+                        Some(Change::Bytecode(source)) => {
+                            hash.update([2]);
+                            hash.update(source.modified.to_le_bytes());
+                            hash.update(source.size.to_le_bytes());
+                        }
+                    }
                 }
             }
         }

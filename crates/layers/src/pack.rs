@@ -1,7 +1,8 @@
 //! Layers as tars and blobs, in bounded memory, while whoever sends them takes them.
 
 use std::collections::{BTreeMap, HashMap};
-use std::io::{self, Read, Write};
+use std::fs::File;
+use std::io::{self, Read as _, Write};
 use std::sync::Arc;
 
 use image::Digest;
@@ -12,12 +13,13 @@ use crate::error::{Error, Result};
 use crate::path::TreePath;
 use crate::plan::Layer;
 use crate::tar::{self, Link};
+use crate::times::{self, Change, Source, Times};
 use crate::tree::{Cursor, Found, Kind, Tree, capability};
 use crate::workers::Workers;
 
 /// Part of what goes into a layer's digest: changes whenever the same tree would become other bytes. Digests kept from another
 /// packer are of no use.
-pub const PACKER: u32 = 1;
+pub const PACKER: u32 = 2;
 
 /// A layer's tar.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -50,6 +52,16 @@ pub struct Blob {
 }
 
 impl Blob {
+    /// A blob that is in a registry already, of this tar. None if its digest is no SHA-256.
+    #[must_use]
+    pub fn known(digest: &Digest, size: u64, tar: PackedLayer) -> Option<Self> {
+        Some(Self {
+            hash: digest.hash()?,
+            size,
+            tar,
+        })
+    }
+
     /// The digest of the blob, which the manifest lists.
     pub fn digest(&self) -> Digest {
         Digest::sha256(self.hash)
@@ -61,6 +73,7 @@ impl Blob {
 pub struct Packer<'a> {
     image: &'a Tree,
     diff: &'a Diff,
+    times: &'a Times<'a>,
     workers: &'a Workers,
     codec: Arc<Codec>,
 }
@@ -70,12 +83,14 @@ impl<'a> Packer<'a> {
     pub fn new(
         image: &'a Tree,
         diff: &'a Diff,
+        times: &'a Times<'a>,
         workers: &'a Workers,
         compression: Compression,
     ) -> Self {
         Self {
             image,
             diff,
+            times,
             workers,
             codec: Arc::new(Codec::new(compression)),
         }
@@ -115,7 +130,8 @@ impl<'a> Packer<'a> {
             match item {
                 Item::Directory(path, found) => {
                     let capability = self.diff.capabilities.get(path).map(Vec::as_slice);
-                    tar::header(&mut header, path, found, Link::None, capability);
+                    let shown = self.times.of_directory(path, found);
+                    tar::header(&mut header, path, &shown, Link::None, capability);
                     out(&header)?;
                 }
                 Item::Removed(path) => {
@@ -123,10 +139,12 @@ impl<'a> Packer<'a> {
                     out(&header)?;
                 }
                 Item::Entry(Entry { path, found }) => {
+                    let change = self.times.of(path);
+                    let shown = &Times::shown(change, found);
                     if let Some(first) = inodes.get(&found.inode).filter(|_| found.names > 1) {
                         // With the capabilities once more: unpackers set the owner of each name, which drops them.
                         let capability = first.capability.as_deref();
-                        tar::header(&mut header, path, found, Link::Hard(first.path), capability);
+                        tar::header(&mut header, path, shown, Link::Hard(first.path), capability);
                         out(&header)?;
                         continue;
                     }
@@ -144,12 +162,19 @@ impl<'a> Packer<'a> {
                             tar::header(
                                 &mut header,
                                 path,
-                                found,
+                                shown,
                                 Link::None,
                                 written.capability.as_deref(),
                             );
                             out(&header)?;
-                            copy(file.into(), path, found.size, &mut buffer, out)?;
+                            let mut file = File::from(file);
+                            let head = match change {
+                                Some(Change::Bytecode(source)) => {
+                                    copy_header(&mut file, path, found.size, source, out)?
+                                }
+                                _ => 0,
+                            };
+                            copy(file, path, found.size - head, &mut buffer, out)?;
                             out(tar::padding(found.size))?;
                         }
                         kind => {
@@ -161,7 +186,7 @@ impl<'a> Packer<'a> {
                             tar::header(
                                 &mut header,
                                 path,
-                                found,
+                                shown,
                                 target.as_deref().map_or(Link::None, Link::Symbolic),
                                 written.capability.as_deref(),
                             );
@@ -234,9 +259,29 @@ fn unchanged(file: &std::os::fd::OwnedFd, path: &TreePath, found: &Found) -> Res
     }
 }
 
+/// Copies the header of bytecode, adapted; returns its length. A shorter file is left to [`copy`].
+fn copy_header(
+    file: &mut File,
+    path: &TreePath,
+    size: u64,
+    source: Source,
+    out: &mut impl FnMut(&[u8]) -> Result<()>,
+) -> Result<u64> {
+    let length = times::HEADER as u64;
+    if size < length {
+        return Ok(0);
+    }
+    let mut header = [0; times::HEADER];
+    file.read_exact(&mut header)
+        .map_err(Error::tree("could not read", path))?;
+    source.adapt(&mut header);
+    out(&header)?;
+    Ok(length)
+}
+
 /// Copies exactly `size` bytes. Holes are read as zeros.
 fn copy(
-    mut file: std::fs::File,
+    mut file: File,
     path: &TreePath,
     size: u64,
     buffer: &mut [u8],

@@ -137,6 +137,14 @@ struct Piece {
     from: Option<String>,
 }
 
+impl Assignment {
+    /// Whether it has a layer of this name.
+    #[must_use]
+    pub fn has(&self, layer: &str) -> bool {
+        self.layers.iter().any(|assigned| assigned.name == layer)
+    }
+}
+
 impl Plan {
     /// Plans the layers of `diff` over a base of `base_layers` layers, starting from `previous` if there is one.
     pub fn new(

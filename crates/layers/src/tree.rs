@@ -117,6 +117,17 @@ impl Directory {
         Ok(Found::from(&stat))
     }
 
+    /// Whether `name` is a directory.
+    pub(crate) fn is_directory(&self, name: &[u8]) -> Result<bool> {
+        match rustix::fs::statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) => Ok(Found::from(&stat).kind == Kind::Directory),
+            Err(rustix::io::Errno::NOENT) => Ok(false),
+            Err(error) => Err(Error::tree("could not look at", &self.path.join(name))(
+                error,
+            )),
+        }
+    }
+
     /// Where the symbolic link `name` points.
     pub(crate) fn target(&self, name: &[u8]) -> Result<Vec<u8>> {
         rustix::fs::readlinkat(&self.fd, name, Vec::new())

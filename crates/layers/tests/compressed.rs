@@ -11,7 +11,7 @@ use std::io::{Read, Write};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use layers::{Blob, Compression, Diff, Error, Layer, Packer, Tree, Workers};
+use layers::{Blob, Compression, Diff, Error, Layer, Packer, Times, Tree, Workers};
 
 /// Lengths of one file, so that the tar ends before, at and behind the ends of chunks. Its header takes 512 bytes, its end 1,024.
 const LENGTHS: [usize; 7] = [
@@ -79,7 +79,8 @@ fn packed(length: usize, compression: Compression, threads: usize, memory: usize
     let workers = Workers::new(threads, memory).unwrap();
     let tree = Tree::open(folder.path()).unwrap();
     let diff = Diff::new(&tree, None, &workers).unwrap();
-    let packer = Packer::new(&tree, &diff, &workers, compression);
+    let times = Times::kept();
+    let packer = Packer::new(&tree, &diff, &times, &workers, compression);
     let layer = Layer::whole(&diff);
     let (mut tar, mut blob) = (Vec::new(), Vec::new());
     packer.pack(&layer, &mut tar).unwrap();
@@ -178,7 +179,14 @@ fn many_layers_at_a_time_share_little_memory_without_waiting_for_each_other() {
     let workers = Workers::new(2, 8 << 20).unwrap();
     let tree = Tree::open(folder.path()).unwrap();
     let diff = Diff::new(&tree, None, &workers).unwrap();
-    let packer = Packer::new(&tree, &diff, &workers, Compression::Zstd { level: 1 });
+    let times = Times::kept();
+    let packer = Packer::new(
+        &tree,
+        &diff,
+        &times,
+        &workers,
+        Compression::Zstd { level: 1 },
+    );
     let layer = Layer::whole(&diff);
     let expected = packer.compress(&layer, &mut std::io::sink()).unwrap();
     let done = AtomicUsize::new(0);
@@ -234,7 +242,8 @@ fn a_taker_that_fails_ends_the_layer_and_frees_its_memory() {
         Compression::Zstd { level: 1 },
         Compression::Gzip { level: 1 },
     ] {
-        let packer = Packer::new(&tree, &diff, &workers, compression);
+        let times = Times::kept();
+        let packer = Packer::new(&tree, &diff, &times, &workers, compression);
         let layer = Layer::whole(&diff);
         for most in [0, 100, 3_000_000] {
             let error = packer.compress(&layer, &mut Broken(most)).unwrap_err();

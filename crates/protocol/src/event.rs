@@ -113,7 +113,31 @@ pub struct Summary {
     pub reused: u64,
     /// The most uploads at a time.
     pub streams: u32,
+    /// Packages that are not as they were in the image before, by name; none if no such image is known. At most [`MOST_PACKAGES`].
+    pub packages: Option<Vec<PackageChange>>,
     pub milliseconds: u64,
+}
+
+/// More packages are not named.
+pub const MOST_PACKAGES: usize = 100;
+
+/// A package that was added, removed or changed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PackageChange {
+    /// Its manager and its name: `pip/torch`.
+    pub name: String,
+    /// None: it is new.
+    pub before: Option<PackageState>,
+    /// None: it was removed.
+    pub after: Option<PackageState>,
+}
+
+/// A package of one image.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PackageState {
+    /// Bytes of its files.
+    pub size: u64,
+    pub version: Option<String>,
 }
 
 /// A line has our prefix and is no event.
@@ -200,6 +224,14 @@ mod tests {
                 uploaded: 2,
                 reused: 3,
                 streams: 4,
+                packages: Some(vec![PackageChange {
+                    name: "pip/torch".to_owned(),
+                    before: None,
+                    after: Some(PackageState {
+                        size: 7,
+                        version: Some("2.1".to_owned()),
+                    }),
+                }]),
                 milliseconds: 5,
             }),
             Event::Failed {

@@ -19,6 +19,9 @@ pub struct Job {
     pub base: Base,
     /// Instructions of the Dockerfile that the configuration's history has, at its end.
     pub kept: usize,
+    pub times: LayerTimes,
+    /// Tags of the first destination under which an earlier image may be, the nearest first.
+    pub previous: Vec<String>,
     /// Instructions of the Dockerfile that the configuration does not know, in order.
     pub removed: Vec<RemovedInstruction>,
     /// Annotations of the manifest.
@@ -75,6 +78,16 @@ pub enum Compression {
     Zstd { level: i32 },
     /// Levels 0 to 9.
     Gzip { level: u32 },
+}
+
+/// Which times files and directories have in layers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LayerTimes {
+    /// As they are in the image.
+    Keep,
+    /// One time for what packages own.
+    Packages,
 }
 
 /// Which media types the manifest uses.

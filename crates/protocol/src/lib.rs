@@ -9,9 +9,12 @@ mod job;
 mod secrets;
 
 pub use event::{
-    Event, EventError, LARGEST_LINE, Layer, LayerSource, Published, Summary, parse, render,
+    Event, EventError, LARGEST_LINE, Layer, LayerSource, MOST_PACKAGES, PackageChange,
+    PackageState, Published, Summary, parse, render,
 };
-pub use job::{Base, BaseImage, Compression, Destination, Job, MediaTypes, RemovedInstruction};
+pub use job::{
+    Base, BaseImage, Compression, Destination, Job, LayerTimes, MediaTypes, RemovedInstruction,
+};
 pub use secrets::{Login, Proxies, Secrets};
 
 /// Version of the protocol.

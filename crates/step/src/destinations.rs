@@ -108,6 +108,11 @@ impl Destinations {
         self.push(&blob)
     }
 
+    /// The first repository.
+    pub(crate) fn first(&self) -> Option<&Repository> {
+        self.repositories.first().map(|target| &target.repository)
+    }
+
     /// Room for content on its way.
     pub(crate) fn memory(&self) -> &Memory {
         &self.memory

@@ -12,6 +12,7 @@ mod compose;
 mod destinations;
 mod events;
 mod job;
+mod previous;
 mod push;
 mod receiver;
 mod uploads;

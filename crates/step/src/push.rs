@@ -8,7 +8,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use anyhow::{Context as _, anyhow};
 use image::Digest;
 use layers::{
-    Compression, Diff, DigestCache, Fingerprint, Limits, Owners, Packer, Plan, Tree, Workers,
+    Compression, Diff, DigestCache, Fingerprint, Limits, Owners, Packages, Packer, Plan, Times,
+    Tree, Workers,
 };
 use protocol::{Event, Job, LayerSource, Published, Summary, configuration_repository};
 use sha2::{Digest as _, Sha256};
@@ -19,6 +20,7 @@ use crate::compose::{self, Base, BaseLayer, NewLayer};
 use crate::destinations::Destinations;
 use crate::events::Events;
 use crate::job;
+use crate::previous::{self, Kept, Previous};
 use crate::receiver::{Layers, Received, Receiver};
 
 /// Where the step finds what it is given.
@@ -26,6 +28,7 @@ const JOB: &str = "/job.json";
 const FINAL: &str = "/final";
 const BASE: &str = "/base";
 /// A cache mount.
+const CACHE_FOLDER: &str = "/cache";
 const CACHE: &str = "/cache/digests";
 
 /// How long BuildKit may take to push the configuration after it can.
@@ -76,6 +79,21 @@ pub(crate) fn run(events: &Events) -> anyhow::Result<()> {
         protocol::Base::Scratch => None,
         _ => Some(Tree::open(Path::new(BASE))?),
     };
+    let notes = job.destinations.first().map(|destination| {
+        previous::notes(
+            Path::new(CACHE_FOLDER),
+            &destination.registry,
+            &destination.repository,
+        )
+    });
+    let previous = {
+        let (destinations, job, notes) = (Arc::clone(&destinations), job.clone(), notes.clone());
+        std::thread::spawn(move || {
+            let notes = notes.unwrap_or_default();
+            let first = destinations.first();
+            first.map(|first| Previous::read(first, &job.previous, &notes))
+        })
+    };
     let diff = Diff::new(&image, base.as_ref(), &workers)?;
     let owners = Owners::read(&image, &diff)?;
     let bytes = diff.entries.iter().map(|entry| entry.found.size).sum();
@@ -98,7 +116,23 @@ pub(crate) fn run(events: &Events) -> anyhow::Result<()> {
         protocol::Base::Registry(_) => copies(&destinations, &base.layers),
         _ => Vec::new(),
     };
-    let plan = Plan::new(&diff, &owners, base.layers.len(), None, Limits::default());
+    let times = match job.times {
+        protocol::LayerTimes::Keep => Times::kept(),
+        protocol::LayerTimes::Packages => Times::of_packages(&image, &diff, &owners)?,
+    };
+    // Without it, it takes longer.
+    let previous = previous.join().ok().flatten().unwrap_or_default();
+    let plan = Plan::new(
+        &diff,
+        &owners,
+        base.layers.len(),
+        Some(&previous.kept.assignment).filter(|_| previous.is_known()),
+        Limits::default(),
+    );
+    let kept = Kept {
+        assignment: plan.assignment.clone(),
+        packages: Packages::new(&diff, &owners),
+    };
 
     let work = Work {
         job: &job,
@@ -106,6 +140,8 @@ pub(crate) fn run(events: &Events) -> anyhow::Result<()> {
         events,
         image: &image,
         diff: &diff,
+        times: &times,
+        previous: &previous,
         workers: &workers,
         packed: AtomicU64::new(0),
         streams: AtomicUsize::new(0),
@@ -116,7 +152,12 @@ pub(crate) fn run(events: &Events) -> anyhow::Result<()> {
         let copied = destinations.finish(copy);
         copied.context("could not copy a layer of the base image")?;
     }
-    work.publish(&base, &layers, started)
+    work.publish(&base, &layers, &kept, started)?;
+    if let Some(notes) = notes {
+        let layers: Vec<NewLayer> = layers.into_iter().map(|(layer, _)| layer).collect();
+        kept.note(&layers, &notes);
+    }
+    Ok(())
 }
 
 /// The configuration, and the layers that are not packed here.
@@ -160,6 +201,8 @@ struct Work<'a> {
     events: &'a Events,
     image: &'a Tree,
     diff: &'a Diff,
+    times: &'a Times<'a>,
+    previous: &'a Previous,
     workers: &'a Workers,
     /// Bytes of tar that were packed.
     packed: AtomicU64,
@@ -180,7 +223,7 @@ impl Work<'_> {
     /// Packs and uploads all layers, the largest first.
     fn push(&self, plan: &Plan) -> anyhow::Result<Vec<(NewLayer, LayerSource)>> {
         let compression = compression(self.job);
-        let packer = Packer::new(self.image, self.diff, self.workers, compression);
+        let packer = Packer::new(self.image, self.diff, self.times, self.workers, compression);
         // Lost, damaged, or of another version: everything is packed.
         let cache = DigestCache::load(Path::new(CACHE)).unwrap_or_default();
         let cache = Mutex::new(cache);
@@ -242,7 +285,7 @@ impl Work<'_> {
         cache: &Mutex<DigestCache>,
         compression: Compression,
     ) -> anyhow::Result<Pushed> {
-        let fingerprint = Fingerprint::new(self.diff, layer);
+        let fingerprint = Fingerprint::new(self.diff, self.times, layer);
         let known = lock(cache).blob(&fingerprint, compression, now());
         if let Some(blob) = known {
             let descriptor = Descriptor {
@@ -254,6 +297,17 @@ impl Work<'_> {
             if self.destinations.finish(pending).is_ok() {
                 self.packed.fetch_add(blob.tar.size, Ordering::Relaxed);
                 return Ok(self.pushed(layer, fingerprint, blob, LayerSource::Unchanged));
+            }
+        }
+        if let Some(blob) = self.as_before(layer, packer)? {
+            let descriptor = Descriptor {
+                digest: blob.digest(),
+                size: blob.size,
+            };
+            let pending = self.destinations.push(&Blob::known(descriptor));
+            if self.destinations.finish(pending).is_ok() {
+                self.packed.fetch_add(blob.tar.size, Ordering::Relaxed);
+                return Ok(self.pushed(layer, fingerprint, blob, LayerSource::Present));
             }
         }
         let (mut writer, content) = Blob::written(self.destinations.memory());
@@ -278,6 +332,20 @@ impl Work<'_> {
             _ => LayerSource::Present,
         };
         Ok(self.pushed(layer, fingerprint, blob, source))
+    }
+
+    /// The blob that the image before has for the same tar. Such a layer is read, and neither compressed nor sent.
+    fn as_before(
+        &self,
+        layer: &layers::Layer,
+        packer: &Packer<'_>,
+    ) -> anyhow::Result<Option<layers::Blob>> {
+        if !self.previous.has(&layer.name) {
+            return Ok(None);
+        }
+        let tar = packer.pack(layer, &mut std::io::sink())?;
+        let known = self.previous.blob(&tar.diff_id(), media_type(self.job));
+        Ok(known.and_then(|known| layers::Blob::known(&known.digest, known.size, tar)))
     }
 
     fn pushed(
@@ -307,12 +375,19 @@ impl Work<'_> {
         &self,
         base: &Base,
         layers: &[(NewLayer, LayerSource)],
+        kept: &Kept,
         started: Instant,
     ) -> anyhow::Result<()> {
         let new: Vec<NewLayer> = layers.iter().map(|(layer, _)| layer.clone()).collect();
         let configuration = base.configuration(&new, &self.job.removed);
         let id = digest(&configuration);
-        let manifest = base.manifest((&id, configuration.len()), &new, &self.job.annotations);
+        let mut annotations = self.job.annotations.clone();
+        // Docker's manifests have no annotations.
+        if self.job.media_types == protocol::MediaTypes::Oci {
+            let value = kept.annotation();
+            annotations.extend(value.map(|value| (previous::ANNOTATION.to_owned(), value)));
+        }
+        let manifest = base.manifest((&id, configuration.len()), &new, &annotations);
         let pending = self.destinations.push(&Blob::bytes(configuration.into()));
         self.destinations.finish(pending)?;
         for layer in &base.layers {
@@ -358,6 +433,11 @@ impl Work<'_> {
             layers: all,
             uploaded,
             streams: count(self.streams.load(Ordering::Relaxed)),
+            packages: self.previous.is_known().then(|| {
+                let changes = kept.packages.changes(&self.previous.kept.packages);
+                let changes = changes.into_iter().take(protocol::MOST_PACKAGES);
+                changes.map(package_change).collect()
+            }),
             milliseconds: milliseconds(started),
         }));
         Ok(())
@@ -394,6 +474,18 @@ fn event_layer(layer: &NewLayer, source: LayerSource) -> protocol::Layer {
         digest: layer.digest.clone(),
         size: layer.size,
         source,
+    }
+}
+
+fn package_change(change: layers::PackageChange) -> protocol::PackageChange {
+    let state = |state: layers::PackageState| protocol::PackageState {
+        size: state.size,
+        version: state.version,
+    };
+    protocol::PackageChange {
+        name: change.name,
+        before: change.before.map(state),
+        after: change.after.map(state),
     }
 }
 

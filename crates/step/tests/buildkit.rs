@@ -16,8 +16,8 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use protocol::{
-    Base, Compression, Destination, Event, Job, LayerSource, MediaTypes, RemovedInstruction,
-    Summary, VERSION, configuration_repository,
+    Base, Compression, Destination, Event, Job, LayerSource, LayerTimes, MediaTypes,
+    RemovedInstruction, Summary, VERSION, configuration_repository,
 };
 use serde_json::{Value, json};
 
@@ -96,6 +96,8 @@ impl Case {
                 .lines()
                 .filter(|line| !line.trim().is_empty())
                 .count(),
+            times: LayerTimes::Keep,
+            previous: Vec::new(),
             removed: self
                 .removed
                 .iter()

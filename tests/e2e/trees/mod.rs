@@ -60,7 +60,8 @@ impl Image {
         let dockerfile = format!("{}{}", self.from(), self.dockerfile);
         let mut action = Action::new(&dockerfile)
             .input("cache", "none")
-            .input("allow", "network.host");
+            .input("allow", "network.host")
+            .input("layer-times", "keep");
         (self.context)(&action.workspace());
         for (name, value) in self.inputs {
             action = action.input(name, value);

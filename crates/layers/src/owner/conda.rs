@@ -22,12 +22,13 @@ pub(super) fn package(path: &TreePath) -> Option<Package> {
         .name()
         .strip_suffix(b".json")?
         .rsplitn(3, |&byte| byte == b'-');
-    let (_build, _version, name) = (parts.next()?, parts.next()?, parts.next()?);
+    let (_build, version, name) = (parts.next()?, parts.next()?, parts.next()?);
     if name.is_empty() {
         return None;
     }
     Some(Package {
         owner: Owner::Conda(text(name)),
+        version: Some(text(version)),
         format: Format::Conda,
         base: directory.parent()?,
     })

@@ -18,6 +18,7 @@ pub(super) fn package(path: &TreePath) -> Option<Package> {
     }
     Some(Package {
         owner: Owner::Dpkg(text(name)),
+        version: None,
         format: Format::Dpkg,
         base: TreePath::root(),
     })

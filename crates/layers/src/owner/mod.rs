@@ -24,6 +24,7 @@ use std::fmt;
 use crate::diff::Diff;
 use crate::error::Result;
 use crate::path::TreePath;
+use crate::times::source;
 use crate::tree::{Kind, Tree};
 
 /// Bytes of a list that is read. PyTorch's, the longest of those seen, has 1.5 MB.
@@ -81,6 +82,7 @@ pub struct Owners {
     claims: HashMap<TreePath, Owner>,
     /// Whose a directory directly in `site-packages` is.
     python: HashMap<TreePath, Owner>,
+    versions: HashMap<Owner, String>,
 }
 
 impl Owners {
@@ -108,6 +110,10 @@ impl Owners {
             let Some(list) = image.read(path, LONGEST_LIST)? else {
                 continue;
             };
+            if let Some(version) = &package.version {
+                let versions = owners.versions.entry(package.owner.clone());
+                versions.or_insert_with(|| version.clone());
+            }
             match package.format {
                 Format::Conda => conda::read(&list, |path| owners.claim(&package, path, &usr)),
                 Format::Dpkg => dpkg::read(&list, |path| owners.claim(&package, path, &usr)),
@@ -133,6 +139,11 @@ impl Owners {
             .unwrap_or_else(|| Owner::of_directory(path))
     }
 
+    /// The version of a package, if its list's name tells.
+    pub(crate) fn version(&self, owner: &Owner) -> Option<&str> {
+        self.versions.get(owner).map(String::as_str)
+    }
+
     /// For tests of plans: each owns its directory in `site-packages`.
     #[cfg(test)]
     pub(crate) fn of_python_packages(names: &std::collections::BTreeSet<&str>) -> Self {
@@ -143,6 +154,7 @@ impl Owners {
         Self {
             claims: HashMap::new(),
             python: owned.collect(),
+            versions: HashMap::new(),
         }
     }
 
@@ -174,6 +186,7 @@ impl Owners {
 #[derive(Debug, PartialEq, Eq)]
 struct Package {
     owner: Owner,
+    version: Option<String>,
     format: Format,
     /// What relative paths in the list start from.
     base: TreePath,
@@ -201,16 +214,6 @@ fn merged_usr(image: &Tree) -> Result<Vec<Box<[u8]>>> {
         }
     }
     Ok(links)
-}
-
-/// `a/m.py` for `a/__pycache__/m.cpython-312.opt-1.pyc`. <https://peps.python.org/pep-3147/>
-fn source(path: &TreePath) -> Option<TreePath> {
-    let parent = path.parent()?;
-    if parent.name() != b"__pycache__" || !path.name().ends_with(b".pyc") {
-        return None;
-    }
-    let module = path.name().split(|&byte| byte == b'.').next()?;
-    Some(parent.parent()?.join(&[module, b".py"].concat()))
 }
 
 /// The directory or file directly in `site-packages` or `dist-packages` that `path` is in or is.
@@ -367,6 +370,7 @@ mod tests {
             let mut owners = Owners::default();
             let package = Package {
                 owner: Owner::Pip("x".to_owned()),
+                version: None,
                 format: Format::Record,
                 base: "a/b".into(),
             };

@@ -11,12 +11,14 @@ pub(super) fn package(path: &TreePath) -> Option<Package> {
     }
     let directory = path.parent()?;
     let name = directory.name().strip_suffix(b".dist-info")?;
-    let name = name.split(|&byte| byte == b'-').next()?;
+    let mut parts = name.splitn(2, |&byte| byte == b'-');
+    let (name, version) = (parts.next()?, parts.next());
     if name.is_empty() {
         return None;
     }
     Some(Package {
         owner: Owner::Pip(normalised(&text(name))),
+        version: version.map(text),
         format: Format::Record,
         base: directory.parent()?,
     })

@@ -6,7 +6,7 @@ use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use layers::{Compression, Diff, Error, Layer, Packer, Tree, TreePath, Workers};
+use layers::{Compression, Diff, Error, Layer, Packer, Times, Tree, TreePath, Workers};
 
 use crate::change::Change;
 use crate::image::Image;
@@ -31,7 +31,14 @@ fn tar(image: &Image) -> Vec<u8> {
     let workers = Workers::new(2, 8 << 20).unwrap();
     let diff = diff(image).unwrap();
     let tree = Tree::open(&image.image()).unwrap();
-    let packer = Packer::new(&tree, &diff, &workers, Compression::Zstd { level: 1 });
+    let times = Times::kept();
+    let packer = Packer::new(
+        &tree,
+        &diff,
+        &times,
+        &workers,
+        Compression::Zstd { level: 1 },
+    );
     let mut tar = Vec::new();
     packer.pack(&Layer::whole(&diff), &mut tar).unwrap();
     tar
@@ -283,7 +290,14 @@ fn a_file_that_changes_under_the_packer_is_an_error() {
     let tree = Tree::open(&image.lower()).unwrap();
     let diff = Diff::new(&tree, None, &workers).unwrap();
     fs::write(image.lower().join("log"), "longer than before").unwrap();
-    let packer = Packer::new(&tree, &diff, &workers, Compression::Zstd { level: 1 });
+    let times = Times::kept();
+    let packer = Packer::new(
+        &tree,
+        &diff,
+        &times,
+        &workers,
+        Compression::Zstd { level: 1 },
+    );
     let error = packer
         .pack(&Layer::whole(&diff), &mut Vec::new())
         .unwrap_err();

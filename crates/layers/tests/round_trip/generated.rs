@@ -2,7 +2,7 @@
 
 use std::io::Read;
 
-use layers::{Compression, Diff, Fingerprint, Limits, Owners, Packer, Plan, Tree, Workers};
+use layers::{Compression, Diff, Fingerprint, Limits, Owners, Packer, Plan, Times, Tree, Workers};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use sha2::Digest;
@@ -162,7 +162,8 @@ impl Packed {
         let diff = Diff::new(&tree, Some(&base), &workers).unwrap();
         let owners = Owners::read(&tree, &diff).unwrap();
         let plan = Plan::new(&diff, &owners, base_layers, None, SMALL);
-        let packer = Packer::new(&tree, &diff, &workers, compression);
+        let times = Times::kept();
+        let packer = Packer::new(&tree, &diff, &times, &workers, compression);
         let layers = plan.layers.iter().map(|layer| {
             let (mut blob, mut tar) = (Vec::new(), Vec::new());
             let compressed = packer.compress(layer, &mut blob).unwrap();
@@ -175,7 +176,7 @@ impl Packed {
                 (blob.len() as u64, tar.len() as u64)
             );
             assert_eq!(decoded(&blob, compression), tar);
-            (Fingerprint::new(&diff, layer), blob)
+            (Fingerprint::new(&diff, &times, layer), blob)
         });
         Self {
             layers: layers.collect(),

@@ -8,7 +8,7 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
-use layers::{Compression, Diff, Error, Layer, Owners, Packer, Plan, Tree, Workers};
+use layers::{Compression, Diff, Error, Layer, Owners, Packer, Plan, Times, Tree, Workers};
 use rustix::fs::{CWD, FileType, Mode, RenameFlags};
 
 /// Content of a file outside of the tree.
@@ -45,7 +45,14 @@ impl Trap {
         let tree = Tree::open(&self.root())?;
         let diff = Diff::new(&tree, None, &workers)?;
         change(&self.root());
-        let packer = Packer::new(&tree, &diff, &workers, Compression::Zstd { level: 1 });
+        let times = Times::kept();
+        let packer = Packer::new(
+            &tree,
+            &diff,
+            &times,
+            &workers,
+            Compression::Zstd { level: 1 },
+        );
         let mut tar = Vec::new();
         packer.pack(&Layer::whole(&diff), &mut tar)?;
         Ok(tar)
@@ -156,7 +163,14 @@ fn a_folder_that_flickers_between_folder_and_link_leaks_nothing() {
             let tree = Tree::open(&trap.root()).unwrap();
             let found = Diff::new(&tree, None, &workers).and_then(|diff| {
                 let owners = Owners::read(&tree, &diff)?;
-                let packer = Packer::new(&tree, &diff, &workers, Compression::Gzip { level: 1 });
+                let times = Times::kept();
+                let packer = Packer::new(
+                    &tree,
+                    &diff,
+                    &times,
+                    &workers,
+                    Compression::Gzip { level: 1 },
+                );
                 let mut tar = Vec::new();
                 for layer in &Plan::new(&diff, &owners, 1, None, layers::Limits::default()).layers {
                     packer.pack(layer, &mut tar)?;

@@ -1,0 +1,273 @@
+//! Which times layers have.
+//!
+//! Installers write the time of the installation into every file and directory, and compilers of bytecode write the time of the source into
+//! the bytecode. So a package that is installed once more has other bytes in its tar although nothing in it changed. [`Times::of_packages`] gives
+//! what packages own one time, [`NORMAL`]:
+//!
+//! - files, links and devices that belong to a Python package. Debian's, conda's and npm's files have the times of the package already;
+//! - bytecode below `__pycache__` of any package;
+//! - directories above something that a package owns: installations change their times, and each layer has all above its files;
+//! - in the header of bytecode, the time of its source, if that gets a new time and the header had the old one
+//!   (<https://peps.python.org/pep-0552/>): Python takes the same bytecode as before. Bytecode that was out of date stays so.
+//!
+//! Times are kept
+//! - of what no package owns;
+//! - of an inode with names outside of packages;
+//! - of a source with bytecode that can't be adapted: not new in this image, another name of an inode, by Python 3.6 or older;
+//! - of all Python files where something else has noted times of sources: Numba's index of compiled functions (`.nbi`), and bytecode in a tree of
+//!   its own (`PYTHONPYCACHEPREFIX`);
+//! - of directories whose time others have noted in a cache (fontconfig, icon themes, MIME types).
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+
+use crate::diff::{Diff, Entry};
+use crate::error::Result;
+use crate::owner::{Owner, Owners};
+use crate::path::TreePath;
+use crate::tree::{Cursor, Found, Kind, Time, Tree};
+
+/// The time of what packages own: 1985-10-26 08:15 UTC, which npm gives to files for the same reason; ZIP can express it.
+/// <https://github.com/npm/pacote/blob/v21.0.0/lib/util/tar-create-options.js>
+pub const NORMAL: i64 = 499_162_500;
+
+/// Directories below these have their times in caches.
+const NOTED: [&[u8]; 4] = [b"fonts", b"icons", b"mime", b"applications"];
+
+/// Names of a diff with other times than found.
+#[derive(Debug, Default)]
+pub struct Times<'a> {
+    files: HashMap<&'a TreePath, Change>,
+    directories: BTreeSet<TreePath>,
+}
+
+/// What is written instead of what was found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Change {
+    /// Another time.
+    Time,
+    /// Another time, and that of the source in the header.
+    Bytecode(Source),
+}
+
+/// What the header of bytecode says about its source: the lowest 32 bits of both.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Source {
+    pub modified: u32,
+    pub size: u32,
+}
+
+impl<'a> Times<'a> {
+    /// All as found.
+    #[must_use]
+    pub fn kept() -> Self {
+        Self::default()
+    }
+
+    /// [`NORMAL`] for what packages own. Reads directories, no files.
+    pub fn of_packages(image: &Tree, diff: &'a Diff, owners: &Owners) -> Result<Self> {
+        let directories = directories(diff, owners);
+        let is_noted = diff.entries.iter().any(|entry| notes_times(&entry.path));
+        if is_noted {
+            return Ok(Self {
+                files: HashMap::new(),
+                directories,
+            });
+        }
+        let owned = Owned::new(diff, owners);
+        let kept = owned.sources_to_keep(image)?;
+        let files = owned.all.iter().filter(|(path, _)| !kept.contains(*path));
+        let files = files.map(|(path, _)| {
+            let source = source(path).filter(|source| !kept.contains(source));
+            let source = source.and_then(|source| owned.all.get(&source));
+            // Python looks at the time of what a link points to, which no package need own.
+            let source = source.filter(|source| source.found.kind == Kind::File);
+            let change = source.map_or(Change::Time, |source| {
+                Change::Bytecode(Source::of(&source.found))
+            });
+            (*path, change)
+        });
+        let files = files.collect();
+        Ok(Self { files, directories })
+    }
+
+    pub(crate) fn of(&self, path: &TreePath) -> Option<Change> {
+        self.files.get(path).copied()
+    }
+
+    /// What a file's header says.
+    pub(crate) fn shown(change: Option<Change>, found: &Found) -> Found {
+        change.map_or(*found, |_| normal(found))
+    }
+
+    /// What a directory's header says.
+    pub(crate) fn of_directory(&self, path: &TreePath, found: &Found) -> Found {
+        if self.directories.contains(path) {
+            normal(found)
+        } else {
+            *found
+        }
+    }
+}
+
+fn normal(found: &Found) -> Found {
+    Found {
+        modified: Time {
+            seconds: NORMAL,
+            nanoseconds: 0,
+        },
+        ..*found
+    }
+}
+
+/// Directories above something that a package owns: each layer has all above its files.
+fn directories(diff: &Diff, owners: &Owners) -> BTreeSet<TreePath> {
+    let mut directories = BTreeSet::new();
+    for entry in &diff.entries {
+        let is_known = entry
+            .path
+            .parent()
+            .is_some_and(|it| directories.contains(&it));
+        if is_known || !owners.of(&entry.path).is_package() {
+            continue;
+        }
+        for above in entry.path.ancestors() {
+            if above.components().any(|part| NOTED.contains(&part)) {
+                continue;
+            }
+            if !directories.insert(above) {
+                break;
+            }
+        }
+    }
+    directories
+}
+
+/// Whether times of sources may be noted in this file, other than in bytecode next to its source.
+fn notes_times(path: &TreePath) -> bool {
+    let name = path.name();
+    if name.ends_with(b".nbi") {
+        return true;
+    }
+    let in_place = path
+        .parent()
+        .is_some_and(|parent| parent.name() == b"__pycache__");
+    // Bytecode without a tag has no source.
+    name.ends_with(b".pyc") && !in_place && name.iter().filter(|&&byte| byte == b'.').count() > 1
+}
+
+/// Files that may get another time.
+struct Owned<'a> {
+    all: HashMap<&'a TreePath, &'a Entry>,
+}
+
+impl<'a> Owned<'a> {
+    fn new(diff: &'a Diff, owners: &Owners) -> Self {
+        let may_change = |entry: &Entry| match owners.of(&entry.path) {
+            Owner::Pip(_) => true,
+            Owner::Directory(_) => false,
+            Owner::Conda(_) | Owner::Dpkg(_) | Owner::Npm(_) => source(&entry.path).is_some(),
+        };
+        let files = || {
+            let entries = diff.entries.iter();
+            entries.filter(|entry| entry.found.kind != Kind::Directory)
+        };
+        let mut names: HashMap<u64, u64> = HashMap::new();
+        for entry in files().filter(|entry| entry.found.names > 1 && may_change(entry)) {
+            *names.entry(entry.found.inode).or_default() += 1;
+        }
+        let is_whole = |found: &Found| {
+            found.names == 1 || names.get(&found.inode).is_some_and(|it| *it == found.names)
+        };
+        let all = files().filter(|entry| is_whole(&entry.found) && may_change(entry));
+        Self {
+            all: all.map(|entry| (&entry.path, entry)).collect(),
+        }
+    }
+
+    /// Sources with bytecode that can't be adapted.
+    fn sources_to_keep(&self, image: &Tree) -> Result<HashSet<TreePath>> {
+        let sources = self.all.keys().filter(|path| path.name().ends_with(b".py"));
+        let parents: BTreeSet<TreePath> = sources.filter_map(|path| path.parent()).collect();
+        let mut cursor = Cursor::new(image.clone());
+        let mut kept = HashSet::new();
+        for parent in parents {
+            let directory = cursor.enter(&parent)?;
+            if !directory.is_directory(b"__pycache__")? {
+                continue;
+            }
+            let bytecode = parent.join(b"__pycache__");
+            for name in cursor.enter(&bytecode)?.names()? {
+                let path = bytecode.join(&name);
+                let Some(source) = source(&path) else {
+                    continue;
+                };
+                let can_change = self
+                    .all
+                    .get(&path)
+                    .is_some_and(|entry| entry.found.kind == Kind::File && entry.found.names == 1);
+                if !(can_change && has_pep_552(&name)) {
+                    kept.insert(source);
+                }
+            }
+        }
+        Ok(kept)
+    }
+}
+
+/// `a/m.py` for `a/__pycache__/m.cpython-312.opt-1.pyc`. <https://peps.python.org/pep-3147/>
+pub(crate) fn source(path: &TreePath) -> Option<TreePath> {
+    let parent = path.parent()?;
+    if parent.name() != b"__pycache__" || !path.name().ends_with(b".pyc") {
+        return None;
+    }
+    let module = path.name().split(|&byte| byte == b'.').next()?;
+    Some(parent.parent()?.join(&[module, b".py"].concat()))
+}
+
+/// Whether the interpreter in the name of bytecode (`m.cpython-312.pyc`) writes headers as PEP 552 has them: Python 3.7 and newer.
+fn has_pep_552(name: &[u8]) -> bool {
+    let tag = name.split(|&byte| byte == b'.').nth(1).unwrap_or_default();
+    let version = [&b"cpython-3"[..], b"pypy3"]
+        .iter()
+        .find_map(|prefix| tag.strip_prefix(*prefix));
+    match version {
+        Some([minor]) => (b'7'..=b'9').contains(minor),
+        Some([ten @ b'1'..=b'9', one]) => ten.is_ascii_digit() && one.is_ascii_digit(),
+        _ => false,
+    }
+}
+
+/// How much of bytecode is its header (bytes).
+pub(crate) const HEADER: usize = 16;
+
+impl Source {
+    fn of(found: &Found) -> Self {
+        let [.., a, b, c, d] = found.modified.seconds.to_be_bytes();
+        let [.., e, f, g, h] = found.size.to_be_bytes();
+        Self {
+            modified: u32::from_be_bytes([a, b, c, d]),
+            size: u32::from_be_bytes([e, f, g, h]),
+        }
+    }
+
+    /// Changes the header of bytecode of this source: version (two bytes, then a carriage return and a line feed), flags, time, size. Headers
+    /// with a hash instead of a time are left alone, as is what is no header.
+    pub(crate) fn adapt(self, header: &mut [u8; HEADER]) {
+        let [_, _, b'\r', b'\n', 0, 0, 0, 0, time @ .., s0, s1, s2, s3] = header else {
+            return;
+        };
+        let [t0, t1, t2, t3] = *time;
+        let noted = u32::from_le_bytes([t0, t1, t2, t3]);
+        let is_fresh =
+            noted == self.modified && u32::from_le_bytes([*s0, *s1, *s2, *s3]) == self.size;
+        // What fits in 32 bits, as it is a constant.
+        let [.., a, b, c, d] = NORMAL.to_be_bytes();
+        let normal = u32::from_be_bytes([a, b, c, d]);
+        if is_fresh {
+            *time = normal.to_le_bytes();
+        } else if noted == normal {
+            // Out of date, and must not fit by chance.
+            *time = (normal + 1).to_le_bytes();
+        }
+    }
+}
