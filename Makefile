@@ -14,7 +14,7 @@ export RUST_TEST_THREADS ?= 4
 
 AS_ROOT := $(if $(filter-out 0,$(shell id -u)),--config 'target."cfg(unix)".runner="sudo"')
 
-.PHONY: test build step check unit lint report e2e trees test-kubernetes image demo side-by-side compare picture bench release tables clean
+.PHONY: test build step check unit lint report e2e trees fuzz test-kubernetes image demo side-by-side compare picture bench release tables clean
 
 # Everything that CI checks.
 test: build check unit lint report e2e
@@ -53,6 +53,22 @@ e2e: build step
 trees: build step
 	$(CARGO) test $(ALL) --test e2e --no-run
 	$(RIG) exec --classic -- $(CARGO) test $(ALL) --test e2e trees:: -- --include-ignored --nocapture
+
+# libFuzzer over the readers of what comes from outside: each target for SECONDS_EACH, new inputs in target/fuzz-corpus, failing ones
+# in target/fuzz-found. Needs a C++ compiler. The flags are cargo-fuzz's, without the sanitizer that needs a nightly compiler.
+SECONDS_EACH ?= 600
+TARGETS ?= $(notdir $(wildcard testkit/readers/corpus/*))
+fuzz: export CARGO_TARGET_DIR = $(CURDIR)/target/fuzz
+fuzz: export RUSTFLAGS = --cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
+	-Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
+	-Cllvm-args=-sanitizer-coverage-trace-compares -Ccodegen-units=1
+fuzz:
+	$(CARGO) build --locked --release --manifest-path fuzz/Cargo.toml --target $(shell rustc -vV | sed -n 's/^host: //p')
+	@mkdir -p target/fuzz-found
+	@for target in $(TARGETS); do mkdir -p target/fuzz-corpus/$$target; \
+		FUZZ_TARGET=$$target nice target/fuzz/*/release/fuzz -max_total_time=$(SECONDS_EACH) -max_len=20000 -timeout=10 -rss_limit_mb=2048 \
+			-print_final_stats=1 -verbosity=0 -artifact_prefix=target/fuzz-found/$$target- \
+			target/fuzz-corpus/$$target testkit/readers/corpus/$$target || exit 1; done
 
 # The Kubernetes tests on a real cluster: that of KUBECONFIG, with buildx from PATH. Its pods are in NAMESPACE, which lets
 # them be privileged, build from BASE and push below REGISTRY (host/prefix), where this machine may log in and read, too.

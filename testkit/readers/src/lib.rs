@@ -1,0 +1,212 @@
+//! Targets for fuzzers: each hands any bytes to a reader of what comes from outside, and panics if what must hold does not.
+//!
+//! `tests/any_bytes.rs` gives them changed files of `corpus` for some seconds, in `make test`. `make fuzz` has libFuzzer, which sees
+//! what the code does with the bytes, look for as long as one likes.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test: what can't be prepared is its failure"
+)]
+
+// A program has no library to take it from.
+#[path = "../../../crates/step/src/compose.rs"]
+#[expect(dead_code, reason = "the step uses all of it")]
+mod compose;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use compose::{Base, NewLayer};
+use dockerfile::{Build, Dockerfile, Ignore, Platform};
+use layers::{Assignment, Diff, DigestCache, Limits, Owners, Plan, Tree, Workers};
+use protocol::{Event, RemovedInstruction};
+
+/// A target's name, which is that of its folder in the corpus, and the target.
+pub type Target = (&'static str, fn(&[u8]));
+
+/// All of them.
+pub const TARGETS: [Target; 9] = [
+    ("dockerfile", dockerfile),
+    ("ignore", ignore),
+    ("image", image),
+    ("event", event),
+    ("record", |bytes| {
+        owners(bytes, "usr/lib/python3/site-packages/a-1.dist-info/RECORD");
+    }),
+    ("dpkg", |bytes| {
+        owners(bytes, "var/lib/dpkg/info/a.list");
+    }),
+    ("conda", |bytes| {
+        owners(bytes, "opt/conda/conda-meta/a-1-0.json");
+    }),
+    ("assignment", assignment),
+    ("digests", digests),
+];
+
+/// What is read is resolved, or refused, as BuildKit's frontend would.
+fn dockerfile(bytes: &[u8]) {
+    let Ok(file) = Dockerfile::read(bytes) else {
+        return;
+    };
+    let _ = file.frontend(&BTreeMap::new());
+    let build = Build {
+        args: BTreeMap::from([("A".to_owned(), "given".to_owned())]),
+        platform: Platform::parse("linux/amd64").ok(),
+        ..Build::default()
+    };
+    let Ok(graph) = file.resolve(&build) else {
+        return;
+    };
+    let _ = (
+        graph.target(),
+        graph.images(),
+        graph.contexts(),
+        graph.used_args(),
+    );
+    if let Ok(configuration) = graph.configuration() {
+        // BuildKit gets it as a Dockerfile: it has to be one.
+        let text = configuration.cfg.as_bytes();
+        assert!(Dockerfile::read(text).is_ok(), "{}", configuration.cfg);
+    }
+}
+
+fn ignore(bytes: &[u8]) {
+    if let Ok(ignore) = Ignore::read(bytes) {
+        for path in ["Dockerfile", "a/b/c", "ü", ".git/x", "a.b"] {
+            let _ = ignore.excludes(path);
+        }
+        let _ = ignore.may_take_back();
+    }
+}
+
+/// Manifest and configuration, with an empty line between them: either is refused, or the image made of them is whole.
+fn image(bytes: &[u8]) {
+    let cut = bytes.windows(2).position(|two| two == b"\n\n");
+    let (manifest, configuration) = bytes.split_at(cut.unwrap_or(bytes.len()));
+    let _ = compose::configuration_digest(manifest);
+    let Ok(base) = Base::new(manifest, configuration) else {
+        return;
+    };
+    let digest = image::Digest::sha256([7; 32]);
+    let layer = NewLayer {
+        diff_id: digest.clone(),
+        digest: digest.clone(),
+        size: 1,
+        media_type: "application/vnd.oci.image.layer.v1.tar+zstd",
+        name: "one".to_owned(),
+    };
+    let removed = [0, 1, 5].map(|followed_by| RemovedInstruction {
+        text: "RUN true".to_owned(),
+        followed_by,
+    });
+    let text = base.configuration(std::slice::from_ref(&layer), &removed);
+    let configuration: serde_json::Value = serde_json::from_slice(&text).unwrap();
+    let count = base.layers.len() + 1;
+    let list = |value: &serde_json::Value| value.as_array().map_or(0, Vec::len);
+    assert_eq!(list(&configuration["rootfs"]["diff_ids"]), count);
+    let text = base.manifest((&digest, 1), &[layer], &[("a".to_owned(), "b".to_owned())]);
+    let manifest: serde_json::Value = serde_json::from_slice(&text).unwrap();
+    assert_eq!(list(&manifest["layers"]), count);
+}
+
+/// An event that is read can be written, and is then read as the same.
+fn event(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    for line in text.lines() {
+        let Ok(Some(event)) = protocol::parse(line) else {
+            continue;
+        };
+        let written = protocol::render(&event);
+        assert!(!written.trim_end().contains('\n'));
+        let again: Option<Event> = protocol::parse(&written).unwrap();
+        assert_eq!(again, Some(event));
+    }
+}
+
+/// A package's list claims nothing outside of the image and ends no plan.
+fn owners(bytes: &[u8], list: &str) {
+    let root = tempfile::tempdir_in(memory()).unwrap();
+    for path in [
+        list,
+        "usr/bin/tool",
+        "usr/lib/python3/site-packages/a/__init__.py",
+        "opt/conda/lib/a.so",
+    ] {
+        let path = root.path().join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, bytes).unwrap();
+    }
+    let tree = Tree::open(root.path()).unwrap();
+    let diff = Diff::new(&tree, None, &workers()).unwrap();
+    let owners = Owners::read(&tree, &diff).unwrap();
+    let plan = Plan::new(&diff, &owners, 1, None, SMALL);
+    assert!(!plan.layers.is_empty());
+    for path in ["usr/bin/tool", "etc/passwd", "bin", ""] {
+        assert!(!owners.of(&path.into()).to_string().is_empty());
+    }
+}
+
+/// Whatever an earlier image says about its layers, each file is in one layer of the next.
+fn assignment(bytes: &[u8]) {
+    let Ok(previous) = serde_json::from_slice::<Assignment>(bytes) else {
+        return;
+    };
+    let root = tempfile::tempdir_in(memory()).unwrap();
+    for (path, size) in [
+        ("a/one", 400),
+        ("a/two", 700),
+        ("b/three", 2000),
+        ("four", 10),
+    ] {
+        let path = root.path().join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, vec![0; size]).unwrap();
+    }
+    let tree = Tree::open(root.path()).unwrap();
+    let diff = Diff::new(&tree, None, &workers()).unwrap();
+    let owners = Owners::read(&tree, &diff).unwrap();
+    let plan = Plan::new(&diff, &owners, 1, Some(&previous), SMALL);
+    assert!((1..=SMALL.layers).contains(&plan.layers.len()));
+    let names: std::collections::BTreeSet<_> = plan.layers.iter().map(|it| &it.name).collect();
+    assert_eq!(names.len(), plan.layers.len(), "two layers of one name");
+    let next = serde_json::to_vec(&plan.assignment).unwrap();
+    let next: Assignment = serde_json::from_slice(&next).unwrap();
+    let again = Plan::new(&diff, &owners, 1, Some(&next), SMALL);
+    assert_eq!(again.layers.len(), plan.layers.len());
+}
+
+fn digests(bytes: &[u8]) {
+    let folder = tempfile::tempdir_in(memory()).unwrap();
+    let path = folder.path().join("digests");
+    fs::write(&path, bytes).unwrap();
+    if let Ok(cache) = DigestCache::load(&path) {
+        cache.save(&path).unwrap();
+        assert_eq!(DigestCache::load(&path).unwrap(), cache);
+    }
+}
+
+/// So small that a few files need several layers.
+const SMALL: Limits = Limits {
+    smallest: 300,
+    largest: 1500,
+    large_file: 1000,
+    layers: 12,
+    layers_with_base: 100,
+};
+
+fn workers() -> std::sync::Arc<Workers> {
+    static WORKERS: std::sync::OnceLock<std::sync::Arc<Workers>> = std::sync::OnceLock::new();
+    let start = || std::sync::Arc::new(Workers::new(1, 8 << 20).unwrap());
+    WORKERS.get_or_init(start).clone()
+}
+
+/// A folder in memory, where there is one.
+fn memory() -> &'static Path {
+    let memory = Path::new("/dev/shm");
+    if memory.is_dir() {
+        memory
+    } else {
+        Path::new("/tmp")
+    }
+}
