@@ -104,7 +104,7 @@ picture: build
 
 # What the action costs beside buildx and the network, what each cache spares, how long builders take to boot, and what a push
 # takes with BuildKit and with the push engine.
-bench: BENCHES := --bench overhead --bench cache --bench boot --bench push
+bench: BENCHES := --bench overhead --bench cache --bench boot --bench push --bench unchanged
 bench: STEP := $(CURDIR)/target/step-release/fast-ecr-push-step
 bench:
 	$(CARGO) build $(ALL)

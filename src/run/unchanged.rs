@@ -24,6 +24,9 @@ use crate::unchanged::{
     self, Answer, Build, Hit, Identity, Registries, identify, look_up, preview, write_key,
 };
 
+/// The time of files and layers (<https://reproducible-builds.org/docs/source-date-epoch/>).
+const EPOCH: &str = "SOURCE_DATE_EPOCH";
+
 /// What is known of an image before it is built: what it is, if that can be told, and where it exists. The registries that were asked must
 /// outlive it.
 type Known = (Option<Identity>, Result<Box<Hit>, String>);
@@ -131,12 +134,18 @@ impl Execution<'_> {
 
     /// The build arguments with the values that buildx takes.
     fn arguments(&self, image: &ImagePlan, tool: &Tool) -> BTreeMap<String, String> {
-        image.arguments(|name| {
+        let mut arguments = image.arguments(|name| {
             let of_build = tool.env.get(name).and_then(|value| value.to_str());
             of_build
                 .or_else(|| self.run.env.get(name))
                 .map(str::to_owned)
-        })
+        });
+        // buildx passes it on by itself.
+        if let Some(epoch) = self.run.env.get(EPOCH) {
+            let argument = arguments.entry(EPOCH.to_owned());
+            argument.or_insert_with(|| epoch.to_owned());
+        }
+        arguments
     }
 
     /// Puts the tags on all images; or why not.

@@ -3,19 +3,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+use ::dockerfile::{Build as Target, Graph, Origin};
 use ::key::{Content, Image, Key, PlatformBuild, Sources};
 use futures_util::future::try_join_all;
 
 use super::build::Build;
 use super::contents::Hashed;
-use super::images::{Digests, digests};
-use super::recipe::Recipe;
+use super::images::{Base, Digests, digests};
+use super::recipe::{IMAGE, Recipe, wanted};
 use super::tree::GitHub;
 use super::{Reason, Registries};
 use crate::plan::Context;
-
-/// What takes the place of an image in a named context.
-const IMAGE: &str = "docker-image://";
 
 /// A build, known by its key.
 #[derive(Debug)]
@@ -43,7 +41,7 @@ pub(crate) async fn identify(
     names.extend(named.images.values().cloned());
     let (contents, digests) = tokio::try_join!(
         Contents::read(&recipe, &place, &named),
-        digests(&names, registries)
+        digests(&names, &recipe.bases, registries)
     )?;
     let key = make_key(build, &recipe, &contents, &named, &digests)?;
     tracing::debug!("the key is {}", key.hash);
@@ -68,7 +66,10 @@ pub(crate) async fn preview(
     let names = recipe.images.iter().chain(named.images.values());
     let digests = Digests {
         all: names.map(|name| (name.clone(), name.clone())).collect(),
-        moving: BTreeMap::new(),
+        bases: (recipe.bases.iter())
+            .map(|wanted| (wanted.clone(), Base::default()))
+            .collect(),
+        ..Digests::default()
     };
     let mut parts = make_key(build, &recipe, &contents, &named, &digests)?.parts;
     for (name, hash) in &mut parts {
@@ -163,7 +164,8 @@ fn make_key(
     let mut graphs = Vec::new();
     for (name, build) in &recipe.builds {
         let graph = recipe.file.resolve(build).map_err(not_understood)?;
-        let steps = graph.steps(&BTreeMap::new()).map_err(not_understood)?;
+        let environments = environments(&graph, build, digests)?;
+        let steps = graph.steps(&environments).map_err(not_understood)?;
         graphs.push((name, graph, steps));
     }
     let platforms: Vec<PlatformBuild<'_>> = graphs
@@ -196,11 +198,40 @@ fn make_key(
             secrets: &secrets,
             has_ssh: !image.ssh.is_empty(),
         },
-        // An image that is not built here may have triggers, which read what they like.
-        whole_context: look.attests || !recipe.images.is_empty() || !named.images.is_empty(),
+        whole_context: look.attests,
         all_arguments: look.attests,
     };
     key.key().map_err(|unknown| unknown.to_string())
+}
+
+/// The variables of all bases that are not built here, as far as they are known.
+///
+/// # Errors
+/// When a base may have `ONBUILD` instructions, which read what they like.
+fn environments(
+    graph: &Graph<'_>,
+    build: &Target,
+    digests: &Digests,
+) -> Result<BTreeMap<Origin, Vec<(String, String)>>, Reason> {
+    let mut known = BTreeMap::new();
+    for node in &graph.nodes {
+        let Some(wanted) = wanted(node, build) else {
+            continue;
+        };
+        let base = digests.bases.get(&wanted);
+        let base = base.ok_or_else(|| {
+            format!(
+                "what `{}` does in a build is not known: its configuration can't be read",
+                wanted.0
+            )
+        })?;
+        let checked = graph.check_triggers(&node.base, &base.triggers);
+        checked.map_err(|error| format!("the Dockerfile: {error}"))?;
+        if let Some(environment) = &base.environment {
+            known.insert(node.base.clone(), environment.clone());
+        }
+    }
+    Ok(known)
 }
 
 /// Named contexts that the build reads.

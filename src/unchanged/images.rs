@@ -1,9 +1,12 @@
-//! Images that a build reads, by their digests of now.
+//! Images that a build reads, by their digests of now; and what bases do by themselves.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use futures_util::future::try_join_all;
-use image::ImageRef;
+use ::dockerfile::Platform;
+use futures_util::future::{join_all, try_join_all};
+use image::{Digest, ImageRef};
+use serde::Deserialize;
+use upload::Repository;
 
 use super::{Reason, Registries};
 use crate::aws::error_chain;
@@ -14,36 +17,174 @@ pub(super) struct Digests {
     pub all: BTreeMap<String, String>,
     /// Those that a tag named just now. Another moment, or another registry's copy, may have another.
     pub moving: BTreeMap<String, String>,
+    /// What is known of bases, by name and platform.
+    pub bases: BTreeMap<Wanted, Base>,
 }
 
-/// Asks all registries at the same time.
+/// A base image.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Base {
+    /// `ONBUILD` instructions, which run in the stage that is based on it.
+    pub triggers: Vec<String>,
+    /// Its variables, if they are known.
+    pub environment: Option<Vec<(String, String)>>,
+}
+
+/// A base image that is asked for: its name and the platform of its stage.
+pub(super) type Wanted = (String, Platform);
+
+/// Asks all registries at the same time. What a base does by itself is left out where it can't be read.
 ///
 /// # Errors
 /// The first image whose digest can't be told.
 pub(super) async fn digests(
     names: &BTreeSet<String>,
+    bases: &BTreeSet<Wanted>,
     registries: &Registries<'_>,
 ) -> Result<Digests, Reason> {
     let asked = names.iter().map(|name| async move {
         let unknown = |reason: &str| format!("the digest of `{name}` is not known: {reason}");
         let image: ImageRef = name.parse().map_err(|_| unknown("it is no name"))?;
-        if let Some(digest) = &image.digest {
-            return Ok((name.clone(), digest.to_string(), false));
-        }
-        let repository = registries.repository(&image);
-        let repository = repository.map_err(|reason| unknown(&reason))?;
-        let tag = image.tag.as_deref().unwrap_or("latest");
-        let digest = repository.digest(tag).await;
-        let digest = digest.map_err(|error| unknown(&error_chain(&error)))?;
-        let digest = digest.ok_or_else(|| unknown("its registry does not have it"))?;
-        Ok::<_, Reason>((name.clone(), digest.to_string(), true))
+        let repository = registries
+            .repository(&image)
+            .map(Repository::only_to_read)
+            .map_err(|reason| unknown(&reason));
+        let (digest, is_moving) = match &image.digest {
+            Some(digest) => (digest.clone(), false),
+            None => {
+                let tag = image.tag.as_deref().unwrap_or("latest");
+                let digest = repository.clone()?.digest(tag).await;
+                let digest = digest.map_err(|error| unknown(&error_chain(&error)))?;
+                let digest = digest.ok_or_else(|| unknown("its registry does not have it"))?;
+                (digest, true)
+            }
+        };
+        let of_image = bases.iter().filter(|(base, _)| base == name);
+        let read = of_image.map(|(_, platform)| {
+            let (repository, digest) = (repository.clone(), digest.clone());
+            async move {
+                let base = base(&repository.ok()?, &digest, platform).await;
+                Some(((name.clone(), platform.clone()), base?))
+            }
+        });
+        let read: Vec<_> = join_all(read).await.into_iter().flatten().collect();
+        Ok::<_, Reason>((name.clone(), digest.to_string(), is_moving, read))
     });
     let mut digests = Digests::default();
-    for (name, digest, is_moving) in try_join_all(asked).await? {
+    for (name, digest, is_moving, bases) in try_join_all(asked).await? {
         if is_moving {
             digests.moving.insert(name.clone(), digest.clone());
         }
         digests.all.insert(name, digest);
+        digests.bases.extend(bases);
     }
     Ok(digests)
+}
+
+#[derive(Deserialize)]
+struct Manifest {
+    config: Option<Part>,
+    #[serde(default)]
+    manifests: Vec<Part>,
+}
+
+#[derive(Deserialize)]
+struct Part {
+    digest: String,
+    platform: Option<OfPlatform>,
+}
+
+#[derive(Deserialize)]
+struct OfPlatform {
+    os: String,
+    architecture: String,
+    #[serde(default)]
+    variant: String,
+}
+
+/// An image's configuration (<https://github.com/moby/docker-image-spec/blob/main/spec.md>).
+#[derive(Deserialize)]
+struct Configuration {
+    config: Option<Settings>,
+}
+
+#[derive(Deserialize)]
+struct Settings {
+    #[serde(rename = "Env")]
+    environment: Option<Vec<String>>,
+    #[serde(rename = "OnBuild")]
+    triggers: Option<Vec<String>>,
+}
+
+/// More variants of one architecture than this are not looked at.
+const MOST_VARIANTS: usize = 8;
+
+/// Reads a base's configuration. Where an index has several variants of the architecture and not exactly that of the stage, all are read.
+async fn base(repository: &Repository, digest: &Digest, platform: &Platform) -> Option<Base> {
+    let manifest = manifest(repository, digest.as_str()).await?;
+    if let Some(config) = manifest.config {
+        return configured(repository, &config.digest).await;
+    }
+    let parts = manifest.manifests.iter();
+    let of_architecture: Vec<(&OfPlatform, &String)> = parts
+        .filter_map(|part| Some((part.platform.as_ref()?, &part.digest)))
+        .filter(|(of, _)| of.os == platform.os && of.architecture == platform.architecture)
+        .collect();
+    let exact: Vec<&(&OfPlatform, &String)> = of_architecture
+        .iter()
+        .filter(|(of, _)| of.is(platform))
+        .collect();
+    let wanted: Vec<&String> = match exact.as_slice() {
+        [only] => vec![only.1],
+        _ => of_architecture.iter().map(|(_, digest)| *digest).collect(),
+    };
+    if wanted.is_empty() || wanted.len() > MOST_VARIANTS {
+        return None;
+    }
+    let read = wanted.iter().map(|digest| async move {
+        let config = self::manifest(repository, digest).await?.config?;
+        configured(repository, &config.digest).await
+    });
+    let mut bases = join_all(read)
+        .await
+        .into_iter()
+        .collect::<Option<Vec<Base>>>()?;
+    let mut base = bases.pop()?;
+    for other in bases {
+        base.triggers.extend(other.triggers);
+        // Which it will be is the builder's choice.
+        base.environment = None;
+    }
+    Some(base)
+}
+
+async fn manifest(repository: &Repository, digest: &str) -> Option<Manifest> {
+    let manifest = repository.manifest(digest).await.ok()??;
+    serde_json::from_slice(&manifest.bytes).ok()
+}
+
+async fn configured(repository: &Repository, config: &str) -> Option<Base> {
+    let configuration = repository.blob(&config.parse().ok()?).await.ok()??;
+    let configuration: Configuration = serde_json::from_slice(&configuration).ok()?;
+    let Some(settings) = configuration.config else {
+        return Some(Base::default());
+    };
+    let variables = settings.environment.unwrap_or_default();
+    let variables = variables.iter().filter_map(|pair| pair.split_once('='));
+    let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    Some(Base {
+        triggers: settings.triggers.unwrap_or_default(),
+        environment: Some(variables.collect()),
+    })
+}
+
+impl OfPlatform {
+    /// Whether it is exactly that platform; `v8` is what every 64-bit Arm is.
+    fn is(&self, platform: &Platform) -> bool {
+        let plain = |variant: &str| match (platform.architecture.as_str(), variant) {
+            ("arm64", "v8") => String::new(),
+            (_, variant) => variant.to_owned(),
+        };
+        plain(&self.variant) == plain(&platform.variant)
+    }
 }

@@ -5,15 +5,19 @@ use std::path::{Path, PathBuf};
 use std::{fs, io};
 
 use ::dockerfile::{
-    Build as Target, Dockerfile, IGNORE_FILE, Ignore, Platform, ignore_file_beside,
+    Build as Target, Dockerfile, IGNORE_FILE, Ignore, Node, Origin, Platform, ignore_file_beside,
 };
 
 use super::Reason;
 use super::build::Build;
+use super::images::Wanted;
 use crate::plan::lower_case;
 
 /// A Dockerfile is no longer (bytes): BuildKit refuses what is. Nor is an ignore file.
 const LONGEST: u64 = 1 << 20;
+
+/// What takes the place of an image in a named context.
+pub(super) const IMAGE: &str = "docker-image://";
 
 /// What is built, and from what.
 #[derive(Debug)]
@@ -29,6 +33,8 @@ pub(super) struct Recipe {
     pub contexts: BTreeMap<String, String>,
     /// Images that the build reads, as the graph names them.
     pub images: BTreeSet<String>,
+    /// Those of them that stages are based on.
+    pub bases: BTreeSet<Wanted>,
 }
 
 impl Recipe {
@@ -91,10 +97,13 @@ impl Recipe {
             builds.push((name.clone(), build));
         }
         let (mut images, mut used) = (BTreeSet::new(), BTreeMap::new());
+        let mut bases = BTreeSet::new();
         for (_, build) in &builds {
             let graph = file.resolve(build).map_err(not_understood)?;
             images.extend(graph.images().iter().map(|image| image.reference.clone()));
             images.extend(graph.frontend.clone());
+            let nodes = graph.nodes.iter();
+            bases.extend(nodes.filter_map(|node| wanted(node, build)));
             for name in graph.contexts() {
                 let value = contexts.get(name).cloned().unwrap_or_default();
                 used.insert(name.to_owned(), value);
@@ -108,8 +117,22 @@ impl Recipe {
             builds,
             contexts: used,
             images,
+            bases,
         })
     }
+}
+
+/// The image that a stage is based on, with the stage's platform, if it is based on one.
+pub(super) fn wanted(node: &Node, build: &Target) -> Option<Wanted> {
+    let (name, platform) = match &node.base {
+        Origin::Image(image) => (image.reference.clone(), image.platform.clone()),
+        Origin::Context(name) => {
+            let image = build.contexts.get(name)?.strip_prefix(IMAGE)?;
+            (image.to_owned(), node.platform.clone())
+        }
+        Origin::Stage(_) | Origin::Scratch => return None,
+    };
+    Some((name, platform.or_else(|| build.platform.clone())?))
 }
 
 /// A Dockerfile's path, perhaps in lower case.

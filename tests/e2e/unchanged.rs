@@ -178,6 +178,7 @@ fn what_was_built_before_is_tagged_and_later_steps_read_its_outputs() {
             job.input("build-args", "B=2\nA=1"),
         ),
         ("a changed file that is ignored", job.file("debug.log", "2")),
+        ("a file that nothing copies", job.file("docs/page.md", "2")),
         (
             "an image that is young enough",
             job.input("skip-unchanged", "1h"),
@@ -275,6 +276,8 @@ fn whatever_changes_the_image_is_built() {
 #[test]
 fn what_nobody_can_know_is_built_and_named() {
     let account = account();
+    let triggers = format!("{}/team/base:triggers", account.host());
+    run_with(&account, "ONBUILD COPY . /all", &[("tags", &triggers)]).succeeded();
     let job = Job::new(&account);
     let from = format!("FROM {}/team/base:1\n", account.host());
     let with = |text: &str| job.file("Dockerfile", &format!("{from}{text}\n"));
@@ -294,6 +297,10 @@ fn what_nobody_can_know_is_built_and_named() {
             job.input("outputs", "type=local,dest=out")
                 .input("tags", ""),
             "the image is not pushed",
+        ),
+        (
+            job.file("Dockerfile", &format!("FROM {triggers}\n")),
+            "has ONBUILD instructions",
         ),
         (
             // A registry that is another machine's for the container.

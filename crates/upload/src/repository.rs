@@ -17,7 +17,12 @@ use crate::retry::Tries;
 pub(crate) struct Place {
     pub(crate) host: Arc<Host>,
     pub(crate) repository: Arc<str>,
+    /// What tokens are asked for: some registries give strangers none that may push.
+    pub(crate) rights: &'static str,
 }
+
+pub(crate) const PUSH: &str = "pull,push";
+pub(crate) const PULL: &str = "pull";
 
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -53,7 +58,7 @@ impl Place {
     }
 
     pub(crate) fn scope(&self) -> String {
-        format!("repository:{}:pull,push", self.repository)
+        format!("repository:{}:{}", self.repository, self.rights)
     }
 
     pub(crate) async fn ask(
@@ -144,7 +149,7 @@ impl Place {
         }
     }
 
-    /// What a tag names, with the right to pull alone: the images of others give no more.
+    /// What a tag names.
     pub(crate) async fn digest(&self, tag: &str) -> Result<Option<Digest>, Error> {
         let attempted = format!("read manifest `{tag}` of `{self}`");
         let mut tries = Tries::new(attempted, &self.host.timing);
@@ -157,10 +162,8 @@ impl Place {
     }
 
     async fn digest_once(&self, tag: &str) -> Result<Option<Digest>, Failure> {
-        let path = self.path(&format!("manifests/{tag}"));
-        let scope = format!("repository:{}:pull", self.repository);
-        let ask = |method| self.host.ask(method, &path, &scope, Some(ACCEPT));
-        let reply = ask(Method::HEAD).await?;
+        let path = format!("manifests/{tag}");
+        let reply = self.ask(Method::HEAD, &path, Some(ACCEPT)).await?;
         if reply.status.as_u16() == 404 {
             return Ok(None);
         }
@@ -171,11 +174,47 @@ impl Place {
             return Ok(Some(digest));
         }
         // A refusal of HEAD has no words, and not every registry has the header.
-        let reply = ask(Method::GET).await?;
+        let reply = self.ask(Method::GET, &path, Some(ACCEPT)).await?;
         if !reply.status.is_success() {
             return Err(reply.refusal().await);
         }
         let bytes = reply.bytes(MANIFEST_LIMIT).await?;
         Ok(Some(Descriptor::of(&bytes).digest))
+    }
+
+    /// A blob that is small, checked, `None` where it is not there.
+    pub(crate) async fn blob(&self, digest: &Digest) -> Result<Option<Bytes>, Error> {
+        let attempted = format!("read blob `{digest}` of `{self}`");
+        let mut tries = Tries::new(attempted, &self.host.timing);
+        loop {
+            match self.blob_once(digest).await {
+                Ok(blob) => return Ok(blob),
+                Err(failure) => tries.again(&self.host, failure).await?,
+            }
+        }
+    }
+
+    async fn blob_once(&self, digest: &Digest) -> Result<Option<Bytes>, Failure> {
+        let path = format!("blobs/{digest}");
+        let reply = self.ask(Method::GET, &path, None).await?;
+        if reply.status.as_u16() == 404 {
+            return Ok(None);
+        }
+        if !reply.status.is_success() {
+            return Err(reply.refusal().await);
+        }
+        let place = reply.place.clone();
+        let bytes = reply.bytes(MANIFEST_LIMIT).await?;
+        let actual = Descriptor::of(&bytes).digest;
+        if actual == *digest {
+            return Ok(Some(bytes));
+        }
+        Err(Failure {
+            place: Some(Box::new(place)),
+            cause: Cause::OtherDigest {
+                expected: digest.clone(),
+                actual: actual.to_string(),
+            },
+        })
     }
 }

@@ -27,7 +27,7 @@ use crate::location::LocationError;
 use crate::manifest::{Complete, PublishError, Stored, publish, write_tags};
 use crate::progress::{Observer, Progress};
 use crate::push::{Present, Push, obtain};
-use crate::repository::{Fetched, Place};
+use crate::repository::{Fetched, PULL, PUSH, Place};
 use crate::settings::{RegistrySettings, Timing};
 use crate::watched::Patience;
 
@@ -164,6 +164,7 @@ impl Registry {
             place: Place {
                 host: Arc::clone(&self.host),
                 repository: path.into(),
+                rights: PUSH,
             },
             runtime: self.runtime.clone(),
         }
@@ -194,6 +195,13 @@ impl Repository {
     #[must_use]
     pub fn name(&self) -> String {
         self.place.to_string()
+    }
+
+    /// The repository, asked with the right to pull alone.
+    #[must_use]
+    pub fn only_to_read(mut self) -> Self {
+        self.place.rights = PULL;
+        self
     }
 
     /// Gets a blob into the repository, if it is not there.
@@ -241,11 +249,18 @@ impl Repository {
         )
     }
 
-    /// The digest that a tag names, `None` where it names none. Asked with the right to pull alone.
+    /// The digest that a tag names, `None` where it names none.
     #[must_use]
     pub fn digest(&self, tag: &str) -> Pending<Option<Digest>> {
         let (place, tag) = (self.place.clone(), tag.to_owned());
         Pending::spawn(&self.runtime, async move { place.digest(&tag).await })
+    }
+
+    /// A blob of at most [`MANIFEST_LIMIT`](crate::MANIFEST_LIMIT) bytes with a SHA-256, `None` where it is not there.
+    #[must_use]
+    pub fn blob(&self, digest: &Digest) -> Pending<Option<Bytes>> {
+        let (place, digest) = (self.place.clone(), digest.clone());
+        Pending::spawn(&self.runtime, async move { place.blob(&digest).await })
     }
 
     /// Gives a manifest that was read from this repository more tags: all that it names is here.
