@@ -242,7 +242,8 @@ fn whatever_changes_the_image_is_built() {
         (
             "a platform",
             job.input("platforms", "linux/amd64,linux/amd64/v2"),
-            "platforms",
+            // Another leg of a matrix, which has no earlier key.
+            "has no image of the same build",
         ),
         (
             "the Dockerfile",
@@ -259,7 +260,8 @@ fn whatever_changes_the_image_is_built() {
         let run = changed.run(&account);
         assert!(!is_hit(&run), "{name}");
         let why = line(&run, "`skip-unchanged` builds: ");
-        assert!(why.contains("changed since the build of https://"), "{why}");
+        let is_compared = why.contains("changed since the build of https://");
+        assert!(is_compared || name == "a platform", "{why}");
         assert!(why.contains(words), "{name}: {why}");
     }
     assert!(is_hit(&job.run(&account)));

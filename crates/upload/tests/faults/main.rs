@@ -754,6 +754,55 @@ fn a_tag_that_is_taken_by_the_same_manifest_is_no_error() {
 }
 
 #[test]
+fn a_manifest_gets_more_tags_by_one_request_each_and_a_read() {
+    let setting = setting();
+    setting.publish().unwrap();
+    let there = setting.repository.manifest("1.0").wait().unwrap().unwrap();
+    let before = setting.server.state().seen.len();
+    let tags = ["2.0".to_owned(), "latest".to_owned()];
+    setting.repository.tag(&there, &tags).wait().unwrap();
+    let seen: Vec<At> = {
+        let state = setting.server.state();
+        let seen = state.seen.iter().skip(before);
+        seen.filter_map(|seen| seen.at).collect()
+    };
+    let count = |at: At| seen.iter().filter(|other| **other == at).count();
+    assert_eq!(
+        (count(At::PutManifest), count(At::GetManifest), seen.len()),
+        (2, 2, 4)
+    );
+    for tag in ["1.0", "2.0", "latest"] {
+        let found = setting.repository.manifest(tag).wait().unwrap();
+        assert_eq!(found.as_ref(), Some(&there), "{tag}");
+        // With and without the header that says it.
+        let digest = setting.repository.digest(tag).wait().unwrap();
+        assert_eq!(digest, Some(there.digest.clone()), "{tag}");
+    }
+    assert_eq!(setting.repository.digest("gone").wait().unwrap(), None);
+    setting.server.fault(At::PutManifest, 1, answer(403));
+    let error = setting.repository.tag(&there, &tags).wait().unwrap_err();
+    assert_eq!(error.tagged.len(), 1, "{error}");
+}
+
+#[test]
+fn a_blob_that_is_not_what_its_digest_says_is_refused() {
+    let setting = setting();
+    let present = setting.push(b"{}").unwrap();
+    let digest = &present.descriptor().digest;
+    let read = || setting.repository.blob(digest).wait();
+    assert_eq!(read().unwrap().unwrap(), b"{}".as_slice());
+    let other = Descriptor::of(b"other").digest;
+    assert_eq!(setting.repository.blob(&other).wait().unwrap(), None);
+    let wrong = Does::Answer(200, String::new(), "[]".to_owned());
+    setting.server.fault(At::GetBlob, 9, wrong);
+    let error = read().unwrap_err();
+    assert!(
+        matches!(error.cause(), Cause::OtherDigest { .. }),
+        "{error:?}"
+    );
+}
+
+#[test]
 fn a_tag_that_names_something_else_when_it_is_read_back_is_an_error() {
     let setting = setting();
     let other = Does::Answer(200, format!("Content-Type: {TYPE}\r\n"), "{}".to_owned());

@@ -478,7 +478,7 @@ impl Request {
             "PATCH" if is_upload => At::Patch,
             "PUT" if is_upload => At::PutBlob,
             "PUT" if path.contains("/manifests/") => At::PutManifest,
-            "GET" if path.contains("/manifests/") => At::GetManifest,
+            "GET" | "HEAD" if path.contains("/manifests/") => At::GetManifest,
             _ => return None,
         })
     }
