@@ -188,3 +188,128 @@ impl OfPlatform {
         plain(&self.variant) == plain(&platform.variant)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{BufRead as _, BufReader, Write as _};
+    use std::net::TcpListener;
+
+    use super::*;
+    use crate::credentials::Credentials;
+    use crate::network::Network;
+    use crate::runner::env::Env;
+    use crate::runner::folder;
+
+    /// Answers as a registry does that holds these, by path.
+    fn registry(content: BTreeMap<String, String>) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let mut stream = stream.unwrap();
+                let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
+                let first = lines.next().unwrap().unwrap();
+                lines
+                    .take_while(|line| !line.as_ref().unwrap().is_empty())
+                    .for_each(drop);
+                let mut words = first.split(' ');
+                let (method, path) = (words.next().unwrap(), words.next().unwrap());
+                let (status, body) = match content.get(path) {
+                    Some(body) => ("200 OK", body.as_str()),
+                    None => ("404 Not Found", ""),
+                };
+                let head = format!(
+                    "HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+                    body.len()
+                );
+                stream.write_all(head.as_bytes()).unwrap();
+                if method != "HEAD" {
+                    stream.write_all(body.as_bytes()).unwrap();
+                }
+            }
+        });
+        address
+    }
+
+    fn digest(text: &str) -> String {
+        format!("sha256:{}", ::key::Hash::of(text.as_bytes()))
+    }
+
+    /// An index with an image for each of these configurations and variants.
+    fn index(configurations: &[(&str, &str)]) -> BTreeMap<String, String> {
+        let mut content = BTreeMap::new();
+        let mut parts = Vec::new();
+        for (variant, configuration) in configurations {
+            let manifest = format!(r#"{{"config":{{"digest":"{}"}}}}"#, digest(configuration));
+            let blob = format!("/v2/base/blobs/{}", digest(configuration));
+            content.insert(blob, (*configuration).to_owned());
+            let of_platform = digest(&manifest);
+            parts.push(format!(
+                r#"{{"digest":"{of_platform}","platform":{{"os":"linux","architecture":"arm","variant":"{variant}"}}}}"#
+            ));
+            content.insert(format!("/v2/base/manifests/{of_platform}"), manifest);
+        }
+        let index = format!(r#"{{"manifests":[{}]}}"#, parts.join(","));
+        content.insert(
+            format!("/v2/base/manifests/{}", digest(&index)),
+            index.clone(),
+        );
+        content.insert("/v2/base/manifests/1".to_owned(), index);
+        content
+    }
+
+    async fn ask(
+        content: BTreeMap<String, String>,
+        tag: &str,
+        platform: &str,
+    ) -> Result<(Option<Base>, Digests), Reason> {
+        let folder = folder::create(&Env::default()).unwrap();
+        let credentials = Credentials::prepare(folder.path(), &[], &[], &Env::default());
+        let credentials = credentials.unwrap();
+        let registries = Registries::new(&Network::default(), &credentials, false).unwrap();
+        let name = format!("{}/base:{tag}", registry(content));
+        let wanted = (name.clone(), Platform::parse(platform).unwrap());
+        let bases = BTreeSet::from([wanted.clone()]);
+        let found = digests(&BTreeSet::from([name]), &bases, &registries).await?;
+        Ok((found.bases.get(&wanted).cloned(), found))
+    }
+
+    #[tokio::test]
+    async fn a_base_says_its_digest_its_variables_and_its_triggers() {
+        let plain = r#"{"config":{"Env":["A=b=c","PATH=/bin"]}}"#;
+        let trigger = r#"{"config":{"OnBuild":["COPY . ."]}}"#;
+        let content = index(&[("v6", trigger), ("v7", plain)]);
+        let (base, found) = ask(content.clone(), "1", "linux/arm/v7").await.unwrap();
+        let variable = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        let base = base.unwrap();
+        assert_eq!(
+            base.environment,
+            Some(vec![variable("A", "b=c"), variable("PATH", "/bin")])
+        );
+        assert_eq!(base.triggers, Vec::<String>::new());
+        let expected = digest(&content["/v2/base/manifests/1"]);
+        assert_eq!(found.all.values().collect::<Vec<_>>(), [&expected]);
+        assert_eq!(found.all, found.moving);
+
+        // Which of the variants it will be is the builder's choice.
+        let (base, _) = ask(content, "1", "linux/arm/v5").await.unwrap();
+        let base = base.unwrap();
+        assert_eq!(base.triggers, ["COPY . ."]);
+        assert_eq!(base.environment, None);
+    }
+
+    #[tokio::test]
+    async fn what_is_not_there_is_said_or_left_out() {
+        let configuration = r#"{"config":{}}"#;
+        let mut content = index(&[("v7", configuration)]);
+        let error = ask(content.clone(), "2", "linux/arm/v7").await.unwrap_err();
+        assert!(error.ends_with("its registry does not have it"), "{error}");
+        let (base, _) = ask(content.clone(), "1", "linux/amd64").await.unwrap();
+        assert_eq!(base, None);
+        // Another blob than its digest says.
+        let blob = format!("/v2/base/blobs/{}", digest(configuration));
+        content.insert(blob, "{}".to_owned());
+        let (base, _) = ask(content, "1", "linux/arm/v7").await.unwrap();
+        assert_eq!(base, None);
+    }
+}
