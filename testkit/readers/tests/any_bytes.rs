@@ -28,6 +28,8 @@ enum Change {
         length: usize,
         times: usize,
     },
+    /// What is between two commas, or two lines.
+    RemoveItem(prop::sample::Index),
     Cut(prop::sample::Index),
 }
 
@@ -75,6 +77,7 @@ fn change() -> impl Strategy<Value = Change> {
         (any::<Index>(), 1..60_usize).prop_map(|(at, length)| Change::Remove { at, length }),
         (any::<Index>(), 1..40_usize, 1..200_usize)
             .prop_map(|(at, length, times)| Change::Repeat { at, length, times }),
+        any::<Index>().prop_map(Change::RemoveItem),
         any::<Index>().prop_map(Change::Cut),
     ]
 }
@@ -101,6 +104,14 @@ impl Change {
                 let at = place(at, bytes);
                 let part = bytes[at..(at + length).min(bytes.len())].repeat(*times);
                 bytes.splice(at..at, part);
+            }
+            Self::RemoveItem(at) => {
+                let (before, after) = bytes.split_at(place(at, bytes));
+                let ends = |byte: &u8| b",\n[]".contains(byte);
+                let from = before.iter().rposition(ends).map_or(0, |at| at + 1);
+                let length = after.iter().position(ends).unwrap_or(after.len());
+                let comma = usize::from(after.get(length) == Some(&b','));
+                bytes.drain(from..before.len() + length + comma);
             }
             Self::Cut(at) => bytes.truncate(at.index(bytes.len() + 1)),
         }
@@ -133,7 +144,12 @@ fn no_reader_fails_on_changed_bytes() {
     for (name, target) in TARGETS {
         let files = corpus(name);
         let strategy = (prop::sample::select(files), vec(change(), 0..8));
-        let mut runner = proptest::test_runner::TestRunner::default();
+        let config = ProptestConfig {
+            // Four times `PROPTEST_CASES`.
+            cases: ProptestConfig::default().cases * 4,
+            ..ProptestConfig::default()
+        };
+        let mut runner = proptest::test_runner::TestRunner::new(config);
         runner
             .run(&strategy, |(mut bytes, changes)| {
                 changes.iter().for_each(|change| change.make(&mut bytes));
