@@ -11,9 +11,10 @@
 
 use std::collections::HashMap;
 use std::fs;
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::path::Path;
 
+use rustix::fs::{CWD, Mode};
 use sha2::{Digest as _, Sha256};
 
 use crate::compress::Compression;
@@ -21,7 +22,7 @@ use crate::diff::Diff;
 use crate::pack::{Blob, Item, PACKER, PackedLayer, items};
 use crate::plan::Layer;
 use crate::times::{Change, Times};
-use crate::tree::{Found, Kind};
+use crate::tree::{FILE, Found, Kind};
 
 /// Stands for everything that decides a layer's bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -132,12 +133,15 @@ pub enum CacheError {
 }
 
 impl DigestCache {
-    /// Reads a cache. Start with an empty one after an error.
+    /// Reads a cache, if it is a regular file. Start with an empty one after an error.
     pub fn load(path: &Path) -> Result<Self, CacheError> {
+        let file = rustix::fs::openat(CWD, path, FILE, Mode::empty()).map_err(io::Error::from)?;
+        let file = fs::File::from(file);
+        if !file.metadata()?.is_file() {
+            return Err(CacheError::Damaged);
+        }
         let mut content = Vec::new();
-        fs::File::open(path)?
-            .take(LONGEST_FILE + 1)
-            .read_to_end(&mut content)?;
+        file.take(LONGEST_FILE + 1).read_to_end(&mut content)?;
         Self::parse(&content)
     }
 
@@ -145,7 +149,9 @@ impl DigestCache {
     pub fn save(&self, path: &Path) -> io::Result<()> {
         let mut beside = path.as_os_str().to_owned();
         beside.push(format!(".{}", rustix::process::getpid()));
-        fs::write(&beside, self.print())?;
+        // What a killed run left, or what somebody has put there to be written through: a new file follows no link.
+        let _ = fs::remove_file(&beside);
+        fs::File::create_new(&beside)?.write_all(&self.print())?;
         fs::rename(&beside, path).inspect_err(|_| {
             // The error that matters is the first.
             let _ = fs::remove_file(&beside);
@@ -289,6 +295,30 @@ mod tests {
                 size: 1 << 40,
             },
         }
+    }
+
+    /// Other builds on the builder may mount the folder, too.
+    #[test]
+    fn what_is_no_file_is_neither_read_nor_written_through() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("digests");
+        let mode = rustix::fs::Mode::from_raw_mode(0o600);
+        rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, mode, 0).unwrap();
+        assert!(DigestCache::load(&path).is_err());
+
+        let other = folder.path().join("other");
+        DigestCache::default().save(&other).unwrap();
+        fs::remove_file(&path).unwrap();
+        std::os::unix::fs::symlink(&other, &path).unwrap();
+        assert!(DigestCache::load(&path).is_err());
+
+        // The name that is written first is a guess away.
+        fs::write(&other, "stays").unwrap();
+        let beside = format!("digests.{}", rustix::process::getpid());
+        std::os::unix::fs::symlink(&other, folder.path().join(beside)).unwrap();
+        DigestCache::default().save(&path).unwrap();
+        assert_eq!(fs::read(&other).unwrap(), b"stays");
+        assert_eq!(DigestCache::load(&path).unwrap(), DigestCache::default());
     }
 
     #[test]

@@ -81,7 +81,8 @@ const DIRECTORY: OFlags = OFlags::RDONLY
     .union(OFlags::NOFOLLOW)
     .union(OFlags::CLOEXEC);
 
-const FILE: OFlags = OFlags::RDONLY
+/// How a regular file is opened: no link is followed, and nothing else that has its name is waited for.
+pub(crate) const FILE: OFlags = OFlags::RDONLY
     .union(OFlags::NOFOLLOW)
     .union(OFlags::NONBLOCK)
     .union(OFlags::NOCTTY)
