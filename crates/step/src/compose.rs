@@ -117,6 +117,19 @@ impl Base {
             layers.iter().map(layer).collect()
         });
         let layers = layers.ok_or(missing)?;
+        let is_object = |value: Option<&Value>| value.is_none_or(Value::is_object);
+        if !is_object(configuration.get("rootfs")) {
+            return Err(ComposeError::Field {
+                what: "configuration",
+                field: "rootfs",
+            });
+        }
+        if !is_object(manifest.get("annotations")) {
+            return Err(ComposeError::Field {
+                what: "manifest",
+                field: "annotations",
+            });
+        }
         let known = configuration
             .get("rootfs")
             .and_then(|rootfs| rootfs.get("diff_ids")?.as_array());
@@ -491,6 +504,18 @@ mod tests {
         let error = Base::new(manifest, configuration).unwrap_err();
         assert!(error.to_string().contains("rootfs.diff_ids"), "{error}");
         assert!(Base::new(b"[]", configuration).is_err());
+        // Nothing could be added to these.
+        for (manifest, configuration, field) in [
+            (&manifest[..], &br#"{"rootfs":[]}"#[..], "`rootfs`"),
+            (
+                br#"{"layers":[],"annotations":"a"}"#,
+                b"{}",
+                "`annotations`",
+            ),
+        ] {
+            let error = Base::new(manifest, configuration).unwrap_err();
+            assert!(error.to_string().contains(field), "{error}");
+        }
         assert!(configuration_digest(manifest).is_err());
     }
 }
