@@ -103,7 +103,7 @@ picture: build
 	$(RIG) exec -- tools/report/picture
 
 # What the action costs beside buildx and the network, what each cache spares, how long builders take to boot, and what a push
-# takes with BuildKit and with the push engine.
+# takes with BuildKit and with the push engine, what a skipped build takes.
 bench: BENCHES := --bench overhead --bench cache --bench boot --bench push --bench unchanged
 bench: STEP := $(CURDIR)/target/step-release/fast-ecr-push-step
 bench:
