@@ -41,7 +41,8 @@ impl Rate {
 /// Starts a front for as long as the program runs; its address.
 pub(super) fn start(upstream: &str) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap().to_string();
+    // By another name than the registry: of the same host BuildKit would mount what was pushed to the registry before.
+    let address = format!("localhost:{}", listener.local_addr().unwrap().port());
     let upstream = upstream.to_owned();
     std::thread::spawn(move || {
         let all = [Rate::new(ALL), Rate::new(ALL)];

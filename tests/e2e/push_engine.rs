@@ -349,6 +349,31 @@ fn faults_of_the_registry_are_survived_or_leave_no_tag() {
 }
 
 #[test]
+fn a_layer_whose_start_is_forgotten_is_packed_once_more() {
+    // More than the step keeps of a layer that it sends.
+    let dockerfile = format!(
+        "FROM {}\nRUN --network=none head -c 90000000 /dev/urandom > /random\n",
+        busybox()
+    );
+    let front = Front::new(rule(
+        &["fast-ecr-push/", "PATCH /v2/"],
+        1,
+        Fault::ResetAfter(70_000_000),
+    ));
+    let run = Action::new(&dockerfile)
+        .input("tags", &format!("{}/engine/again:1", front.address))
+        .input("cache", "none")
+        .run()
+        .succeeded();
+    assert_eq!(front.left(), 0, "nothing was broken\n{}", run.log());
+    assert!(is_by_engine(&run), "{}", run.log());
+    assert_eq!(
+        manifest("engine/again", "1"),
+        manifest("engine/again", run.output("digest"))
+    );
+}
+
+#[test]
 fn a_registry_that_refuses_everybody_gets_no_tag() {
     let front = Front::new(rule(&["POST /v2/"], 1000, Fault::Status(403)));
     let run = action("engine/refused")

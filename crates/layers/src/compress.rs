@@ -228,11 +228,11 @@ impl<'a, W: Write> Stream<'a, W> {
         let size = self.codec.compression.chunk();
         let share = loop {
             if let Some(share) = self.workers.try_take(2 * size) {
-                break share;
+                break Some(share);
             }
-            // Nothing of this layer holds memory any more: others do, and they go on without us.
+            // Where other layers hold all memory, this one goes on with a chunk at a time: those may wait for its upload to end.
             if !self.pass_on_next()? {
-                break self.workers.take(2 * size);
+                break None;
             }
         };
         let mut chunk = self.spare.pop().unwrap_or_else(|| Chunk {
@@ -242,7 +242,7 @@ impl<'a, W: Write> Stream<'a, W> {
             share: None,
         });
         chunk.tar.clear();
-        chunk.share = Some(share);
+        chunk.share = share;
         Ok(chunk)
     }
 

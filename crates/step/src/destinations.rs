@@ -12,10 +12,21 @@ use upload::{
 };
 
 /// Content that waits for its uploads, of all layers together (bytes).
-const MEMORY: usize = 96 << 20;
+const MEMORY: usize = 80 << 20;
 
 /// Of one layer (bytes): more is made again after a failed upload.
 const MEMORY_PER_LAYER: usize = 32 << 20;
+
+/// Of all registries together.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Progress {
+    /// Bytes.
+    pub sent: u64,
+    /// Uploads that run.
+    pub streams: usize,
+    /// The most that ran at a time, in each registry.
+    pub most_streams: usize,
+}
 
 /// All repositories.
 pub(crate) struct Destinations {
@@ -188,14 +199,13 @@ impl Destinations {
         Ok(())
     }
 
-    /// Bytes sent by now, and uploads that run.
-    pub(crate) fn progress(&self) -> (u64, usize) {
-        let progress = self.registries.iter().map(upload::Registry::progress);
-        progress.fold((0, 0), |(sent, streams), one| {
-            (
-                sent.saturating_add(one.sent),
-                streams.saturating_add(one.streams),
-            )
+    /// What the uploads to all registries are doing.
+    pub(crate) fn progress(&self) -> Progress {
+        let all = self.registries.iter().map(upload::Registry::progress);
+        all.fold(Progress::default(), |sum, one| Progress {
+            sent: sum.sent.saturating_add(one.sent),
+            streams: sum.streams.saturating_add(one.streams),
+            most_streams: sum.most_streams.saturating_add(one.most_streams),
         })
     }
 

@@ -18,12 +18,13 @@ mod receiver;
 mod uploads;
 
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use events::Events;
 use protocol::Event;
 
 fn main() -> ExitCode {
-    let events = Events::default();
+    let events = Arc::new(Events::default());
     match push::run(&events) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -1,8 +1,10 @@
-//! The order of the work: listen, compare, plan, pack and upload, compose, publish.
+//! The order of the work: listen, compare, plan, pack and upload while the configuration arrives, compose, publish.
 
+use std::io::PipeReader;
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, anyhow};
@@ -11,7 +13,7 @@ use layers::{
     Compression, Diff, DigestCache, Fingerprint, Limits, Owners, Packages, Packer, Plan, Times,
     Tree, Workers,
 };
-use protocol::{Event, Job, LayerSource, Published, Summary, configuration_repository};
+use protocol::{Event, Job, LayerSource, LayerTimes, Published, Summary, configuration_repository};
 use sha2::{Digest as _, Sha256};
 use upload::{Blob, Descriptor, How, Pending, Present};
 
@@ -34,11 +36,12 @@ const CACHE: &str = "/cache/digests";
 /// How long BuildKit may take to push the configuration after it can.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// Chunks that are compressed or wait for their upload (bytes).
-const MEMORY: usize = 64 << 20;
+/// Chunks that are compressed or wait for their upload (bytes), besides one of each layer.
+const MEMORY: usize = 48 << 20;
 
-/// Layers that are packed at a time. Each keeps a file open and little else; the cores are shared.
-const PACKERS: usize = 4;
+/// Layers that are packed at a time. A layer is an upload, and a connection to Amazon ECR carries some 26 MB/s: with these there
+/// is work for as many as two cores can pack for.
+const PACKERS: usize = 12;
 
 /// How often progress is reported.
 const REPORT: Duration = Duration::from_millis(500);
@@ -52,7 +55,7 @@ pub(crate) fn hint(error: &anyhow::Error) -> Option<String> {
 }
 
 /// Does all of it.
-pub(crate) fn run(events: &Events) -> anyhow::Result<()> {
+pub(crate) fn run(events: &Arc<Events>) -> anyhow::Result<()> {
     let started = Instant::now();
     let job = job::read(Path::new(JOB))?;
     let destinations = Arc::new(Destinations::new(&job, &job::secrets()?)?);
@@ -96,6 +99,15 @@ pub(crate) fn run(events: &Events) -> anyhow::Result<()> {
     };
     let diff = Diff::new(&image, base.as_ref(), &workers)?;
     let owners = Owners::read(&image, &diff)?;
+    let packing = Arc::new(Packing {
+        image,
+        diff,
+        owners,
+        workers,
+        compression: compression(&job),
+        times: job.times,
+    });
+    let Packing { diff, owners, .. } = &*packing;
     let bytes = diff.entries.iter().map(|entry| entry.found.size).sum();
     events.send(&Event::Compared {
         changed: diff.entries.len() as u64,
@@ -104,6 +116,24 @@ pub(crate) fn run(events: &Events) -> anyhow::Result<()> {
         milliseconds: milliseconds(started),
     });
 
+    // The number of layers below matters only where there are very many, so that nothing waits for the configuration.
+    let limits = Limits::default();
+    // Without the image before, it takes longer.
+    let previous = Arc::new(previous.join().ok().flatten().unwrap_or_default());
+    let before = Some(&previous.kept.assignment).filter(|_| previous.is_known());
+    let mut plan = Plan::new(diff, owners, 0, before, limits);
+    let count = plan.layers.len();
+    let work = Arc::new(Work {
+        job,
+        destinations: Arc::clone(&destinations),
+        events: Arc::clone(events),
+        packing: Arc::clone(&packing),
+        previous: Arc::clone(&previous),
+        packed: AtomicU64::new(0),
+        total: bytes,
+    });
+    let pushing = work.start(plan.clone())?;
+
     let received = runtime.block_on(receiver.wait(PATIENCE));
     let received = match (received, receiver.problem()) {
         (_, Some(problem)) => {
@@ -111,43 +141,20 @@ pub(crate) fn run(events: &Events) -> anyhow::Result<()> {
         }
         (received, None) => received?,
     };
-    let base = compose_base(&job, &received)?;
-    let copies = match job.base {
+    let base = compose_base(&work.job, &received)?;
+    let copies = match work.job.base {
         protocol::Base::Registry(_) => copies(&destinations, &base.layers),
         _ => Vec::new(),
     };
-    let times = match job.times {
-        protocol::LayerTimes::Keep => Times::kept(),
-        protocol::LayerTimes::Packages => Times::of_packages(&image, &diff, &owners)?,
-    };
-    // Without it, it takes longer.
-    let previous = previous.join().ok().flatten().unwrap_or_default();
-    let plan = Plan::new(
-        &diff,
-        &owners,
-        base.layers.len(),
-        Some(&previous.kept.assignment).filter(|_| previous.is_known()),
-        Limits::default(),
-    );
+    let mut layers = finished(pushing)?;
+    if base.layers.len() + count > limits.layers_with_base {
+        plan = Plan::new(diff, owners, base.layers.len(), before, limits);
+        layers = work.push(&plan)?;
+    }
     let kept = Kept {
         assignment: plan.assignment.clone(),
-        packages: Packages::new(&diff, &owners),
+        packages: Packages::new(diff, owners),
     };
-
-    let work = Work {
-        job: &job,
-        destinations: &destinations,
-        events,
-        image: &image,
-        diff: &diff,
-        times: &times,
-        previous: &previous,
-        workers: &workers,
-        packed: AtomicU64::new(0),
-        streams: AtomicUsize::new(0),
-        total: bytes,
-    };
-    let layers = work.push(&plan)?;
     for copy in copies {
         let copied = destinations.finish(copy);
         copied.context("could not copy a layer of the base image")?;
@@ -158,6 +165,14 @@ pub(crate) fn run(events: &Events) -> anyhow::Result<()> {
         kept.note(&layers, &notes);
     }
     Ok(())
+}
+
+/// Layers that are in all repositories, in the image's order, and where they came from.
+type PushedLayers = Vec<(NewLayer, LayerSource)>;
+
+fn finished(pushing: JoinHandle<anyhow::Result<PushedLayers>>) -> anyhow::Result<PushedLayers> {
+    let ended = pushing.join();
+    ended.unwrap_or_else(|_| Err(anyhow!("the thread that pushes layers has ended")))
 }
 
 /// The configuration, and the layers that are not packed here.
@@ -195,19 +210,59 @@ fn copies(destinations: &Destinations, layers: &[BaseLayer]) -> Vec<Vec<Pending<
         .collect()
 }
 
-struct Work<'a> {
-    job: &'a Job,
-    destinations: &'a Destinations,
-    events: &'a Events,
-    image: &'a Tree,
-    diff: &'a Diff,
-    times: &'a Times<'a>,
-    previous: &'a Previous,
-    workers: &'a Workers,
+/// What it takes to pack a layer, now or once more.
+struct Packing {
+    image: Tree,
+    diff: Diff,
+    owners: Owners,
+    workers: Workers,
+    compression: Compression,
+    times: LayerTimes,
+}
+
+impl Packing {
+    /// The times that the layers have.
+    fn times(&self) -> layers::Result<Times<'_>> {
+        match self.times {
+            LayerTimes::Keep => Ok(Times::kept()),
+            LayerTimes::Packages => Times::of_packages(&self.image, &self.diff, &self.owners),
+        }
+    }
+
+    fn packer<'a>(&'a self, times: &'a Times<'a>) -> Packer<'a> {
+        Packer::new(
+            &self.image,
+            &self.diff,
+            times,
+            &self.workers,
+            self.compression,
+        )
+    }
+
+    /// Packs a layer once more, for an upload that failed when its start was forgotten.
+    fn again(self: &Arc<Self>, layer: &Arc<layers::Layer>) -> std::io::Result<PipeReader> {
+        let (reader, mut writer) = std::io::pipe()?;
+        let (packing, layer) = (Arc::clone(self), Arc::clone(layer));
+        std::thread::Builder::new()
+            .name("pack again".to_owned())
+            .spawn(move || {
+                // Who reads sees that the content is too short.
+                if let Ok(times) = packing.times() {
+                    let _ = packing.packer(&times).compress(&layer, &mut writer);
+                }
+            })?;
+        Ok(reader)
+    }
+}
+
+struct Work {
+    job: Job,
+    destinations: Arc<Destinations>,
+    events: Arc<Events>,
+    packing: Arc<Packing>,
+    previous: Arc<Previous>,
     /// Bytes of tar that were packed.
     packed: AtomicU64,
-    /// The most uploads at a time.
-    streams: AtomicUsize,
     /// Bytes of files.
     total: u64,
 }
@@ -219,11 +274,24 @@ struct Pushed {
     cached: (Fingerprint, layers::Blob),
 }
 
-impl Work<'_> {
+impl Work {
+    /// Packs and uploads all layers on a thread. The program may end before it does.
+    fn start(
+        self: &Arc<Self>,
+        plan: Plan,
+    ) -> anyhow::Result<JoinHandle<anyhow::Result<PushedLayers>>> {
+        let work = Arc::clone(self);
+        std::thread::Builder::new()
+            .name("layers".to_owned())
+            .spawn(move || work.push(&plan))
+            .context("could not start a thread")
+    }
+
     /// Packs and uploads all layers, the largest first.
-    fn push(&self, plan: &Plan) -> anyhow::Result<Vec<(NewLayer, LayerSource)>> {
-        let compression = compression(self.job);
-        let packer = Packer::new(self.image, self.diff, self.times, self.workers, compression);
+    fn push(&self, plan: &Plan) -> anyhow::Result<PushedLayers> {
+        let compression = self.packing.compression;
+        let times = self.packing.times()?;
+        let packer = self.packing.packer(&times);
         // Lost, damaged, or of another version: everything is packed.
         let cache = DigestCache::load(Path::new(CACHE)).unwrap_or_default();
         let cache = Mutex::new(cache);
@@ -240,7 +308,7 @@ impl Work<'_> {
                             let Some(layer) = lock(&queue).next() else {
                                 return;
                             };
-                            match self.push_layer(layer, &packer, &cache, compression) {
+                            match self.push_layer(layer, &times, &packer, &cache) {
                                 Ok(pushed) => lock(&done).push((layer.name.clone(), pushed)),
                                 Err(error) => {
                                     lock(&failed).get_or_insert(error);
@@ -281,11 +349,12 @@ impl Work<'_> {
     fn push_layer(
         &self,
         layer: &layers::Layer,
+        times: &Times<'_>,
         packer: &Packer<'_>,
         cache: &Mutex<DigestCache>,
-        compression: Compression,
     ) -> anyhow::Result<Pushed> {
-        let fingerprint = Fingerprint::new(self.diff, self.times, layer);
+        let compression = self.packing.compression;
+        let fingerprint = Fingerprint::new(&self.packing.diff, times, layer);
         let known = lock(cache).blob(&fingerprint, compression, now());
         if let Some(blob) = known {
             let descriptor = Descriptor {
@@ -310,7 +379,9 @@ impl Work<'_> {
                 return Ok(self.pushed(layer, fingerprint, blob, LayerSource::Present));
             }
         }
-        let (mut writer, content) = Blob::written(self.destinations.memory());
+        let (mut writer, content) = Blob::written_and_hashed(self.destinations.memory());
+        let (packing, again) = (Arc::clone(&self.packing), Arc::new(layer.clone()));
+        let content = content.with_repeat(move || Ok(Box::new(packing.again(&again)?)));
         let pending = self.destinations.push(&content);
         let blob = match packer.compress(layer, &mut writer) {
             Ok(blob) => blob,
@@ -324,7 +395,7 @@ impl Work<'_> {
             }
         };
         writer
-            .finish()
+            .finish_as(blob.digest())
             .context("could not pass on a packed layer")?;
         self.packed.fetch_add(blob.tar.size, Ordering::Relaxed);
         let source = match self.destinations.finish(pending)? {
@@ -344,7 +415,7 @@ impl Work<'_> {
             return Ok(None);
         }
         let tar = packer.pack(layer, &mut std::io::sink())?;
-        let known = self.previous.blob(&tar.diff_id(), media_type(self.job));
+        let known = self.previous.blob(&tar.diff_id(), media_type(&self.job));
         Ok(known.and_then(|known| layers::Blob::known(&known.digest, known.size, tar)))
     }
 
@@ -359,7 +430,7 @@ impl Work<'_> {
             diff_id: blob.tar.diff_id(),
             digest: blob.digest(),
             size: blob.size,
-            media_type: media_type(self.job),
+            media_type: media_type(&self.job),
             name: layer.name.clone(),
         };
         self.events.send(&Event::Layer(event_layer(&new, source)));
@@ -410,7 +481,7 @@ impl Work<'_> {
                 tags: destination.tags.clone(),
             }));
         }
-        let (uploaded, _) = self.destinations.progress();
+        let progress = self.destinations.progress();
         let bases = base.layers.iter().map(|layer| protocol::Layer {
             name: "base image".to_owned(),
             digest: layer.digest.clone(),
@@ -431,8 +502,8 @@ impl Work<'_> {
             size: manifest.len() as u64,
             reused: reused.map(|layer| layer.size).sum(),
             layers: all,
-            uploaded,
-            streams: count(self.streams.load(Ordering::Relaxed)),
+            uploaded: progress.sent,
+            streams: count(progress.most_streams),
             packages: self.previous.is_known().then(|| {
                 let changes = kept.packages.changes(&self.previous.kept.packages);
                 let changes = changes.into_iter().take(protocol::MOST_PACKAGES);
@@ -448,17 +519,16 @@ impl Work<'_> {
         let mut last = Instant::now();
         while !is_over.load(Ordering::Relaxed) {
             std::thread::sleep(Duration::from_millis(20));
-            let (uploaded, streams) = self.destinations.progress();
-            self.streams.fetch_max(streams, Ordering::Relaxed);
             if last.elapsed() < REPORT {
                 continue;
             }
             last = Instant::now();
+            let progress = self.destinations.progress();
             self.events.send(&Event::Progress {
                 packed: self.packed.load(Ordering::Relaxed),
                 total: self.total,
-                uploaded,
-                streams: count(streams),
+                uploaded: progress.sent,
+                streams: count(progress.streams),
             });
         }
     }

@@ -76,7 +76,14 @@ impl Blob {
     /// try as long as there is room.
     #[must_use]
     pub fn written(memory: &Memory) -> (Writer, Self) {
-        let (writer, spool) = memory.spool();
+        let (writer, spool) = memory.spool(true);
+        (writer, Self::new(Content::Spool(spool)))
+    }
+
+    /// The same for a thread that computes the digest by itself, and ends with [`Writer::finish_as`].
+    #[must_use]
+    pub fn written_and_hashed(memory: &Memory) -> (Writer, Self) {
+        let (writer, spool) = memory.spool(false);
         (writer, Self::new(Content::Spool(spool)))
     }
 

@@ -105,6 +105,7 @@ pub(crate) struct Gate {
     permits: Arc<Semaphore>,
     waiting: AtomicUsize,
     active: AtomicUsize,
+    most: AtomicUsize,
     inner: Mutex<Inner>,
 }
 
@@ -138,6 +139,7 @@ impl Gate {
             permits: Arc::new(Semaphore::new(controller.limit)),
             waiting: AtomicUsize::new(0),
             active: AtomicUsize::new(0),
+            most: AtomicUsize::new(0),
             inner: Mutex::new(Inner {
                 controller,
                 surplus: 0,
@@ -153,7 +155,8 @@ impl Gate {
         // The semaphore is never closed; without a permit, an upload too many would be the least harm.
         let permit = Arc::clone(&self.permits).acquire_owned().await.ok();
         drop(waiting);
-        self.active.fetch_add(1, Ordering::Relaxed);
+        let active = self.active.fetch_add(1, Ordering::Relaxed) + 1;
+        self.most.fetch_max(active, Ordering::Relaxed);
         Permit {
             gate: Arc::clone(self),
             permit,
@@ -203,6 +206,11 @@ impl Gate {
 
     pub(crate) fn active(&self) -> usize {
         self.active.load(Ordering::Relaxed)
+    }
+
+    /// The most uploads that ran at a time.
+    pub(crate) fn most(&self) -> usize {
+        self.most.load(Ordering::Relaxed)
     }
 
     pub(crate) fn waiting(&self) -> usize {

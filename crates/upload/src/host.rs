@@ -182,6 +182,7 @@ impl Host {
             sent: self.sent.load(Ordering::Relaxed),
             wasted: self.wasted.load(Ordering::Relaxed),
             streams: self.gate.active(),
+            most_streams: self.gate.most(),
             limit: self.gate.limit(),
             waiting: self.gate.waiting(),
         }

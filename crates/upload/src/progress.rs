@@ -17,6 +17,8 @@ pub struct Progress {
     pub wasted: u64,
     /// Uploads that run.
     pub streams: usize,
+    /// The most that ran at a time.
+    pub most_streams: usize,
     /// Uploads that may run at a time.
     pub limit: usize,
     /// Uploads that wait for their turn.

@@ -16,6 +16,7 @@ use std::task::{Context, Poll, Waker};
 
 use aws_lc_rs::digest::{Context as Hash, SHA256};
 use bytes::{Bytes, BytesMut};
+use image::Digest;
 
 use crate::blob::{Descriptor, named};
 
@@ -99,8 +100,8 @@ impl Memory {
         }))
     }
 
-    /// Two ends of a blob that is about to be made.
-    pub(crate) fn spool(&self) -> (Writer, Spool) {
+    /// Two ends of a blob that is about to be made; hashed on its way, or by its producer.
+    pub(crate) fn spool(&self, is_hashed: bool) -> (Writer, Spool) {
         let mut state = self.0.lock();
         state.last += 1;
         let id = state.last;
@@ -113,7 +114,7 @@ impl Memory {
         let writer = Writer {
             spool: spool.clone(),
             chunk: BytesMut::with_capacity(CHUNK),
-            hash: Hash::new(&SHA256),
+            hash: is_hashed.then(|| Hash::new(&SHA256)),
             length: 0,
             is_over: false,
         };
@@ -200,7 +201,8 @@ impl Content {
 pub struct Writer {
     spool: Spool,
     chunk: BytesMut,
-    hash: Hash,
+    /// None where the producer knows the digest.
+    hash: Option<Hash>,
     length: u64,
     is_over: bool,
 }
@@ -217,11 +219,31 @@ impl Writer {
     /// The blob is whole. Uploads now know its digest.
     ///
     /// # Errors
-    /// When all uploads have failed.
+    /// When all uploads have failed, or the digest is left to the producer.
     pub fn finish(mut self) -> io::Result<Descriptor> {
         self.pass_on()?;
+        let Some(hash) = &self.hash else {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "the producer of this blob has to name its digest",
+            ));
+        };
         let descriptor = Descriptor {
-            digest: named(&self.hash.clone().finish()),
+            digest: named(&hash.clone().finish()),
+            size: self.length,
+        };
+        self.end(End::Whole(descriptor.clone()));
+        Ok(descriptor)
+    }
+
+    /// The blob is whole, and its producer has computed its digest. A wrong one is refused by registries.
+    ///
+    /// # Errors
+    /// When all uploads have failed.
+    pub fn finish_as(mut self, digest: Digest) -> io::Result<Descriptor> {
+        self.pass_on()?;
+        let descriptor = Descriptor {
+            digest,
             size: self.length,
         };
         self.end(End::Whole(descriptor.clone()));
@@ -250,7 +272,9 @@ impl Writer {
         if length == 0 {
             return Ok(());
         }
-        self.hash.update(&chunk);
+        if let Some(hash) = &mut self.hash {
+            hash.update(&chunk);
+        }
         self.length += length as u64;
         let handle = &self.spool.0;
         let per_spool = handle.memory.per_spool;
@@ -530,7 +554,7 @@ mod tests {
     #[test]
     fn a_blob_that_fits_is_read_again_from_memory() {
         let memory = Memory::new(64 * CHUNK, 32 * CHUNK);
-        let (mut writer, spool) = memory.spool();
+        let (mut writer, spool) = memory.spool(true);
         let (first, second) = (spool.subscribe(), spool.subscribe());
         let content: Vec<u8> = (0..3 * CHUNK + 5).map(|i| i as u8).collect();
         writer.write_all(&content).unwrap();
@@ -546,9 +570,25 @@ mod tests {
     }
 
     #[test]
+    fn a_producer_that_hashes_names_the_digest() {
+        let memory = Memory::new(64 * CHUNK, 32 * CHUNK);
+        let expected = Descriptor::of(b"content");
+        let (mut writer, spool) = memory.spool(false);
+        let reader = spool.subscribe();
+        writer.write_all(b"content").unwrap();
+        let descriptor = writer.finish_as(expected.digest.clone()).unwrap();
+        assert_eq!(descriptor, expected);
+        assert_eq!(spool.descriptor(), Some(expected));
+        assert_eq!(all(&reader), b"content");
+        let (writer, _spool) = memory.spool(false);
+        let error = writer.finish().unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
+    }
+
+    #[test]
     fn a_blob_that_does_not_fit_goes_through_and_is_forgotten() {
         let memory = Memory::new(64 * CHUNK, 6 * CHUNK);
-        let (mut writer, spool) = memory.spool();
+        let (mut writer, spool) = memory.spool(true);
         let reader = spool.subscribe();
         let content: Vec<u8> = (0..40 * CHUNK + 5).map(|i| (i / 7) as u8).collect();
         let expected = content.clone();
@@ -566,7 +606,7 @@ mod tests {
     #[test]
     fn a_producer_waits_for_room_and_the_room_comes_back() {
         let memory = Memory::new(8 * CHUNK, 32 * CHUNK);
-        let (mut writer, spool) = memory.spool();
+        let (mut writer, spool) = memory.spool(true);
         let reader = spool.subscribe();
         let producer = thread::spawn(move || {
             writer.write_all(&vec![1; 20 * CHUNK]).unwrap();
@@ -576,7 +616,7 @@ mod tests {
         assert!(!producer.is_finished());
         assert_eq!(memory.0.lock().left, 0);
         // Others have their floor all the same.
-        let (mut other, other_spool) = memory.spool();
+        let (mut other, other_spool) = memory.spool(true);
         other.write_all(&vec![2; FLOOR]).unwrap();
         assert_eq!(all(&reader).len(), 20 * CHUNK);
         producer.join().unwrap();
@@ -588,7 +628,7 @@ mod tests {
     #[test]
     fn a_slow_upload_keeps_what_a_fast_one_has_sent() {
         let memory = Memory::new(64 * CHUNK, 6 * CHUNK);
-        let (mut writer, spool) = memory.spool();
+        let (mut writer, spool) = memory.spool(true);
         let (fast, slow) = (spool.subscribe(), spool.subscribe());
         let producer = thread::spawn(move || {
             writer.write_all(&vec![3; 12 * CHUNK]).unwrap();
@@ -610,12 +650,12 @@ mod tests {
     #[test]
     fn an_upload_goes_on_when_others_hold_more_than_all_the_room() {
         let memory = Memory::new(6 * CHUNK, 6 * CHUNK);
-        let (mut writer, spool) = memory.spool();
+        let (mut writer, spool) = memory.spool(true);
         let reader = spool.subscribe();
         writer.write_all(&vec![0; 6 * CHUNK]).unwrap();
         let others: Vec<_> = (0..3)
             .map(|_| {
-                let (mut other, spool) = memory.spool();
+                let (mut other, spool) = memory.spool(true);
                 other.write_all(&vec![0; FLOOR]).unwrap();
                 (other, spool)
             })
@@ -630,7 +670,7 @@ mod tests {
     #[test]
     fn a_producer_whose_content_is_skipped_comes_to_its_end() {
         let memory = Memory::new(8 * CHUNK, 8 * CHUNK);
-        let (mut writer, spool) = memory.spool();
+        let (mut writer, spool) = memory.spool(true);
         let reader = spool.subscribe();
         writer.write_all(&vec![0; 4 * CHUNK]).unwrap();
         reader.skip();
@@ -643,7 +683,7 @@ mod tests {
     #[test]
     fn a_producer_without_uploads_left_stops() {
         let memory = Memory::new(8 * CHUNK, 8 * CHUNK);
-        let (mut writer, spool) = memory.spool();
+        let (mut writer, spool) = memory.spool(true);
         drop(spool.subscribe());
         let error = writer.write_all(&vec![0; 2 * CHUNK]).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);
@@ -653,7 +693,7 @@ mod tests {
     fn a_producer_that_ends_early_fails_the_upload() {
         let memory = Memory::new(8 * CHUNK, 8 * CHUNK);
         for is_told in [true, false] {
-            let (mut writer, spool) = memory.spool();
+            let (mut writer, spool) = memory.spool(true);
             let pass = spool.subscribe().pass().unwrap();
             writer.write_all(b"half").unwrap();
             if is_told {
@@ -686,7 +726,7 @@ mod tests {
             uploads in 1_usize..4,
         ) {
             let memory = Memory::new(total, per_spool);
-            let (mut writer, spool) = memory.spool();
+            let (mut writer, spool) = memory.spool(true);
             let readers: Vec<_> = (0..uploads).map(|_| spool.subscribe()).collect();
             let expected: usize = sizes.iter().sum();
             let producer = thread::spawn(move || {
