@@ -4,7 +4,7 @@
 //! listens. The user's build looks as if it were alone, in the log and in the errors.
 
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use image::Digest;
 use jiff::Timestamp;
@@ -27,6 +27,9 @@ use super::targets::{Targets, without_target_in_text};
 use super::{Build, BuildError, rawjson, redact};
 use crate::process::{Event, ProcessError};
 use crate::runner::private::write_private;
+
+/// How long what the step says may be on its way.
+const NEWS: Duration = Duration::from_secs(2);
 
 /// What came of it, where the user's own build did not fail.
 #[derive(Debug)]
@@ -105,6 +108,7 @@ impl Build<'_> {
         let mut targets = Targets::new(definition.nonce);
         let mut said = Said::default();
         let stop = self.cancel.child_token();
+        let taken = CancellationToken::new();
         let (receivers, receiver) = mpsc::channel(1);
         let metadata = &self.image.files.metadata;
         let arguments = bake::arguments(
@@ -119,7 +123,7 @@ impl Build<'_> {
         command.env.extend([warnings]);
         let (progress_of, text_of) = (&mut progress, &mut text);
         let (targets_of, said_of) = (&mut targets, &mut said);
-        let stop_of = &stop;
+        let (stop_of, taken_of) = (&stop, &taken);
         let build = async move {
             let _running = self.ongoing.one();
             // The stream, and with it the sender, ends before the other call is waited for.
@@ -135,6 +139,9 @@ impl Build<'_> {
                                 let Some(event) = said_of.hear(line) else {
                                     continue;
                                 };
+                                if said_of.push_started.is_some() {
+                                    taken_of.cancel();
+                                }
                                 if let StepEvent::Listening { port } = event {
                                     match receiver_of(definition, targets_of, port) {
                                         // A second port would be no work of ours.
@@ -169,8 +176,10 @@ impl Build<'_> {
                 })
                 .await
         };
-        let (ended, configured) =
-            tokio::join!(build, self.push_configuration(definition, receiver, &stop));
+        let (ended, configured) = tokio::join!(
+            build,
+            self.push_configuration(definition, receiver, &taken, &stop)
+        );
         if self.cancel.is_cancelled() {
             return Err(BuildError::Cancelled);
         }
@@ -221,10 +230,14 @@ impl Build<'_> {
     }
 
     /// Pushes the image's configuration to the step, once it says where it listens. If that can't be, the step's build is stopped.
+    ///
+    /// The Engine asks for the manifest once more when it has pushed it. A step with little to do has ended by then, which is no
+    /// failure: `taken` says that it has the configuration.
     async fn push_configuration(
         &self,
         definition: &Definition<'_>,
         mut receiver: mpsc::Receiver<Receiver>,
+        taken: &CancellationToken,
         stop: &CancellationToken,
     ) -> Result<(), Reason> {
         // Without one the build has ended.
@@ -234,7 +247,10 @@ impl Build<'_> {
         let pushed = self.try_to_push_configuration(definition, &receiver, stop);
         let pushed = pushed.await;
         if pushed.is_err() {
-            stop.cancel();
+            match tokio::time::timeout(NEWS, taken.cancelled()).await {
+                Ok(()) => return Ok(()),
+                Err(_) => stop.cancel(),
+            }
         }
         pushed
     }
