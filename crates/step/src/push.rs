@@ -152,7 +152,7 @@ pub(crate) fn run(events: &Arc<Events>) -> anyhow::Result<()> {
         layers = work.push(&plan)?;
     }
     let kept = Kept {
-        assignment: plan.assignment.clone(),
+        assignment: plan.assignment,
         packages: Packages::new(diff, owners),
     };
     for copy in copies {
