@@ -12,6 +12,9 @@ FROM rust:1.95.0-bookworm@sha256:6258907abe69656e41cd992e0b705cdcfabcbbe3db374f9
 
 FROM scratch AS base
 
+# The push engine's program for other architectures. A release brings it from machines of those; else there is none.
+FROM scratch AS steps
+
 # What Cargo wants to see before it compiles a dependency: the manifests, and a file for every target. With anything else gone,
 # the stage below stays in the cache when only our own code changes.
 FROM toolchain AS manifests
@@ -57,6 +60,7 @@ FROM toolchain AS tree
 ARG SOURCE_DATE_EPOCH=0
 WORKDIR /tree
 COPY --from=compile /fast-ecr-push usr/local/bin/
+COPY --from=steps / usr/local/libexec/fast-ecr-push/
 # The push engine runs it as a build step, and finds it by the architecture's name in Docker's words.
 COPY --from=compile /fast-ecr-push-step /step
 # Docker calls a credential helper, and the runner the post step, by name.
@@ -66,6 +70,10 @@ RUN install -D /step "usr/local/libexec/fast-ecr-push/fast-ecr-push-step-$(dpkg 
     && install -D --mode 644 /etc/ssl/certs/ca-certificates.crt etc/ssl/certs/ca-certificates.crt \
     && mkdir --mode 1777 tmp \
     && find . -exec touch --no-dereference --date "@$SOURCE_DATE_EPOCH" {} +
+
+# The program for this architecture alone, which a release puts into the images of others.
+FROM scratch AS step
+COPY --from=tree /tree/usr/local/libexec/fast-ecr-push/ /
 
 FROM base
 ARG BUILDX_VERSION

@@ -84,7 +84,7 @@ fn command() -> clap::Command {
                 .long("fact")
                 .value_name("NAME=VALUE")
                 .action(ArgAction::Append)
-                .help("A fact that is not to be probed: buildx=VERSION, engine=VERSION or none, store=containerd or classic, platform=OS/ARCH, registry=HOST, cluster=NAME (of one that is not asked), now=TIME"),
+                .help("A fact that is not to be probed: buildx=VERSION, engine=VERSION or none, store=containerd or classic, platform=OS/ARCH, step=ARCH,ARCH or none, registry=HOST, cluster=NAME (of one that is not asked), now=TIME"),
         );
     clap::Command::new(env!("CARGO_PKG_NAME"))
         .about(env!("CARGO_PKG_DESCRIPTION"))

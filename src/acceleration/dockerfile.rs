@@ -10,7 +10,7 @@ use image::ImageRef;
 
 use super::{Preparation, unreadable};
 use crate::buildx::{Reason, command};
-use crate::plan::{Context, lower_case};
+use crate::plan::{Context, Fallback, lower_case};
 
 /// A Dockerfile is no longer (bytes): BuildKit refuses what is.
 const LONGEST: u64 = 1 << 20;
@@ -29,7 +29,10 @@ impl Preparation<'_> {
         match &self.image.context {
             Context::Folder { .. } => {
                 let given = self.image.context.dockerfile();
-                let given = given.ok_or_else(|| Reason::new("the Dockerfile is at an address"))?;
+                let given = given.ok_or_else(|| {
+                    let address = self.image.file.clone();
+                    Fallback::DockerfileAddress(address.unwrap_or_default())
+                })?;
                 here(given)
             }
             Context::ThisCommit { url } | Context::Remote { url } => self.fetch(url).await,
@@ -39,7 +42,7 @@ impl Preparation<'_> {
     async fn fetch(&self, url: &str) -> Result<Found, Reason> {
         let path = self.image.file.as_deref().unwrap_or("Dockerfile");
         if path.starts_with("http://") || path.starts_with("https://") || path.contains("..") {
-            return Err(Reason::new(format!("the Dockerfile is at `{path}`")));
+            return Err(Fallback::DockerfileAddress(path.to_owned()).into());
         }
         let files = &self.plan.files;
         let copy = serde_json::json!([path, "/Dockerfile"]);
@@ -95,11 +98,7 @@ pub(super) fn configuration(
     text: &[u8],
     arguments: &BTreeMap<String, String>,
 ) -> Result<(Configuration, Option<ImageRef>), Reason> {
-    let not_understood = |error: ::dockerfile::Unsupported| {
-        Reason::new(format!(
-            "the push engine does not understand the Dockerfile: {error}"
-        ))
-    };
+    let not_understood = |error: ::dockerfile::Unsupported| Fallback::Dockerfile(error.to_string());
     let file = Dockerfile::read(text).map_err(not_understood)?;
     let image = preparation.image;
     let contexts = image.build_contexts.iter();
@@ -122,9 +121,7 @@ pub(super) fn configuration(
             let context = contexts.find(|context| context.name == *name);
             let image = context.and_then(|context| context.value.strip_prefix("docker-image://"));
             let Some(image) = image else {
-                return Err(Reason::new(format!(
-                    "the image starts from the context `{name}`, which is no image"
-                )));
+                return Err(Fallback::Context(name.clone()).into());
             };
             image.parse::<ImageRef>().ok()
         }

@@ -22,7 +22,7 @@ use crate::buildx::bake::{self, Definition};
 use crate::buildx::{Reason, Tool};
 use crate::credentials::Credentials;
 use crate::facts::Address;
-use crate::plan::{EnginePlan, ImagePlan};
+use crate::plan::{EnginePlan, Fallback, ImagePlan};
 use crate::runner::env::Env;
 pub(crate) use metadata::complete;
 pub(crate) use watch::{Watch, speed};
@@ -96,7 +96,7 @@ impl Preparation<'_> {
             return Ok((Start::Configuration, Base::Configuration));
         };
         let (Some(image), Some(dockerfile)) = (image, &configuration.base) else {
-            return Err(Reason::new("the base image has no name in a registry"));
+            return Err(Fallback::NoBaseName.into());
         };
         let start = Start::Image {
             dockerfile: dockerfile.clone(),
@@ -106,8 +106,16 @@ impl Preparation<'_> {
             registry: image.host.clone(),
             repository: image.repository.clone(),
             is_plain: is_loopback(&image.host),
+            architecture: self.architecture(),
         });
         Ok((start, base))
+    }
+
+    /// That of the image, if it was asked for.
+    fn architecture(&self) -> Option<String> {
+        let platform = self.image.platforms.first()?;
+        let mut parts = platform.split('/').skip(1);
+        parts.next().map(str::to_owned)
     }
 
     /// Removes from the Engine what it needed for the push, and what runs left that were killed.

@@ -25,6 +25,7 @@ use super::rawjson::{Line, SolveStatus};
 use super::silence::{self, Patience, Silence};
 use super::targets::{Targets, without_target_in_text};
 use super::{Build, BuildError, rawjson, redact};
+use crate::plan::Fallback;
 use crate::process::{Event, ProcessError};
 use crate::runner::private::write_private;
 
@@ -62,6 +63,12 @@ impl Reason {
             message: message.into(),
             hint: None,
         }
+    }
+}
+
+impl From<Fallback> for Reason {
+    fn from(fallback: Fallback) -> Self {
+        Self::new(fallback.to_string())
     }
 }
 
@@ -224,7 +231,10 @@ impl Build<'_> {
         }
         let reason = said.failed.or(configured.err());
         Ok(Accelerated::NotPushed {
-            reason: reason.unwrap_or_else(|| Reason::new(failure.message)),
+            reason: reason.unwrap_or_else(|| match fallback(&failure.message) {
+                Some(fallback) => fallback.into(),
+                None => Reason::new(failure.message),
+            }),
             is_published: said.push_started.is_some(),
         })
     }
@@ -287,6 +297,17 @@ impl Build<'_> {
     }
 }
 
+/// What the builder turned out to lack, from BuildKit's words (`checksum` of `cache/contenthash/checksum.go` and `Check` of
+/// `util/entitlements/entitlements.go` in <https://github.com/moby/buildkit>).
+fn fallback(message: &str) -> Option<Fallback> {
+    if message.contains("network.host is not allowed") {
+        return Some(Fallback::HostNetwork);
+    }
+    let (_, rest) = message.split_once("\"/fast-ecr-push-step-")?;
+    let (architecture, _) = rest.split_once("\": not found")?;
+    Some(Fallback::NoStepFor(architecture.to_owned()))
+}
+
 /// The registry that the step plays, if the image can be pushed.
 fn receiver_of(
     definition: &Definition<'_>,
@@ -294,19 +315,13 @@ fn receiver_of(
     port: u16,
 ) -> Result<Receiver, Reason> {
     if let Some(trigger) = targets.trigger() {
-        return Err(Reason::new(format!(
-            "the base image has ONBUILD instructions ({trigger})"
-        )));
+        return Err(Fallback::Trigger(trigger.to_owned()).into());
     }
     let base = match definition.base {
         Base::Configuration | Base::Scratch => None,
         Base::Image { digest, .. } => {
             let digest = targets.base().or(digest);
-            let digest = digest.ok_or_else(|| {
-                Reason::new(
-                    "the base image is in the Engine's classic store only, and in no registry",
-                )
-            })?;
+            let digest = digest.ok_or(Fallback::LocalBase)?;
             Some(digest.clone())
         }
     };
@@ -363,4 +378,25 @@ impl Said {
 fn write(path: &Path, definition: &Value) -> Result<(), Reason> {
     let written = write_private(path, definition.to_string().as_bytes());
     written.map_err(|error| Reason::new(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_builder_lacks_is_said_in_our_words() {
+        let missing = "failed to compute cache key: failed to calculate checksum of ref a::b: \"/fast-ecr-push-step-arm64\": not found";
+        let refused =
+            "granting entitlement network.host is not allowed by build daemon configuration";
+        let found = [missing, refused, "other"].map(fallback);
+        assert_eq!(
+            found,
+            [
+                Some(Fallback::NoStepFor("arm64".to_owned())),
+                Some(Fallback::HostNetwork),
+                None
+            ]
+        );
+    }
 }

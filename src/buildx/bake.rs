@@ -172,6 +172,7 @@ impl Definition<'_> {
         hosts.collect::<Map<_, _>>().into()
     }
 
+    /// Without a platform: it runs in the builder's own, whatever the image is for.
     fn step(&self) -> Value {
         let compared = match self.base {
             Base::Configuration => Some(CONFIGURATION),
@@ -190,9 +191,6 @@ impl Definition<'_> {
         });
         if let (Some(contexts), Some(compared)) = (target["contexts"].as_object_mut(), compared) {
             contexts.insert("base".to_owned(), json!(format!("target:{compared}")));
-        }
-        if let (Some(target), false) = (target.as_object_mut(), self.image.platforms.is_empty()) {
-            target.insert("platforms".to_owned(), json!(self.image.platforms));
         }
         target
     }

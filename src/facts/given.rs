@@ -1,6 +1,6 @@
 //! Facts on the command line, `--fact name=value`, which are not probed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use image::Mutability;
 use jiff::Timestamp;
@@ -18,6 +18,8 @@ pub(crate) struct GivenFacts {
     pub engine: Option<Option<Version>>,
     pub store: Option<ImageStore>,
     pub platform: Option<String>,
+    /// Architectures of the push engine's build step.
+    pub step: Option<BTreeSet<String>>,
     pub registry: Option<String>,
     /// A cluster that is not asked.
     pub cluster: Option<String>,
@@ -46,6 +48,14 @@ impl GivenFacts {
                 Some(("store", "classic")) => facts.store = Some(ImageStore::Classic),
                 Some(("store", _)) => return Err(bad("`containerd` or `classic`")),
                 Some(("platform", text)) => facts.platform = Some(text.to_owned()),
+                Some(("step", "none")) => facts.step = Some(BTreeSet::new()),
+                Some(("step", text)) => {
+                    let architectures = text.split(',').map(str::to_owned);
+                    facts.step = Some(architectures.collect());
+                    if text.split(',').any(str::is_empty) {
+                        return Err(bad("architectures such as `amd64,arm64`, or `none`"));
+                    }
+                }
                 Some(("registry", text)) => facts.registry = Some(text.to_owned()),
                 Some(("cluster", "")) => return Err(bad("a cluster's name")),
                 Some(("cluster", text)) => facts.cluster = Some(text.to_owned()),
@@ -60,7 +70,7 @@ impl GivenFacts {
                 _ => {
                     return Err(bad(
                         "`buildx=VERSION`, `engine=VERSION`, `engine=none`, `store=containerd`, \
-                         `store=classic`, `platform=OS/ARCH`, `registry=HOST`, `cluster=NAME`, `now=TIME`, \
+                         `store=classic`, `platform=OS/ARCH`, `step=ARCH,ARCH`, `step=none`, `registry=HOST`, `cluster=NAME`, `now=TIME`, \
                          `immutable=HOST/REPOSITORY` or `immutable=HOST/REPOSITORY!FILTER,FILTER`",
                     ));
                 }
@@ -91,7 +101,7 @@ mod tests {
 
     #[test]
     fn refuses_facts_it_does_not_know() {
-        for pair in ["store=zfs", "buildx=new", "weather=fine", "buildx"] {
+        for pair in ["store=zfs", "buildx=new", "step=", "weather=fine", "buildx"] {
             let error = GivenFacts::parse([pair]).unwrap_err().to_string();
             assert!(
                 error.starts_with(&format!("fact `{pair}`: expected ")),

@@ -14,7 +14,6 @@ mod step;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
-use std::path::PathBuf;
 
 use image::Mutability;
 use jiff::Timestamp;
@@ -30,6 +29,7 @@ pub(crate) use engine::{Engine, ImageStore};
 pub(crate) use error::{FactsError, OLDEST_BUILDX};
 pub(crate) use given::GivenFacts;
 pub(crate) use job_cache::JobCaches;
+pub(crate) use step::Step;
 
 /// What the plan knows about the machine.
 #[derive(Debug, Clone)]
@@ -51,8 +51,8 @@ pub(crate) struct Facts {
     pub network: Network,
     /// Caches of earlier steps of this job.
     pub job_caches: Option<JobCaches>,
-    /// The folder with the push engine's build step, if it is installed.
-    pub step: Option<PathBuf>,
+    /// The push engine's build step, if it is installed.
+    pub step: Option<Step>,
     /// The tag mutability of repositories, by `host/repository`, as far as known.
     pub repositories: BTreeMap<String, Mutability>,
     /// Names of images that exist and cannot move, as far as known.
@@ -94,7 +94,10 @@ impl Facts {
             cluster_failure: None,
             network: Network::default(),
             job_caches: None,
-            step: Some("/usr/local/libexec/fast-ecr-push".into()),
+            step: Some(Step {
+                folder: "/usr/local/libexec/fast-ecr-push".into(),
+                architectures: ["amd64".to_owned()].into(),
+            }),
             repositories: BTreeMap::new(),
             taken: BTreeSet::new(),
         }
@@ -139,7 +142,10 @@ pub(crate) async fn probe(
         cluster: None,
         cluster_failure: None,
         network: Network::of(env),
-        step: step::find(env),
+        step: match &given.step {
+            Some(architectures) => step::given(architectures, env),
+            None => step::find(env),
+        },
         job_caches: job_cache::find(env),
         repositories: given.repositories.clone(),
         taken: BTreeSet::new(),

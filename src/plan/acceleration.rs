@@ -13,7 +13,8 @@ use serde::{Serialize, Serializer};
 
 use super::cache::Kind;
 use super::{
-    BuilderPlan, CachePlan, Diagnostics, Driver, EngineFiles, Hidden, Naming, PushPlan, Sources,
+    BuilderPlan, CachePlan, Diagnostics, Driver, EngineFiles, Fallback, Hidden, Naming, PushPlan,
+    Sources,
 };
 use crate::facts::{Address, Engine};
 use crate::inputs::cache::{Backend, CacheEntry};
@@ -25,7 +26,7 @@ use crate::runner::workflow::WorkflowRun;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Acceleration {
     /// By BuildKit's export. Why, where that is worth a word.
-    Plain(Option<String>),
+    Plain(Option<Fallback>),
     /// By the push engine, if the Dockerfile allows.
     Engine(Box<EnginePlan>),
 }
@@ -97,7 +98,7 @@ pub(super) fn choose(situation: &Situation<'_>, diagnostics: &mut Diagnostics) -
 }
 
 /// The engine's plan, or why BuildKit pushes.
-fn engine(situation: &Situation<'_>, push: &PushPlan) -> Result<EnginePlan, String> {
+fn engine(situation: &Situation<'_>, push: &PushPlan) -> Result<EnginePlan, Fallback> {
     let Situation {
         sources,
         builder,
@@ -108,18 +109,18 @@ fn engine(situation: &Situation<'_>, push: &PushPlan) -> Result<EnginePlan, Stri
     let facts = sources.facts;
     let is_required = inputs.accelerate == Accelerate::On;
     if facts.buildx.version < OLDEST_BUILDX {
-        return Err(format!(
-            "the push engine needs buildx {OLDEST_BUILDX} or newer, and this is {}",
-            facts.buildx.version
-        ));
+        return Err(Fallback::Buildx(facts.buildx.version.to_string()));
     }
-    let step = facts.step.clone();
-    let step = step.ok_or("the build step of the push engine is not installed")?;
+    let step = facts.step.as_ref().ok_or(Fallback::NoStep)?;
+    let architecture = architecture(builder);
+    if let Some(architecture) = architecture.filter(|name| !step.architectures.contains(*name)) {
+        return Err(Fallback::NoStepFor(architecture.to_owned()));
+    }
     check_export(situation)?;
     check_builder(builder)?;
     check_cache(situation, is_required)?;
     if inputs.cgroup_parent.is_some() {
-        return Err("`cgroup-parent` is set, which buildx's `bake` does not know".to_owned());
+        return Err(Fallback::CgroupParent);
     }
     let compression = compression(inputs)?;
     Ok(EnginePlan {
@@ -129,7 +130,7 @@ fn engine(situation: &Situation<'_>, push: &PushPlan) -> Result<EnginePlan, Stri
         destinations: destinations(&push.names),
         times: inputs.layer_times.into(),
         annotations: annotations(situation.annotations)?,
-        step,
+        step: step.folder.clone(),
         proxies: proxies(builder, sources),
         authorities: authorities(builder, sources),
         engine: builder.has_classic_store().then(|| engine.address.clone()),
@@ -137,63 +138,70 @@ fn engine(situation: &Situation<'_>, push: &PushPlan) -> Result<EnginePlan, Stri
     })
 }
 
+/// The builder's architecture, if it is known before the builder is there.
+fn architecture(builder: &BuilderPlan) -> Option<&str> {
+    let mut parts = builder.platform.split('/').skip(1);
+    parts.next()
+}
+
 /// What only BuildKit exports.
-fn check_export(situation: &Situation<'_>) -> Result<(), String> {
+fn check_export(situation: &Situation<'_>) -> Result<(), Fallback> {
     let inputs = situation.sources.inputs;
-    let reason = if !inputs.outputs.is_empty() {
-        "`outputs` says how BuildKit is to export the image"
+    Err(if !inputs.outputs.is_empty() {
+        Fallback::Outputs
     } else if situation
         .push
         .is_some_and(|push| push.naming == Naming::Digest)
     {
-        "the image is pushed by its digest"
+        Fallback::Digest
     } else if inputs.load {
-        "`load` takes the image from BuildKit's export"
+        Fallback::Load
     } else if situation.attests {
-        "BuildKit makes attestations when it exports an image"
+        Fallback::Attestations
     } else if situation.is_taken {
-        "a tag exists and can't move, so that the image has to be the one that BuildKit made"
+        Fallback::Taken
     } else if inputs.platforms.len() > 1 {
-        "the image is for several platforms"
+        Fallback::Platforms
     } else {
         return Ok(());
-    };
-    Err(reason.to_owned())
+    })
 }
 
 /// Builders that cannot run the step, and those that it was not tried with.
-fn check_builder(builder: &BuilderPlan) -> Result<(), String> {
+fn check_builder(builder: &BuilderPlan) -> Result<(), Fallback> {
     let flags = builder.buildkitd_flags.as_deref();
-    let reason = if flags.is_some_and(|flags| !flags.contains("network.host")) {
-        "`buildkitd-flags` does not allow `network.host`, which the build step needs to reach the registry"
-    } else if let Some(kubernetes) = &builder.kubernetes {
-        match kubernetes.nodes.as_slice() {
-            [node] if node.rootless => "BuildKit runs without root",
-            [node] if node.replicas == 1 => return Ok(()),
-            _ => "the builder has several nodes",
-        }
-    } else {
-        return Ok(());
-    };
-    Err(reason.to_owned())
+    let mut options = builder.options.iter();
+    let image = options.find(|option| option.name == "image");
+    Err(
+        if flags.is_some_and(|flags| !flags.contains("network.host")) {
+            Fallback::HostNetwork
+        } else if image.is_some_and(|image| image.value.contains("rootless")) {
+            Fallback::Rootless
+        } else if let Some(kubernetes) = &builder.kubernetes {
+            match kubernetes.nodes.as_slice() {
+                [node] if node.rootless => Fallback::Rootless,
+                [node] if node.replicas == 1 => return Ok(()),
+                _ => Fallback::Nodes,
+            }
+        } else {
+            return Ok(());
+        },
+    )
 }
 
 /// A cache that BuildKit exports needs the layers that BuildKit makes. The image would be there sooner, and the job would end
 /// later.
-fn check_cache(situation: &Situation<'_>, is_required: bool) -> Result<(), String> {
+fn check_cache(situation: &Situation<'_>, is_required: bool) -> Result<(), Fallback> {
     let inline = |entry: &CacheEntry| entry.backend == Backend::Inline;
     let asked = situation.sources.inputs.cache == Cache::Inline
         || (situation.cache.kind == Kind::Given && situation.cache_to.iter().any(inline));
     if asked {
-        return Err("the inline cache is part of BuildKit's export".to_owned());
+        return Err(Fallback::InlineCache);
     }
     let exports = situation.cache_to.iter().any(|entry| !inline(entry));
     let lost = situation.cache.kind == Kind::Inline && !situation.disk_lasts;
     if (exports || lost) && !is_required {
-        return Err(
-            "BuildKit has to compress the layers anyway for the cache, and its disk is new in every run"
-                .to_owned(),
-        );
+        return Err(Fallback::Cache);
     }
     Ok(())
 }
@@ -207,7 +215,7 @@ impl From<LayerTimes> for protocol::LayerTimes {
     }
 }
 
-fn compression(inputs: &Inputs) -> Result<protocol::Compression, String> {
+fn compression(inputs: &Inputs) -> Result<protocol::Compression, Fallback> {
     let level = inputs.compression_level.map(Number::get);
     match inputs.compression {
         Compression::Auto | Compression::Zstd => {
@@ -218,9 +226,8 @@ fn compression(inputs: &Inputs) -> Result<protocol::Compression, String> {
         Compression::Gzip => Ok(protocol::Compression::Gzip {
             level: level.unwrap_or(GZIP_LEVEL),
         }),
-        Compression::Estargz | Compression::Uncompressed => Err(format!(
-            "the push engine does not make layers of `compression: {}`",
-            inputs.compression.name().unwrap_or_default()
+        Compression::Estargz | Compression::Uncompressed => Err(Fallback::Compression(
+            inputs.compression.name().unwrap_or_default().to_owned(),
         )),
     }
 }
@@ -282,7 +289,7 @@ fn previous(names: &[ImageRef], run: Option<&WorkflowRun>) -> Vec<String> {
 
 /// Those of the manifest: `name=value` and `manifest:name=value`, as in buildx
 /// (<https://docs.docker.com/build/metadata/annotations/>). Without an index there is nothing for those of an index.
-fn annotations(given: &[String]) -> Result<Vec<(String, String)>, String> {
+fn annotations(given: &[String]) -> Result<Vec<(String, String)>, Fallback> {
     let mut annotations = Vec::new();
     for text in given {
         let Some((name, value)) = text.split_once('=') else {
@@ -293,7 +300,7 @@ fn annotations(given: &[String]) -> Result<Vec<(String, String)>, String> {
             Some(("manifest", name)) => name,
             Some(("index" | "index-descriptor" | "manifest-descriptor", _)) => continue,
             Some((level, _)) if level.contains('[') => {
-                return Err(format!("the annotation `{name}` names a platform"));
+                return Err(Fallback::PlatformAnnotation(name.to_owned()));
             }
             // A colon of the name itself.
             Some(_) => name,
@@ -350,7 +357,7 @@ impl Serialize for Acceleration {
         #[derive(Serialize)]
         #[serde(rename_all = "kebab-case")]
         enum Printed<'a> {
-            Plain(Option<&'a str>),
+            Plain(Option<String>),
             Engine {
                 required: bool,
                 compression: protocol::Compression,
@@ -358,7 +365,7 @@ impl Serialize for Acceleration {
             },
         }
         let printed = match self {
-            Self::Plain(reason) => Printed::Plain(reason.as_deref()),
+            Self::Plain(reason) => Printed::Plain(reason.as_ref().map(ToString::to_string)),
             Self::Engine(engine) => Printed::Engine {
                 required: engine.is_required,
                 compression: engine.compression,

@@ -13,6 +13,7 @@ mod driver;
 mod driver_options;
 mod environment;
 mod export;
+mod fallback;
 mod hidden;
 mod ignored;
 mod index;
@@ -55,6 +56,9 @@ pub(crate) use driver::Driver;
 pub(crate) use driver_options::amount;
 #[cfg(test)]
 pub(crate) use driver_options::{ALL as DRIVER_OPTIONS, Toleration};
+#[cfg(test)]
+pub(crate) use fallback::FALLBACKS;
+pub(crate) use fallback::Fallback;
 pub(crate) use hidden::Hidden;
 pub(crate) use kubernetes::{KubernetesPlan, Node, VOLUME_OPTION, Workload};
 use names::Names;

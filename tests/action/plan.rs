@@ -90,6 +90,37 @@ fn a_plan_for_the_accounts_own_registry_needs_no_aws_when_it_is_told() {
 }
 
 #[test]
+fn a_plan_shows_whether_the_push_engine_pushes_where_there_is_none() {
+    for (step, expected) in [
+        ("step=amd64,arm64", None),
+        (
+            "step=arm64",
+            Some("not installed for amd64, the builder's architecture"),
+        ),
+        ("step=none", Some("is not installed")),
+    ] {
+        let asked = [
+            "--fact",
+            step,
+            "--tags",
+            "registry.test/a:1",
+            "--cache",
+            "none",
+        ];
+        let ran = plan(&[&FACTS[..], &asked].concat()).run().exits(0);
+        let plan: serde_json::Value = serde_json::from_str(&ran.log).unwrap();
+        let decision = &plan["images"][0]["acceleration"];
+        match expected {
+            None => assert_eq!(decision["engine"]["required"], false, "{decision}"),
+            Some(reason) => {
+                let found = decision["plain"].as_str().unwrap();
+                assert!(found.contains(reason), "{found}");
+            }
+        }
+    }
+}
+
+#[test]
 fn facts_change_the_plan() {
     let classic = plan(&[
         "--fact",

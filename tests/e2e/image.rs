@@ -115,3 +115,41 @@ fn buildx_version() -> String {
         .unwrap()
         .to_owned()
 }
+
+#[test]
+fn an_image_has_the_steps_of_other_architectures_that_a_release_brings() {
+    let built = |build: Build, target: &str| {
+        let into = tempfile::tempdir().unwrap();
+        let output = format!("type=local,dest={}", into.path().display());
+        let source = Path::new(env!("CARGO_MANIFEST_DIR"));
+        build.run(&["--target", target, "--output", &output], source);
+        let mut names: Vec<String> = std::fs::read_dir(into.path())
+            .unwrap()
+            .map(|file| file.unwrap().file_name().into_string().unwrap())
+            .filter(|name| name.starts_with("fast-ecr-push-step-"))
+            .collect();
+        names.sort();
+        names
+    };
+    let program = variable("STEP");
+    let build = || {
+        Build::new()
+            .files(
+                "compile",
+                &[
+                    (
+                        "fast-ecr-push",
+                        Path::new(env!("CARGO_BIN_EXE_fast-ecr-push")),
+                    ),
+                    ("fast-ecr-push-step", Path::new(&program)),
+                ],
+            )
+            .replaced("toolchain", &python())
+    };
+    assert_eq!(built(build(), "step"), ["fast-ecr-push-step-amd64"]);
+    let other = [("fast-ecr-push-step-arm64", Path::new(&program))];
+    assert_eq!(
+        built(build().files("steps", &other), "step"),
+        ["fast-ecr-push-step-amd64", "fast-ecr-push-step-arm64"]
+    );
+}

@@ -1,6 +1,8 @@
 //! Which builds the push engine pushes: image stores, base images, contexts.
 
-use std::time::Duration;
+use std::net::{TcpListener, TcpStream};
+use std::process::Command;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -289,4 +291,131 @@ fn layers_of_a_base_image_in_another_registry_are_copied() {
         let image = format!("{}/{repository}:1", registry());
         assert_eq!(docker(&["run", "--rm", &image]), "from the context");
     }
+}
+
+/// A repository that BuildKit can fetch from, as long as the value lives.
+struct GitServer {
+    url: String,
+    server: std::process::Child,
+    _folder: tempfile::TempDir,
+}
+
+impl GitServer {
+    fn with(files: &[(&str, &str)]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let work = folder.path().join("app");
+        for (name, content) in files {
+            let path = work.join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, content).unwrap();
+        }
+        let git = |arguments: &[&str]| {
+            let output = Command::new("git")
+                .arg("-C")
+                .arg(&work)
+                .args(["-c", "user.name=a", "-c", "user.email=a@example.com"])
+                .args(arguments)
+                .output()
+                .unwrap();
+            assert!(output.status.success(), "{output:?}");
+        };
+        git(&["init", "--quiet", "--initial-branch=main"]);
+        git(&["add", "."]);
+        git(&["commit", "--quiet", "--message=a"]);
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr();
+        let port = port.unwrap().port();
+        // Itself, since `git daemon` starts it as a child, which would live on.
+        let programs = Command::new("git").arg("--exec-path").output().unwrap();
+        let programs = String::from_utf8(programs.stdout).unwrap();
+        let server = Command::new(format!("{}/git-daemon", programs.trim()))
+            .args(["--export-all", "--reuseaddr", "--listen=127.0.0.1"])
+            .arg(format!("--port={port}"))
+            .arg(format!("--base-path={}", folder.path().display()))
+            .spawn()
+            .unwrap();
+        let start = Instant::now();
+        while TcpStream::connect(("127.0.0.1", port)).is_err() {
+            assert!(start.elapsed() < Duration::from_secs(10), "no git daemon");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        Self {
+            url: format!("git://127.0.0.1:{port}/app/.git"),
+            server,
+            _folder: folder,
+        }
+    }
+}
+
+impl Drop for GitServer {
+    fn drop(&mut self) {
+        self.server.kill().ok();
+        self.server.wait().ok();
+    }
+}
+
+fn cat(repository: &str, run: &Ended, path: &str) -> String {
+    let image = format!("{}/{repository}@{}", registry(), run.output("digest"));
+    docker(&["run", "--rm", "--entrypoint", "cat", &image, path])
+}
+
+#[test]
+fn a_git_context_is_pushed_by_the_engine_with_the_dockerfile_from_there() {
+    let dockerfile = format!("FROM {}\nCOPY . /app\nENV A=1\n", busybox());
+    let server = GitServer::with(&[
+        ("sub/build/Dockerfile", &dockerfile),
+        ("sub/file", "from git\n"),
+    ]);
+    let action = action("FROM nowhere\n", "builds/git")
+        .input("context", &format!("{}#main:sub", server.url))
+        .input("file", "build/Dockerfile")
+        .input("accelerate", "on");
+    let run = by_engine(&action);
+    assert_eq!(cat("builds/git", &run, "/app/file"), "from git");
+    let plain = action.input("accelerate", "off").run().succeeded();
+    assert_eq!(
+        configuration("builds/git", run.output("digest")),
+        configuration("builds/git", plain.output("digest"))
+    );
+}
+
+#[test]
+fn contexts_with_names_targets_secrets_and_keys_reach_the_build() {
+    let dockerfile = "FROM start AS base\nCOPY --from=other made /made\n\
+        RUN --network=none --mount=type=secret,id=word cat /run/secrets/word > /length\n\
+        RUN --network=none --mount=type=ssh test -S \"$SSH_AUTH_SOCK\" && touch /key\n\
+        FROM base AS wanted\nLABEL wanted=1\nFROM base AS last\nRUN false\n";
+    let key = tempfile::tempdir().unwrap();
+    let path = key.path().join("key");
+    let made = Command::new("ssh-keygen")
+        .args(["-q", "-t", "ed25519", "-N", "", "-f"])
+        .arg(&path)
+        .status()
+        .unwrap();
+    assert!(made.success());
+    let action = action(dockerfile, "builds/inputs")
+        .file("other/made", "elsewhere\n")
+        .file("key", std::fs::read(&path).unwrap())
+        .input(
+            "build-contexts",
+            &format!("start=docker-image://{}\nother=other", busybox()),
+        )
+        .input("target", "wanted")
+        .input("secrets", "word=hush-hush")
+        .input("ssh", "default=key")
+        .input("accelerate", "on");
+    std::fs::set_permissions(
+        action.workspace().join("key"),
+        std::os::unix::fs::PermissionsExt::from_mode(0o600),
+    )
+    .unwrap();
+    let run = by_engine(&action);
+    assert_eq!(cat("builds/inputs", &run, "/made"), "elsewhere");
+    assert_eq!(cat("builds/inputs", &run, "/length"), "hush-hush");
+    assert_eq!(cat("builds/inputs", &run, "/key"), "");
+    let labels = &configuration("builds/inputs", run.output("digest"))["Labels"];
+    assert_eq!(labels["wanted"], "1");
+    assert_eq!(
+        layers("builds/inputs", run.output("digest"))[0]["digest"],
+        layers("rig/busybox", "latest")[0]["digest"]
+    );
 }

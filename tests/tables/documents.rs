@@ -5,7 +5,7 @@
 use std::path::Path;
 
 use crate::inputs::SPECS;
-use crate::plan::DRIVER_OPTIONS;
+use crate::plan::{DRIVER_OPTIONS, FALLBACKS};
 use crate::report::outputs::OUTPUTS;
 use marks::holds;
 
@@ -52,6 +52,22 @@ fn the_readme_lists_the_inputs() {
         "README.md",
         "<!-- inputs -->\n",
         "\n<!-- /inputs -->",
+        &expected,
+    );
+}
+
+#[test]
+fn the_page_on_the_push_engine_lists_when_it_does_not_push() {
+    let mut expected = "\n| The log says | |\n| :-- | :-- |\n".to_owned();
+    for (message, why) in FALLBACKS {
+        let (message, shown) = message.split_once('\0').unwrap_or((message, ""));
+        let message = message.replace("{0}", shown);
+        expected += &format!("| {message} | {why} |\n");
+    }
+    holds(
+        "docs/push-engine.md",
+        "<!-- fallbacks -->\n",
+        "\n<!-- /fallbacks -->",
         &expected,
     );
 }

@@ -68,6 +68,8 @@ pub struct BaseImage {
     pub repository: String,
     /// Talk HTTP without TLS.
     pub is_plain: bool,
+    /// The image's, in Docker's words. Default: the builder's.
+    pub architecture: Option<String>,
 }
 
 /// How layers are compressed.

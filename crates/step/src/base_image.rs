@@ -54,15 +54,20 @@ impl Part {
     }
 }
 
-/// The images that a digest names. Blocks.
-pub(crate) fn read(repository: &Repository, digest: &Digest) -> anyhow::Result<Vec<Candidate>> {
+/// The images of an architecture that a digest names. Blocks.
+pub(crate) fn read(
+    repository: &Repository,
+    digest: &Digest,
+    architecture: Option<&str>,
+) -> anyhow::Result<Vec<Candidate>> {
+    let architecture = architecture.unwrap_or_else(|| own_architecture());
     let named = manifest(repository, digest.as_str())?;
     if named.config.is_some() {
         return Ok(vec![candidate(repository, &named)?]);
     }
     let here = named.manifests.iter().filter(|part| {
         let platform = part.platform.as_ref();
-        platform.is_none_or(|platform| platform.architecture == architecture())
+        platform.is_none_or(|platform| platform.architecture == architecture)
     });
     here.map(|part| candidate(repository, &manifest(repository, &part.digest)?))
         .collect()
@@ -156,8 +161,8 @@ fn oci(media_type: &str) -> anyhow::Result<&str> {
     })
 }
 
-/// This machine's architecture in Docker's words: the step runs where the image was built.
-fn architecture() -> &'static str {
+/// This machine's architecture in Docker's words.
+fn own_architecture() -> &'static str {
     match std::env::consts::ARCH {
         "x86_64" => "amd64",
         "aarch64" => "arm64",

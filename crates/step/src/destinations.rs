@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
+use crate::base_image::{self, Candidate};
 use anyhow::Context as _;
 use image::Digest;
 use protocol::{Base, Job, Secrets};
@@ -33,8 +34,8 @@ pub(crate) struct Destinations {
     uploader: Uploader,
     registries: Vec<upload::Registry>,
     repositories: Vec<Target>,
-    /// The base image's, where its layers are to be had from there.
-    base: Option<Repository>,
+    /// The base image's, where its layers are to be had from there, and the image's architecture.
+    base: Option<(Repository, Option<String>)>,
     memory: Memory,
     present: Mutex<HashMap<String, Vec<Present>>>,
 }
@@ -87,7 +88,8 @@ impl Destinations {
         let base = match &job.base {
             Base::Registry(base) => {
                 let registry = registry(&base.registry, base.is_plain)?;
-                Some(registry.repository(&base.repository))
+                let repository = registry.repository(&base.repository);
+                Some((repository, base.architecture.clone()))
             }
             Base::Configuration | Base::Scratch => None,
         };
@@ -104,15 +106,20 @@ impl Destinations {
         })
     }
 
-    /// The base image's repository, where its layers are to be had from there.
-    pub(crate) fn base(&self) -> Option<&Repository> {
-        self.base.as_ref()
+    /// The images that may be the base, of those that a digest names. Blocks.
+    pub(crate) fn read_base(&self, digest: &Digest) -> anyhow::Result<Vec<Candidate>> {
+        match &self.base {
+            Some((repository, architecture)) => {
+                base_image::read(repository, digest, architecture.as_deref())
+            }
+            None => Ok(Vec::new()),
+        }
     }
 
     /// Starts to copy a layer of the base image to where it is missing.
     pub(crate) fn copy(&self, layer: &Descriptor) -> Vec<Pending<Present>> {
         let mut blob = Blob::known(layer.clone());
-        if let Some(base) = self.base.clone() {
+        if let Some((base, _)) = self.base.clone() {
             let layer = layer.clone();
             blob = blob.with_repeat(move || Ok(Box::new(base.open(&layer))));
         }

@@ -35,7 +35,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OnceCell, watch};
 use upload::Blob;
 
-use crate::base_image::{self, Candidate};
+use crate::base_image::Candidate;
 use crate::destinations::Destinations;
 use crate::uploads::Uploads;
 
@@ -233,10 +233,7 @@ impl Shared {
     async fn find_base(&self, digest: Digest) -> anyhow::Result<()> {
         let read = self.bases.get_or_try_init(|| async {
             let destinations = Arc::clone(&self.destinations);
-            let read = tokio::task::spawn_blocking(move || match destinations.base() {
-                Some(repository) => base_image::read(repository, &digest),
-                None => Ok(Vec::new()),
-            });
+            let read = tokio::task::spawn_blocking(move || destinations.read_base(&digest));
             read.await?
         });
         read.await.map(|_| ())

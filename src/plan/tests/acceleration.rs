@@ -7,7 +7,11 @@ const NO_CACHE: (&str, &str) = ("cache", "none");
 
 fn reason(pairs: Pairs<'_>, facts: &Facts) -> Option<String> {
     match &plan_with(pairs, facts, None).unwrap().images[0].acceleration {
-        Acceleration::Plain(reason) => Some(reason.clone().unwrap_or_default()),
+        Acceleration::Plain(reason) => Some(
+            reason
+                .as_ref()
+                .map_or_else(String::new, ToString::to_string),
+        ),
         Acceleration::Engine(_) => None,
     }
 }
@@ -73,6 +77,15 @@ fn buildkit_pushes_where_the_engine_can_not_or_would_not_help() {
             &[TAG, NO_CACHE, container, ("buildkitd-flags", "--debug")],
             Some("`network.host`"),
         ),
+        (
+            &[
+                TAG,
+                NO_CACHE,
+                container,
+                ("driver-opts", "image=moby/buildkit:v0.32.2-rootless"),
+            ],
+            Some("without root"),
+        ),
     ];
     for (pairs, expected) in cases {
         let found = reason(pairs, &facts(ImageStore::Containerd));
@@ -123,6 +136,12 @@ fn what_is_missing_is_a_reason_too() {
     let mut bare = facts(ImageStore::Containerd);
     bare.step = None;
     assert!(reason(&[TAG], &bare).unwrap().contains("not installed"));
+    let mut other = facts(ImageStore::Containerd);
+    other.step.as_mut().unwrap().architectures = ["arm64".to_owned()].into();
+    let found = reason(&[TAG], &other).unwrap();
+    assert!(found.contains("not installed for amd64"), "{found}");
+    other.engine.as_mut().unwrap().platform = "linux/arm64".to_owned();
+    assert_eq!(reason(&[TAG], &other), None);
 }
 
 #[test]
