@@ -1,5 +1,6 @@
 //! Real images, pushed with the push engine and without it, are the same image: same tree, same configuration.
 
+mod changes;
 mod times;
 mod tree;
 mod unpackers;
