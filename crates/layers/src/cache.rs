@@ -179,6 +179,21 @@ impl DigestCache {
         Some(Blob { hash, size, tar })
     }
 
+    /// The blob that a tar became, whichever layer it was.
+    pub fn blob_of(
+        &mut self,
+        tar: PackedLayer,
+        compression: Compression,
+        now: u64,
+    ) -> Option<Blob> {
+        let mut same = self.records.values_mut().filter(|record| record.tar == tar);
+        same.find_map(|record| {
+            let (hash, size) = (*record.blob(compression))?;
+            record.used = now;
+            Some(Blob { hash, size, tar })
+        })
+    }
+
     /// Keeps what a layer has become.
     pub fn keep(&mut self, layer: Fingerprint, compression: Compression, blob: &Blob, now: u64) {
         let fresh = Record {
@@ -349,6 +364,17 @@ mod tests {
         cache.keep(layer, ZSTD, &blob(2, 9), 1);
         cache.keep(layer, GZIP, &blob(3, 8), 2);
         assert_eq!(cache.blob(&layer, ZSTD, 3), None);
+    }
+
+    #[test]
+    fn a_tar_is_known_under_any_layer() {
+        let mut cache = DigestCache::default();
+        cache.keep(Fingerprint([1; 32]), GZIP, &blob(3, 9), 1);
+        cache.keep(Fingerprint([2; 32]), ZSTD, &blob(2, 9), 1);
+        let tar = blob(2, 9).tar;
+        assert_eq!(cache.blob_of(tar, ZSTD, 2), Some(blob(2, 9)));
+        assert_eq!(cache.blob_of(tar, GZIP, 2), Some(blob(3, 9)));
+        assert_eq!(cache.blob_of(blob(1, 8).tar, ZSTD, 2), None);
     }
 
     #[test]

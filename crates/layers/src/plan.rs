@@ -401,7 +401,9 @@ impl<'c, 'p> Placement<'c, 'p> {
         let mut names: Vec<_> = names.filter(|it| it.starts_with(kind)).cloned().collect();
         if names.is_empty() {
             let sum: u64 = small.iter().map(|stretch| stretch.estimate).sum();
-            let count = sum.div_ceil((self.limits.smallest / 2).max(1)).clamp(1, most);
+            let count = sum
+                .div_ceil((self.limits.smallest / 2).max(1))
+                .clamp(1, most);
             let count = count.next_power_of_two();
             names.extend((1..=count).map(|number| format!("{kind}{number}-of-{count}")));
         }

@@ -368,7 +368,7 @@ impl Work {
                 return Ok(self.pushed(layer, fingerprint, blob, LayerSource::Unchanged));
             }
         }
-        if let Some(blob) = self.as_before(layer, packer)? {
+        if let Some(blob) = self.as_before(layer, packer, cache, compression)? {
             let descriptor = Descriptor {
                 digest: blob.digest(),
                 size: blob.size,
@@ -405,18 +405,22 @@ impl Work {
         Ok(self.pushed(layer, fingerprint, blob, source))
     }
 
-    /// The blob that the image before has for the same tar. Such a layer is read, and neither compressed nor sent.
+    /// The blob that the image before has for the same tar, or that this builder once made of it. Such a layer is read, and neither
+    /// compressed nor sent.
     fn as_before(
         &self,
         layer: &layers::Layer,
         packer: &Packer<'_>,
+        cache: &Mutex<DigestCache>,
+        compression: Compression,
     ) -> anyhow::Result<Option<layers::Blob>> {
         if !self.previous.has(&layer.name) {
             return Ok(None);
         }
         let tar = packer.pack(layer, &mut std::io::sink())?;
         let known = self.previous.blob(&tar.diff_id(), media_type(&self.job));
-        Ok(known.and_then(|known| layers::Blob::known(&known.digest, known.size, tar)))
+        let known = known.and_then(|known| layers::Blob::known(&known.digest, known.size, tar));
+        Ok(known.or_else(|| lock(cache).blob_of(tar, compression, now())))
     }
 
     fn pushed(
