@@ -317,8 +317,8 @@ mod tests {
     fn what_is_no_file_is_neither_read_nor_written_through() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("digests");
-        let mode = rustix::fs::Mode::from_raw_mode(0o600);
-        rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, mode, 0).unwrap();
+        let mode = Mode::from_raw_mode(0o600);
+        rustix::fs::mknodat(CWD, &path, rustix::fs::FileType::Fifo, mode, 0).unwrap();
         assert!(DigestCache::load(&path).is_err());
 
         let other = folder.path().join("other");
