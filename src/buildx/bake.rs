@@ -192,6 +192,13 @@ impl Definition<'_> {
         if let (Some(contexts), Some(compared)) = (target["contexts"].as_object_mut(), compared) {
             contexts.insert("base".to_owned(), json!(format!("target:{compared}")));
         }
+        // BuildKit asks the session of any target for what a step of the image needs.
+        if let Some(secrets) = target["secret"].as_array_mut() {
+            secrets.extend(self.image.secrets.iter().map(|given| json!(secret(given))));
+        }
+        if !self.image.ssh.is_empty() {
+            target["ssh"] = texts(&self.image.ssh);
+        }
         target
     }
 }
