@@ -10,7 +10,7 @@ macro_rules! fallbacks {
         /// Why BuildKit pushes.
         #[derive(Debug, Clone, PartialEq, Eq, Error)]
         pub(crate) enum Fallback {
-            $(#[error($message)] $name $((#[doc = $shown] String))?,)*
+            $(#[error($message)] $name $((#[doc = concat!("`", $shown, "`")] String))?,)*
         }
 
         /// What the log says, and what the documentation adds.

@@ -232,7 +232,7 @@ impl Image {
 fn debian_with_removed_and_replaced_packages_users_and_volumes() {
     Image {
         name: "debian",
-        dockerfile: include_str!("debian.dockerfile"),
+        dockerfile: include_str!("debian.steps"),
         says: (
             &["sh", "-c", "id -un; sudo -V | head -1; getent passwd app"],
             "Sudo version",
@@ -248,7 +248,7 @@ fn debian_with_removed_and_replaced_packages_users_and_volumes() {
 fn names_attributes_and_kinds_of_all_sorts() {
     let image = Image {
         name: "odd",
-        dockerfile: include_str!("odd.dockerfile"),
+        dockerfile: include_str!("odd.steps"),
         says: (&["cat", "/odd/line\nfeed"], "line feed"),
         links_differ: true,
         ..PLAIN
@@ -262,7 +262,7 @@ fn names_attributes_and_kinds_of_all_sorts() {
 fn python_packages_with_bytecode_and_large_libraries() {
     Image {
         name: "python",
-        dockerfile: include_str!("python.dockerfile"),
+        dockerfile: include_str!("python.steps"),
         says: (
             &[
                 "/usr/bin/python3",
@@ -280,7 +280,7 @@ fn python_packages_with_bytecode_and_large_libraries() {
 fn a_conda_environment_linked_from_its_packages() {
     Image {
         name: "conda",
-        dockerfile: include_str!("conda.dockerfile"),
+        dockerfile: include_str!("conda.steps"),
         says: (
             &[
                 "/opt/conda/bin/python",

@@ -96,7 +96,7 @@ fn is_as_fresh(image: &Image, modules: &str, pythons: &[&str], stale: usize) {
 fn python_takes_bytecode_of_pip_uv_and_editable_installations_as_before() {
     let image = Image {
         name: "times",
-        dockerfile: include_str!("times.dockerfile"),
+        dockerfile: include_str!("times.steps"),
         ..PLAIN
     };
     let modules = "importlib\nfor name in ['requests', 'zope.interface', 'ruamel.yaml', 'attr', 'yaml', 'mine', 'egged', 'charset_normalizer', 'json']:\n    \
@@ -114,13 +114,13 @@ fn python_takes_bytecode_of_pip_uv_and_editable_installations_as_before() {
 fn python_takes_bytecode_of_debians_and_condas_packages_as_before() {
     let debian = Image {
         name: "times-debian",
-        dockerfile: include_str!("debian.dockerfile"),
+        dockerfile: include_str!("debian.steps"),
         ..PLAIN
     };
     is_as_fresh(&debian, "json, email, http.client", &["python3"], 0);
     let conda = Image {
         name: "times-conda",
-        dockerfile: include_str!("conda.dockerfile"),
+        dockerfile: include_str!("conda.steps"),
         ..PLAIN
     };
     is_as_fresh(&conda, "yaml, idna, json", &["/opt/conda/bin/python"], 0);
