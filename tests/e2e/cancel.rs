@@ -257,7 +257,14 @@ fn what_a_killed_run_left_is_removed_by_its_post_step() {
         let (main, post) = work
             .step("docker-container")
             .killed_at(line, move || {
-                !engine.docker(&["ps", "--all", "--quiet"]).is_empty()
+                let builders = [
+                    "ps",
+                    "--all",
+                    "--quiet",
+                    "--filter",
+                    "name=buildx_buildkit_",
+                ];
+                !engine.docker(&builders).is_empty()
             })
             .main_and_post();
         assert_eq!(main.code, Some(137), "{name}: {}", main.log());
