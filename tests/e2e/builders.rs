@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use crate::registry::manifest;
-use crate::rig::{Action, Classic, busybox, registry, variable};
+use crate::rig::{Action, Classic, busybox, registry};
 use crate::runner::{Ended, Runner, docker};
 
 fn container_action(dockerfile: &str, tag: &str) -> Action {
@@ -96,8 +96,9 @@ fn an_engine_with_the_classic_store_gets_a_builder_in_a_container() {
 
 #[test]
 fn the_docker_driver_pushes_from_the_classic_store_too() {
+    let classic = Classic::alone();
     let run = Action::new(&format!("FROM {}\nCOPY . .\n", busybox()))
-        .engine(&variable("RIG_CLASSIC_DOCKER_HOST"))
+        .engine(&classic.host)
         .input("driver", "docker")
         .input("tags", &format!("{}/builders/dockerd:1", registry()))
         .run()
