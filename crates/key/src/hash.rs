@@ -27,7 +27,7 @@ impl Hash {
         text
     }
 
-    /// A value, hashed with this hash as the key: without it, nobody can try values.
+    /// A value, hashed with this hash as the key: values cannot be tried without it.
     pub(crate) fn keyed(&self, name: &str, value: &str) -> Self {
         // A key of any length does.
         let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(&self.0) else {

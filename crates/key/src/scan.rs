@@ -35,7 +35,7 @@ impl Default for Limits {
     }
 }
 
-/// How far the work is. Whoever holds it may also end it.
+/// How far the work is. It can also stop the work.
 #[derive(Debug, Default)]
 pub struct Progress {
     entries: AtomicU64,

@@ -89,7 +89,7 @@ impl PlatformBuild<'_> {
                 Some(before) => fields.hash("before", before),
                 None => fields.text("platform", self.platform),
             };
-            // Only whoever knows everything before it can try values.
+            // Values cannot be tried without everything that comes before.
             let secret = before.unwrap_or_else(|| Hash::of(self.platform.as_bytes()));
             for (name, value) in &step.arguments {
                 let (origin, value) = match value {

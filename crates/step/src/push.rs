@@ -356,28 +356,12 @@ impl Work {
         let compression = self.packing.compression;
         let fingerprint = Fingerprint::new(&self.packing.diff, times, layer);
         let known = lock(cache).blob(&fingerprint, compression, now());
-        if let Some(blob) = known {
-            let descriptor = Descriptor {
-                digest: blob.digest(),
-                size: blob.size,
-            };
-            let pending = self.destinations.push(&Blob::known(descriptor));
-            // Not there any more: it is packed once more.
-            if self.destinations.finish(pending).is_ok() {
-                self.packed.fetch_add(blob.tar.size, Ordering::Relaxed);
-                return Ok(self.pushed(layer, fingerprint, blob, LayerSource::Unchanged));
-            }
+        if let Some(blob) = known.filter(|blob| self.has(blob)) {
+            return Ok(self.pushed(layer, fingerprint, blob, LayerSource::Unchanged));
         }
-        if let Some(blob) = self.as_before(layer, packer, cache, compression)? {
-            let descriptor = Descriptor {
-                digest: blob.digest(),
-                size: blob.size,
-            };
-            let pending = self.destinations.push(&Blob::known(descriptor));
-            if self.destinations.finish(pending).is_ok() {
-                self.packed.fetch_add(blob.tar.size, Ordering::Relaxed);
-                return Ok(self.pushed(layer, fingerprint, blob, LayerSource::Present));
-            }
+        let known = self.as_before(layer, packer, cache, compression)?;
+        if let Some(blob) = known.filter(|blob| self.has(blob)) {
+            return Ok(self.pushed(layer, fingerprint, blob, LayerSource::Present));
         }
         let (mut writer, content) = Blob::written_and_hashed(self.destinations.memory());
         let (packing, again) = (Arc::clone(&self.packing), Arc::new(layer.clone()));
@@ -403,6 +387,20 @@ impl Work {
             _ => LayerSource::Present,
         };
         Ok(self.pushed(layer, fingerprint, blob, source))
+    }
+
+    /// Whether all repositories have a blob that was made before. One that is not there any more is packed once more.
+    fn has(&self, blob: &layers::Blob) -> bool {
+        let descriptor = Descriptor {
+            digest: blob.digest(),
+            size: blob.size,
+        };
+        let pending = self.destinations.push(&Blob::known(descriptor));
+        let is_there = self.destinations.finish(pending).is_ok();
+        if is_there {
+            self.packed.fetch_add(blob.tar.size, Ordering::Relaxed);
+        }
+        is_there
     }
 
     /// The blob that the image before has for the same tar, or that this builder once made of it. Such a layer is read, and neither

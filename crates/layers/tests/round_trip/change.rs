@@ -193,7 +193,7 @@ impl Change {
     }
 }
 
-/// A character that stands for a byte which no character begins with.
+/// Stands for a byte that is not the start of any UTF-8 character.
 pub(crate) const NO_CHARACTER: char = '\u{e000}';
 
 /// A path as the file system has it.
