@@ -381,7 +381,8 @@ fn a_disk_that_is_full_is_an_error_and_leaves_no_tag() {
         .input("tags", &format!("{}/engine/full:2", registry()))
         .run();
     assert_eq!(run.code, Some(1), "{}", run.log());
-    assert_eq!(run.log().matches(INSTEAD).count(), 1, "{}", run.log());
+    // Where it ends is BuildKit's affair: it may have no room for the Dockerfile, or for its own export after the engine's end.
+    assert!(run.log().matches(INSTEAD).count() <= 1, "{}", run.log());
     assert_eq!(run.annotations("error").len(), 1, "{}", run.log());
     let error = &run.annotations("error")[0].message;
     assert!(error.contains("no space left on device"), "{error}");
