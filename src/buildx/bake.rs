@@ -172,6 +172,17 @@ impl Definition<'_> {
         hosts.collect::<Map<_, _>>().into()
     }
 
+    /// Whether the step can run in the image: not in one of another architecture, nor in one with triggers, which would run in its
+    /// stage.
+    fn is_step_in_image(&self) -> bool {
+        let triggers = |line: &str| {
+            line.trim_start()
+                .to_ascii_uppercase()
+                .starts_with("ONBUILD")
+        };
+        self.image.platforms.is_empty() && !self.configuration.lines().any(triggers)
+    }
+
     /// Without a platform: it runs in the builder's own, whatever the image is for.
     fn step(&self) -> Value {
         let compared = match self.base {
@@ -181,7 +192,7 @@ impl Definition<'_> {
         };
         let mut target = json!({
             "context": self.files.context,
-            "dockerfile-inline": step_dockerfile(self.nonce, compared.is_some()),
+            "dockerfile-inline": step_dockerfile(self.nonce, compared.is_some(), self.is_step_in_image()),
             "contexts": {"final": format!("target:{IMAGE}"), "step": self.step},
             "secret": [format!("id={},src={}", protocol::SECRETS_ID, self.files.secrets.display())],
             "entitlements": ["network.host"],
@@ -208,19 +219,52 @@ pub(super) fn stage(nonce: &str) -> String {
     format!("step-{nonce}")
 }
 
-fn step_dockerfile(nonce: &str, has_base: bool) -> String {
+/// The folder in which a step sees what it needs, if it runs in the image itself.
+fn step_root(nonce: &str) -> String {
+    format!("/.fast-ecr-push-{nonce}")
+}
+
+/// BuildKit hashes what a step mounts, but not what it runs in (`getMountDeps` in
+/// <https://github.com/moby/buildkit/blob/v0.32.0/solver/llbsolver/ops/exec.go>), and that goes by the input: an image that is both is not hashed. So
+/// the step runs in the image, sees it once more, untouched, below a folder of its own, and makes that its root directory first.
+fn step_dockerfile(nonce: &str, has_base: bool, is_in_image: bool) -> String {
     let stage = stage(nonce);
     let id = protocol::SECRETS_ID;
-    let base = if has_base {
-        "--mount=type=bind,from=base,target=/base "
+    let job = protocol::JOB_FILE;
+    let root = if is_in_image {
+        step_root(nonce)
     } else {
-        ""
+        String::new()
     };
+    let base = if has_base {
+        format!("--mount=type=bind,from=base,target={root}/base ")
+    } else {
+        String::new()
+    };
+    let mounts = |whole: &str| {
+        format!(
+            "RUN --network=host --mount=type=bind,from={whole},target={root}/final {base}\
+             --mount=type=secret,id={id},target={root}{secrets} --mount=type=cache,id=fast-ecr-push-digests,target={root}/cache",
+            secrets = protocol::SECRETS_PATH
+        )
+    };
+    let program = |stage: &str| {
+        format!(
+            "FROM scratch AS {stage}\nARG TARGETARCH\nCOPY --from=step fast-ecr-push-step-$TARGETARCH /fast-ecr-push-step\nCOPY {job} /\n"
+        )
+    };
+    if is_in_image {
+        return format!(
+            "{}FROM final AS whole\nFROM whole AS {stage}\nUSER 0:0\n{} --mount=type=bind,from=program,target={root}/program \
+             [\"{root}/program/fast-ecr-push-step\", \"{root}\"]\n",
+            program("program"),
+            mounts("whole")
+        );
+    }
     format!(
-        "FROM scratch AS {stage}\nARG TARGETARCH\nCOPY --from=step fast-ecr-push-step-$TARGETARCH /fast-ecr-push-step\n\
-         COPY {job} /\nRUN --network=host --mount=type=bind,from=final,target=/final {base}\
-         --mount=type=secret,id={id} --mount=type=cache,id=fast-ecr-push-digests,target=/cache [\"/fast-ecr-push-step\"]\n",
-        job = protocol::JOB_FILE
+        "{}{} [\"/fast-ecr-push-step\"]\n",
+        program(&stage),
+        mounts("final")
     )
 }
 

@@ -6,7 +6,8 @@
 
 use std::ffi::CStr;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -29,8 +30,9 @@ impl Tree {
         let fd = rustix::fs::openat(CWD, root, DIRECTORY, Mode::empty())
             .map_err(Error::tree("could not open", &path))?;
         let stat = rustix::fs::fstat(&fd).map_err(Error::tree("could not look at", &path))?;
+        let mount = root.as_os_str().as_bytes().into();
         Ok(Self {
-            root: Arc::new(Directory { path, fd }),
+            root: Arc::new(Directory { mount, path, fd }),
             device: stat.st_dev,
         })
     }
@@ -49,7 +51,8 @@ impl Tree {
         if stat.st_dev != self.device {
             return Err(Error::OtherFileSystem { path });
         }
-        Ok(Directory { path, fd })
+        let mount = Arc::clone(&parent.mount);
+        Ok(Directory { mount, path, fd })
     }
 
     /// The bytes of a regular file, if it is one and at most `limit` long.
@@ -91,6 +94,8 @@ pub(crate) const FILE: OFlags = OFlags::RDONLY
 /// An open directory of a tree.
 #[derive(Debug)]
 pub(crate) struct Directory {
+    /// Where the tree is.
+    mount: Arc<[u8]>,
     pub(crate) path: TreePath,
     fd: OwnedFd,
 }
@@ -144,9 +149,9 @@ impl Directory {
 
     /// The capabilities of `name`, which need not be a file that can be opened: a link or a device has them, too, if one insists.
     pub(crate) fn capability_of(&self, name: &[u8]) -> Result<Option<Vec<u8>>> {
-        // The system has no `lgetxattrat` before Linux 6.13. `/proc` leads to the open directory; the name is not followed.
-        let mut path = format!("/proc/self/fd/{}/", self.fd.as_raw_fd()).into_bytes();
-        path.extend_from_slice(name);
+        // The system has no `lgetxattrat` before Linux 6.13. All directories above were opened without following a link, and nothing
+        // writes to the tree.
+        let path = [&*self.mount, self.path.as_bytes(), name].join(&b'/');
         let mut value = [0; LONGEST_CAPABILITY];
         let length = rustix::fs::lgetxattr(path, CAPABILITY, &mut value);
         kept(length, &value, || self.path.join(name))

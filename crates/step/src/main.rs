@@ -1,6 +1,6 @@
 //! A build step that pushes the image it is given.
 //!
-//! It runs inside the BuildKit that built the image, with the image's root file system at `/final`, that of its configuration at
+//! It runs inside the BuildKit that built the image, in that image or in one of its own, with the image's root file system at `/final`, that of its configuration at
 //! `/base` (the base image, and what `WORKDIR` makes), and the network of BuildKit. It compares the two trees, packs what is new into
 //! even layers on all cores, uploads them while they are packed, and writes configuration, manifest and tags last.
 //!
@@ -15,17 +15,19 @@ mod job;
 mod previous;
 mod push;
 mod receiver;
+mod root;
 mod uploads;
 
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use events::Events;
-use protocol::Event;
+use protocol::{Event, JOB_FILE};
 
 fn main() -> ExitCode {
     let events = Arc::new(Events::default());
-    match push::run(&events) {
+    match start(&events) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             events.send(&Event::Failed {
@@ -35,4 +37,15 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn start(events: &Arc<Events>) -> anyhow::Result<()> {
+    // Reads `/proc` and `/sys`, which another root directory does not have.
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let folder = std::env::args_os().nth(1);
+    let Some(folder) = folder else {
+        return push::run(events, Path::new("/").join(JOB_FILE).as_path(), threads);
+    };
+    root::enter(Path::new(&folder))?;
+    push::run(events, &Path::new(root::PROGRAM).join(JOB_FILE), threads)
 }

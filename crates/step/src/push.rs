@@ -26,7 +26,6 @@ use crate::previous::{self, Kept, Previous};
 use crate::receiver::{Layers, Received, Receiver};
 
 /// Where the step finds what it is given.
-const JOB: &str = "/job.json";
 const FINAL: &str = "/final";
 const BASE: &str = "/base";
 /// A cache mount.
@@ -55,9 +54,9 @@ pub(crate) fn hint(error: &anyhow::Error) -> Option<String> {
 }
 
 /// Does all of it.
-pub(crate) fn run(events: &Arc<Events>) -> anyhow::Result<()> {
+pub(crate) fn run(events: &Arc<Events>, job: &Path, threads: usize) -> anyhow::Result<()> {
     let started = Instant::now();
-    let job = job::read(Path::new(JOB))?;
+    let job = job::read(job)?;
     let destinations = Arc::new(Destinations::new(&job, &job::secrets()?)?);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
@@ -75,7 +74,6 @@ pub(crate) fn run(events: &Arc<Events>) -> anyhow::Result<()> {
         port: receiver.port,
     });
 
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let workers = Workers::new(job.threads.unwrap_or(threads), MEMORY)?;
     let image = Tree::open(Path::new(FINAL))?;
     let base = match job.base {
