@@ -224,48 +224,64 @@ fn step_root(nonce: &str) -> String {
     format!("/.fast-ecr-push-{nonce}")
 }
 
-/// BuildKit hashes what a step mounts, but not what it runs in (`getMountDeps` in
-/// <https://github.com/moby/buildkit/blob/v0.32.0/solver/llbsolver/ops/exec.go>), and that goes by the input: an image that is both is not hashed. So
-/// the step runs in the image, sees it once more, untouched, below a folder of its own, and makes that its root directory first.
 fn step_dockerfile(nonce: &str, has_base: bool, is_in_image: bool) -> String {
     let stage = stage(nonce);
-    let id = protocol::SECRETS_ID;
-    let job = protocol::JOB_FILE;
-    let root = if is_in_image {
-        step_root(nonce)
-    } else {
-        String::new()
-    };
-    let base = if has_base {
-        format!("--mount=type=bind,from=base,target={root}/base ")
-    } else {
-        String::new()
-    };
-    let mounts = |whole: &str| {
-        format!(
-            "RUN --network=host --mount=type=bind,from={whole},target={root}/final {base}\
-             --mount=type=secret,id={id},target={root}{secrets} --mount=type=cache,id=fast-ecr-push-digests,target={root}/cache",
-            secrets = protocol::SECRETS_PATH
-        )
-    };
     let program = |stage: &str| {
         format!(
-            "FROM scratch AS {stage}\nARG TARGETARCH\nCOPY --from=step fast-ecr-push-step-$TARGETARCH /fast-ecr-push-step\nCOPY {job} /\n"
+            "FROM scratch AS {stage}\nARG TARGETARCH\nCOPY --from=step fast-ecr-push-step-$TARGETARCH /fast-ecr-push-step\nCOPY {} /\n",
+            protocol::JOB_FILE
         )
     };
-    if is_in_image {
-        return format!(
-            "{}FROM final AS whole\nFROM whole AS {stage}\nUSER 0:0\n{} --mount=type=bind,from=program,target={root}/program \
-             [\"{root}/program/fast-ecr-push-step\", \"{root}\"]\n",
-            program("program"),
-            mounts("whole")
+    let run = |root: &str, mounts: &[(&str, &str, &str)], command: &str| {
+        let mut run = "RUN --network=host".to_owned();
+        let base = has_base.then_some(("base", "/", "/base"));
+        for (from, source, target) in mounts.iter().copied().chain(base) {
+            let source = match source {
+                "/" => String::new(),
+                path => format!(",source={path}"),
+            };
+            run += &format!(" --mount=type=bind,from={from}{source},target={root}{target}");
+        }
+        let (id, secrets) = (protocol::SECRETS_ID, protocol::SECRETS_PATH);
+        run += &format!(" --mount=type=secret,id={id},target={root}{secrets}");
+        run += &format!(" --mount=type=cache,id=fast-ecr-push-digests,target={root}/cache");
+        format!("{run} {command}\n")
+    };
+    if !is_in_image {
+        let run = run(
+            "",
+            &[("final", "/", "/final")],
+            r#"["/fast-ecr-push-step"]"#,
         );
+        return program(&stage) + &run;
     }
-    format!(
-        "{}{} [\"/fast-ecr-push-step\"]\n",
-        program(&stage),
-        mounts("final")
-    )
+
+    // BuildKit hashes all files of what a step mounts, but not of what it runs in (`getMountDeps` in
+    // <https://github.com/moby/buildkit/blob/v0.32.0/solver/llbsolver/ops/exec.go>): the step of a large image that runs in it starts
+    // seconds earlier. What BuildKit hides there is mounted from a stage of its own, and so few files are hashed fast.
+    let root = step_root(nonce);
+    let hidden = protocol::HIDDEN.iter().copied();
+    let hidden = [protocol::HIDDEN_MARK].into_iter().chain(hidden);
+    let hidden: Vec<(String, String)> = hidden
+        .map(|name| {
+            (
+                format!("/{name}"),
+                format!("{}/{name}", protocol::HIDDEN_PATH),
+            )
+        })
+        .collect();
+    let mut text = program("program") + "FROM final AS whole\nFROM whole AS hidden\n";
+    for (path, _) in &hidden {
+        text += &format!("WORKDIR {path}\n");
+    }
+    text += &format!("FROM whole AS {stage}\nUSER 0:0\nWORKDIR /\n");
+    let hidden = hidden.iter();
+    let mut mounts: Vec<_> = hidden
+        .map(|(path, target)| ("hidden", path.as_str(), target.as_str()))
+        .collect();
+    mounts.push(("program", "/", "/program"));
+    let command = format!(r#"["{root}/program/fast-ecr-push-step", "{root}"]"#);
+    text + &run(&root, &mounts, &command)
 }
 
 /// The arguments for a target of a definition. The definition is ours, so that it may read what it names.

@@ -63,11 +63,7 @@ impl Diff {
     ///
     /// Takes about 0.1 s per 50,000 names on two cores when the kernel knows them already.
     pub fn new(image: &Tree, base: Option<&Tree>, workers: &Workers) -> Result<Self> {
-        let walk = Walk {
-            image,
-            base,
-            found: Mutex::default(),
-        };
+        let walk = Walk::default();
         workers.pool().scope(|scope| {
             walk.directory(scope, image.root(), base.map(Tree::root));
         });
@@ -145,13 +141,12 @@ struct Seen {
     error: Option<Error>,
 }
 
-struct Walk<'a> {
-    image: &'a Tree,
-    base: Option<&'a Tree>,
+#[derive(Default)]
+struct Walk {
     found: Mutex<Seen>,
 }
 
-impl<'a> Walk<'a> {
+impl Walk {
     /// Compares one directory, and has those below it compared.
     fn directory<'s>(
         &'s self,
@@ -190,12 +185,9 @@ impl<'a> Walk<'a> {
         base: Option<&Directory>,
         name: &[u8],
     ) {
-        let opened = self.image.enter(image, name).and_then(|image| {
-            let base = match (self.base, base) {
-                (Some(tree), Some(base)) => Some(Arc::new(tree.enter(base, name)?)),
-                _ => None,
-            };
-            Ok((Arc::new(image), base))
+        let opened = image.enter(name).and_then(|image| {
+            let base = base.map(|base| base.enter(name)).transpose()?;
+            Ok((Arc::new(image), base.map(Arc::new)))
         });
         match opened {
             Ok((image, base)) => self.directory(scope, &image, base.as_ref()),

@@ -1,9 +1,10 @@
 //! A mounted root file system, read without ever leaving it.
 //!
 //! The content of the tree is hostile: a symbolic link may point anywhere. Each directory is opened from the one above it, one
-//! name at a time, with `O_NOFOLLOW`; nothing is opened by a longer path. A directory on another file system than the root's is
+//! name at a time, with `O_NOFOLLOW`; nothing is opened by a longer path. A directory on another file system than the one above is
 //! an error. Only regular files are opened, and none of them blocks (`O_NONBLOCK`, should a FIFO have taken its place).
 
+use std::collections::HashMap;
 use std::ffi::CStr;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -12,6 +13,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, Stat};
+use rustix::io::Errno;
 
 use crate::error::{Error, Result};
 use crate::path::TreePath;
@@ -20,39 +22,39 @@ use crate::path::TreePath;
 #[derive(Debug, Clone)]
 pub struct Tree {
     root: Arc<Directory>,
-    device: u64,
 }
 
 impl Tree {
     /// Opens `root`, a directory that nothing writes to from now on.
     pub fn open(root: &Path) -> Result<Self> {
-        let path = TreePath::root();
-        let fd = rustix::fs::openat(CWD, root, DIRECTORY, Mode::empty())
-            .map_err(Error::tree("could not open", &path))?;
-        let stat = rustix::fs::fstat(&fd).map_err(Error::tree("could not look at", &path))?;
-        let mount = root.as_os_str().as_bytes().into();
+        let directory = Directory::at(root, TreePath::root())?;
         Ok(Self {
-            root: Arc::new(Directory { mount, path, fd }),
-            device: stat.st_dev,
+            root: Arc::new(directory),
+        })
+    }
+
+    /// Opens `root`, in which something else is mounted on directories: `elsewhere` has where each of them is seen, or that the image
+    /// has no such name.
+    pub fn with_hidden<'a>(
+        root: &Path,
+        elsewhere: impl IntoIterator<Item = (&'a str, Option<&'a Path>)>,
+    ) -> Result<Self> {
+        let mut directory = Directory::at(root, TreePath::root())?;
+        for (name, place) in elsewhere {
+            let path = directory.path.join(name.as_bytes());
+            let seen = place
+                .map(|place| Directory::at(place, path))
+                .transpose()?;
+            directory.hidden.insert(name.as_bytes().into(), seen);
+        }
+        Ok(Self {
+            root: Arc::new(directory),
         })
     }
 
     /// The root directory.
     pub(crate) fn root(&self) -> &Arc<Directory> {
         &self.root
-    }
-
-    /// Opens the directory `name` of `parent`.
-    pub(crate) fn enter(&self, parent: &Directory, name: &[u8]) -> Result<Directory> {
-        let path = parent.path.join(name);
-        let fd = rustix::fs::openat(&parent.fd, name, DIRECTORY, Mode::empty())
-            .map_err(Error::tree("could not open", &path))?;
-        let stat = rustix::fs::fstat(&fd).map_err(Error::tree("could not look at", &path))?;
-        if stat.st_dev != self.device {
-            return Err(Error::OtherFileSystem { path });
-        }
-        let mount = Arc::clone(&parent.mount);
-        Ok(Directory { mount, path, fd })
     }
 
     /// The bytes of a regular file, if it is one and at most `limit` long.
@@ -94,13 +96,56 @@ pub(crate) const FILE: OFlags = OFlags::RDONLY
 /// An open directory of a tree.
 #[derive(Debug)]
 pub(crate) struct Directory {
-    /// Where the tree is.
-    mount: Arc<[u8]>,
+    /// Where this directory is in the file system, by a path whose last names are those of `path`.
+    place: Arc<[u8]>,
     pub(crate) path: TreePath,
     fd: OwnedFd,
+    device: u64,
+    /// Names that something else hides: where to look instead, or nowhere if the image has no such name.
+    hidden: HashMap<Box<[u8]>, Option<Self>>,
 }
 
 impl Directory {
+    fn at(place: &Path, path: TreePath) -> Result<Self> {
+        let fd = rustix::fs::openat(CWD, place, DIRECTORY, Mode::empty())
+            .map_err(Error::tree("could not open", &path))?;
+        Self::new(place.as_os_str().as_bytes().into(), path, fd)
+    }
+
+    fn new(place: Arc<[u8]>, path: TreePath, fd: OwnedFd) -> Result<Self> {
+        let stat = rustix::fs::fstat(&fd).map_err(Error::tree("could not look at", &path))?;
+        Ok(Self {
+            place,
+            path,
+            fd,
+            device: stat.st_dev,
+            hidden: HashMap::new(),
+        })
+    }
+
+    /// Opens the directory `name` of this one.
+    pub(crate) fn enter(&self, name: &[u8]) -> Result<Self> {
+        let path = self.path.join(name);
+        match self.hidden.get(name) {
+            Some(Some(elsewhere)) => {
+                let fd = elsewhere.fd.try_clone();
+                let fd = fd.map_err(|error| Error::tree("could not open", &path)(error))?;
+                Self::new(Arc::clone(&elsewhere.place), path, fd)
+            }
+            Some(None) => Err(Error::tree("could not open", &path)(Errno::NOENT)),
+            None => {
+                let fd = rustix::fs::openat(&self.fd, name, DIRECTORY, Mode::empty())
+                    .map_err(Error::tree("could not open", &path))?;
+                let place = [&*self.place, name].join(&b'/');
+                let child = Self::new(place.into(), path, fd)?;
+                if child.device != self.device {
+                    return Err(Error::OtherFileSystem { path: child.path });
+                }
+                Ok(child)
+            }
+        }
+    }
+
     /// The names in it, sorted by bytes.
     pub(crate) fn names(&self) -> Result<Vec<Box<[u8]>>> {
         let failed = |source| Error::tree("could not list", &self.path)(source);
@@ -108,26 +153,37 @@ impl Directory {
         for entry in rustix::fs::Dir::read_from(&self.fd).map_err(failed)? {
             let entry = entry.map_err(failed)?;
             let name = entry.file_name().to_bytes();
-            if !matches!(name, b"." | b"..") {
+            if !matches!(name, b"." | b"..") && !self.hidden.contains_key(name) {
                 names.push(name.into());
             }
         }
+        let seen = self.hidden.iter().filter(|(_, seen)| seen.is_some());
+        names.extend(seen.map(|(name, _)| name.clone()));
         names.sort_unstable();
         Ok(names)
     }
 
+    fn stat(&self, name: &[u8]) -> rustix::io::Result<Stat> {
+        match self.hidden.get(name) {
+            Some(Some(elsewhere)) => rustix::fs::fstat(&elsewhere.fd),
+            Some(None) => Err(Errno::NOENT),
+            None => rustix::fs::statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW),
+        }
+    }
+
     /// What `name` is, without following it.
     pub(crate) fn look(&self, name: &[u8]) -> Result<Found> {
-        let stat = rustix::fs::statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW)
+        let stat = self
+            .stat(name)
             .map_err(|error| Error::tree("could not look at", &self.path.join(name))(error))?;
         Ok(Found::from(&stat))
     }
 
     /// Whether `name` is a directory.
     pub(crate) fn is_directory(&self, name: &[u8]) -> Result<bool> {
-        match rustix::fs::statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW) {
+        match self.stat(name) {
             Ok(stat) => Ok(Found::from(&stat).kind == Kind::Directory),
-            Err(rustix::io::Errno::NOENT) => Ok(false),
+            Err(Errno::NOENT) => Ok(false),
             Err(error) => Err(Error::tree("could not look at", &self.path.join(name))(
                 error,
             )),
@@ -149,9 +205,12 @@ impl Directory {
 
     /// The capabilities of `name`, which need not be a file that can be opened: a link or a device has them, too, if one insists.
     pub(crate) fn capability_of(&self, name: &[u8]) -> Result<Option<Vec<u8>>> {
+        if let Some(Some(elsewhere)) = self.hidden.get(name) {
+            return elsewhere.capability();
+        }
         // The system has no `lgetxattrat` before Linux 6.13. All directories above were opened without following a link, and nothing
         // writes to the tree.
-        let path = [&*self.mount, self.path.as_bytes(), name].join(&b'/');
+        let path = [&*self.place, name].join(&b'/');
         let mut value = [0; LONGEST_CAPABILITY];
         let length = rustix::fs::lgetxattr(path, CAPABILITY, &mut value);
         kept(length, &value, || self.path.join(name))
@@ -183,7 +242,7 @@ fn kept(
     path: impl FnOnce() -> TreePath,
 ) -> Result<Option<Vec<u8>>> {
     match length {
-        Ok(0) | Err(rustix::io::Errno::NODATA | rustix::io::Errno::OPNOTSUPP) => Ok(None),
+        Ok(0) | Err(Errno::NODATA | Errno::OPNOTSUPP) => Ok(None),
         Ok(length) => Ok(value.get(..length).map(<[u8]>::to_vec)),
         Err(error) => Err(Error::tree("could not read the capabilities of", &path())(
             error,
@@ -325,7 +384,7 @@ impl Cursor {
         };
         for name in rest.split(|&byte| byte == b'/').filter(|it| !it.is_empty()) {
             let parent = self.open.last().unwrap_or(&self.tree.root);
-            let child = self.tree.enter(parent, name)?;
+            let child = parent.enter(name)?;
             self.open.push(child);
         }
         Ok(self.open.last().unwrap_or(&self.tree.root))

@@ -1,7 +1,8 @@
 //! A build step that pushes the image it is given.
 //!
-//! It runs inside the BuildKit that built the image, in that image or in one of its own, with the image's root file system at `/final`, that of its configuration at
-//! `/base` (the base image, and what `WORKDIR` makes), and the network of BuildKit. It compares the two trees, packs what is new into
+//! It runs inside the BuildKit that built the image, in that image ([`in_image`]) or in one of its own with the image's root file
+//! system at `/final`. It has the file system of the image's configuration at `/base` (the base image, and what `WORKDIR` makes), and
+//! the network of BuildKit. It compares the two trees, packs what is new into
 //! even layers on all cores, uploads them while they are packed, and writes configuration, manifest and tags last.
 //!
 //! In: the [`Job`](protocol::Job) and the [`Secrets`](protocol::Secrets). Out: [`Event`]s, one a line. Exit code 0 when the image is
@@ -11,11 +12,11 @@ mod base_image;
 mod compose;
 mod destinations;
 mod events;
+mod in_image;
 mod job;
 mod previous;
 mod push;
 mod receiver;
-mod root;
 mod uploads;
 
 use std::path::Path;
@@ -23,7 +24,11 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use events::Events;
+use layers::Tree;
 use protocol::{Event, JOB_FILE};
+
+/// Where the image is for a step that runs in an image of its own.
+const FINAL: &str = "/final";
 
 fn main() -> ExitCode {
     let events = Arc::new(Events::default());
@@ -43,9 +48,9 @@ fn start(events: &Arc<Events>) -> anyhow::Result<()> {
     // Reads `/proc` and `/sys`, which another root directory does not have.
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let folder = std::env::args_os().nth(1);
-    let Some(folder) = folder else {
-        return push::run(events, Path::new("/").join(JOB_FILE).as_path(), threads);
+    let (program, image) = match folder {
+        Some(folder) => (in_image::PROGRAM, in_image::enter(Path::new(&folder))?),
+        None => ("/", Tree::open(Path::new(FINAL))?),
     };
-    root::enter(Path::new(&folder))?;
-    push::run(events, &Path::new(root::PROGRAM).join(JOB_FILE), threads)
+    push::run(events, &Path::new(program).join(JOB_FILE), image, threads)
 }

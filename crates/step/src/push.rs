@@ -25,8 +25,7 @@ use crate::job;
 use crate::previous::{self, Kept, Previous};
 use crate::receiver::{Layers, Received, Receiver};
 
-/// Where the step finds what it is given.
-const FINAL: &str = "/final";
+/// Where the step finds the base image.
 const BASE: &str = "/base";
 /// A cache mount.
 const CACHE_FOLDER: &str = "/cache";
@@ -54,7 +53,12 @@ pub(crate) fn hint(error: &anyhow::Error) -> Option<String> {
 }
 
 /// Does all of it.
-pub(crate) fn run(events: &Arc<Events>, job: &Path, threads: usize) -> anyhow::Result<()> {
+pub(crate) fn run(
+    events: &Arc<Events>,
+    job: &Path,
+    image: Tree,
+    threads: usize,
+) -> anyhow::Result<()> {
     let started = Instant::now();
     let job = job::read(job)?;
     let destinations = Arc::new(Destinations::new(&job, &job::secrets()?)?);
@@ -75,7 +79,6 @@ pub(crate) fn run(events: &Arc<Events>, job: &Path, threads: usize) -> anyhow::R
     });
 
     let workers = Workers::new(job.threads.unwrap_or(threads), MEMORY)?;
-    let image = Tree::open(Path::new(FINAL))?;
     let base = match job.base {
         protocol::Base::Scratch => None,
         _ => Some(Tree::open(Path::new(BASE))?),

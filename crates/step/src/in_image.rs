@@ -1,0 +1,115 @@
+//! A step that runs in the image that it pushes.
+//!
+//! In: the folder below which everything is mounted, as the only argument. The image's own files are hostile, and a C library looks
+//! for more than names of hosts in its root directory: so the folder becomes the root, with BuildKit's own `resolv.conf` and
+//! `hosts`, before anything else is done. The image stays the working directory.
+//!
+//! BuildKit mounts files and file systems into some of the image's directories, and makes those that are missing. So each of them
+//! is mounted once more, from a stage in which nothing hides it, and `WORKDIR` has made what was missing.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::{MetadataExt as _, chroot};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, bail};
+use layers::Tree;
+
+/// What BuildKit mounts for the network.
+const NETWORK: [&str; 2] = ["etc/resolv.conf", "etc/hosts"];
+
+/// Where the job is in such a folder.
+pub(crate) const PROGRAM: &str = "/program";
+
+/// Makes the folder the root directory, and gives the image's tree.
+pub(crate) fn enter(folder: &Path) -> anyhow::Result<Tree> {
+    let mounts = fs::read_to_string("/proc/self/mountinfo").context("could not read the mounts")?;
+    check(&mounts, folder)?;
+    let failed = || format!("could not make `{}` the root directory", folder.display());
+    fs::create_dir_all(folder.join("etc")).with_context(failed)?;
+    for path in NETWORK {
+        match fs::read(Path::new("/").join(path)) {
+            Ok(text) => fs::write(folder.join(path), text).with_context(failed)?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error).with_context(failed),
+        }
+    }
+    std::env::set_current_dir("/").with_context(failed)?;
+    chroot(folder).with_context(failed)?;
+
+    let mut hidden = Vec::new();
+    for name in protocol::HIDDEN {
+        let place = Path::new(protocol::HIDDEN_PATH).join(name);
+        let is_in_image =
+            !is_made(&place).with_context(|| format!("could not look at the image's `/{name}`"))?;
+        hidden.push((name, is_in_image.then_some(place)));
+    }
+    let hidden = hidden.iter().map(|(name, place)| (*name, place.as_deref()));
+    let own = folder.file_name().and_then(|name| name.to_str());
+    let own = own.map(|name| (name, None));
+    Ok(Tree::with_hidden(Path::new("."), hidden.chain(own))?)
+}
+
+/// Whether a directory is none of the image's: `WORKDIR` made it, after the mark. One that an image has from the future, empty and
+/// with the same owner and mode, is missed: runtimes make those four anyway.
+fn is_made(place: &Path) -> io::Result<bool> {
+    let mark = fs::metadata(Path::new(protocol::HIDDEN_PATH).join(protocol::HIDDEN_MARK))?;
+    let it = fs::metadata(place)?;
+    let time = |it: &fs::Metadata| (it.mtime(), it.mtime_nsec());
+    Ok((it.mode() & 0o7777, it.uid(), it.gid()) == (0o755, 0, 0)
+        && time(&it) >= time(&mark)
+        && fs::read_dir(place)?.next().is_none())
+}
+
+/// Refuses to run where BuildKit hides more of the image than we know.
+fn check(mounts: &str, folder: &Path) -> anyhow::Result<()> {
+    // Columns: proc_pid_mountinfo(5). Spaces and the like are octal numbers, which no name here has.
+    let points = mounts.lines().filter_map(|line| line.split(' ').nth(4));
+    for point in points.map(Path::new) {
+        let is_known = point == Path::new("/")
+            || point.starts_with(folder)
+            || protocol::HIDDEN
+                .iter()
+                .any(|name| point.starts_with(PathBuf::from("/").join(name)));
+        if !is_known {
+            bail!(
+                "BuildKit has mounted something on `{}` in the image, which hides what the image has there",
+                point.display()
+            );
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MOUNTS: &str = "\
+        511 405 0:45 / / rw,relatime - overlay overlay rw,lowerdir=/a:/b,upperdir=/c\n\
+        512 511 0:60 / /proc rw,nosuid - proc proc rw\n\
+        513 511 0:61 / /dev rw,nosuid - tmpfs tmpfs rw,size=65536k\n\
+        514 513 0:62 / /dev/pts rw,nosuid - devpts devpts rw\n\
+        515 511 254:0 /r /etc/resolv.conf ro,relatime - ext4 /dev/vda rw\n\
+        516 511 0:46 / /.fast-ecr-push-01/base ro,relatime - overlay overlay ro\n";
+
+    #[test]
+    fn knows_the_mounts_of_buildkit() {
+        check(MOUNTS, Path::new("/.fast-ecr-push-01")).unwrap();
+    }
+
+    #[test]
+    fn refuses_mounts_that_hide_more_of_the_image() {
+        for point in [
+            "/usr/etc/hosts",
+            "/usr/lib/x86_64-linux-gnu/libcuda.so.1",
+            "/process",
+            "/.fast-ecr-push-012",
+            "/with\\040space",
+        ] {
+            let mounts = format!("{MOUNTS}517 511 0:63 / {point} rw,relatime - tmpfs tmpfs rw\n");
+            let error = check(&mounts, Path::new("/.fast-ecr-push-01")).unwrap_err();
+            assert!(error.to_string().contains(point), "{error}");
+        }
+    }
+}
