@@ -5,6 +5,7 @@
 
 use serde::Deserialize;
 use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
 
 use super::github::{GitHub, Method, Question};
 use super::leg::Leg;
@@ -13,6 +14,9 @@ use crate::runner::workflow::WorkflowRun;
 
 /// GitHub's limit is 65,536 characters, including the marker.
 pub(crate) const LONGEST_COMMENT: usize = 65_000;
+
+/// A longer name of a leg (characters) is cut.
+const LONGEST_LEG: usize = 400;
 
 const QUESTION: Question = Question {
     what: "comments on the pull request",
@@ -65,10 +69,17 @@ async fn write(
     github.write(method, &path, &body, QUESTION).await
 }
 
-/// An HTML comment that nothing in `leg` can close.
+/// An HTML comment that nothing in `leg` can close. Of a long one it has the start and a hash.
 fn marker(leg: &str) -> String {
     let is_safe = |character: char| character.is_ascii_alphanumeric() || "./:_".contains(character);
-    let safe = leg.replace(|character| !is_safe(character), "_");
+    let mut safe = leg.replace(|character| !is_safe(character), "_");
+    if safe.len() > LONGEST_LEG {
+        let hash = Sha256::digest(leg);
+        let hash: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
+        // All its characters are bytes.
+        safe.truncate(LONGEST_LEG - hash.len());
+        safe.push_str(&hash);
+    }
     format!("<!-- fast-ecr-push {safe} -->")
 }
 
@@ -123,6 +134,12 @@ mod tests {
         assert_eq!(
             marker("build r.example/a:1 --> <b>"),
             "<!-- fast-ecr-push build_r.example/a:1______b_ -->"
+        );
+        let long = |end: &str| marker(&format!("{}{end}", "é".repeat(9_000)));
+        assert_ne!(long("a"), long("b"));
+        assert_eq!(
+            long("a").len(),
+            "<!-- fast-ecr-push  -->".len() + LONGEST_LEG
         );
     }
 }

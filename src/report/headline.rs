@@ -17,9 +17,6 @@ use crate::unchanged::Mark;
 /// Tags below the headline.
 const MOST_TAGS: usize = 20;
 
-/// Limit for a line of an error or of a step's output (bytes).
-const LONGEST_LINE: usize = 4_000;
-
 pub(super) fn headline(image: &Image<'_>) -> Part {
     let Image { plan, timings, .. } = *image;
     let observed = &image.run.observed;
@@ -153,11 +150,6 @@ fn whole_code(reference: &str) -> String {
     format!("`{reference}`")
 }
 
-fn cut(line: &str) -> &str {
-    line.get(..line.floor_char_boundary(LONGEST_LINE))
-        .unwrap_or(line)
-}
-
 /// Whether the failed step's last output is included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Tail {
@@ -173,11 +165,11 @@ pub(super) fn failure(failure: &Failure, tail: Tail, redactor: &Redactor) -> Par
             FailureKind::Build | FailureKind::Checks => redactor.without_secrets(line),
             FailureKind::Cancelled | FailureKind::Other => redactor.text(line),
         };
-        let _ = writeln!(text, "> {}  ", plain(cut(&line)));
+        let _ = writeln!(text, "> {}  ", plain(&line));
     }
     if tail == Tail::Shown && !failure.tail.is_empty() {
         text.push('\n');
-        text.push_str(&block(failure.tail.iter().map(|line| cut(line))));
+        text.push_str(&block(failure.tail.iter().map(String::as_str)));
     }
     Part::text(text)
 }

@@ -32,7 +32,7 @@ use thiserror::Error;
 use crate::runner::env::Env;
 use crate::runner::files::{self, FileCommandError, LARGEST_SUMMARY};
 use crate::runner::log::Stream;
-use crate::runner::owner;
+use crate::runner::{owner, visible};
 use headline::Tail;
 
 pub(crate) use checks::in_repository;
@@ -76,7 +76,8 @@ fn write_outputs(outcome: &Outcome, env: &Env) -> Result<(), ReportError> {
         files::append_values(path, values)?;
     } else {
         for (name, value) in &outputs {
-            Stream::Output.print(&format!("{name}={}", value.replace('\n', ",")));
+            let value = visible::one_line(&value.replace('\n', ","));
+            Stream::Output.print(&format!("{name}={value}"));
         }
     }
     Ok(())

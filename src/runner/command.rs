@@ -1,12 +1,16 @@
 //! Workflow commands: lines on standard output that the runner executes.
 //!
-//! In: a command's name, properties and text, untrusted. Out: one line that cannot be read as anything else. Escaping follows the runner's
+//! In: a command's name, properties and text, untrusted. Out: one line that cannot be read as anything else, and in it what a reader sees. Escaping follows the runner's
 //! `ActionCommand.cs` (<https://github.com/actions/runner/blob/main/src/Runner.Common/ActionCommand.cs>).
 
 use super::redact::is_masked;
+use super::visible;
 
 /// The runner's limit for an annotation's text (characters): `_maxIssueMessageLength` in its `ExecutionContext.cs`.
 const LONGEST_ANNOTATION: usize = 4096;
+
+/// A longer line of the log (bytes) is cut: one that long is no text for people.
+const LONGEST_LINE: usize = 64 * 1024;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, strum::IntoStaticStr)]
 #[strum(serialize_all = "lowercase")]
@@ -29,16 +33,23 @@ pub(crate) struct Annotation<'a> {
 impl Annotation<'_> {
     pub(crate) fn line(&self) -> String {
         let (file, line) = self.place.unzip();
+        let file = file.map(|file| of_ours(&visible::one_line(file)));
         let line = line.map(|line| line.to_string());
-        let title = Some(self.title).filter(|title| !title.is_empty());
-        let properties = [("file", file), ("line", line.as_deref()), ("title", title)];
-        let message: String = self.message.chars().take(LONGEST_ANNOTATION).collect();
+        let title = of_ours(&visible::one_line(self.title));
+        let title = Some(title.as_str()).filter(|title| !title.is_empty());
+        let properties = [
+            ("file", file.as_deref()),
+            ("line", line.as_deref()),
+            ("title", title),
+        ];
+        let message = of_ours(&visible::lines(self.message));
+        let message: String = message.chars().take(LONGEST_ANNOTATION).collect();
         command(self.level.into(), &properties, &message)
     }
 }
 
 pub(crate) fn group(title: &str) -> String {
-    command("group", &[], title)
+    command("group", &[], &of_ours(&visible::one_line(title)))
 }
 
 pub(crate) fn end_group() -> String {
@@ -47,7 +58,7 @@ pub(crate) fn end_group() -> String {
 
 /// `::debug::text`, shown only with debug logging.
 pub(crate) fn debug(text: &str) -> String {
-    command("debug", &[], text)
+    command("debug", &[], &of_ours(&visible::lines(within(text))))
 }
 
 /// One `::add-mask::` for every line of the secret, because the runner masks line by line; none for short and common lines.
@@ -59,14 +70,25 @@ pub(crate) fn masks(secret: &str) -> Vec<String> {
 /// Makes a line of foreign text safe to print: the runner executes a leading `::name::` or a `##[name]`, and a lone carriage return ends a
 /// line (`StreamReader.ReadLine` in its `ProcessInvoker.cs`).
 pub(crate) fn harmless(text: &str) -> String {
-    let text = text.replace(['\r', '\n'], " ");
+    // First: what is taken out might have kept the signs of a command apart.
+    let text = visible::one_line(within(text));
     if text.trim_start().starts_with("::") || text.contains("##[") {
         // A zero-width space keeps the text readable.
-        text.replacen("::", ":\u{200b}:", 1)
-            .replace("##[", "#\u{200b}#[")
+        of_ours(&text.replacen("::", ":\u{200b}:", 1))
     } else {
         text
     }
+}
+
+/// Text without commands of the old form. In a command of the new form the runner executes none, but prints the text, and who reads the log
+/// cannot tell them from its own.
+fn of_ours(text: &str) -> String {
+    text.replace("##[", "#\u{200b}#[")
+}
+
+fn within(text: &str) -> &str {
+    text.get(..text.floor_char_boundary(LONGEST_LINE))
+        .unwrap_or(text)
 }
 
 fn command(name: &str, properties: &[(&str, Option<&str>)], data: &str) -> String {
@@ -103,12 +125,12 @@ mod tests {
         let annotation = Annotation {
             level: Level::Error,
             title: "a,b:c\n",
-            message: "100%\n::set-env name=X::y\r",
+            message: "100%\n::set-env name=X::y\r\u{1b}[31m#\u{202e}#[error]",
             place: Some(("dir/Docker,file", 7)),
         };
         assert_eq!(
             annotation.line(),
-            "::error file=dir/Docker%2Cfile,line=7,title=a%2Cb%3Ac%0A::100%25%0A::set-env name=X::y%0D"
+            "::error file=dir/Docker%2Cfile,line=7,title=a%2Cb%3Ac ::100%25%0A::set-env name=X::y #\u{200b}#[error]"
         );
     }
 
@@ -147,6 +169,11 @@ mod tests {
             "a ##[error]b",
             "a\r::add-mask::x",
             "a\n::add-mask::x",
+            "\u{202e}::add-mask::x",
+            ":\u{200b}:add-mask::x",
+            "\u{1b}[0m::add-mask::x",
+            "#\u{2066}#[error]x",
+            "\u{3000}::add-mask::x",
         ] {
             let printed = harmless(text);
             for line in printed.split(['\r', '\n']) {
@@ -155,5 +182,6 @@ mod tests {
             assert!(!printed.contains("##["), "{printed}");
         }
         assert_eq!(harmless("#7 1.2 std::vector"), "#7 1.2 std::vector");
+        assert_eq!(harmless(&"é".repeat(1 << 20)).len(), LONGEST_LINE);
     }
 }

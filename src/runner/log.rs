@@ -12,6 +12,7 @@ use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
 
 use crate::runner::command::{self, Annotation};
 use crate::runner::env::Env;
+use crate::runner::visible;
 
 /// Target of an event that opens a collapsible group, with the group's title as message.
 const GROUP: &str = "group";
@@ -106,7 +107,7 @@ fn line(style: Style, level: Level, target: &str, text: &str) -> String {
     match (style, target) {
         (Style::Runner, GROUP) => command::group(text),
         (Style::Runner, END_GROUP) => command::end_group(),
-        (Style::Terminal, GROUP) => format!("== {text}"),
+        (Style::Terminal, GROUP) => format!("== {}", visible::one_line(text)),
         (Style::Terminal, END_GROUP) => String::new(),
         (Style::Runner, _) => match annotation_level(level, target) {
             Some(level) => Annotation {
@@ -119,13 +120,16 @@ fn line(style: Style, level: Level, target: &str, text: &str) -> String {
             None if level == Level::INFO => command::harmless(text),
             None => command::debug(text),
         },
-        (Style::Terminal, _) => match level {
-            Level::ERROR => format!("error: {text}"),
-            Level::WARN => format!("warning: {text}"),
-            Level::INFO if target == NOTICE => format!("note: {text}"),
-            Level::INFO => text.to_owned(),
-            _ => format!("debug: {text}"),
-        },
+        (Style::Terminal, _) => {
+            let text = visible::lines(text);
+            match level {
+                Level::ERROR => format!("error: {text}"),
+                Level::WARN => format!("warning: {text}"),
+                Level::INFO if target == NOTICE => format!("note: {text}"),
+                Level::INFO => text,
+                _ => format!("debug: {text}"),
+            }
+        }
     }
 }
 
@@ -198,6 +202,19 @@ mod tests {
                 terminal,
                 "{name}"
             );
+        }
+    }
+
+    #[test]
+    fn a_build_log_can_not_move_a_terminals_cursor() {
+        for level in [Level::ERROR, Level::WARN, Level::INFO, Level::DEBUG] {
+            let line = line(
+                Style::Terminal,
+                level,
+                "fast_ecr_push",
+                "a\u{1b}[2Jb\n\u{202e}c",
+            );
+            assert!(line.ends_with("ab\nc"), "{line:?}");
         }
     }
 

@@ -3,8 +3,13 @@
 //! Names of steps and layers come from Dockerfiles and may hold pipes, backticks, HTML and line breaks. Rules:
 //! <https://github.github.com/gfm/#tables-extension->, <https://github.github.com/gfm/#code-spans>.
 
+use super::visible;
+
 /// Longest name (characters).
 const LONGEST: usize = 90;
+
+/// Limit for a line of an error, a warning or a step's output (bytes).
+const LONGEST_LINE: usize = 4_000;
 
 /// A code span on one line, cut.
 pub(crate) fn code(text: &str) -> String {
@@ -35,8 +40,8 @@ fn span(text: &str, longest: usize) -> String {
 
 /// Lines in a code block that nothing inside can close.
 pub(crate) fn block<'a>(lines: impl IntoIterator<Item = &'a str>) -> String {
-    let lines = lines.into_iter();
-    let body: String = lines.flat_map(|line| visible(line).chain(['\n'])).collect();
+    let lines = lines.into_iter().map(one_line_within);
+    let body: String = lines.flat_map(|line| [line, "\n".to_owned()]).collect();
     let fence = "`".repeat(longest_fence(&body).max(2) + 1);
     format!("{fence}text\n{body}{fence}\n")
 }
@@ -47,41 +52,67 @@ fn longest_fence(text: &str) -> usize {
     runs.max().unwrap_or(0)
 }
 
-/// Plain text: escapes every character with a meaning in Markdown or HTML.
+/// Plain text on one line, cut: escapes every character with a meaning in Markdown or HTML, and keeps GitHub from reading a mention of a
+/// user or a reference to an issue, which would notify somebody. A bare address stays a link: it shows where it goes.
 pub(crate) fn plain(text: &str) -> String {
+    let text = one_line_within(text);
+    let text = text.trim_start();
     let mut escaped = String::with_capacity(text.len());
-    for character in visible(text) {
+    let number = text.trim_start_matches(|character: char| character.is_ascii_digit());
+    let end_of_number = text.len() - number.len();
+    let mut before = ' ';
+    let mut characters = text.char_indices().peekable();
+    while let Some((index, character)) = characters.next() {
+        let after = characters.peek().map_or(' ', |(_, next)| *next);
         match character {
             '<' => escaped.push_str("&lt;"),
             '>' => escaped.push_str("&gt;"),
             '&' => escaped.push_str("&amp;"),
-            '\\' | '`' | '*' | '_' | '[' | ']' | '|' | '#' | '~' | '@' => {
+            // GitHub looks for both in the page, where the backslash is gone
+            // (<https://docs.github.com/get-started/writing-on-github/working-with-advanced-formatting/autolinked-references-and-urls>).
+            '@' if !before.is_alphanumeric() && after.is_alphanumeric() => {
+                escaped.push_str("\\@\u{200b}");
+            }
+            '#' | '-' if after.is_ascii_digit() && is_reference(text, index) => {
+                escaped.push_str(if character == '#' { "\\#" } else { "-" });
+                escaped.push('\u{200b}');
+            }
+            '\\' | '`' | '*' | '_' | '[' | ']' | '|' | '#' | '~' | '@' | '!' | '$' => {
+                escaped.push('\\');
+                escaped.push(character);
+            }
+            // A list, a heading's or a table's rule.
+            '-' | '+' | '=' | ':' if index == 0 => {
+                escaped.push('\\');
+                escaped.push(character);
+            }
+            '.' | ')' if index > 0 && index == end_of_number => {
                 escaped.push('\\');
                 escaped.push(character);
             }
             other => escaped.push(other),
         }
+        before = character;
     }
     escaped
 }
 
-/// Control characters become spaces. Characters that change the text direction are removed: they would affect the text that follows.
-fn visible(text: &str) -> impl Iterator<Item = char> {
-    let directions = |character: &char| !matches!(character, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    let spaced = |character: char| {
-        if character.is_control() {
-            ' '
-        } else {
-            character
-        }
-    };
-    text.chars().filter(directions).map(spaced)
+/// Whether the `#` or `-` of `#7`, `owner/name#7` or `GH-7` is there.
+fn is_reference(text: &str, index: usize) -> bool {
+    let (before, sign) = text.split_at_checked(index).unwrap_or((text, ""));
+    sign.starts_with('#') || before.to_ascii_lowercase().ends_with("gh")
+}
+
+fn one_line_within(line: &str) -> String {
+    let kept = line.get(..line.floor_char_boundary(LONGEST_LINE));
+    visible::one_line(kept.unwrap_or(line))
 }
 
 fn cut(text: &str, longest: usize) -> String {
     // Continuation lines of a Dockerfile are indented.
     let mut blank = false;
-    let mut characters = visible(text).filter(|character| {
+    let text = visible::one_line(text);
+    let mut characters = text.chars().filter(|character| {
         let repeated = blank && *character == ' ';
         blank = *character == ' ';
         !repeated
@@ -113,12 +144,28 @@ mod tests {
     #[test]
     fn a_block_can_not_be_closed_from_inside() {
         assert_eq!(block(["a", "````", "b"]), "`````text\na\n````\nb\n`````\n");
-        assert_eq!(block(["a\u{202e}b\0\u{1b}c"]), "```text\nab  c\n```\n");
+        assert_eq!(block(["a\u{202e}b\0\u{1b}c"]), "```text\nab c\n```\n");
     }
 
     #[test]
     fn plain_text_is_neither_markup_nor_a_mention() {
-        assert_eq!(plain("a\u{202e}b\u{2066}"), "ab");
-        assert_eq!(plain("<b>@x `y` a|b"), "&lt;b&gt;\\@x \\`y\\` a\\|b");
+        let cases = [
+            ("a\u{202e}b\u{2066}", "ab"),
+            ("<b>@x `y` a|b", "&lt;b&gt;\\@\u{200b}x \\`y\\` a\\|b"),
+            ("a@b.example r/a@sha256:1", "a\\@b.example r/a\\@sha256:1"),
+            ("fixes #12", "fixes \\#\u{200b}12"),
+            ("o/r#1 GH-1 a-1", "o/r\\#\u{200b}1 GH-\u{200b}1 a-1"),
+            ("--- a", "\\--- a"),
+            ("  === ", "\\=== "),
+            ("12. a 12. b", "12\\. a 12. b"),
+            (":-: | :-:", "\\:-: \\| :-:"),
+            ("![a](b) $x$", "\\!\\[a\\](b) \\$x\\$"),
+            ("12", "12"),
+            ("", ""),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(plain(text), expected, "{text}");
+        }
+        assert_eq!(plain(&"é".repeat(9_000)).len(), LONGEST_LINE);
     }
 }

@@ -16,6 +16,7 @@ pub(crate) mod owner;
 pub(crate) mod private;
 pub(crate) mod redact;
 pub(crate) mod trust;
+pub(crate) mod visible;
 pub(crate) mod workflow;
 
 /// The `User-Agent` of all our requests.

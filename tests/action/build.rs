@@ -1,7 +1,7 @@
 //! A build that goes well: its command line, its order, its log.
 
 use crate::engine::Store;
-use crate::runner::{Runner, TAG, recorded};
+use crate::runner::{Runner, recorded};
 
 #[test]
 fn the_engines_own_buildkit_pushes_without_storing() {
@@ -127,75 +127,4 @@ fn steps_from_the_cache_are_counted() {
     assert_eq!(counts(&ran.outputs), ("5".to_owned(), "5".to_owned()));
     let cold = Runner::new().run().exits(0);
     assert_eq!(counts(&cold.outputs), ("0".to_owned(), "5".to_owned()));
-}
-
-/// A build log is foreign text: whatever it prints, the runner must not take it for a command.
-#[test]
-fn nothing_in_a_build_log_is_a_command_to_the_runner() {
-    let hostile = [
-        "::set-output name=digest::sha256:evil",
-        "::add-mask::a",
-        "  ::error::not ours",
-        "##[error]not ours",
-        "a ##[add-mask]b",
-        "progress\r::add-mask::c",
-        "\u{1b}[31m::add-mask::d\u{1b}[0m",
-        "\u{85}::add-mask::e",
-        "x\u{2028}::add-mask::f",
-        "::stop-commands::token",
-    ];
-    let text = hostile.join("\n") + "\n";
-    let base = 1_795_459_260;
-    let mut stream = format!("{base}.0\tstart\n");
-    let name = "[1/1] RUN evil\n::add-mask::g\r::add-mask::h";
-    for status in [
-        serde_json::json!({"vertexes": [{"digest": "sha256:1", "name": name, "started": "2026-11-23T18:41:00Z"}]}),
-        serde_json::json!({"logs": [{"vertex": "sha256:1", "stream": 1, "data": base64(&text), "timestamp": "2026-11-23T18:41:01Z"}]}),
-        serde_json::json!({"statuses": [{"id": "::add-mask::i\r##[error]j", "vertex": "sha256:1", "started": "2026-11-23T18:41:01Z", "completed": "2026-11-23T18:41:02Z"}]}),
-        serde_json::json!({"vertexes": [{"digest": "sha256:1", "name": name, "started": "2026-11-23T18:41:00Z", "completed": "2026-11-23T18:41:02Z", "error": "::add-mask::k\n::add-mask::l"}]}),
-    ] {
-        stream += &format!("{base}.0\t{status}\n");
-    }
-    // Text beside the stream, with line ends that only some readers see.
-    for line in hostile {
-        stream += &format!("{base}.0\t{line}\n");
-    }
-    for code in [0, 1] {
-        let ran = Runner::new()
-            .stream(&format!("{stream}{base}.0\texit {code}\n"))
-            .input("labels", "\"title=x\r::add-mask::m\"")
-            .input("tags", TAG)
-            .run()
-            .exits(code);
-        let masked = crate::runner::GITHUB_TOKEN;
-        // The runner reads lines that end in CR, LF or both, and looks behind leading space.
-        for line in ran.log.split(['\r', '\n']) {
-            let ours = [
-                "::group::",
-                "::endgroup::",
-                "::notice title=fast-ecr-push::",
-            ]
-            .iter()
-            .any(|command| line.starts_with(command))
-                || line == format!("::add-mask::{masked}")
-                || (code == 1 && line.starts_with("::error title=fast-ecr-push::"));
-            assert!(
-                ours || !line.trim_start().starts_with("::"),
-                "a command in the log: {line:?}"
-            );
-            assert!(
-                ours || !line.contains("##["),
-                "an old command in the log: {line:?}"
-            );
-            assert!(
-                !line.contains('\u{1b}'),
-                "a terminal's code in the log: {line:?}"
-            );
-        }
-    }
-}
-
-fn base64(text: &str) -> String {
-    use base64::Engine as _;
-    base64::engine::general_purpose::STANDARD.encode(text)
 }

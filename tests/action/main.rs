@@ -15,6 +15,7 @@
 //! - [`history`]: earlier runs and comments, of the stand-in [`github`]
 //! - [`cancel`]: signals, and what a killed run leaves; [`abandoned`]: what one leaves for which no post step comes
 //! - [`session`], [`permission`], [`credentials`], [`registries`]: AWS credentials, logins; [`secrets`], [`canaries`]: that nothing secret gets out
+//! - [`untrusted`]: that no text of a stranger's breaks out of log, summary, comment, outputs
 //! - [`network`], [`authority`]: who goes through a proxy, who is trusted, where the Engine is
 //! - [`plan`]: the command line
 //! - [`workflows`], [`commands`]: what the documents show ([`pages`])
@@ -66,4 +67,5 @@ mod secrets;
 mod session;
 mod sts;
 mod tags;
+mod untrusted;
 mod workflows;

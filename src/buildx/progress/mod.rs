@@ -15,8 +15,8 @@ use jiff::Timestamp;
 use super::budget::{Budget, cut};
 use super::cache_step;
 use super::rawjson::{SolveStatus, Vertex, VertexLog, VertexStatus};
+pub(crate) use crate::runner::visible::one_line;
 pub(crate) use step::Step;
-pub(crate) use step::one_line;
 
 /// Limit of kept names, errors and output, and of [`ENTRY`] for each step.
 const MAX_BYTES: usize = 128 * 1024 * 1024;

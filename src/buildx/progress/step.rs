@@ -9,6 +9,7 @@ use super::{ENTRY, MAX_NAME};
 use crate::buildx::budget::{Budget, cut};
 use crate::buildx::cache_step;
 use crate::buildx::rawjson::{Vertex, VertexLog, VertexStatus};
+use crate::runner::visible::one_line;
 
 /// Lines of a step that are kept for its error.
 pub(super) const TAIL: usize = 30;
@@ -250,25 +251,6 @@ impl Step {
 /// (<https://github.com/moby/buildkit/blob/73ed6825c4b7569379ef89df0aedcdbe64473d31/util/progress/progressui/display.go>, `CANCELED`).
 pub(super) fn is_cancelled(error: &str) -> bool {
     error.ends_with("context canceled")
-}
-
-/// The text without control characters, which could move a terminal's cursor or start a line.
-pub(crate) fn one_line(text: &str) -> String {
-    let mut line = String::with_capacity(text.len());
-    let mut characters = text.chars();
-    while let Some(character) = characters.next() {
-        match character {
-            // A terminal's colours and cursor moves: ESC [ … letter.
-            '\u{1b}' => {
-                if characters.next() == Some('[') {
-                    characters.find(|next| next.is_ascii_alphabetic());
-                }
-            }
-            other if other.is_control() => line.push(' '),
-            other => line.push(other),
-        }
-    }
-    line
 }
 
 /// Seconds between two times; 0 if the clock stepped back.

@@ -192,7 +192,7 @@ const NAMES: [(&str, &str, &str); 8] = [
         "RUN echo \u{202e}مرحبا\u{2066}",
         "`RUN echo مرحبا`",
     ),
-    ("nul", "RUN a\0b\u{1b}[31m", "`RUN a b [31m`"),
+    ("nul", "RUN a\0b\u{1b}[31m", "`RUN a b`"),
     (
         "line-ends",
         "RUN a \\\r\n\r\n    b\n| x | y |\n# c",
