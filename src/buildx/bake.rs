@@ -172,15 +172,14 @@ impl Definition<'_> {
         hosts.collect::<Map<_, _>>().into()
     }
 
-    /// Whether the step can run in the image: not in one of another architecture, nor in one with triggers, which would run in its
-    /// stage.
+    /// Whether the step can run in the image: not in one with triggers, which would run in its stage.
     fn is_step_in_image(&self) -> bool {
         let triggers = |line: &str| {
             line.trim_start()
                 .to_ascii_uppercase()
                 .starts_with("ONBUILD")
         };
-        self.image.platforms.is_empty() && !self.configuration.lines().any(triggers)
+        !self.configuration.lines().any(triggers)
     }
 
     /// Without a platform: it runs in the builder's own, whatever the image is for.
@@ -332,5 +331,42 @@ fn escaped(value: Value) -> Value {
             Value::Object(fields.collect())
         }
         other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_step_runs_in_the_image_and_sees_what_buildkit_hides_there() {
+        let expected = r#"FROM scratch AS program
+ARG TARGETARCH
+COPY --from=step fast-ecr-push-step-$TARGETARCH /fast-ecr-push-step
+COPY job.json /
+FROM final AS whole
+FROM whole AS hidden
+WORKDIR /.fast-ecr-push
+WORKDIR /dev
+WORKDIR /etc
+WORKDIR /proc
+WORKDIR /sys
+FROM whole AS step-01
+USER 0:0
+WORKDIR /
+RUN --network=host --mount=type=bind,from=hidden,source=/.fast-ecr-push,target=/.fast-ecr-push-01/hidden/.fast-ecr-push --mount=type=bind,from=hidden,source=/dev,target=/.fast-ecr-push-01/hidden/dev --mount=type=bind,from=hidden,source=/etc,target=/.fast-ecr-push-01/hidden/etc --mount=type=bind,from=hidden,source=/proc,target=/.fast-ecr-push-01/hidden/proc --mount=type=bind,from=hidden,source=/sys,target=/.fast-ecr-push-01/hidden/sys --mount=type=bind,from=program,target=/.fast-ecr-push-01/program --mount=type=bind,from=base,target=/.fast-ecr-push-01/base --mount=type=secret,id=fast-ecr-push-step,target=/.fast-ecr-push-01/run/secrets/fast-ecr-push-step --mount=type=cache,id=fast-ecr-push-digests,target=/.fast-ecr-push-01/cache ["/.fast-ecr-push-01/program/fast-ecr-push-step", "/.fast-ecr-push-01"]
+"#;
+        assert_eq!(step_dockerfile("01", true, true), expected);
+    }
+
+    #[test]
+    fn a_step_for_an_image_with_triggers_runs_in_one_of_its_own() {
+        let expected = r#"FROM scratch AS step-01
+ARG TARGETARCH
+COPY --from=step fast-ecr-push-step-$TARGETARCH /fast-ecr-push-step
+COPY job.json /
+RUN --network=host --mount=type=bind,from=final,target=/final --mount=type=secret,id=fast-ecr-push-step,target=/run/secrets/fast-ecr-push-step --mount=type=cache,id=fast-ecr-push-digests,target=/cache ["/fast-ecr-push-step"]
+"#;
+        assert_eq!(step_dockerfile("01", false, false), expected);
     }
 }

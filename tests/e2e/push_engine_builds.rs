@@ -236,8 +236,9 @@ fn an_image_from_scratch_has_its_own_layers_alone() {
         ("driver", "docker-container"),
         ("driver-opts", container.as_str()),
     ];
-    let cases: [(&str, Option<&Classic>, Inputs<'_>); 3] = [
+    let cases: [(&str, Option<&Classic>, Inputs<'_>); 4] = [
         ("engine", None, &[]),
+        ("platform", None, &[("platforms", "linux/amd64")]),
         ("classic", Some(&classic), &on_classic),
         ("container", None, &in_container),
     ];

@@ -132,8 +132,12 @@ fn step_of(name: &str) -> Option<Pid> {
         .filter_map(|process| process.file_name().to_str()?.parse().ok())
         .find(|process: &i32| {
             let read = |file: &str| fs::read_to_string(format!("/proc/{process}/{file}"));
-            read("cmdline").is_ok_and(|it| it.starts_with("/fast-ecr-push-step"))
-                && read("root/job.json").is_ok_and(|it| it.contains(&repository))
+            let program = read("cmdline").unwrap_or_default();
+            program
+                .split('\0')
+                .next()
+                .is_some_and(|it| it.ends_with("/program/fast-ecr-push-step"))
+                && read("root/program/job.json").is_ok_and(|it| it.contains(&repository))
         })
         .and_then(Pid::from_raw)
 }

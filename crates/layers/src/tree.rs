@@ -42,9 +42,7 @@ impl Tree {
         let mut directory = Directory::at(root, TreePath::root())?;
         for (name, place) in elsewhere {
             let path = directory.path.join(name.as_bytes());
-            let seen = place
-                .map(|place| Directory::at(place, path))
-                .transpose()?;
+            let seen = place.map(|place| Directory::at(place, path)).transpose()?;
             directory.hidden.insert(name.as_bytes().into(), seen);
         }
         Ok(Self {
@@ -388,5 +386,58 @@ impl Cursor {
             self.open.push(child);
         }
         Ok(self.open.last().unwrap_or(&self.tree.root))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn names_that_something_hides_are_read_elsewhere_or_missing() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |path: &str| folder.path().join(path);
+        for path in [
+            "root/etc/mounted",
+            "root/proc/1",
+            "root/usr/etc",
+            "etc/real",
+        ] {
+            fs::create_dir_all(at(path)).unwrap();
+        }
+        fs::write(at("root/etc/hosts"), "mounted").unwrap();
+        fs::write(at("etc/hosts"), "real").unwrap();
+        let etc = at("etc");
+        let hidden = [("etc", Some(etc.as_path())), ("proc", None)];
+        let tree = Tree::with_hidden(&at("root"), hidden).unwrap();
+
+        let names = |directory: &Directory| {
+            let names = directory.names().unwrap().into_iter();
+            names
+                .map(|name| String::from_utf8(name.into()).unwrap())
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(names(tree.root()), ["etc", "usr"]);
+        let inode = fs::metadata(&etc).map(|it| std::os::unix::fs::MetadataExt::ino(&it));
+        assert_eq!(tree.root().look(b"etc").unwrap().inode, inode.unwrap());
+        assert!(tree.root().is_directory(b"etc").unwrap());
+        assert!(!tree.root().is_directory(b"proc").unwrap());
+        assert_eq!(tree.root().capability_of(b"etc").unwrap(), None);
+        assert!(tree.root().look(b"proc").is_err());
+        assert!(tree.root().enter(b"proc").is_err());
+        let seen = tree.root().enter(b"etc").unwrap();
+        assert_eq!(names(&seen), ["hosts", "real"]);
+        assert_eq!(seen.capability_of(b"hosts").unwrap(), None);
+        assert_eq!(seen.path, TreePath::from("etc"));
+        let content = tree.read(&TreePath::from("etc/hosts"), 100).unwrap();
+        assert_eq!(content.as_deref(), Some(&b"real"[..]));
+        let usr = tree.root().enter(b"usr").unwrap();
+        assert_eq!(
+            names(&usr.enter(b"etc").unwrap()),
+            [""; 0],
+            "only at the root"
+        );
     }
 }

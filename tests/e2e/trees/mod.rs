@@ -258,6 +258,18 @@ fn names_attributes_and_kinds_of_all_sorts() {
 }
 
 #[test]
+fn an_image_from_scratch_gets_no_directory_that_only_runtimes_make() {
+    Image {
+        name: "scratch",
+        base: "rig/busybox:latest",
+        dockerfile: "FROM scratch\nCOPY --from=0 /bin/busybox /bin/true\nCOPY <<EOF /opt/app/file\ntext\nEOF\nCMD [\"true\"]\n",
+        says: (&["/bin/true"], ""),
+        ..PLAIN
+    }
+    .is_the_same();
+}
+
+#[test]
 #[ignore = "takes minutes; `make trees` runs it"]
 fn python_packages_with_bytecode_and_large_libraries() {
     Image {

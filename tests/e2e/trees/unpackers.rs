@@ -22,7 +22,7 @@ pub(crate) fn by_docker(host: &str, image: &str) -> Tree {
     let tree = tree::exported(export.stdout.take().unwrap());
     assert!(export.wait().unwrap().success());
     docker(&["--host", host, "rm", "--volumes", &id]);
-    assert!(tree.len() > 10);
+    assert!(!tree.is_empty());
     tree
 }
 
@@ -94,7 +94,7 @@ impl Containerd {
         self.run(&["images", "mount", image, at]);
         let tree = tree::mounted(Path::new(at));
         self.run(&["images", "unmount", "--rm", at]);
-        assert!(tree.len() > 10);
+        assert!(!tree.is_empty());
         tree
     }
 }
