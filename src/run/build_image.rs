@@ -28,12 +28,13 @@ use crate::runner::mounts::Mounts;
 use crate::timings::{Phase, Recorder, Retry};
 
 impl Execution<'_> {
-    /// Builds and pushes an image.
+    /// Builds and pushes an image, the `place`th of the plan, and leaves its key.
     ///
     /// # Errors
     /// When the build fails for good, the builder is lost, or the run is cancelled.
     pub(super) async fn build_image(
         &self,
+        place: usize,
         image: &ImagePlan,
         with: &With<'_>,
         recorder: &mut Recorder,
@@ -89,12 +90,21 @@ impl Execution<'_> {
             cancel: &self.run.cancel,
             ..imagetools
         };
-        let pushed = pushed::confirm(image, &metadata, &imagetools, isolated, &self.run.redactor);
-        let mut image = pushed.await;
+        let pushed = async {
+            let redactor = &self.run.redactor;
+            let pushed = pushed::confirm(image, &metadata, &imagetools, isolated, redactor);
+            let pushed = pushed.await;
+            (pushed, stage("read the manifest back", Phase::Setup, begin))
+        };
+        let key = self.leave_key(place, image, metadata.digest.as_ref(), with, recorder);
+        let ((mut image, read), key) = tokio::join!(pushed, Box::pin(key));
         if let Some(image) = &mut image {
             image.unchanged = before.is_some_and(|before| before.is(&metadata));
         }
-        recorder.add(stage("read the manifest back", Phase::Setup, begin));
+        recorder.add(read);
+        if let Some(key) = key {
+            recorder.add(key);
+        }
         Ok(Built {
             metadata,
             image,

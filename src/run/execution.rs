@@ -21,7 +21,7 @@ use crate::report::{self, Built};
 use crate::run::error::Error;
 use crate::runner::env::Env;
 use crate::timings::{Phase, Recorder, Stage};
-use crate::unchanged::Identity;
+use crate::unchanged::{Identity, Registries};
 
 /// The error with the place in the repository of the Dockerfile's line, if it is about one.
 fn located(mut error: Error, image: &ImagePlan, env: &Env) -> Error {
@@ -41,6 +41,8 @@ pub(super) struct With<'a> {
     pub builder: &'a Builder,
     pub tool: &'a Tool,
     pub credentials: &'a Credentials,
+    /// Those that were asked for an unchanged image, if one is looked for.
+    pub registries: Option<&'a Registries<'a>>,
 }
 
 /// An execution: the plan that is being carried out, and what came of it so far.
@@ -53,6 +55,8 @@ pub(super) struct Execution<'a> {
     pub authorization: Option<ecr::Authorization>,
     pub facts: Facts,
     pub plan: Plan,
+    /// Whether the cluster is still to be described: the plan has a placeholder for it.
+    pub describes_cluster: bool,
     /// What the preflight found, once it was made.
     pub found: Option<Found>,
     /// Whether the registries' tokens were fetched.
@@ -73,6 +77,7 @@ impl<'a> Execution<'a> {
         planner: &'a Planner<'a>,
         session: &'a Session,
         planned: Planned,
+        describes_cluster: bool,
     ) -> Self {
         let mut recorder = Recorder::new(run.started);
         recorder.add(stage("inputs, facts, plan", Phase::Setup, run.started));
@@ -83,6 +88,7 @@ impl<'a> Execution<'a> {
             authorization: planned.authorization,
             facts: planned.facts,
             plan: planned.plan,
+            describes_cluster,
             found: None,
             logged_in: false,
             identities: Vec::new(),
@@ -125,14 +131,28 @@ impl<'a> Execution<'a> {
             &self.plan.registry_auth,
             &run.env,
         )?;
-        let tool = self.tool(&credentials).await?;
+        let mut tool = self.tool(&credentials).await?;
         self.record(&stage("credentials", Phase::Setup, begin));
-        if Box::pin(self.take_unchanged(&credentials, &tool)).await? {
+        let registries = self.registries(&credentials);
+        if Box::pin(self.take_unchanged(&credentials, registries.as_ref(), &tool)).await? {
             return Ok(());
+        }
+        if self.describes_cluster {
+            self.describe_cluster().await?;
+            write_files(&self.plan, &self.planner.dir)?;
+            tool = self.tool(&credentials).await?;
         }
         let builder = Box::pin(self.prepare(&credentials, &tool)).await?;
         let built = match self.plan_with_repositories() {
-            Ok(()) => self.build_images(&builder, &tool, &credentials).await,
+            Ok(()) => {
+                let with = With {
+                    builder: &builder,
+                    tool: &tool,
+                    credentials: &credentials,
+                    registries: registries.as_ref().and_then(|known| known.as_ref().ok()),
+                };
+                self.build_images(&with).await
+            }
             Err(error) => Err(error),
         };
         self.remove(&builder).await;
@@ -188,6 +208,25 @@ impl<'a> Execution<'a> {
         self.plan_again(facts)
     }
 
+    /// Describes the cluster, for which the plan has a placeholder, and plans again.
+    ///
+    /// # Errors
+    /// When it can't be described.
+    async fn describe_cluster(&mut self) -> Result<(), Error> {
+        let begin = Timestamp::now();
+        let access = self
+            .run
+            .describe_cluster(self.planner.inputs, self.session)
+            .await?;
+        self.plan_again(Facts {
+            cluster: Some(access),
+            ..self.facts.clone()
+        })?;
+        self.describes_cluster = false;
+        self.record(&stage("find the cluster", Phase::Setup, begin));
+        Ok(())
+    }
+
     fn plan_again(&mut self, facts: Facts) -> Result<(), Error> {
         let plan = self.planner.plan(&facts)?;
         log::changes(&self.plan, &plan);
@@ -197,24 +236,10 @@ impl<'a> Execution<'a> {
         Ok(())
     }
 
-    async fn build_images(
-        &mut self,
-        builder: &Builder,
-        tool: &Tool,
-        credentials: &Credentials,
-    ) -> Result<(), Error> {
-        let with = With {
-            builder,
-            tool,
-            credentials,
-        };
+    async fn build_images(&mut self, with: &With<'_>) -> Result<(), Error> {
         for (place, image) in self.plan.images.iter().enumerate() {
             let mut recorder = self.recorder.clone();
-            let built = Box::pin(self.build_image(image, &with, &mut recorder)).await;
-            if let Ok(built) = &built {
-                let key = self.leave_key(place, image, built, credentials, &mut recorder);
-                Box::pin(key).await;
-            }
+            let built = Box::pin(self.build_image(place, image, with, &mut recorder)).await;
             self.image_recorders.push(recorder);
             let built = built.map_err(|error| located(error, image, &self.run.env));
             self.built.push(built?);
@@ -237,8 +262,13 @@ impl<'a> Execution<'a> {
     /// Whether another builder is to take over after this failure, which must be the cluster's and not the build's.
     fn falls_back(&self, error: &Error) -> bool {
         let kubernetes = self.plan.builder.kubernetes.as_ref();
+        let is_of_cluster = match error {
+            Error::Builder(error) => !error.is_lost(),
+            Error::Cluster(error) => !error.is_input(),
+            _ => false,
+        };
         kubernetes.is_some_and(|kubernetes| kubernetes.fallback)
-            && matches!(error, Error::Builder(error) if !error.is_lost())
+            && is_of_cluster
             && !self.run.cancel.is_cancelled()
     }
 
@@ -249,6 +279,7 @@ impl<'a> Execution<'a> {
             cluster_failure: Some(cluster_failure(first)),
             ..self.facts.clone()
         };
+        self.describes_cluster = false;
         self.plan_again(facts)?;
         log::plan(&self.plan);
         // Left in place, it would send the post step to the cluster instead of the Engine.

@@ -104,7 +104,12 @@ impl Run {
         let session = session
             .share(&planner.dir.tokens())
             .context("could not keep the settings for AWS")?;
-        let planned = Box::pin(self.make_plan(&planner, &session, &GivenFacts::default())).await;
+        // A run that may build nothing describes its cluster only when it builds.
+        let later = GivenFacts {
+            cluster: planner.cluster_to_describe(),
+            ..GivenFacts::default()
+        };
+        let planned = Box::pin(self.make_plan(&planner, &session, &later)).await;
         let planned = planned.map_err(|error| self.explained(error))?;
         self.hide(&planned.plan);
         log::plan_with_remarks(&planned.plan);
@@ -119,7 +124,8 @@ impl Run {
         let workflow = Workflow::from_env(&self.env, inputs.github_token.as_ref());
         let leg = Leg::new(&self.env, &inputs, &planned.plan);
         let history = History::ask(workflow.as_ref(), inputs.compare_with.as_deref(), &leg);
-        let mut execution = Execution::new(self, &planner, &session, planned);
+        let mut execution =
+            Execution::new(self, &planner, &session, planned, later.cluster.is_some());
         let ended = Box::pin(execution.run()).await;
         let ended = ended.map_err(|error| self.explained(error));
         give_back_files(&execution.plan);

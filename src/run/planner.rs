@@ -6,8 +6,8 @@ use super::Run;
 use crate::aws::{Session, ecr};
 use crate::credentials::kubeconfig::Access;
 use crate::facts::{self, Facts, GivenFacts, cluster};
-use crate::inputs::Inputs;
 use crate::inputs::aws::is_account;
+use crate::inputs::{IfExists, Inputs, SkipUnchanged};
 use crate::plan::{self, Plan, PlanError, RunDir};
 use crate::run::error::Error;
 use crate::runner::env::Env;
@@ -17,7 +17,7 @@ use crate::unchanged::GitHub;
 /// What every plan of a run is made from. Only the facts change.
 #[derive(Debug)]
 pub(super) struct Planner<'a> {
-    inputs: &'a Inputs,
+    pub inputs: &'a Inputs,
     workflow: Option<WorkflowRun>,
     pub dir: RunDir,
 }
@@ -43,6 +43,17 @@ impl<'a> Planner<'a> {
     /// Where the commit of the default context can be asked for.
     pub(super) fn github(&self, env: &Env) -> Option<GitHub> {
         GitHub::of(env, self.inputs.github_token.as_ref())
+    }
+
+    /// The name of a cluster of EKS that builds, if the run may end before anything is built. A kubeconfig is only read: it can always
+    /// be planned with.
+    pub(super) fn cluster_to_describe(&self) -> Option<String> {
+        let inputs = self.inputs;
+        let may_skip =
+            inputs.skip_unchanged != SkipUnchanged::No || inputs.if_exists == IfExists::Skip;
+        let is_described = inputs.wants_cluster() && inputs.kubeconfig.is_none();
+        let cluster = inputs.eks_cluster.clone();
+        cluster.filter(|_| is_described && may_skip && !inputs.dry_run)
     }
 
     /// The plan from these facts.
@@ -102,6 +113,22 @@ impl Run {
         })
     }
 
+    /// Access to the cluster that builds, described.
+    pub(super) async fn describe_cluster(
+        &self,
+        inputs: &Inputs,
+        session: &Session,
+    ) -> Result<Access, Error> {
+        let access = tokio::select! {
+            found = Box::pin(cluster::find(inputs, session, &self.env)) => found?,
+            () = self.cancel.cancelled() => return Err(Error::Cancelled),
+        };
+        for secret in access.secrets() {
+            self.mask(&secret);
+        }
+        Ok(access)
+    }
+
     /// Access to the cluster that is to build, if one is; or why it can't, where another builder may take over.
     async fn find_cluster(
         &self,
@@ -115,21 +142,12 @@ impl Run {
         if let Some(name) = given.cluster.as_deref() {
             return Ok(Ok(Some(Access::assumed(name))));
         }
-        let found = tokio::select! {
-            found = Box::pin(cluster::find(inputs, session, &self.env)) => found,
-            () = self.cancel.cancelled() => return Err(Error::Cancelled),
-        };
-        match found {
-            Ok(access) => {
-                for secret in access.secrets() {
-                    self.mask(&secret);
-                }
-                Ok(Ok(Some(access)))
-            }
-            Err(error) if inputs.falls_back() && !error.is_input() => {
+        match self.describe_cluster(inputs, session).await {
+            Ok(access) => Ok(Ok(Some(access))),
+            Err(Error::Cluster(error)) if inputs.falls_back() && !error.is_input() => {
                 Ok(Err(cluster_failure(&error.into())))
             }
-            Err(error) => Err(error.into()),
+            Err(error) => Err(error),
         }
     }
 }

@@ -4,10 +4,11 @@
 use std::collections::BTreeMap;
 
 use futures_util::future::join_all;
+use image::Digest;
 use jiff::Timestamp;
 
 use super::document::Key;
-use super::execution::Execution;
+use super::execution::{Execution, With};
 use super::planner::Planner;
 use super::{Run, stage};
 use crate::buildx::Tool;
@@ -19,7 +20,7 @@ use crate::run::error::Error;
 use crate::runner::log::NOTICE;
 use crate::runner::mounts::Mounts;
 use crate::runner::workflow::WorkflowRun;
-use crate::timings::{Phase, Recorder};
+use crate::timings::{Phase, Recorder, Stage};
 use crate::unchanged::{
     self, Answer, Build, Hit, Identity, Registries, identify, look_up, preview, write_key,
 };
@@ -32,6 +33,19 @@ const EPOCH: &str = "SOURCE_DATE_EPOCH";
 type Known = (Option<Identity>, Result<Box<Hit>, String>);
 
 impl Execution<'_> {
+    /// The registries to ask, if an image is looked for; or why none can be.
+    pub(super) fn registries<'a>(
+        &self,
+        credentials: &'a Credentials,
+    ) -> Option<Result<Registries<'a>, String>> {
+        let is_ignored = |image: &ImagePlan| matches!(image.unchanged, Unchanged::Ignore);
+        if self.plan.images.iter().any(is_ignored) {
+            return None;
+        }
+        let isolated = Mounts::of(&self.run.env).is_some();
+        Some(Registries::new(&self.facts.network, credentials, isolated))
+    }
+
     /// Tags images of earlier builds of the same inputs, if they are wanted and all exist; whether it did.
     ///
     /// # Errors
@@ -39,15 +53,14 @@ impl Execution<'_> {
     pub(super) async fn take_unchanged(
         &mut self,
         credentials: &Credentials,
+        registries: Option<&Result<Registries<'_>, String>>,
         tool: &Tool,
     ) -> Result<bool, Error> {
-        let is_ignored = |image: &ImagePlan| matches!(image.unchanged, Unchanged::Ignore);
-        if self.plan.images.iter().any(is_ignored) {
+        let Some(registries) = registries else {
             return Ok(false);
-        }
+        };
         let begin = Timestamp::now();
-        let isolated = Mounts::of(&self.run.env).is_some();
-        let registries = Registries::new(&self.facts.network, credentials, isolated);
+        self.identities.clear();
         let preflight = async {
             match self.found.clone() {
                 Some(found) => Ok(found),
@@ -60,7 +73,7 @@ impl Execution<'_> {
                 .run
                 .log_in(&self.plan, authorization, self.session, credentials);
             log_in.await?;
-            let look = Box::pin(self.look(&registries, tool));
+            let look = Box::pin(self.look(registries, tool));
             tokio::select! {
                 known = look => Ok(known),
                 () = self.run.cancel.cancelled() => Err(Error::Cancelled),
@@ -198,24 +211,20 @@ impl Execution<'_> {
         self.image_recorders.push(self.recorder.clone());
     }
 
-    /// Leaves the key of an image that was just built, if it has one. What goes wrong is a line in the log.
+    /// Leaves the key of an image that was just built, if it has one, and how long that took. What goes wrong is a line in the log.
     pub(super) async fn leave_key(
         &self,
         place: usize,
         image: &ImagePlan,
-        built: &Built,
-        credentials: &Credentials,
-        recorder: &mut Recorder,
-    ) {
-        let identity = self.identities.get(place).and_then(Option::as_ref);
-        let (Some(identity), Unchanged::Look(look), Some(push), Some(digest)) = (
-            identity,
-            &image.unchanged,
-            &image.push,
-            &built.metadata.digest,
-        ) else {
-            return;
+        digest: Option<&Digest>,
+        with: &With<'_>,
+        recorder: &Recorder,
+    ) -> Option<Stage> {
+        let identity = self.identities.get(place)?.as_ref()?;
+        let (Unchanged::Look(look), Some(push)) = (&image.unchanged, &image.push) else {
+            return None;
         };
+        let (registries, digest) = (with.registries?, digest?);
         let begin = Timestamp::now();
         let workflow = WorkflowRun::from_env(&self.run.env);
         let built = unchanged::Built {
@@ -225,20 +234,16 @@ impl Execution<'_> {
             at: begin,
             seconds: begin.duration_since(self.run.started).as_secs_f64(),
         };
-        let isolated = Mounts::of(&self.run.env).is_some();
         let built_from = |digest: &str| recorder.has_vertex(digest);
-        let write = async {
-            let registries = Registries::new(&self.facts.network, credentials, isolated)?;
-            write_key(identity, look, push, built, &registries, &built_from).await
-        };
+        let write = write_key(identity, look, push, built, registries, &built_from);
         let written = tokio::select! {
             written = Box::pin(write) => written,
-            () = self.run.cancel.cancelled() => return,
+            () = self.run.cancel.cancelled() => return None,
         };
         if let Err(reason) = written {
             tracing::info!("later runs can't skip this build: {reason}");
         }
-        recorder.add(stage("write the key", Phase::Setup, begin));
+        Some(stage("write the key", Phase::Setup, begin))
     }
 }
 

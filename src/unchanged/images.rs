@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ::dockerfile::Platform;
 use futures_util::future::{join_all, try_join_all};
-use image::{Digest, ImageRef};
+use image::ImageRef;
 use serde::Deserialize;
 use upload::Repository;
 
@@ -49,25 +49,36 @@ pub(super) async fn digests(
             .repository(&image)
             .map(Repository::only_to_read)
             .map_err(|reason| unknown(&reason));
-        let (digest, is_moving) = match &image.digest {
-            Some(digest) => (digest.clone(), false),
+        let of_image = bases.iter().filter(|(base, _)| base == name);
+        let platforms: Vec<&Platform> = of_image.map(|(_, platform)| platform).collect();
+        let said = |error: upload::Error| unknown(&error_chain(&error));
+        let not_there = || unknown("its registry does not have it");
+        let tag = image.tag.as_deref().unwrap_or("latest");
+        let (digest, manifest) = match &image.digest {
+            Some(digest) if platforms.is_empty() => (digest.clone(), None),
+            Some(digest) => {
+                let asked = async { manifest(repository.as_ref().ok()?, digest.as_str()).await };
+                (digest.clone(), asked.await)
+            }
+            // Some registries count who reads manifests.
+            None if platforms.is_empty() => {
+                let digest = repository.clone()?.digest(tag).await.map_err(said)?;
+                (digest.ok_or_else(not_there)?, None)
+            }
+            // One answer has both.
             None => {
-                let tag = image.tag.as_deref().unwrap_or("latest");
-                let digest = repository.clone()?.digest(tag).await;
-                let digest = digest.map_err(|error| unknown(&error_chain(&error)))?;
-                let digest = digest.ok_or_else(|| unknown("its registry does not have it"))?;
-                (digest, true)
+                let fetched = repository.clone()?.manifest(tag).await.map_err(said)?;
+                let fetched = fetched.ok_or_else(not_there)?;
+                let manifest = serde_json::from_slice(&fetched.bytes).ok();
+                (fetched.digest, manifest)
             }
         };
-        let of_image = bases.iter().filter(|(base, _)| base == name);
-        let read = of_image.map(|(_, platform)| {
-            let (repository, digest) = (repository.clone(), digest.clone());
-            async move {
-                let base = base(&repository.ok()?, &digest, platform).await;
-                Some(((name.clone(), platform.clone()), base?))
-            }
+        let read = platforms.iter().map(|platform| async {
+            let base = base(repository.as_ref().ok()?, manifest.as_ref()?, platform).await;
+            Some(((name.clone(), (*platform).clone()), base?))
         });
         let read: Vec<_> = join_all(read).await.into_iter().flatten().collect();
+        let is_moving = image.digest.is_none();
         Ok::<_, Reason>((name.clone(), digest.to_string(), is_moving, read))
     });
     let mut digests = Digests::default();
@@ -120,9 +131,8 @@ struct Settings {
 const MOST_VARIANTS: usize = 8;
 
 /// Reads a base's configuration. Where an index has several variants of the architecture and not exactly that of the stage, all are read.
-async fn base(repository: &Repository, digest: &Digest, platform: &Platform) -> Option<Base> {
-    let manifest = manifest(repository, digest.as_str()).await?;
-    if let Some(config) = manifest.config {
+async fn base(repository: &Repository, manifest: &Manifest, platform: &Platform) -> Option<Base> {
+    if let Some(config) = &manifest.config {
         return configured(repository, &config.digest).await;
     }
     let parts = manifest.manifests.iter();

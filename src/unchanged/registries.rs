@@ -5,6 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use image::{ImageRef, is_loopback};
+use secrecy::{ExposeSecret as _, SecretString};
 use upload::{
     Credentials as Login, Proxies, Registry, RegistrySettings, Repository, Settings, Timing,
     Uploader,
@@ -20,7 +21,7 @@ fn timing() -> Timing {
     Timing {
         connect: Duration::from_secs(3),
         silence: Duration::from_secs(5),
-        answer: Duration::from_secs(10),
+        answer: Duration::from_secs(5),
         tries: 2,
         longest_retry_after: Duration::from_secs(2),
         blob_lag: Duration::from_secs(5),
@@ -28,10 +29,20 @@ fn timing() -> Timing {
     }
 }
 
+/// User and password.
+type Account = (String, SecretString);
+
+fn is_same(one: Option<&Account>, other: Option<&Account>) -> bool {
+    let plain = |account: &Account| (account.0.clone(), account.1.expose_secret().to_owned());
+    one.map(plain) == other.map(plain)
+}
+
+/// Lives as long as the run: what was asked before the build is told after it over the same connections.
 #[derive(Debug)]
 pub(crate) struct Registries<'a> {
     uploader: Uploader,
-    known: Mutex<BTreeMap<String, Registry>>,
+    /// By host, each with the login that it was given.
+    known: Mutex<BTreeMap<String, (Registry, Option<Account>)>>,
     credentials: &'a Credentials,
     /// Whether this is a container, in which `localhost` is not the Engine's.
     isolated: bool,
@@ -70,16 +81,18 @@ impl<'a> Registries<'a> {
         }
         // Nothing can panic while it is held.
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        // Tokens are renewed during a build.
+        let login = self.credentials.login(host);
         let registry = match known.get(host) {
-            Some(registry) => registry.clone(),
-            None => {
+            Some((registry, of)) if is_same(of.as_ref(), login.as_ref()) => registry.clone(),
+            _ => {
                 let mut settings = RegistrySettings::new(host.clone());
-                if let Some((user, password)) = self.credentials.login(host) {
+                if let Some((user, password)) = login.clone() {
                     settings.credentials = Login::Basic { user, password };
                 }
                 let registry = self.uploader.registry(settings);
                 let registry = registry.map_err(|error| error_chain(&error))?;
-                known.insert(host.clone(), registry.clone());
+                known.insert(host.clone(), (registry.clone(), login));
                 registry
             }
         };

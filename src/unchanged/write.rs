@@ -1,9 +1,9 @@
 //! Leaves the key of a new image for later runs, last: when the image is complete and has its tags.
 
-use futures_util::future::join_all;
+use futures_util::future::{join_all, try_join_all};
 use image::{Digest, ImageRef};
 use jiff::Timestamp;
-use upload::{Blob, Repository};
+use upload::{Blob, Complete};
 
 use super::lookup::key_tag;
 use super::mark::{EMPTY, MANIFEST, Mark};
@@ -38,7 +38,6 @@ pub(crate) async fn write_key(
     if let Some(reason) = &look.unwritten {
         return Err(reason.clone());
     }
-    identity.check(built_from).await?;
     let mark = Mark {
         key: identity.key(),
         digest: built.digest,
@@ -50,47 +49,44 @@ pub(crate) async fn write_key(
     };
     let names = repositories(push);
     let tag = key_tag(identity);
-    let writing = names
-        .iter()
-        .map(|name| write(name, &mark, &tag, look, registries));
+    let preparing = names.iter().map(|name| prepare(name, &mark, registries));
+    let (manifests, ()) = tokio::try_join!(try_join_all(preparing), identity.check(built_from))?;
+    let writing = manifests
+        .into_iter()
+        .map(|manifest| write(manifest, &tag, look, registries));
     join_all(writing).await.into_iter().collect()
 }
 
-async fn write(
+/// The key's manifest in a repository that has its blob.
+async fn prepare(
     name: &ImageRef,
     mark: &Mark,
+    registries: &Registries<'_>,
+) -> Result<Complete, Reason> {
+    let chain = |error: upload::Error| error_chain(&error);
+    let repository = registries.repository(name)?;
+    let empty = repository.push(Blob::bytes(EMPTY.into())).await;
+    let empty = empty.map_err(chain)?;
+    let manifest = repository.complete(MANIFEST, mark.to_manifest(), &[empty], &[]);
+    manifest.map_err(chain)
+}
+
+async fn write(
+    manifest: Complete,
     tag: &str,
     look: &Look,
     registries: &Registries<'_>,
 ) -> Result<(), Reason> {
-    let repository = registries.repository(name)?;
-    publish(&repository, mark, tag, registries).await?;
-    if let Some(newest) = &look.newest {
-        let written = repository.manifest(tag).await;
-        if let Ok(Some(written)) = written
-            && let Err(error) = repository.tag(&written, std::slice::from_ref(newest)).await
-        {
-            // It serves only to name what changed.
+    let tags = std::iter::once(tag).chain(look.newest.as_deref());
+    let tags = tags.map(str::to_owned).collect();
+    let published = registries.uploader().publish(vec![(manifest, tags)]).await;
+    match published {
+        Ok(_) => Ok(()),
+        // The newest serves only to name what changed.
+        Err(error) if error.has_tagged(tag) => {
             tracing::debug!("{}", error_chain(&error));
+            Ok(())
         }
+        Err(error) => Err(error_chain(&error)),
     }
-    Ok(())
-}
-
-async fn publish(
-    repository: &Repository,
-    mark: &Mark,
-    tag: &str,
-    registries: &Registries<'_>,
-) -> Result<(), Reason> {
-    let chain = |error: upload::Error| error_chain(&error);
-    let empty = repository.push(Blob::bytes(EMPTY.into())).await;
-    let empty = empty.map_err(chain)?;
-    let manifest = repository.complete(MANIFEST, mark.to_manifest(), &[empty], &[]);
-    let manifest = manifest.map_err(chain)?;
-    let published = registries
-        .uploader()
-        .publish(vec![(manifest, vec![tag.to_owned()])])
-        .await;
-    published.map(drop).map_err(|error| error_chain(&error))
 }

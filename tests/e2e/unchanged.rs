@@ -2,11 +2,14 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
+use std::time::{Duration, Instant};
 
 use aws_stand_in::{Account, Answer, Fault, On, Resource};
 use serde_json::json;
+use upload::{Blob, Credentials, RegistrySettings, Repository, Settings, Uploader};
 
 use crate::ecr::run_with;
+use crate::rig::variable;
 use crate::runner::{Ended, Runner};
 
 /// A job's checkout, and what its step is given.
@@ -122,8 +125,12 @@ fn base(account: &Account, content: &str) {
 }
 
 fn digest(account: &Account, tag: &str) -> String {
+    digest_in("eu-west-1", account, tag)
+}
+
+fn digest_in(region: &str, account: &Account, tag: &str) -> String {
     let asked = json!({"repositoryName": "team/app", "imageIds": [{"imageTag": tag}]});
-    let (_, answer) = account.ecr("DescribeImages", &asked);
+    let (_, answer) = account.ecr_in(region, "DescribeImages", &asked);
     let digest = answer["imageDetails"][0]["imageDigest"].as_str();
     digest.unwrap_or_default().to_owned()
 }
@@ -410,17 +417,155 @@ fn another_image_under_the_tag_of_a_key_is_not_taken() {
     let account = account();
     let job = Job::new(&account);
     job.run(&account);
-    let requests = account.requests();
-    let key = requests.iter().find_map(|request| {
-        let (_, tag) = request.path.split_once("/v2/team/app/manifests/")?;
-        (request.method == "PUT" && tag.starts_with("unchanged-")).then(|| tag.to_owned())
-    });
     // Any image may have been given the key's tag.
-    let tag = format!("{}/team/app:{}", account.host(), key.unwrap());
+    let tag = format!("{}/team/app:{}", account.host(), key(&account));
     run_with(&account, "LABEL other=image", &[("tags", &tag)]).succeeded();
     let run = job.run(&account);
     assert!(!is_hit(&run));
     assert!(line(&run, "`skip-unchanged` builds: ").contains("is not a key"));
+    assert!(is_hit(&job.run(&account)));
+}
+
+/// An account whose base and repository are in two regions, and a job's tag in each of the two registries.
+fn two_registries() -> (Account, impl Fn(&str) -> String) {
+    let account = account();
+    account
+        .repository("team/app")
+        .in_region("us-east-1")
+        .create();
+    let hosts = [account.host(), account.host_in("us-east-1")];
+    let tags = move |tag: &str| {
+        let [near, far] = &hosts;
+        format!("{near}/team/app:{tag}\n{far}/team/app:{tag}")
+    };
+    (account, tags)
+}
+
+/// Why a run builds, which is one line.
+fn why(run: &Ended) -> &str {
+    assert!(!is_hit(run), "{}", run.log());
+    let lines = run.log.lines.iter();
+    let lines: Vec<&String> = lines
+        .filter(|line| line.contains("`skip-unchanged` builds: "))
+        .collect();
+    let [line] = lines.as_slice() else {
+        panic!("{lines:?}: {}", run.log());
+    };
+    line
+}
+
+/// The job's repository, as somebody else may write to it.
+fn repository(account: &Account) -> (Uploader, Repository) {
+    let authorities = fs::read_to_string(variable("RIG_AWS_CA")).unwrap();
+    let settings = Settings {
+        authorities,
+        ..Settings::default()
+    };
+    let uploader = Uploader::start(&settings).unwrap();
+    let credentials = Credentials::Basic {
+        user: "AWS".to_owned(),
+        password: account.password().into(),
+    };
+    let settings = RegistrySettings {
+        credentials,
+        ..RegistrySettings::new(account.host())
+    };
+    let registry = uploader.registry(settings).unwrap();
+    (uploader, registry.repository("team/app"))
+}
+
+/// The tag of the newest key.
+fn key(account: &Account) -> String {
+    let requests = account.requests();
+    let key = requests.iter().rev().find_map(|request| {
+        let (_, tag) = request.path.split_once("/v2/team/app/manifests/")?;
+        (request.method == "PUT" && tag.starts_with("unchanged-")).then(|| tag.to_owned())
+    });
+    key.unwrap()
+}
+
+#[test]
+fn all_tags_are_put_where_the_image_is_and_a_registry_without_it_is_a_reason_to_build() {
+    let (account, tags) = two_registries();
+    let job = Job::new(&account);
+    assert!(!is_hit(&job.run(&account)));
+    let both = |tag| job.input("tags", &tags(tag));
+    let missed = both("2").run(&account);
+    let far = account.host_in("us-east-1");
+    let words = format!("`{far}/team/app` has no image of the same build");
+    assert!(why(&missed).contains(&words), "{}", why(&missed));
+
+    let all = format!("{}\n{}", tags("3"), tags("latest"));
+    let hit = job.input("tags", &all).run(&account);
+    assert!(is_hit(&hit), "{}", hit.log());
+    assert_eq!(hit.output("digest"), missed.output("digest"));
+    assert_eq!(hit.output("tags"), all);
+    for region in ["eu-west-1", "us-east-1"] {
+        for tag in ["3", "latest"] {
+            let there = digest_in(region, &account, tag);
+            assert_eq!(there, hit.output("digest"), "{region}: {tag}");
+        }
+    }
+}
+
+#[test]
+fn a_registry_that_does_not_answer_is_a_reason_to_build_and_no_failure() {
+    let (account, tags) = two_registries();
+    account
+        .repository("team/far")
+        .in_region("us-east-1")
+        .create();
+    let tags = tags("1").replace(
+        "us-east-1.amazonaws.com/team/app",
+        "us-east-1.amazonaws.com/team/far",
+    );
+    let job = Job::new(&account).input("tags", &tags);
+    assert!(!is_hit(&job.run(&account)));
+    assert!(is_hit(&job.run(&account)));
+    // The key and the newest one, each asked for twice.
+    for (answer, most) in [(Answer::Close, 5), (Answer::Hang, 15)] {
+        account.fault(Fault {
+            on: On::Registry("GET".to_owned(), Resource::Manifest),
+            repository: Some("team/far".to_owned()),
+            skip: 0,
+            times: 4,
+            answer,
+        });
+        let begin = Instant::now();
+        let run = job.run(&account);
+        let took = begin.elapsed();
+        assert!(
+            why(&run).contains("could not read manifest `unchanged-"),
+            "{}",
+            why(&run)
+        );
+        // Beside it the run builds, from the cache.
+        assert!(took < Duration::from_secs(most + 30), "{took:?}");
+        assert!(is_hit(&job.run(&account)));
+    }
+}
+
+#[test]
+fn an_image_that_is_too_old_is_a_reason_to_build() {
+    let account = account();
+    let job = Job::new(&account).input("skip-unchanged", "7d");
+    job.run(&account);
+    let tag = key(&account);
+    let (uploader, repository) = repository(&account);
+    let mark = repository.manifest(&tag).wait().unwrap().unwrap();
+    let mut manifest: serde_json::Value = serde_json::from_slice(&mark.bytes).unwrap();
+    manifest["annotations"]["org.opencontainers.image.created"] = "2026-11-01T02:03:04Z".into();
+    let empty = repository.push(Blob::bytes(b"{}".as_slice().into()));
+    let bytes = manifest.to_string().into_bytes();
+    let older = repository.complete(&mark.media_type, bytes, &[empty.wait().unwrap()], &[]);
+    let older = vec![(older.unwrap(), vec![tag])];
+    uploader.publish(older).wait().unwrap();
+    assert!(is_hit(&job.input("skip-unchanged", "true").run(&account)));
+    let run = job.run(&account);
+    let words =
+        "the image of the same build is from 2026-11-01 02:03 UTC, which is longer ago than 7d";
+    assert!(why(&run).contains(words), "{}", why(&run));
+    // The build's own key has taken the place of the old one.
     assert!(is_hit(&job.run(&account)));
 }
 

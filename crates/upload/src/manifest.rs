@@ -135,6 +135,15 @@ pub struct PublishError {
     pub source: Box<Error>,
 }
 
+impl PublishError {
+    /// Whether a tag points at the new image all the same.
+    #[must_use]
+    pub fn has_tagged(&self, tag: &str) -> bool {
+        let mut names = self.tagged.iter();
+        names.any(|name| name.rsplit_once(':').is_some_and(|(_, own)| own == tag))
+    }
+}
+
 fn written(tagged: &[String]) -> String {
     if tagged.is_empty() {
         return String::new();

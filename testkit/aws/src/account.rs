@@ -215,12 +215,17 @@ impl Account {
         calls.filter(|call| call.operation == operation).collect()
     }
 
-    /// Calls ECR's API with the static key: operation and JSON in, status and JSON out.
+    /// Calls ECR's API with the static key, in `eu-west-1`: operation and JSON in, status and JSON out.
     #[must_use]
     pub fn ecr(&self, operation: &str, body: &Value) -> (u16, Value) {
+        self.ecr_in(names::REGION, operation, body)
+    }
+
+    /// The same in another region.
+    #[must_use]
+    pub fn ecr_in(&self, region: &str, operation: &str, body: &Value) -> (u16, Value) {
         let target = format!("AmazonEC2ContainerRegistry_V20150921.{operation}");
         let key = names::access_key(&self.number);
-        let region = names::REGION;
         let signature =
             format!("AWS4-HMAC-SHA256 Credential={key}/20260101/{region}/ecr/aws4_request");
         let headers = [

@@ -51,7 +51,7 @@ impl Cluster {
     }
 
     /// Adds a line to a file of the folder.
-    fn note(&self, file: &str, line: &str) {
+    pub(crate) fn note(&self, file: &str, line: &str) {
         let file = std::fs::File::options()
             .append(true)
             .create(true)

@@ -4,15 +4,19 @@
 //! public, `private` can be reached from its VPC only (and its address from nowhere).
 
 use std::convert::Infallible;
+use std::sync::Arc;
 
 use hyper::{Request, Response, body::Incoming};
 use serde_json::json;
 
 use crate::answer::{self, Body};
+use crate::cluster::Cluster;
 
 /// What it tells of the stand-in.
 #[derive(Debug)]
 pub(crate) struct Eks {
+    /// Where `eks.jsonl` is its record.
+    pub cluster: Arc<Cluster>,
     pub server: String,
     /// In base64.
     pub authority: String,
@@ -21,7 +25,10 @@ pub(crate) struct Eks {
 impl Eks {
     /// Answers a request.
     pub(crate) fn answer(&self, request: &Request<Incoming>) -> Result<Response<Body>, Infallible> {
-        let name = request.uri().path().strip_prefix("/clusters/");
+        let path = request.uri().path();
+        let record = json!({ "path": path });
+        self.cluster.note("eks.jsonl", &record.to_string());
+        let name = path.strip_prefix("/clusters/");
         let (endpoint, public) = match name {
             Some("builders") => (self.server.as_str(), true),
             Some("private") => ("https://127.0.0.1:1", false),

@@ -4,7 +4,7 @@
 //! `kubernetes-stand-in FOLDER SOCKET…`: listens on loopback with TLS, writes `kubeconfig` and
 //! `kubeconfig-eks` into the folder, prints `ready`, runs until standard input ends. Sockets are
 //! those of Docker Engines. The folder's `script.json` says what the cluster does ([`script`]);
-//! `requests.jsonl` and `execs.jsonl` are its record. A call that it does not know stands in
+//! `requests.jsonl`, `execs.jsonl` and `eks.jsonl` are its record. A call that it does not know stands in
 //! `strikes`, and the exit code is then 1; `left` lists the objects that are there at the end.
 #![expect(
     clippy::print_stdout,
@@ -76,6 +76,7 @@ async fn run(folder: PathBuf, buildkits: Vec<PathBuf>) -> Result<usize> {
     let address = format!("http://{}", eks_listener.local_addr()?);
     std::fs::write(folder.join("eks-endpoint"), address)?;
     let eks = Arc::new(Eks {
+        cluster: Arc::clone(&cluster),
         server: server.clone(),
         authority: STANDARD.encode(&authority),
     });

@@ -170,11 +170,17 @@ impl Runner {
 
     /// A step that uses the action.
     pub(crate) fn step(&self) -> Step<'_> {
-        Step {
+        let mut step = Step {
             runner: self,
             inputs: BTreeMap::new(),
             stop: None,
+        };
+        if !self.hosts.is_empty() {
+            // The push engine is a step of the build, which does not find an account's registry: it would ask for minutes, and
+            // leave the push to BuildKit.
+            step = step.input("accelerate", "off");
         }
+        step
     }
 
     /// Everything in the job's folders that is not the user's, with what the runner makes itself left out.

@@ -13,6 +13,7 @@ mod removal;
 mod stateful;
 mod times;
 mod troubles;
+mod unchanged;
 
 use std::time::Duration;
 
