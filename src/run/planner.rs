@@ -45,8 +45,8 @@ impl<'a> Planner<'a> {
         GitHub::of(env, self.inputs.github_token.as_ref())
     }
 
-    /// The name of a cluster of EKS that builds, if the run may end before anything is built. A kubeconfig is only read: it can always
-    /// be planned with.
+    /// The name of a cluster of EKS that builds, if the run may end before anything is built. A kubeconfig is only
+    /// parsed, so that planning with it asks for nothing.
     pub(super) fn cluster_to_describe(&self) -> Option<String> {
         let inputs = self.inputs;
         let may_skip =

@@ -37,7 +37,7 @@ fn is_same(one: Option<&Account>, other: Option<&Account>) -> bool {
     one.map(plain) == other.map(plain)
 }
 
-/// Lives as long as the run: what was asked before the build is told after it over the same connections.
+/// The registries of a run. They live until its end, so that the key is written over the connections of the lookup.
 #[derive(Debug)]
 pub(crate) struct Registries<'a> {
     uploader: Uploader,

@@ -1,4 +1,4 @@
-//! `skip-unchanged` with a builder in a cluster: nothing is asked of one that builds nothing.
+//! `skip-unchanged` with a builder in a cluster: a hit asks the cluster for nothing.
 
 use crate::cluster::Cluster;
 
