@@ -2,12 +2,12 @@
 //!
 //! One image, of Python with CUDA wheels: one new layer of 4.2 GB in 47,000 files. It is built first and then pushed by runs of the
 //! action, so that nothing but export and push is in their time. All methods push in one run of this program, to the rig's
-//! registry and through a front that is as slow as Amazon ECR (front.rs). Then a change of code only on the same builder, and a
-//! small image that is built and pushed. At last the Engine pulls the results through the front, three layers at a time as
-//! containerd does.
+//! registry and through a front that is as slow as Amazon ECR (front.rs). Then, on the same builder, a change of code only, and all
+//! packages installed once more with one small one upgraded. Then a small image that is built and pushed. At last the Engine pulls
+//! the results through the front, three layers at a time as containerd does.
 //!
 //! `BENCH_PUSH_MB` makes a smaller image; the targets are for the whole one. `BENCH_PUSH_PARTS` names what to do of `push`,
-//! `front`, `code`, `pull` and `small`; the parts after `push` need it, but for `small`. `BENCH_PUSH_LOG` shows the runs' logs.
+//! `front`, `code`, `package`, `pull` and `small`; the parts after `push` need it, but for `small`. `BENCH_PUSH_LOG` shows the runs' logs.
 //! Prints tables, and exits with 1 when a target is missed. Needs 15 GB of disk.
 
 #![expect(
@@ -77,11 +77,11 @@ struct Registries {
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().collect();
-    if let [_, word, root, megabytes, seed] = arguments.as_slice()
+    if let [_, word, root, megabytes, seed, rest @ ..] = arguments.as_slice()
         && word == "generate"
     {
         let [megabytes, seed] = [megabytes, seed].map(|number| number.parse().unwrap());
-        tree::generate(root.as_ref(), megabytes, u64::from(seed));
+        tree::generate(root.as_ref(), megabytes, u64::from(seed), !rest.is_empty());
         return ExitCode::SUCCESS;
     }
     let megabytes = std::env::var("BENCH_PUSH_MB").map_or(tree::WHOLE, |number| {
@@ -124,6 +124,17 @@ struct Large {
     front: Option<Run>,
     code: Option<f64>,
     pull: Option<f64>,
+    package: Option<Package>,
+}
+
+/// The same after one package was upgraded.
+struct Package {
+    direct: Run,
+    front: Option<Run>,
+    /// Of new layers.
+    bytes: u64,
+    /// By an Engine that has the image before.
+    pull: Option<f64>,
 }
 
 impl Bench {
@@ -137,7 +148,7 @@ impl Bench {
         let first = Workspace::new();
         // The engine leaves nothing in BuildKit that gzip could make use of. zstd would find the layer compressed by gzip, so it
         // has a build of its own.
-        self.build(&first, megabytes, 1);
+        self.build(&first, megabytes, 1, false);
         let mut engine = self.push(&first, ENGINE);
         engine.again = Some(first.run(&self.inputs(&self.registries.direct, ENGINE)));
         let mut gzip = self.push(&first, GZIP);
@@ -145,28 +156,46 @@ impl Bench {
             let [one, other] = self.code(&first, [ENGINE, GZIP]);
             (engine.code, gzip.code) = (Some(one), Some(other));
         }
+        if self.does("package") {
+            self.build(&first, megabytes, 1, true);
+            engine.package = Some(self.package(&first, ENGINE));
+            gzip.package = Some(self.package(&first, GZIP));
+        }
         forget();
         let second = Workspace::new();
-        self.build(&second, megabytes, 2);
+        self.build(&second, megabytes, 2, false);
         let mut zstd = self.push(&second, ZSTD);
         if self.does("code") {
             let [one] = self.code(&second, [ZSTD]);
             zstd.code = Some(one);
         }
+        if self.does("package") {
+            self.build(&second, megabytes, 2, true);
+            zstd.package = Some(self.package(&second, ZSTD));
+        }
         forget();
         if self.does("front") && self.does("pull") {
             for (large, method) in [(&mut engine, ENGINE), (&mut gzip, GZIP), (&mut zstd, ZSTD)] {
-                large.pull = Some(self.pull(method));
+                let mut images = vec![large.package.as_ref().map_or("1", |_| "before")];
+                images.extend(large.package.as_ref().map(|_| "1"));
+                let seconds = self.pull(method, &images);
+                large.pull = seconds.first().copied();
+                if let Some(package) = &mut large.package {
+                    package.pull = seconds.get(1).copied();
+                }
             }
         }
         self.tell(megabytes, &engine, &gzip, &zstd);
     }
 
     /// Builds, and pushes nothing.
-    fn build(&self, workspace: &Workspace, megabytes: u32, seed: u32) {
+    fn build(&self, workspace: &Workspace, megabytes: u32, seed: u32, is_upgraded: bool) {
         let base = format!("{}/rig/python:3.11", self.registries.direct);
         workspace.write("app.py", "print('one')\n");
-        workspace.write("Dockerfile", &dockerfile(&base, megabytes, seed));
+        workspace.write(
+            "Dockerfile",
+            &dockerfile(&base, megabytes, seed, is_upgraded),
+        );
         let seconds = program(
             &variable("RIG_BUILDX"),
             &[
@@ -238,13 +267,53 @@ impl Bench {
         seconds.map(median)
     }
 
-    /// Seconds in which the Engine, which has nothing of it, pulls what went through the front, and unpacks it.
-    fn pull(&self, (name, repository, _): Method) -> f64 {
-        let image = format!("{}/push/front-{repository}:1", self.registries.front);
+    /// Pushes the image with one package upgraded, to where the image before is.
+    fn package(&self, workspace: &Workspace, method: Method) -> Package {
+        let (name, repository, _) = method;
+        let Registries { direct, front } = &self.registries;
+        let push = |host: &str, repository: &str| {
+            storage::tag(direct, repository, "1", "before");
+            let run = workspace.run(&self.inputs(host, method));
+            let bytes = storage::new_bytes(direct, repository, "1", "before");
+            (run, bytes)
+        };
+        let (run, bytes) = push(direct, &format!("push/direct-{repository}"));
+        eprintln!(
+            "{name}, one package: {:.1} s, {:.1} MB",
+            run.seconds,
+            mb(bytes)
+        );
+        let mut package = Package {
+            direct: run,
+            front: None,
+            bytes,
+            pull: None,
+        };
+        if self.does("front") {
+            let (mut run, _) = push(front, &format!("push/front-{repository}"));
+            // BuildKit has exported it already.
+            run.seconds += package.direct.export - run.export;
+            package.front = Some(run);
+        }
+        package
+    }
+
+    /// Seconds in which the Engine, which has nothing of it at first, pulls what went through the front, and unpacks it.
+    fn pull(&self, (name, repository, _): Method, tags: &[&str]) -> Vec<f64> {
         let docker = variable("RIG_DOCKER");
-        let seconds = program(&docker, &["pull", "--quiet", &image]);
-        program(&docker, &["image", "rm", &image]);
-        eprintln!("{name}: pulled in {seconds:.1} s");
+        let images = tags
+            .iter()
+            .map(|tag| format!("{}/push/front-{repository}:{tag}", self.registries.front));
+        let images: Vec<String> = images.collect();
+        let pull = |image: &String| {
+            let seconds = program(&docker, &["pull", "--quiet", image]);
+            eprintln!("{name}: pulled {image} in {seconds:.1} s");
+            seconds
+        };
+        let seconds = images.iter().map(pull).collect();
+        for image in &images {
+            program(&docker, &["image", "rm", image]);
+        }
         seconds
     }
 
@@ -316,10 +385,44 @@ impl Bench {
                 SLACK,
             );
         }
+        if let (Some(engine), Some(gzip), Some(zstd)) =
+            (&engine.package, &gzip.package, &zstd.package)
+        {
+            self.tell_package(engine, gzip, zstd);
+        }
         if let (Some(engine), Some(gzip), Some(zstd)) = (engine.pull, gzip.pull, zstd.pull) {
             println!("pull: gzip {gzip:.1} s, zstd {zstd:.1} s, engine {engine:.1} s");
             self.check("pull, to gzip", engine / gzip, 0.6);
             self.check("pull, to zstd", engine / zstd, 0.6);
+        }
+    }
+
+    fn tell_package(&mut self, engine: &Package, gzip: &Package, zstd: &Package) {
+        println!("\nAll packages installed once more, one of them upgraded\n");
+        println!(
+            "| by | registry, s | front, s | new layers, MB | pull, s |\n| :-- | --: | --: | --: | --: |"
+        );
+        for (package, by) in [(gzip, GZIP.0), (zstd, ZSTD.0), (engine, ENGINE.0)] {
+            let seconds =
+                |seconds: Option<f64>| seconds.map_or(String::new(), |it| format!("{it:.1}"));
+            let front = seconds(package.front.map(|run| run.seconds));
+            let (bytes, pull) = (mb(package.bytes), seconds(package.pull));
+            println!(
+                "| {by} | {:.1} | {front} | {bytes:.1} | {pull} |",
+                package.direct.seconds
+            );
+        }
+        println!();
+        let ratio = engine.direct.seconds / gzip.direct.seconds;
+        self.check("one package, registry, to gzip", ratio, 0.05);
+        if let (Some(engine), Some(gzip)) = (engine.front, gzip.front) {
+            let ratio = engine.seconds / gzip.seconds;
+            self.check("one package, front, to gzip", ratio, 0.04);
+        }
+        let ratio = engine.bytes as f64 / gzip.bytes as f64;
+        self.check("one package, bytes, to gzip", ratio, 0.03);
+        if let (Some(engine), Some(gzip)) = (engine.pull, gzip.pull) {
+            self.check("one package, pull, to gzip", engine / gzip, 0.05);
         }
     }
 
@@ -334,7 +437,7 @@ impl Bench {
         for round in 0..=ROUNDS as u32 {
             for (number, method) in methods.iter().enumerate() {
                 let seed = 1000 + round * 10 + number as u32;
-                workspace.write("Dockerfile", &dockerfile(&base, SMALL, seed));
+                workspace.write("Dockerfile", &dockerfile(&base, SMALL, seed, false));
                 let run = workspace.run(&self.inputs(&self.registries.direct, *method));
                 if round > 0 {
                     seconds[number].push(run.seconds);
@@ -362,10 +465,11 @@ impl Bench {
     }
 }
 
-fn dockerfile(base: &str, megabytes: u32, seed: u32) -> String {
+fn dockerfile(base: &str, megabytes: u32, seed: u32, is_upgraded: bool) -> String {
+    let upgraded = if is_upgraded { ", \"upgraded\"" } else { "" };
     format!(
         "FROM {base}\nENV A=1\nRUN --network=none --mount=type=bind,source=generate,target=/generate \
-         [\"/generate\", \"generate\", \"{PACKAGES}\", \"{megabytes}\", \"{seed}\"]\n\
+         [\"/generate\", \"generate\", \"{PACKAGES}\", \"{megabytes}\", \"{seed}\"{upgraded}]\n\
          COPY app.py /srv/app.py\nCMD [\"python3\", \"/srv/app.py\"]\n"
     )
 }

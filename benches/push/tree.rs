@@ -3,13 +3,14 @@
 //!
 //! Sizes are those of Python 3.11 with torch 1.13 and its CUDA wheels, transformers, spacy, scipy, pandas and jupyterlab (4,258 MB
 //! in 46,839 files). Contents compress as theirs do: all of it to 0.47 with zstd at level 1. The same size and seed give the same
-//! bytes.
+//! bytes, but for what bytecode notes about its source: when that was written.
 
 use std::fmt::Write as _;
 use std::fs::{File, create_dir_all};
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
+use std::time::UNIX_EPOCH;
 
 /// Size that the table is for (MB).
 pub(super) const WHOLE: u32 = 4258;
@@ -37,6 +38,12 @@ const PACKAGES: &[Package] = &[
 
 /// Packages of the same kind, small.
 const SMALL: (u32, Package) = (72, ("package", &[], 120, 9, 14));
+
+/// The one that changes.
+const CHANGED: &str = "package_0";
+
+/// Python 3.11's bytecode, checked by time. <https://peps.python.org/pep-0552/>
+const BYTECODE_OF_3_11: [u8; 8] = [0xa7, 0x0d, 0x0d, 0x0a, 0, 0, 0, 0];
 
 /// How bytes are made: as a compressor takes them apart, of literals and of copies of what is shortly before.
 struct Mix {
@@ -126,8 +133,8 @@ impl Random {
     }
 }
 
-/// Writes the tree of so many megabytes below `root`.
-pub(super) fn generate(root: &Path, megabytes: u32, seed: u64) {
+/// Writes the tree of so many megabytes below `root`, as `pip install` would; `is_upgraded` has one small package of another version.
+pub(super) fn generate(root: &Path, megabytes: u32, seed: u64, is_upgraded: bool) {
     let scaled = |number: u32| (number * megabytes).div_ceil(WHOLE);
     let (count, small) = SMALL;
     let small = (0..scaled(count)).map(|number| (format!("{}_{number}", small.0), small));
@@ -141,6 +148,7 @@ pub(super) fn generate(root: &Path, megabytes: u32, seed: u64) {
             scope.spawn(|| {
                 let take = || next.lock().unwrap().next();
                 while let Some((name, (_, libraries, modules, extensions, others))) = take() {
+                    let seed = seed + u64::from(is_upgraded && name == CHANGED);
                     let mut writer = Writer::new(root, name, seed);
                     for (number, size) in libraries.iter().enumerate() {
                         let size =
@@ -150,10 +158,11 @@ pub(super) fn generate(root: &Path, megabytes: u32, seed: u64) {
                     for number in 0..scaled(*modules) {
                         let size = writer.size(9_000);
                         let folder = format!("{name}/part{}", number / 40);
-                        writer.file(&format!("{folder}/module{number}.py"), size, &SOURCE);
+                        let source = format!("{folder}/module{number}.py");
+                        writer.file(&source, size, &SOURCE);
                         let bytecode =
                             format!("{folder}/__pycache__/module{number}.cpython-311.pyc");
-                        writer.file(&bytecode, size, &BYTECODE);
+                        writer.bytecode(&bytecode, size, &source);
                     }
                     for number in 0..scaled(*extensions) {
                         let size = writer.size(400_000);
@@ -208,7 +217,23 @@ impl<'a> Writer<'a> {
     }
 
     fn file(&mut self, path: &str, size: u64, mix: &Mix) {
+        let file = self.create(path);
+        self.write(file, path, size, mix);
+    }
+
+    fn bytecode(&mut self, path: &str, size: u64, source: &str) {
+        let source = std::fs::metadata(self.root.join(source)).unwrap();
+        let written = source.modified().unwrap().duration_since(UNIX_EPOCH);
+        let numbers = [written.unwrap().as_secs(), source.len()].map(|number| number as u32);
         let mut file = self.create(path);
+        file.write_all(&BYTECODE_OF_3_11).unwrap();
+        for number in numbers {
+            file.write_all(&number.to_le_bytes()).unwrap();
+        }
+        self.write(file, path, size, &BYTECODE);
+    }
+
+    fn write(&mut self, mut file: BufWriter<File>, path: &str, size: u64, mix: &Mix) {
         let mut left = size;
         while left > 0 {
             let now = left.min(1 << 20);
