@@ -63,6 +63,10 @@ impl Preparation<'_> {
             previous: self.plan.previous.clone(),
             removed: removed(configuration),
             annotations: self.plan.annotations.clone(),
+            // Two tries fit into the time after which the step itself is given up.
+            answer_within: self
+                .silence_timeout
+                .map(|limit| limit.as_secs().div_ceil(2)),
             threads: None,
         };
         let write = |path: &Path, json: Result<Vec<u8>, serde_json::Error>| {

@@ -12,6 +12,7 @@ mod watch;
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::Duration;
 
 use ::dockerfile::{Configuration, Origin};
 use image::{Digest, ImageRef, is_loopback};
@@ -36,6 +37,8 @@ pub(crate) struct Preparation<'a> {
     pub tool: &'a Tool,
     pub credentials: &'a Credentials,
     pub env: &'a Env,
+    /// How long the step may say nothing.
+    pub silence_timeout: Option<Duration>,
     pub cancel: &'a CancellationToken,
 }
 

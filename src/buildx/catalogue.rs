@@ -95,6 +95,9 @@ fn names_a_host(message: &str) -> bool {
         && first.is_some_and(|first| !matches!(Registry::from_host(first), Registry::Other { .. }))
 }
 
+const CHANGED: &str =
+    "other bytes came than the registry named: try again, and check proxies and mirrors in between";
+
 const HOST_IN_NAME: Entry = permanent(
     &[],
     "the repository's name begins with the registry's host: remove the host from `repository`",
@@ -160,6 +163,20 @@ const CATALOGUE: &[Entry] = &[
         &["none of the provided layer digests match"],
         "the registry received other bytes than were sent: check proxies in between",
     ),
+    temporary(
+        &["got digest sha256:", "expected sha256:"],
+        "the registry names other content than was sent: try again, and check proxies in between",
+    ),
+    temporary(&["unexpected commit digest"], CHANGED),
+    temporary(&["failed size validation"], CHANGED),
+    temporary(
+        &["blob unknown to registry"],
+        "the registry does not have a layer that it said it has: try again",
+    ),
+    permanent(
+        &["could not fetch content descriptor", "not found"],
+        "the registry does not have what it named: push that image again, or check the mirror or proxy in between",
+    ),
     permanent(
         &["blockedbyorganizationpolicyexception"],
         "a policy of the AWS organization forbids this: ask its administrator",
@@ -214,6 +231,7 @@ const CATALOGUE: &[Entry] = &[
         "the role lacks this right on the repository: add it to its IAM policy",
     ),
     denied(&["denied:"], "the login lacks rights on this repository"),
+    denied(&[": denied"], "the login lacks rights on this repository"),
     denied(&["authorization failed"], "the registry rejects the login"),
     temporary(
         MISSING,
@@ -367,6 +385,12 @@ mod tests {
         ("key disabled", "failed to push x: KmsException: arn:aws:kms:eu-west-1:1:key/a is disabled. (Service: AWSKMS; Error Code: DisabledException)", "is it enabled", false, false),
         ("layer too large", "failed to push 123456789012.dkr.ecr.eu-west-1.amazonaws.com/app:1: denied: Adding this part to the layer with upload id 'a' in the repository with name 'app' in registry with id '1' exceeds the maximum allowed size of a layer which is '54525952000'", "split the step", false, false),
         ("bytes changed", "failed to push x: blob upload invalid: None of the provided layer digests match the calculated digest", "other bytes", false, false),
+        ("other content named", "failed to push x: failed commit on ref \"layer-sha256:ab\": got digest sha256:cd, expected sha256:ab", "other content", false, true),
+        ("other bytes came", "failed to copy: failed commit on ref \"manifest-sha256:ab\": commit failed: unexpected commit digest sha256:cd, expected sha256:ab: failed precondition", "other bytes came", false, true),
+        ("more bytes came", "failed commit on ref \"config-sha256:ab\": commit failed: \"config-sha256:ab\" failed size validation: 9 != 8: failed precondition", "other bytes came", false, true),
+        ("a layer that is not there after all", "failed to push x: unknown: blob unknown to registry - sha256:ab", "said it has", false, true),
+        ("a manifest that is not there after all", "failed to copy: httpReadSeeker: failed open: could not fetch content descriptor sha256:ab () from remote: not found", "what it named", false, false),
+        ("no rights, without words", "failed to push x: denied", "lacks rights", true, false),
         ("forbidden by the organization", "BlockedByOrganizationPolicyException: no", "organization forbids", false, false),
         ("cache of an old form", "error writing manifest blob: failed commit on ref \"sha256:ab\": unexpected status from PUT request to https://x/v2/app/manifests/buildcache: 400 Bad Request", "image-manifest=true", false, false),
         ("Docker Hub's limit", "unexpected status from HEAD request to https://registry-1.docker.io/v2/library/python/manifests/3: 429 Too Many Requests - Server message: toomanyrequests: You have reached your unauthenticated pull rate limit. https://www.docker.com/increase-rate-limit", "Docker Hub limits pulls", false, false),

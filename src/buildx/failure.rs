@@ -131,10 +131,24 @@ impl Failure {
         }
     }
 
-    /// Whether a retry may succeed: after a temporary failure of a push or of the connection to the builder, never of a step. Amazon ECR
-    /// closes uploads to missing repositories in the same way, so `exists` must know the repository (`registry/repository`).
+    /// What failed and is tried again: `push`, or `build` before there was anything to push.
+    pub(crate) fn attempted(&self) -> &'static str {
+        if self.is_of_push() { "push" } else { "build" }
+    }
+
+    /// Whether the step only reads from a registry: names of base images and frontends, and their layers.
+    fn is_of_pull(&self) -> bool {
+        let name = self.step.as_deref().unwrap_or_default();
+        let (_, instruction) = name.split_once("] ").unwrap_or_default();
+        name.starts_with("resolve image config for ")
+            || PULLING.iter().any(|start| instruction.starts_with(start))
+    }
+
+    /// Whether a retry may succeed: after a temporary failure of a push, of a pull or of the connection to the builder, never of another
+    /// step. Amazon ECR closes uploads to missing repositories in the same way, so `exists` must know the repository
+    /// (`registry/repository`).
     pub(crate) fn is_temporary(&self, exists: &dyn Fn(&str) -> bool) -> bool {
-        self.is_of_push()
+        (self.is_of_push() || self.is_of_pull())
             && catalogue::is_temporary(&self.message)
             && !(catalogue::may_be_missing_repository(&self.message)
                 && self.ecr_repository().is_some_and(|name| !exists(&name)))
@@ -161,6 +175,9 @@ const PUSHING: &[&str] = &[
     "exporting config",
     "pushing ",
 ];
+
+/// How BuildKit's names of steps go on that read images: `[internal] load metadata for REF`, `[build 1/4] FROM REF`.
+const PULLING: &[&str] = &["load metadata for ", "FROM "];
 
 /// buildx's errors when it cannot reach the builder, or a push failed outside of a step.
 const CONNECTION: &[&str] = &[
@@ -373,7 +390,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_passes_in_a_push_is_tried_again() {
+    fn only_what_passes_in_a_push_or_a_pull_is_tried_again() {
         let broken = "failed to push x: unexpected status from PUT request to https://x/v2/a: 503 Service Unavailable";
         let cases = [
             ("a push", Some("exporting to image"), broken, true),
@@ -405,7 +422,25 @@ mod tests {
             ),
             (
                 "a base image",
+                Some("[linux/arm64 internal] load metadata for docker.io/library/x"),
+                "failed to authorize: failed to fetch anonymous token: unexpected status from GET request to https://x/token: 503 Service Unavailable",
+                true,
+            ),
+            (
+                "a base image's layer",
+                Some("[build 1/3] FROM docker.io/library/x@sha256:ab"),
+                "failed to copy: httpReadSeeker: failed open: unexpected EOF",
+                true,
+            ),
+            (
+                "a base image that is not there",
                 Some("[internal] load metadata for docker.io/library/x"),
+                "docker.io/library/x: not found",
+                false,
+            ),
+            (
+                "a step that mentions one",
+                Some("[2/2] RUN echo '] FROM x'"),
                 broken,
                 false,
             ),

@@ -201,7 +201,7 @@ inputs! {
     /// Times in the push engine's layers: `packages` (one time for what packages own, so that a package that is installed once more is
     /// not sent again) or `keep`; see docs/push-engine.md
     "layer-times" => layer_times: LayerTimes = "packages";
-    /// How often to retry a push or a builder start after a transient error such as 503, 429 or a
+    /// How often to retry a push, the pull of a base image or a builder start after a transient error such as 503, 429 or a
     /// dropped connection; finished steps are not built again
     "retries" => retries: Number<0, 10> = "2";
     /// Seconds for which a registry may leave a request without an answer before the run ends; 0

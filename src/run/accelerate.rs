@@ -35,6 +35,7 @@ impl Execution<'_> {
             tool: build.tool,
             credentials,
             env: &self.run.env,
+            silence_timeout: build.patience.request,
             cancel: build.cancel,
         };
         let retries = self.plan.retries;
@@ -96,7 +97,7 @@ impl Execution<'_> {
                         "{reason}\nthe image is in one registry and not in another: the push is tried again {}",
                         schedule(wait, retries + 2 - attempt)
                     );
-                    wait_to_retry(reason.to_string(), wait, recorder, build.cancel).await?;
+                    wait_to_retry("push", reason.to_string(), wait, recorder, build.cancel).await?;
                 }
                 Err(BuildError::Failed { failure, .. }) if failure.is_temporary(&|_| true) => {
                     warn(&Reason::new(failure.to_string()));

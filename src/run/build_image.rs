@@ -192,15 +192,16 @@ impl Execution<'_> {
                 return Err(error.into());
             };
             attempt += 1;
+            let attempted = failure.attempted();
             tracing::warn!(
-                "{failure}\nthis is temporary: the push is tried again {}",
+                "{failure}\nthis is temporary: the {attempted} is tried again {}",
                 schedule(wait, retries + 2 - attempt)
             );
             if refused {
                 // Otherwise the helper would return the same token.
                 helper::forget(&self.planner.dir.tokens());
             }
-            wait_to_retry(failure.to_string(), wait, recorder, build.cancel).await?;
+            wait_to_retry(attempted, failure.to_string(), wait, recorder, build.cancel).await?;
             match push.finish(&mut waits).await {
                 Ok(Some(metadata)) => return Ok(metadata),
                 Ok(None) => {}
@@ -216,18 +217,19 @@ impl Execution<'_> {
     }
 }
 
-/// Records that the push is tried again, and waits.
+/// Records that the push or build is tried again, and waits.
 ///
 /// # Errors
 /// When the run is cancelled meanwhile.
 pub(super) async fn wait_to_retry(
+    attempted: &str,
     why: String,
     wait: Duration,
     recorder: &mut Recorder,
     cancel: &CancellationToken,
 ) -> Result<(), BuildError> {
     recorder.retried(Retry {
-        what: "the push".to_owned(),
+        what: format!("the {attempted}"),
         why,
         failed: Timestamp::now(),
         wait,

@@ -26,6 +26,8 @@ pub struct Job {
     pub removed: Vec<RemovedInstruction>,
     /// Annotations of the manifest.
     pub annotations: Vec<(String, String)>,
+    /// Seconds that a registry may take for an answer. Default: what the step finds right.
+    pub answer_within: Option<u64>,
     /// Threads that compress. Default: one per core.
     pub threads: Option<usize>,
 }

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use crate::base_image::{self, Candidate};
 use anyhow::Context as _;
@@ -9,7 +10,7 @@ use image::Digest;
 use protocol::{Base, Job, Secrets};
 use upload::{
     Blob, Credentials, Descriptor, How, Memory, Pending, Present, Proxies, RegistrySettings,
-    Repository, Settings, Uploader,
+    Repository, Settings, Timing, Uploader,
 };
 
 /// Content that waits for its uploads, of all layers together (bytes).
@@ -40,6 +41,17 @@ pub(crate) struct Destinations {
     present: Mutex<HashMap<String, Vec<Present>>>,
 }
 
+/// The usual limits, none above the one that is given.
+fn timing(longest: Option<Duration>) -> Timing {
+    let usual = Timing::default();
+    let limit = |usual: Duration| longest.map_or(usual, |longest| usual.min(longest));
+    Timing {
+        silence: limit(usual.silence),
+        answer: limit(usual.answer),
+        ..usual
+    }
+}
+
 struct Target {
     repository: Repository,
     mount_from: Vec<String>,
@@ -57,6 +69,7 @@ impl Destinations {
                 no_proxy: proxies.no_proxy.clone(),
             },
             authorities: secrets.authorities.clone(),
+            timing: timing(job.answer_within.map(Duration::from_secs)),
             ..Settings::default()
         })?;
         let mut registries: Vec<(&str, upload::Registry)> = Vec::new();

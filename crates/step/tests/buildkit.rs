@@ -98,6 +98,7 @@ impl Case {
                 .count(),
             times: LayerTimes::Keep,
             previous: Vec::new(),
+            answer_within: None,
             removed: self
                 .removed
                 .iter()
