@@ -175,6 +175,14 @@ impl Build<'_> {
                             let silent = progress_of.silent(now);
                             said_of.silence =
                                 silence::find(progress_of.running(), silent, self.patience);
+                            // The push engine's step is not part of this progress.
+                            if said_of.heard.is_none() && said_of.silence.is_none() {
+                                said_of.silence = silence::find_idle(
+                                    progress_of.running(),
+                                    silent,
+                                    self.patience,
+                                );
+                            }
                             if said_of.silence.is_some() || said_of.is_silent(now, self.patience) {
                                 stop_of.cancel();
                             }

@@ -63,11 +63,7 @@ impl BuildError {
     pub(crate) fn hint(&self) -> Option<String> {
         match self {
             Self::Failed { failure, .. } => failure.hint(),
-            Self::Silent { .. } => Some(
-                "the connection is open, but no answer comes: look at the registry, and at proxies and firewalls between BuildKit and it \
-                 that drop packets; then run the job again. `silence-timeout` sets the limit"
-                    .to_owned(),
-            ),
+            Self::Silent { silence, .. } => Some(silence.hint().to_owned()),
             Self::Checks { .. } | Self::Process(_) | Self::Metadata(_) | Self::Cancelled => None,
         }
     }
@@ -118,8 +114,9 @@ impl Build<'_> {
                 let now = Instant::now();
                 progress.tick(now, Timestamp::now(), |line| tracing::info!("{line}"));
                 if silence.is_none() {
-                    silence =
-                        silence::find(progress.running(), progress.silent(now), self.patience);
+                    let silent = progress.silent(now);
+                    silence = silence::find(progress.running(), silent, self.patience)
+                        .or_else(|| silence::find_idle(progress.running(), silent, self.patience));
                     if silence.is_some() {
                         cancel.cancel();
                     }

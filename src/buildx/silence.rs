@@ -2,6 +2,9 @@
 //!
 //! BuildKit's HTTP client waits for an answer without end, and so does a build. Silence counts only while nothing but requests to registries
 //! is under way: a step of the Dockerfile, the compression of layers and unpacking may be silent for hours.
+//!
+//! A BuildKit that reads a cache from such a registry begins no other step of any build, as its scheduler waits, too: there is a limit for
+//! builds of which nothing runs.
 
 use std::fmt;
 use std::time::Duration;
@@ -36,6 +39,11 @@ impl Patience {
         }
     }
 
+    /// For a build of which nothing runs. It may wait for other builds of a BuildKit with `max-parallelism`.
+    fn idle(self) -> Option<Duration> {
+        self.upload.map(|limit| limit.max(SHORTEST_IDLE))
+    }
+
     fn limit(self, work: Work) -> Option<Duration> {
         match work {
             Work::Request => self.request,
@@ -45,11 +53,14 @@ impl Patience {
     }
 }
 
+/// A build of which nothing runs is given so much time, whatever the input says: BuildKit has work between steps.
+const SHORTEST_IDLE: Duration = Duration::from_secs(60);
+
 /// What has been silent for too long.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Silence {
-    /// The work that waits, in BuildKit's words.
-    pub what: String,
+    /// The work that waits, in BuildKit's words. None: nothing runs.
+    pub what: Option<String>,
     pub limit: Duration,
     /// Whether only caches are written, without which the image is complete.
     pub is_of_cache: bool,
@@ -58,11 +69,28 @@ pub(crate) struct Silence {
 impl fmt::Display for Silence {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let seconds = self.limit.as_secs();
-        let what = &self.what;
-        write!(
-            formatter,
-            "a registry accepted a request and has been silent for {seconds} s: {what}"
-        )
+        match &self.what {
+            Some(what) => write!(
+                formatter,
+                "a registry accepted a request and has been silent for {seconds} s: {what}"
+            ),
+            None => write!(formatter, "BuildKit has begun no step for {seconds} s"),
+        }
+    }
+}
+
+impl Silence {
+    pub(super) fn hint(&self) -> &'static str {
+        match self.what {
+            Some(_) => {
+                "the connection is open, but no answer comes: look at the registry, and at proxies and firewalls between BuildKit and it \
+                 that drop packets; then run the job again. `silence-timeout` sets the limit"
+            }
+            None => {
+                "BuildKit begins nothing while it reads another build's cache from a registry that does not answer: end that build, or \
+                 restart the builder, and run the job again. `silence-timeout` sets the limit"
+            }
+        }
     }
 }
 
@@ -92,9 +120,23 @@ pub(super) fn find<'a>(
     let (work, what) = longest?;
     let limit = patience.limit(work)?;
     (silent >= limit).then_some(Silence {
-        what,
+        what: Some(what),
         limit,
         is_of_cache,
+    })
+}
+
+/// Whether a build of which nothing runs has been silent for too long.
+pub(super) fn find_idle<'a>(
+    mut running: impl Iterator<Item = &'a Step>,
+    silent: Duration,
+    patience: Patience,
+) -> Option<Silence> {
+    let limit = patience.idle()?;
+    (running.next().is_none() && silent >= limit).then_some(Silence {
+        what: None,
+        limit,
+        is_of_cache: false,
     })
 }
 
@@ -291,6 +333,28 @@ mod tests {
             let found = find(progress.running(), silent, Patience::of(seconds));
             assert_eq!(found.is_some(), ends, "{seconds:?} {silent:?}");
         }
+    }
+
+    #[test]
+    fn a_build_of_which_nothing_runs_does_not_wait_for_ever() {
+        let running = progress(&[("[2/2] RUN sleep 7200", &[])]);
+        let nothing = progress(&[]);
+        for (progress, seconds, silent, ends) in [
+            (&nothing, None, 7199, false),
+            (&nothing, None, 7200, true),
+            (&nothing, Some(4), 59, false),
+            (&nothing, Some(4), 60, true),
+            (&nothing, Some(100), 100, true),
+            (&nothing, Some(0), u64::MAX, false),
+            (&running, None, u64::MAX, false),
+        ] {
+            let silent = Duration::from_secs(silent);
+            let found = find_idle(progress.running(), silent, Patience::of(seconds));
+            assert_eq!(found.is_some(), ends, "{seconds:?} {silent:?}");
+        }
+        let found = find_idle(nothing.running(), Duration::MAX, Patience::of(None)).unwrap();
+        assert_eq!(found.to_string(), "BuildKit has begun no step for 7200 s");
+        assert!(found.hint().contains("restart the builder"));
     }
 
     /// BuildKit repeats the state of a download several times a second.
