@@ -14,7 +14,7 @@ export RUST_TEST_THREADS ?= 4
 
 AS_ROOT := $(if $(filter-out 0,$(shell id -u)),--config 'target."cfg(unix)".runner="sudo"')
 
-.PHONY: test build step check unit lint report e2e trees fuzz test-kubernetes image demo side-by-side compare picture bench release tables clean
+.PHONY: test build step check unit lint report e2e trees faults fuzz test-kubernetes image demo side-by-side compare picture bench release tables clean
 
 # Everything that CI checks.
 test: build check unit lint report e2e
@@ -53,6 +53,12 @@ e2e: build step
 trees: build step
 	$(CARGO) test $(ALL) --test e2e --no-run
 	$(RIG) exec --classic -- $(CARGO) test $(ALL) --test e2e trees:: -- --include-ignored --nocapture
+
+# Every request of a run, and what can go wrong with it: the tables of docs/faults.md, compared, or with WRITE_TABLES=1 written.
+# Half an hour.
+faults: build step
+	$(CARGO) test $(ALL) --test e2e --no-run
+	$(RIG) exec -- $(CARGO) test $(ALL) --test e2e faults:: -- --ignored --nocapture --test-threads=1
 
 # libFuzzer over the readers of what comes from outside: each target for SECONDS_EACH, new inputs in target/fuzz-corpus, failing ones
 # in target/fuzz-found. Needs a C++ compiler. The flags are cargo-fuzz's, without the sanitizer that needs a nightly compiler.
@@ -121,6 +127,7 @@ release:
 tables:
 	WRITE_TABLES=1 $(CARGO) test $(ALL) --bin fast-ecr-push documents -- --test-threads=1
 	WRITE_TABLES=1 $(CARGO) test $(ALL) --test action architecture::picture
+	WRITE_TABLES=1 $(CARGO) test $(ALL) --test action faults::
 
 clean:
 	if [ -x $(RIG) ]; then $(RIG) clean; fi

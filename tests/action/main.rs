@@ -21,6 +21,7 @@
 //! - [`workflows`], [`commands`]: what the documents show ([`pages`])
 //! - [`release`]: the scripts of a release
 //! - [`architecture`]: which module may use which; [`marks`]: pages that are generated in part
+//! - [`faults`]: which tests prove how a run ends that something breaks
 //! - [`examples`]: what examples/eks says, twice
 #![expect(
     clippy::unwrap_used,
@@ -43,6 +44,7 @@ mod ecr;
 mod engine;
 mod examples;
 mod failure;
+mod faults;
 mod github;
 mod history;
 mod http;

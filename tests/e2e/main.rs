@@ -25,11 +25,14 @@ mod dist;
 mod ecr;
 mod exit;
 mod failures;
+mod faults;
 mod faulty;
 mod image;
 mod inputs;
 mod late;
 mod main_job;
+#[path = "../action/marks.rs"]
+mod marks;
 mod network;
 mod newcomer;
 mod oidc;
