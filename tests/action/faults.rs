@@ -40,7 +40,7 @@ const STATEFUL: &str = "testkit/kubernetes/tests/driver/stand_in/stateful.rs";
 #[rustfmt::skip]
 const ROWS: &[Row] = &[
     row("Registry", "unknown authority", &[("tests/e2e/network.rs", "a_builder_in_a_container_pushes_to_a_registry_of_a_private_authority")]),
-    row("Registry", "its name is not found", &[("src/buildx/catalogue.rs", "each_known_message_gets_its_hint")]),
+    row("Registry", "its name is not found", &[("tests/e2e/faults/mod.rs", "a_name_that_is_not_found_ends_the_run_with_a_remedy")]),
     row("Registry", "nothing listens", &[("crates/upload/tests/faults/main.rs", "a_registry_that_is_not_there_is_an_error_after_all_tries")]),
     row("Amazon ECR", "silence in a push", &[(SILENCE, "a_registry_that_never_answers_ends_the_run")]),
     row("Amazon ECR", "silence for a base image", &[(SILENCE, "a_base_image_whose_registry_never_answers_ends_the_run")]),
@@ -96,8 +96,12 @@ fn is_there(file: &str, name: &str) -> bool {
     let text = std::fs::read_to_string(path).unwrap_or_default();
     let heads = [format!("    fn {name}("), format!("\nfn {name}(")];
     heads.iter().any(|head| {
-        text.split_once(head)
-            .is_some_and(|(before, _)| before.trim_end().ends_with("test]"))
+        text.split_once(head).is_some_and(|(before, _)| {
+            let attributes = before.lines().rev().map(str::trim);
+            attributes
+                .take_while(|line| line.starts_with("#["))
+                .any(|line| line.ends_with("test]"))
+        })
     })
 }
 

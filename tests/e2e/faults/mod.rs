@@ -12,6 +12,7 @@ use cell::{Cell, Unbroken, Verdict};
 use requests::{Lasting, Pusher, Trouble, requests};
 
 use crate::marks::holds;
+use crate::rig::{Action, busybox};
 
 /// Runs at a time. They wait more than they compute.
 const AT_A_TIME: usize = 6;
@@ -53,6 +54,26 @@ fn cells(pusher: Pusher, lasting: Lasting) -> Vec<Cell> {
         })
     })
     .collect()
+}
+
+/// `.invalid` names no host (<https://www.rfc-editor.org/rfc/rfc6761#section-6.4>).
+#[test]
+#[ignore = "takes two minutes without a name server: `make faults`"]
+fn a_name_that_is_not_found_ends_the_run_with_a_remedy() {
+    let of_base = Action::new("FROM registry.invalid/base:1\n").input("push", "false");
+    let of_image = Action::new(&format!("FROM {}\n", busybox()))
+        .input("tags", "registry.invalid/faults/name:1");
+    for (name, action) in [("base image", of_base), ("image", of_image)] {
+        let run = action.input("cache", "none").input("retries", "0").run();
+        assert_eq!(run.code, Some(1), "{name}: {}", run.log());
+        let errors = run.annotations("error");
+        assert_eq!(errors.len(), 1, "{name}: {}", run.log());
+        let message = &errors[0].message;
+        // Without a network, the name server is not there either.
+        let causes = ["no such host", "server misbehaving", "i/o timeout"];
+        let has_cause = causes.iter().any(|cause| message.contains(cause));
+        assert!(has_cause && message.contains("hint: "), "{name}: {message}");
+    }
 }
 
 /// One table. `CELLS` has words that the names of its cells must have, or with `!` must not, between `+`; the table stays as it is then.
