@@ -198,6 +198,8 @@ impl Definition<'_> {
             "extra-hosts": self.hosts(),
             "output": ["type=cacheonly"],
             "attest": ["type=provenance,disabled=true"],
+            // What it copies keeps its times.
+            "args": {"SOURCE_DATE_EPOCH": ""},
         });
         if let (Some(contexts), Some(compared)) = (target["contexts"].as_object_mut(), compared) {
             contexts.insert("base".to_owned(), json!(format!("target:{compared}")));
@@ -257,30 +259,34 @@ fn step_dockerfile(nonce: &str, has_base: bool, is_in_image: bool) -> String {
 
     // BuildKit hashes all files of what a step mounts, but not of what it runs in (`getMountDeps` in
     // <https://github.com/moby/buildkit/blob/v0.32.0/solver/llbsolver/ops/exec.go>): the step of a large image that runs in it starts
-    // seconds earlier. What BuildKit hides there is mounted from a stage of its own, and so few files are hashed fast.
+    // seconds earlier. What BuildKit hides there is copied. A copy from where it goes is not hashed, and may find nothing if it has a
+    // pattern (`CacheMap` of ops/file.go); a mount of two names has nothing read but what is below the first.
     let root = step_root(nonce);
-    let hidden = protocol::HIDDEN.iter().copied();
-    let hidden = [protocol::HIDDEN_MARK].into_iter().chain(hidden);
-    let hidden: Vec<(String, String)> = hidden
-        .map(|name| {
-            (
-                format!("/{name}"),
-                format!("{}/{name}", protocol::HIDDEN_PATH),
-            )
-        })
-        .collect();
-    let mut text = program("program") + "FROM final AS whole\nFROM whole AS hidden\n";
-    for (path, _) in &hidden {
-        text += &format!("WORKDIR {path}\n");
+    let folder = "/.fast-ecr-push/hidden";
+    let mut text = program("program")
+        + &format!(
+            "FROM final AS final-image\nUSER 0:0\nFROM final-image AS whole\nWORKDIR {folder}\n"
+        );
+    let mut stages = Vec::new();
+    for (name, _) in protocol::HIDDEN {
+        let (stage, pattern) = (format!("hidden-{name}"), pattern(name));
+        text += &format!("FROM whole AS {stage}\nCOPY --from=whole /{pattern} {folder}/{name}\n");
+        stages.push((stage, format!("{}/{name}", protocol::HIDDEN_PATH)));
     }
-    text += &format!("FROM whole AS {stage}\nUSER 0:0\nWORKDIR /\n");
-    let hidden = hidden.iter();
-    let mut mounts: Vec<_> = hidden
-        .map(|(path, target)| ("hidden", path.as_str(), target.as_str()))
+    text += &format!("FROM final-image AS {stage}\nWORKDIR /\n");
+    let stages = stages.iter();
+    let mut mounts: Vec<_> = stages
+        .map(|(stage, target)| (stage.as_str(), folder, target.as_str()))
         .collect();
     mounts.push(("program", "/", "/program"));
     let command = format!(r#"["{root}/program/fast-ecr-push-step", "{root}"]"#);
     text + &run(&root, &mounts, &command)
+}
+
+/// A pattern that only this name matches.
+fn pattern(name: &str) -> String {
+    let (start, last) = name.split_at(name.len() - 1);
+    format!("{start}[{last}]")
 }
 
 /// The arguments for a target of a definition. The definition is ours, so that it may read what it names.
@@ -344,17 +350,21 @@ mod tests {
 ARG TARGETARCH
 COPY --from=step fast-ecr-push-step-$TARGETARCH /fast-ecr-push-step
 COPY job.json /
-FROM final AS whole
-FROM whole AS hidden
-WORKDIR /.fast-ecr-push
-WORKDIR /dev
-WORKDIR /etc
-WORKDIR /proc
-WORKDIR /sys
-FROM whole AS step-01
+FROM final AS final-image
 USER 0:0
+FROM final-image AS whole
+WORKDIR /.fast-ecr-push/hidden
+FROM whole AS hidden-dev
+COPY --from=whole /de[v] /.fast-ecr-push/hidden/dev
+FROM whole AS hidden-etc
+COPY --from=whole /et[c] /.fast-ecr-push/hidden/etc
+FROM whole AS hidden-proc
+COPY --from=whole /pro[c] /.fast-ecr-push/hidden/proc
+FROM whole AS hidden-sys
+COPY --from=whole /sy[s] /.fast-ecr-push/hidden/sys
+FROM final-image AS step-01
 WORKDIR /
-RUN --network=host --mount=type=bind,from=hidden,source=/.fast-ecr-push,target=/.fast-ecr-push-01/hidden/.fast-ecr-push --mount=type=bind,from=hidden,source=/dev,target=/.fast-ecr-push-01/hidden/dev --mount=type=bind,from=hidden,source=/etc,target=/.fast-ecr-push-01/hidden/etc --mount=type=bind,from=hidden,source=/proc,target=/.fast-ecr-push-01/hidden/proc --mount=type=bind,from=hidden,source=/sys,target=/.fast-ecr-push-01/hidden/sys --mount=type=bind,from=program,target=/.fast-ecr-push-01/program --mount=type=bind,from=base,target=/.fast-ecr-push-01/base --mount=type=secret,id=fast-ecr-push-step,target=/.fast-ecr-push-01/run/secrets/fast-ecr-push-step --mount=type=cache,id=fast-ecr-push-digests,target=/.fast-ecr-push-01/cache ["/.fast-ecr-push-01/program/fast-ecr-push-step", "/.fast-ecr-push-01"]
+RUN --network=host --mount=type=bind,from=hidden-dev,source=/.fast-ecr-push/hidden,target=/.fast-ecr-push-01/hidden/dev --mount=type=bind,from=hidden-etc,source=/.fast-ecr-push/hidden,target=/.fast-ecr-push-01/hidden/etc --mount=type=bind,from=hidden-proc,source=/.fast-ecr-push/hidden,target=/.fast-ecr-push-01/hidden/proc --mount=type=bind,from=hidden-sys,source=/.fast-ecr-push/hidden,target=/.fast-ecr-push-01/hidden/sys --mount=type=bind,from=program,target=/.fast-ecr-push-01/program --mount=type=bind,from=base,target=/.fast-ecr-push-01/base --mount=type=secret,id=fast-ecr-push-step,target=/.fast-ecr-push-01/run/secrets/fast-ecr-push-step --mount=type=cache,id=fast-ecr-push-digests,target=/.fast-ecr-push-01/cache ["/.fast-ecr-push-01/program/fast-ecr-push-step", "/.fast-ecr-push-01"]
 "#;
         assert_eq!(step_dockerfile("01", true, true), expected);
     }

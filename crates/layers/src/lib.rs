@@ -54,5 +54,5 @@ pub use packages::{PackageChange, PackageState, Packages};
 pub use path::TreePath;
 pub use plan::{Assignment, Layer, Limits, Plan};
 pub use times::{NORMAL, Times};
-pub use tree::{Found, Kind, Time, Tree};
+pub use tree::{Found, Hidden, Kind, Time, Tree};
 pub use workers::Workers;

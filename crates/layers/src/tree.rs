@@ -24,6 +24,17 @@ pub struct Tree {
     root: Arc<Directory>,
 }
 
+/// A name in the root directory that is not as the image has it.
+#[derive(Debug, Clone, Copy)]
+pub struct Hidden<'a> {
+    /// The name.
+    pub name: &'a str,
+    /// A directory that has the name as the image has it, or lacks it as the image does. None if the name is not the image's.
+    pub seen: Option<&'a Path>,
+    /// If not empty: of that directory only its attributes and these names are hidden.
+    pub only: &'a [&'a str],
+}
+
 impl Tree {
     /// Opens `root`, a directory that nothing writes to from now on.
     pub fn open(root: &Path) -> Result<Self> {
@@ -33,17 +44,25 @@ impl Tree {
         })
     }
 
-    /// Opens `root`, in which something else is mounted on directories: `elsewhere` has where each of them is seen, or that the image
-    /// has no such name.
+    /// Opens `root`, in which something else hides some names.
     pub fn with_hidden<'a>(
         root: &Path,
-        elsewhere: impl IntoIterator<Item = (&'a str, Option<&'a Path>)>,
+        hidden: impl IntoIterator<Item = Hidden<'a>>,
     ) -> Result<Self> {
         let mut directory = Directory::at(root, TreePath::root())?;
-        for (name, place) in elsewhere {
-            let path = directory.path.join(name.as_bytes());
-            let seen = place.map(|place| Directory::at(place, path)).transpose()?;
-            directory.hidden.insert(name.as_bytes().into(), seen);
+        for Hidden { name, seen, only } in hidden {
+            let holder = match seen {
+                Some(place) => Some(Directory::at(place, TreePath::root())?),
+                None => None,
+            };
+            let only = only.iter().map(|name| name.as_bytes().into()).collect();
+            let elsewhere = Elsewhere {
+                holder: holder.map(Arc::new),
+                only,
+            };
+            directory
+                .elsewhere
+                .insert(name.as_bytes().into(), elsewhere);
         }
         Ok(Self {
             root: Arc::new(directory),
@@ -99,8 +118,17 @@ pub(crate) struct Directory {
     pub(crate) path: TreePath,
     fd: OwnedFd,
     device: u64,
-    /// Names that something else hides: where to look instead, or nowhere if the image has no such name.
-    hidden: HashMap<Box<[u8]>, Option<Self>>,
+    /// Names that something else hides.
+    elsewhere: HashMap<Box<[u8]>, Elsewhere>,
+}
+
+/// Where a hidden name is seen.
+#[derive(Debug, Clone)]
+struct Elsewhere {
+    /// The directory that has it; none if the image does not.
+    holder: Option<Arc<Directory>>,
+    /// See [`Hidden::only`].
+    only: Vec<Box<[u8]>>,
 }
 
 impl Directory {
@@ -117,31 +145,52 @@ impl Directory {
             path,
             fd,
             device: stat.st_dev,
-            hidden: HashMap::new(),
+            elsewhere: HashMap::new(),
         })
+    }
+
+    /// The directory that has `name` as the image does.
+    fn holder(&self, name: &[u8]) -> rustix::io::Result<&Self> {
+        match self.elsewhere.get(name) {
+            Some(elsewhere) => elsewhere.holder.as_deref().ok_or(Errno::NOENT),
+            None => Ok(self),
+        }
     }
 
     /// Opens the directory `name` of this one.
     pub(crate) fn enter(&self, name: &[u8]) -> Result<Self> {
         let path = self.path.join(name);
-        match self.hidden.get(name) {
-            Some(Some(elsewhere)) => {
-                let fd = elsewhere.fd.try_clone();
-                let fd = fd.map_err(|error| Error::tree("could not open", &path)(error))?;
-                Self::new(Arc::clone(&elsewhere.place), path, fd)
-            }
-            Some(None) => Err(Error::tree("could not open", &path)(Errno::NOENT)),
-            None => {
-                let fd = rustix::fs::openat(&self.fd, name, DIRECTORY, Mode::empty())
-                    .map_err(Error::tree("could not open", &path))?;
-                let place = [&*self.place, name].join(&b'/');
-                let child = Self::new(place.into(), path, fd)?;
-                if child.device != self.device {
-                    return Err(Error::OtherFileSystem { path: child.path });
-                }
-                Ok(child)
-            }
+        let Some(Elsewhere { holder, only }) = self.elsewhere.get(name) else {
+            return self.open_directory(name, path);
+        };
+        let holder = holder
+            .as_ref()
+            .ok_or_else(|| Error::tree("could not open", &path)(Errno::NOENT))?;
+        let seen = holder.open_directory(name, path.clone())?;
+        if only.is_empty() {
+            return Ok(seen);
         }
+        let mut directory = self.open_directory(name, path)?;
+        let seen = Arc::new(seen);
+        for name in only {
+            let elsewhere = Elsewhere {
+                holder: Some(Arc::clone(&seen)),
+                only: Vec::new(),
+            };
+            directory.elsewhere.insert(name.clone(), elsewhere);
+        }
+        Ok(directory)
+    }
+
+    fn open_directory(&self, name: &[u8], path: TreePath) -> Result<Self> {
+        let fd = rustix::fs::openat(&self.fd, name, DIRECTORY, Mode::empty())
+            .map_err(Error::tree("could not open", &path))?;
+        let place = [&*self.place, name].join(&b'/');
+        let child = Self::new(place.into(), path, fd)?;
+        if child.device != self.device {
+            return Err(Error::OtherFileSystem { path: child.path });
+        }
+        Ok(child)
     }
 
     /// The names in it, sorted by bytes.
@@ -151,22 +200,28 @@ impl Directory {
         for entry in rustix::fs::Dir::read_from(&self.fd).map_err(failed)? {
             let entry = entry.map_err(failed)?;
             let name = entry.file_name().to_bytes();
-            if !matches!(name, b"." | b"..") && !self.hidden.contains_key(name) {
+            if !matches!(name, b"." | b"..") && !self.elsewhere.contains_key(name) {
                 names.push(name.into());
             }
         }
-        let seen = self.hidden.iter().filter(|(_, seen)| seen.is_some());
-        names.extend(seen.map(|(name, _)| name.clone()));
+        for name in self.elsewhere.keys() {
+            match self.stat(name) {
+                Ok(_) => names.push(name.clone()),
+                Err(Errno::NOENT) => {}
+                Err(error) => {
+                    return Err(Error::tree("could not look at", &self.path.join(name))(
+                        error,
+                    ));
+                }
+            }
+        }
         names.sort_unstable();
         Ok(names)
     }
 
     fn stat(&self, name: &[u8]) -> rustix::io::Result<Stat> {
-        match self.hidden.get(name) {
-            Some(Some(elsewhere)) => rustix::fs::fstat(&elsewhere.fd),
-            Some(None) => Err(Errno::NOENT),
-            None => rustix::fs::statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW),
-        }
+        let holder = self.holder(name)?;
+        rustix::fs::statat(&holder.fd, name, AtFlags::SYMLINK_NOFOLLOW)
     }
 
     /// What `name` is, without following it.
@@ -190,27 +245,28 @@ impl Directory {
 
     /// Where the symbolic link `name` points.
     pub(crate) fn target(&self, name: &[u8]) -> Result<Vec<u8>> {
-        rustix::fs::readlinkat(&self.fd, name, Vec::new())
+        self.holder(name)
+            .and_then(|holder| rustix::fs::readlinkat(&holder.fd, name, Vec::new()))
             .map(std::ffi::CString::into_bytes)
             .map_err(|error| Error::tree("could not read the link", &self.path.join(name))(error))
     }
 
     /// Opens the regular file `name`.
     pub(crate) fn open(&self, name: &[u8]) -> Result<OwnedFd> {
-        rustix::fs::openat(&self.fd, name, FILE, Mode::empty())
+        self.holder(name)
+            .and_then(|holder| rustix::fs::openat(&holder.fd, name, FILE, Mode::empty()))
             .map_err(|error| Error::tree("could not open", &self.path.join(name))(error))
     }
 
     /// The capabilities of `name`, which need not be a file that can be opened: a link or a device has them, too, if one insists.
     pub(crate) fn capability_of(&self, name: &[u8]) -> Result<Option<Vec<u8>>> {
-        if let Some(Some(elsewhere)) = self.hidden.get(name) {
-            return elsewhere.capability();
-        }
         // The system has no `lgetxattrat` before Linux 6.13. All directories above were opened without following a link, and nothing
         // writes to the tree.
-        let path = [&*self.place, name].join(&b'/');
         let mut value = [0; LONGEST_CAPABILITY];
-        let length = rustix::fs::lgetxattr(path, CAPABILITY, &mut value);
+        let length = self.holder(name).and_then(|holder| {
+            let path = [&*holder.place, name].join(&b'/');
+            rustix::fs::lgetxattr(path, CAPABILITY, &mut value)
+        });
         kept(length, &value, || self.path.join(name))
     }
 
@@ -392,50 +448,74 @@ impl Cursor {
 #[cfg(test)]
 mod tests {
     use std::fs;
+    use std::os::unix::fs::MetadataExt as _;
 
     use super::*;
+
+    fn names(directory: &Directory) -> Vec<String> {
+        let names = directory.names().unwrap().into_iter();
+        names
+            .map(|name| String::from_utf8(name.into()).unwrap())
+            .collect()
+    }
 
     #[test]
     fn names_that_something_hides_are_read_elsewhere_or_missing() {
         let folder = tempfile::tempdir().unwrap();
         let at = |path: &str| folder.path().join(path);
         for path in [
-            "root/etc/mounted",
+            "root/etc/own",
+            "root/dev/mounted",
             "root/proc/1",
-            "root/usr/etc",
-            "etc/real",
+            "root/mine",
+            "root/usr/dev",
+            "seen/etc/copied",
+            "seen/dev/real",
         ] {
             fs::create_dir_all(at(path)).unwrap();
         }
-        fs::write(at("root/etc/hosts"), "mounted").unwrap();
-        fs::write(at("etc/hosts"), "real").unwrap();
-        let etc = at("etc");
-        let hidden = [("etc", Some(etc.as_path())), ("proc", None)];
-        let tree = Tree::with_hidden(&at("root"), hidden).unwrap();
-
-        let names = |directory: &Directory| {
-            let names = directory.names().unwrap().into_iter();
-            names
-                .map(|name| String::from_utf8(name.into()).unwrap())
-                .collect::<Vec<_>>()
+        for name in ["hosts", "resolv.conf"] {
+            fs::write(at("root/etc").join(name), "mounted").unwrap();
+        }
+        fs::write(at("seen/etc/hosts"), "real").unwrap();
+        let seen = at("seen");
+        let hidden = |name, only| Hidden {
+            name,
+            seen: Some(&*seen),
+            only,
         };
-        assert_eq!(names(tree.root()), ["etc", "usr"]);
-        let inode = fs::metadata(&etc).map(|it| std::os::unix::fs::MetadataExt::ino(&it));
-        assert_eq!(tree.root().look(b"etc").unwrap().inode, inode.unwrap());
-        assert!(tree.root().is_directory(b"etc").unwrap());
-        assert!(!tree.root().is_directory(b"proc").unwrap());
-        assert_eq!(tree.root().capability_of(b"etc").unwrap(), None);
-        assert!(tree.root().look(b"proc").is_err());
-        assert!(tree.root().enter(b"proc").is_err());
-        let seen = tree.root().enter(b"etc").unwrap();
-        assert_eq!(names(&seen), ["hosts", "real"]);
-        assert_eq!(seen.capability_of(b"hosts").unwrap(), None);
-        assert_eq!(seen.path, TreePath::from("etc"));
+        let mine = Hidden {
+            name: "mine",
+            seen: None,
+            only: &[],
+        };
+        let etc = hidden("etc", &["hosts", "resolv.conf"]);
+        let all = [etc, hidden("dev", &[]), hidden("proc", &[]), mine];
+        let tree = Tree::with_hidden(&at("root"), all).unwrap();
+
+        let root = tree.root();
+        assert_eq!(names(root), ["dev", "etc", "usr"]);
+        for name in ["dev", "etc"] {
+            let inode = fs::metadata(seen.join(name)).unwrap().ino();
+            assert_eq!(root.look(name.as_bytes()).unwrap().inode, inode);
+            assert!(root.is_directory(name.as_bytes()).unwrap());
+            assert_eq!(root.capability_of(name.as_bytes()).unwrap(), None);
+        }
+        for name in ["proc", "mine"] {
+            assert!(!root.is_directory(name.as_bytes()).unwrap());
+            assert!(root.look(name.as_bytes()).is_err());
+            assert!(root.enter(name.as_bytes()).is_err());
+        }
+        assert_eq!(names(&root.enter(b"dev").unwrap()), ["real"]);
+        let etc = root.enter(b"etc").unwrap();
+        assert_eq!(names(&etc), ["hosts", "own"]);
+        assert_eq!(etc.path, TreePath::from("etc"));
+        assert!(etc.open(b"resolv.conf").is_err());
         let content = tree.read(&TreePath::from("etc/hosts"), 100).unwrap();
         assert_eq!(content.as_deref(), Some(&b"real"[..]));
-        let usr = tree.root().enter(b"usr").unwrap();
+        let usr = root.enter(b"usr").unwrap();
         assert_eq!(
-            names(&usr.enter(b"etc").unwrap()),
+            names(&usr.enter(b"dev").unwrap()),
             [""; 0],
             "only at the root"
         );

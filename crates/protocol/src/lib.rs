@@ -29,15 +29,18 @@ pub const SECRETS_ID: &str = "fast-ecr-push-step";
 /// Where BuildKit mounts that secret.
 pub const SECRETS_PATH: &str = "/run/secrets/fast-ecr-push-step";
 
-/// Directories at the root of an image that BuildKit mounts something on or into while a step runs
+/// Directories at the root of an image that BuildKit mounts something on while a step runs, or into, then with the names
 /// (<https://github.com/moby/buildkit/blob/v0.32.0/executor/oci/mounts.go>).
-pub const HIDDEN: [&str; 4] = ["dev", "etc", "proc", "sys"];
+pub const HIDDEN: [(&str, &[&str]); 4] = [
+    ("dev", &[]),
+    ("etc", &["hosts", "resolv.conf"]),
+    ("proc", &[]),
+    ("sys", &[]),
+];
 
-/// Where a step that runs in the image sees those directories as they are.
+/// Where a step that runs in the image has, for each of those directories, one of its name that holds the directory as the image
+/// has it.
 pub const HIDDEN_PATH: &str = "/hidden";
-
-/// A directory beside them that is older than those that the image does not have, and younger than the image.
-pub const HIDDEN_MARK: &str = ".fast-ecr-push";
 
 /// Repository that the step plays on loopback for the image's configuration. Below it, the hexadecimal digits of the base image's
 /// digest where the job has a [`BaseImage`].

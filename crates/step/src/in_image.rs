@@ -4,16 +4,16 @@
 //! for more than names of hosts in its root directory: so the folder becomes the root, with BuildKit's own `resolv.conf` and
 //! `hosts`, before anything else is done. The image stays the working directory.
 //!
-//! BuildKit mounts files and file systems into some of the image's directories, and makes those that are missing. So each of them
-//! is mounted once more, from a stage in which nothing hides it, and `WORKDIR` has made what was missing.
+//! BuildKit mounts files and file systems into some of the image's directories, and makes what is missing. So the step is given a copy
+//! of those, made where nothing hides them.
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::{MetadataExt as _, chroot};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::chroot;
+use std::path::Path;
 
 use anyhow::{Context as _, bail};
-use layers::Tree;
+use layers::{Hidden, Tree};
 
 /// What BuildKit mounts for the network.
 const NETWORK: [&str; 2] = ["etc/resolv.conf", "etc/hosts"];
@@ -37,28 +37,20 @@ pub(crate) fn enter(folder: &Path) -> anyhow::Result<Tree> {
     std::env::set_current_dir("/").with_context(failed)?;
     chroot(folder).with_context(failed)?;
 
-    let mut hidden = Vec::new();
-    for name in protocol::HIDDEN {
-        let place = Path::new(protocol::HIDDEN_PATH).join(name);
-        let is_in_image =
-            !is_made(&place).with_context(|| format!("could not look at the image's `/{name}`"))?;
-        hidden.push((name, is_in_image.then_some(place)));
-    }
-    let hidden = hidden.iter().map(|(name, place)| (*name, place.as_deref()));
+    let path = |name: &str| Path::new(protocol::HIDDEN_PATH).join(name);
+    let hidden = protocol::HIDDEN.map(|(name, only)| (name, path(name), only));
+    let hidden = hidden.iter().map(|(name, path, only)| Hidden {
+        name,
+        seen: Some(path),
+        only,
+    });
     let own = folder.file_name().and_then(|name| name.to_str());
-    let own = own.map(|name| (name, None));
+    let own = own.map(|name| Hidden {
+        name,
+        seen: None,
+        only: &[],
+    });
     Ok(Tree::with_hidden(Path::new("."), hidden.chain(own))?)
-}
-
-/// Whether a directory is none of the image's: `WORKDIR` made it, after the mark. One that an image has from the future, empty and
-/// with the same owner and mode, is missed: runtimes make those four anyway.
-fn is_made(place: &Path) -> io::Result<bool> {
-    let mark = fs::metadata(Path::new(protocol::HIDDEN_PATH).join(protocol::HIDDEN_MARK))?;
-    let it = fs::metadata(place)?;
-    let time = |it: &fs::Metadata| (it.mtime(), it.mtime_nsec());
-    Ok((it.mode() & 0o7777, it.uid(), it.gid()) == (0o755, 0, 0)
-        && time(&it) >= time(&mark)
-        && fs::read_dir(place)?.next().is_none())
 }
 
 /// Refuses to run where BuildKit hides more of the image than we know.
@@ -68,9 +60,13 @@ fn check(mounts: &str, folder: &Path) -> anyhow::Result<()> {
     for point in points.map(Path::new) {
         let is_known = point == Path::new("/")
             || point.starts_with(folder)
-            || protocol::HIDDEN
-                .iter()
-                .any(|name| point.starts_with(PathBuf::from("/").join(name)));
+            || protocol::HIDDEN.iter().any(|(name, only)| {
+                let directory = Path::new("/").join(name);
+                match only {
+                    [] => point.starts_with(&directory),
+                    names => names.iter().any(|name| point == directory.join(name)),
+                }
+            });
         if !is_known {
             bail!(
                 "BuildKit has mounted something on `{}` in the image, which hides what the image has there",
@@ -102,6 +98,8 @@ mod tests {
     fn refuses_mounts_that_hide_more_of_the_image() {
         for point in [
             "/usr/etc/hosts",
+            "/etc/passwd",
+            "/etc/hosts/x",
             "/usr/lib/x86_64-linux-gnu/libcuda.so.1",
             "/process",
             "/.fast-ecr-push-012",

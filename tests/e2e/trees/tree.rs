@@ -31,7 +31,7 @@ pub(crate) struct Node {
 pub(crate) type Tree = BTreeMap<Vec<u8>, Node>;
 
 /// What Docker puts into a container, in which it differs from the image.
-const OF_A_CONTAINER: [&[u8]; 7] = [
+const OF_A_CONTAINER: [&[u8]; 9] = [
     b".dockerenv",
     b"dev",
     b"etc",
@@ -39,6 +39,8 @@ const OF_A_CONTAINER: [&[u8]; 7] = [
     b"etc/hosts",
     b"etc/mtab",
     b"etc/resolv.conf",
+    b"proc",
+    b"sys",
 ];
 
 /// The tree of a container that never ran, as `docker export` prints it.
