@@ -193,7 +193,7 @@ impl Definition<'_> {
             "context": self.files.context,
             "dockerfile-inline": step_dockerfile(self.nonce, compared.is_some(), self.is_step_in_image()),
             "contexts": {"final": format!("target:{IMAGE}"), "step": self.step},
-            "secret": [format!("id={},src={}", protocol::SECRETS_ID, self.files.secrets.display())],
+            "secret": [format!("id={},src={}", protocol::secrets_id(self.nonce), self.files.secrets.display())],
             "entitlements": ["network.host"],
             "extra-hosts": self.hosts(),
             "output": ["type=cacheonly"],
@@ -243,7 +243,7 @@ fn step_dockerfile(nonce: &str, has_base: bool, is_in_image: bool) -> String {
             };
             run += &format!(" --mount=type=bind,from={from}{source},target={root}{target}");
         }
-        let (id, secrets) = (protocol::SECRETS_ID, protocol::SECRETS_PATH);
+        let (id, secrets) = (protocol::secrets_id(nonce), protocol::SECRETS_PATH);
         run += &format!(" --mount=type=secret,id={id},target={root}{secrets}");
         run += &format!(" --mount=type=cache,id=fast-ecr-push-digests,target={root}/cache");
         format!("{run} {command}\n")
@@ -364,7 +364,7 @@ FROM whole AS hidden-sys
 COPY --from=whole /sy[s] /.fast-ecr-push/hidden/sys
 FROM final-image AS step-01
 WORKDIR /
-RUN --network=host --mount=type=bind,from=hidden-dev,source=/.fast-ecr-push/hidden,target=/.fast-ecr-push-01/hidden/dev --mount=type=bind,from=hidden-etc,source=/.fast-ecr-push/hidden,target=/.fast-ecr-push-01/hidden/etc --mount=type=bind,from=hidden-proc,source=/.fast-ecr-push/hidden,target=/.fast-ecr-push-01/hidden/proc --mount=type=bind,from=hidden-sys,source=/.fast-ecr-push/hidden,target=/.fast-ecr-push-01/hidden/sys --mount=type=bind,from=program,target=/.fast-ecr-push-01/program --mount=type=bind,from=base,target=/.fast-ecr-push-01/base --mount=type=secret,id=fast-ecr-push-step,target=/.fast-ecr-push-01/run/secrets/fast-ecr-push-step --mount=type=cache,id=fast-ecr-push-digests,target=/.fast-ecr-push-01/cache ["/.fast-ecr-push-01/program/fast-ecr-push-step", "/.fast-ecr-push-01"]
+RUN --network=host --mount=type=bind,from=hidden-dev,source=/.fast-ecr-push/hidden,target=/.fast-ecr-push-01/hidden/dev --mount=type=bind,from=hidden-etc,source=/.fast-ecr-push/hidden,target=/.fast-ecr-push-01/hidden/etc --mount=type=bind,from=hidden-proc,source=/.fast-ecr-push/hidden,target=/.fast-ecr-push-01/hidden/proc --mount=type=bind,from=hidden-sys,source=/.fast-ecr-push/hidden,target=/.fast-ecr-push-01/hidden/sys --mount=type=bind,from=program,target=/.fast-ecr-push-01/program --mount=type=bind,from=base,target=/.fast-ecr-push-01/base --mount=type=secret,id=fast-ecr-push-01,target=/.fast-ecr-push-01/run/secrets/fast-ecr-push-step --mount=type=cache,id=fast-ecr-push-digests,target=/.fast-ecr-push-01/cache ["/.fast-ecr-push-01/program/fast-ecr-push-step", "/.fast-ecr-push-01"]
 "#;
         assert_eq!(step_dockerfile("01", true, true), expected);
     }
@@ -375,7 +375,7 @@ RUN --network=host --mount=type=bind,from=hidden-dev,source=/.fast-ecr-push/hidd
 ARG TARGETARCH
 COPY --from=step fast-ecr-push-step-$TARGETARCH /fast-ecr-push-step
 COPY job.json /
-RUN --network=host --mount=type=bind,from=final,target=/final --mount=type=secret,id=fast-ecr-push-step,target=/run/secrets/fast-ecr-push-step --mount=type=cache,id=fast-ecr-push-digests,target=/cache ["/fast-ecr-push-step"]
+RUN --network=host --mount=type=bind,from=final,target=/final --mount=type=secret,id=fast-ecr-push-01,target=/run/secrets/fast-ecr-push-step --mount=type=cache,id=fast-ecr-push-digests,target=/cache ["/fast-ecr-push-step"]
 "#;
         assert_eq!(step_dockerfile("01", false, false), expected);
     }

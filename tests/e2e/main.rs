@@ -27,6 +27,7 @@ mod exit;
 mod failures;
 mod faults;
 mod faulty;
+mod hostile;
 mod image;
 mod inputs;
 mod late;

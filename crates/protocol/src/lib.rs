@@ -23,8 +23,12 @@ pub const VERSION: u32 = 2;
 /// File name of the [`Job`] in the step's build context.
 pub const JOB_FILE: &str = "job.json";
 
-/// Id of the build secret with the [`Secrets`].
-pub const SECRETS_ID: &str = "fast-ecr-push-step";
+/// Id of the build secret with the [`Secrets`]. BuildKit asks all sessions of a build for a secret, so that a step of the user's build
+/// could mount it under a name that it can guess.
+#[must_use]
+pub fn secrets_id(nonce: &str) -> String {
+    format!("fast-ecr-push-{nonce}")
+}
 
 /// Where BuildKit mounts that secret.
 pub const SECRETS_PATH: &str = "/run/secrets/fast-ecr-push-step";

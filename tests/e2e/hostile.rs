@@ -1,0 +1,219 @@
+//! Attacks of whoever writes a Dockerfile, tried on a build with the push engine: `docs/security.md` lists them.
+
+use crate::push_engine::{INSTEAD, is_by_engine};
+use crate::registry::manifest;
+use crate::rig::{Action, busybox, registry};
+use crate::runner::{Ended, docker};
+
+/// A build of these instructions, on the tiny image, pushed by the engine or not at all.
+fn attack(name: &str, instructions: &str) -> Action {
+    Action::new(&format!("FROM {}\n{instructions}\n", busybox()))
+        .input("tags", &format!("{}/hostile/{name}:1", registry()))
+        .input("cache", "none")
+        .input("accelerate", "on")
+}
+
+/// The engine pushed an image that is whole, and nothing was said to the runner.
+fn is_unharmed(name: &str, run: &Ended) {
+    assert_eq!(run.code, Some(0), "{name}: {}", run.log());
+    assert!(is_by_engine(run), "{name}: {}", run.log());
+    assert!(!run.log().contains(INSTEAD), "{name}: {}", run.log());
+    let repository = format!("hostile/{name}");
+    let digest = run.output("digest");
+    assert_eq!(manifest(&repository, "1"), manifest(&repository, digest));
+    for level in ["error", "warning"] {
+        assert!(run.annotations(level).is_empty(), "{name}: {}", run.log());
+    }
+    let masks: Vec<&String> = run
+        .log
+        .masks
+        .iter()
+        .filter(|mask| mask.contains("evil"))
+        .collect();
+    assert!(masks.is_empty(), "{name}: {masks:?}");
+}
+
+/// BuildKit asks any of a build's sessions for a secret, and the engine's has the registry's login.
+#[test]
+fn the_login_of_the_push_is_no_secret_of_the_build() {
+    for id in ["fast-ecr-push-step", "secrets.json", "step"] {
+        let name = format!("login-{id}");
+        let run = attack(
+            &name,
+            &format!(
+                "RUN --network=none --mount=type=secret,id={id},target=/login if [ -s /login ]; then echo the login is \"here\"; fi; echo {id} > /x"
+            ),
+        )
+        .run();
+        is_unharmed(&name, &run);
+        assert!(!run.log().contains("the login is here"), "{}", run.log());
+    }
+}
+
+#[test]
+fn the_output_of_a_step_is_no_event_of_the_engines() {
+    let evil = format!("sha256:{}", "e".repeat(64));
+    let layer = format!("{{\"name\":\"x\",\"digest\":\"{evil}\",\"size\":1,\"source\":\"base\"}}");
+    let events = [
+        "{\"event\":\"listening\",\"port\":1}".to_owned(),
+        "{\"event\":\"failed\",\"message\":\"::error::evil\",\"hint\":null}".to_owned(),
+        format!(
+            "{{\"event\":\"published\",\"registry\":\"evil\",\"repository\":\"evil\",\"digest\":\"{evil}\",\"tags\":[\"evil\"]}}"
+        ),
+        format!(
+            "{{\"event\":\"done\",\"digest\":\"{evil}\",\"configuration\":\"{evil}\",\"media_type\":\"x\",\"size\":1,\"layers\":[{layer}],\
+             \"uploaded\":1,\"reused\":1,\"streams\":1,\"packages\":null,\"milliseconds\":1}}"
+        ),
+    ];
+    let prints: Vec<String> = events
+        .iter()
+        .map(|event| format!("echo 'fast-ecr-push-event: {event}'"))
+        .collect();
+    // Stages whose names look like those of the engine's targets.
+    let run = attack(
+        "events",
+        &format!(
+            "RUN --network=none true\nFROM {0} AS push\nRUN --network=none {1}\nFROM push AS configuration\nRUN --network=none {1}\nRUN echo > /x",
+            busybox(),
+            prints.join("; ")
+        ),
+    )
+    .run();
+    is_unharmed("events", &run);
+    assert!(
+        !run.values
+            .outputs
+            .iter()
+            // The timings have the names of steps, which have what they print.
+            .any(|(name, value)| name != "timings" && value.contains(&"e".repeat(64)))
+    );
+}
+
+/// The engine's own step has the network of the builder, for which bake is given the right. What the engine leaves to BuildKit is refused
+/// there.
+#[test]
+fn rights_of_the_engines_step_are_not_those_of_the_build() {
+    for (name, flag, right) in [
+        ("network", "--network=host", "network.host"),
+        ("insecure", "--security=insecure", "security.insecure"),
+    ] {
+        for (accelerate, words) in [("on", "needs an entitlement"), ("auto", right)] {
+            let run = attack(name, &format!("RUN {flag} echo we are \"out\""))
+                .input("accelerate", accelerate)
+                .run();
+            assert_eq!(run.code, Some(1), "{name}: {}", run.log());
+            assert!(run.log().contains(words), "{name}: {}", run.log());
+            assert!(!run.log().contains("we are out"), "{name}: {}", run.log());
+        }
+    }
+}
+
+/// Any build on a builder may mount the folder in which the engine remembers digests.
+#[test]
+fn what_another_build_puts_into_the_cache_of_digests_costs_time_at_most() {
+    for (name, poison) in [
+        ("junk", "head -c 100000 /dev/urandom > digests"),
+        ("link", "ln -s /etc/passwd digests"),
+        ("pipe", "mkfifo digests"),
+        ("folder", "mkdir -p digests/x"),
+        ("sparse", "truncate -s 1T digests"),
+        ("locked", "touch digests && chmod 000 digests . "),
+    ] {
+        let poisoned = format!("poison-{name}");
+        let run = attack(
+            &poisoned,
+            &format!(
+                "RUN --network=none --mount=type=cache,id=fast-ecr-push-digests,target=/cache cd /cache && rm -rf digests && {poison}; \
+                 echo {name} > /x"
+            ),
+        )
+        .run();
+        is_unharmed(&poisoned, &run);
+        let image = format!("{}/hostile/{poisoned}:1", registry());
+        assert_eq!(
+            docker(&["run", "--rm", "--network", "none", &image, "cat", "/x"]),
+            name
+        );
+        docker(&["image", "rm", &image]);
+    }
+    // So that the next run remembers again.
+    let run = attack(
+        "cured",
+        "RUN --network=none --mount=type=cache,id=fast-ecr-push-digests,target=/cache chmod 755 /cache; rm -rf /cache/*; echo cured > /x",
+    );
+    is_unharmed("cured", &run.run());
+}
+
+/// Names of files become names of layers, and names of packages are in the summary.
+#[test]
+fn names_of_files_and_packages_say_nothing_to_the_runner() {
+    let site = "/usr/lib/python3/site-packages";
+    let install = |version: &str| {
+        format!(
+            "RUN --network=none mkdir -p {site} && cd {site} && for name in \"$(printf '\\n::add-mask::evil\\r##[error]evil')\" \
+             \"$(printf 'a|b`c`<img src=evil>\\033[31m\\342\\200\\256')\" \"$(printf '\\377\\376evil')\"; do \
+             mkdir -p \"$name-{version}.dist-info\" \"$name\" && printf '%s/data,,\\n%s-{version}.dist-info/RECORD,,\\n' \"$name\" \"$name\" \
+             > \"$name-{version}.dist-info/RECORD\" && head -c 100000 /dev/urandom > \"$name/data\"; done && \
+             printf 'Name: x\\nVersion: {version}\\n' > /x"
+        )
+    };
+    for version in ["1.0|", "1.1<b>"] {
+        let run = attack("names", &install(version)).run();
+        is_unharmed("names", &run);
+        for text in [&run.values.summary, &run.log().to_owned()] {
+            let odd = |character: char| {
+                character.is_control() && character != '\n' || character == '\u{202e}'
+            };
+            assert!(!text.contains(odd), "{text}");
+        }
+        for line in run
+            .values
+            .summary
+            .lines()
+            .filter(|line| line.contains("evil"))
+        {
+            assert!(
+                !line.replace("`", "").is_empty() && line.contains('`'),
+                "{line}"
+            );
+        }
+    }
+}
+
+/// The step runs in the image, whose variables and files a stranger chose.
+#[test]
+fn variables_and_files_of_an_image_do_not_change_what_the_engine_does() {
+    for (name, instructions) in [
+        (
+            "variables",
+            "ENV HTTPS_PROXY=http://127.0.0.1:1 HTTP_PROXY=http://127.0.0.1:1 http_proxy=http://127.0.0.1:1 ALL_PROXY=http://127.0.0.1:1 \
+             SSL_CERT_FILE=/evil LD_PRELOAD=/evil RUST_LOG=trace TMPDIR=/evil HOME=/evil PATH=/evil\nRUN [\"/bin/busybox\", \"touch\", \"/x\"]",
+        ),
+        (
+            "threads",
+            "ENV TOKIO_WORKER_THREADS=none RAYON_NUM_THREADS=none\nRUN --network=none touch /x",
+        ),
+        (
+            "loader",
+            "RUN --network=none mkdir -p /etc && echo /evil.so > /etc/ld.so.preload && echo 127.0.0.9 evil > /etc/nsswitch.conf && touch /x",
+        ),
+        (
+            "links",
+            "RUN --network=none ln -s / /loop && ln -s /proc/1/root /outside && ln -s ../../../../etc/passwd /up && touch /x",
+        ),
+        (
+            "devices",
+            "RUN --network=none mkfifo /pipe && mknod /null c 1 3 && ln /bin/busybox /again && touch /x",
+        ),
+        (
+            "triggers",
+            "RUN --network=none touch /x\nONBUILD RUN echo evil",
+        ),
+        (
+            "shell",
+            "SHELL [\"/evil\"]\nENTRYPOINT [\"/evil\"]\nUSER 12345:12345\nWORKDIR /evil",
+        ),
+    ] {
+        is_unharmed(name, &attack(name, instructions).run());
+    }
+}
