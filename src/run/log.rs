@@ -1,6 +1,9 @@
 //! What a run prints by itself: masks, the plan, the error it ends with.
 
 use std::borrow::Cow;
+use std::fs::{self, File};
+use std::io::{self, Read as _};
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -16,6 +19,9 @@ use crate::runner::command::{Annotation, Level, masks};
 use crate::runner::env::SECRETS;
 use crate::runner::log::{Group, NOTICE, TITLE};
 use crate::timings::Traffic;
+
+/// Of a larger file of `secret-files` only so much is hidden (bytes).
+const LARGEST_SECRET: u64 = 64 * 1024;
 
 impl Run {
     /// Hides a text before anything can print it.
@@ -64,8 +70,16 @@ impl Run {
                     .hide_argument(&argument.name, value.unwrap_or_default());
             }
             for secret in &image.secrets {
-                if let SecretSource::Variable(name) = &secret.source {
-                    self.redactor.hide(self.env.get(name).unwrap_or_default());
+                match &secret.source {
+                    SecretSource::Variable(name) => {
+                        self.redactor.hide(self.env.get(name).unwrap_or_default());
+                    }
+                    // buildx reports one that cannot be read.
+                    SecretSource::File(path) => {
+                        let text = read_secret(path).unwrap_or_default();
+                        self.redactor.hide(&String::from_utf8_lossy(&text));
+                    }
+                    SecretSource::Written(_) | SecretSource::GitToken(_) => {}
                 }
             }
         }
@@ -98,6 +112,17 @@ impl Run {
         tracing::error!("{}", lines.join("\n"));
         ExitCode::from(error.exit_code())
     }
+}
+
+/// As much of a file as may be a password, a token or a key.
+fn read_secret(path: &Path) -> io::Result<Vec<u8>> {
+    let mut text = Vec::new();
+    // Opening anything but a file could make us wait.
+    if fs::metadata(path)?.is_file() {
+        let file = File::open(path)?;
+        file.take(LARGEST_SECRET).read_to_end(&mut text)?;
+    }
+    Ok(text)
 }
 
 /// Logs a plan, its notices and its warnings.

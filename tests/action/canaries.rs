@@ -1,6 +1,7 @@
 //! Every secret that a run is given or gets, and every place where it must not turn up: the log (but for
 //! the line that hides it), summary, outputs, state, timings, the comment on a pull request, arguments, and
-//! the environment of children. In runs that go well, fail and are cancelled, and where a step prints it.
+//! the environment of children, files that are left. In runs that go well, fail, are cancelled and are killed, and where a step prints it.
+//! Each is looked for as it is, as URLs have it, and in base64. What a real builder keeps is in `tests/e2e/leaks.rs`.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -8,10 +9,11 @@ use std::fs;
 use base64::Engine as _;
 use rustix::process::Signal;
 
+use crate::cancel::post_of;
 use crate::ecr::{self, Ecr, HOST};
 use crate::engine::Store;
 use crate::github::{GitHub, comments};
-use crate::ran::Ran;
+use crate::ran::{Ran, values};
 use crate::runner::{GITHUB_TOKEN, Runner, recorded};
 use crate::sts::{self, BEARER, Sts};
 
@@ -19,6 +21,8 @@ use crate::sts::{self, BEARER, Sts};
 const CANARIES: &[(&str, &str)] = &[
     ("github-token", GITHUB_TOKEN),
     ("secrets", "build-canary-0123456789"),
+    ("secret-envs", "env-canary-0123456789"),
+    ("secret-files", "file-canary-0123456789"),
     ("registry-auth", "auth-canary-0123456789"),
     ("kubeconfig", "kube-canary-0123456789"),
     ("aws-access-key-id", "AKIACANARYINPUT"),
@@ -34,7 +38,40 @@ const CANARIES: &[(&str, &str)] = &[
     ("the session's secret", sts::SECRET),
     ("the session's token", sts::TOKEN),
     ("ECR's token", "ecr-canary-password-0123456789"),
+    ("HTTPS_PROXY", "proxy-canary-0123456789"),
 ];
+
+/// buildx finds these in its environment.
+const FOR_BUILDX: &[&str] = &["secret-envs", "HTTPS_PROXY"];
+
+/// A secret as it is, as URLs have it, and in base64 behind any text.
+fn forms(secret: &str) -> Vec<String> {
+    let url = percent_encoding::utf8_percent_encode(secret, percent_encoding::NON_ALPHANUMERIC);
+    let mut forms = vec![secret.to_owned(), url.to_string()];
+    for (before, skip) in [(0, 0), (1, 2), (2, 3)] {
+        let text = [vec![b'.'; before], secret.as_bytes().to_vec()].concat();
+        // The last characters may have bits of what follows.
+        let whole = text.len() * 8 / 6;
+        let encoded = base64::engine::general_purpose::STANDARD.encode(&text);
+        forms.push(encoded.get(skip..whole).unwrap().to_owned());
+    }
+    forms
+}
+
+fn has(text: &str, secret: &str) -> bool {
+    forms(secret).iter().any(|form| text.contains(form))
+}
+
+#[test]
+fn a_secret_is_found_behind_any_text_in_any_form() {
+    for before in ["", "a", "ab", "user:"] {
+        let secret = "s+cret/0123456789";
+        let encoded =
+            base64::engine::general_purpose::STANDARD.encode(format!("{before}{secret}more"));
+        assert!(has(&encoded, secret), "{before}");
+    }
+    assert!(has("x=s%2Bcret%2F1&", "s+cret/1") && !has("secret", "s+cret/1"));
+}
 
 fn canary(name: &str) -> &'static str {
     CANARIES.iter().find(|(other, _)| *other == name).unwrap().1
@@ -57,6 +94,15 @@ fn full(sts: &Sts, ecr: &Ecr, keys: bool) -> Runner {
         .input("context", "")
         .input("tags", &format!("{HOST}/team/app:1"))
         .input("secrets", &format!("a={}", canary("secrets")))
+        .input("secret-envs", "b=SECRET_ENV")
+        .variable("SECRET_ENV", canary("secret-envs"))
+        .input("secret-files", "c=secret.txt")
+        .file("workspace/secret.txt", canary("secret-files"))
+        .variable(
+            "HTTPS_PROXY",
+            format!("http://user:{}@127.0.0.1:1", canary("HTTPS_PROXY")),
+        )
+        .variable("NO_PROXY", "*")
         .input("provenance", "mode=max")
         .input("registry-auth", &auth)
         .input("kubeconfig", &kubeconfig)
@@ -123,10 +169,11 @@ fn search(name: &str, ran: &Ran, timings: &str, comment: &str) {
             .lines()
             .chain(timings.lines())
             .chain(comment.lines())
-            .filter(|line| line.contains(secret) && !line.starts_with("::add-mask::"))
+            .filter(|line| has(line, secret) && !line.starts_with("::add-mask::"))
             .collect();
         assert_eq!(shown, [""; 0], "{name}: {origin}");
-        let inherited = ran.environments.lines().find(|line| line.contains(secret));
+        let mut environments = ran.environments.lines();
+        let inherited = environments.find(|line| has(line, secret) && !FOR_BUILDX.contains(origin));
         assert_eq!(inherited, None, "{name}: {origin}");
     }
 }
@@ -155,6 +202,7 @@ const BY_TOKEN: &[&str] = &[
     "the session's secret",
     "the session's token",
     "ECR's token",
+    "HTTPS_PROXY",
 ];
 const BY_KEYS: &[&str] = &[
     "aws-access-key-id",
@@ -223,10 +271,17 @@ fn no_secret_turns_up_anywhere_when_a_run_is_cancelled() {
     assert!(children.len() >= 2, "{children:?}");
     for child in &children {
         for file in ["environ", "cmdline"] {
-            let bytes = fs::read(format!("/proc/{child}/{file}")).unwrap();
+            // Some live for a moment.
+            let Ok(bytes) = fs::read(format!("/proc/{child}/{file}")) else {
+                continue;
+            };
             let text = String::from_utf8_lossy(&bytes);
             for (origin, secret) in CANARIES {
-                assert!(!text.contains(secret), "{file} of {child}: {origin}");
+                let is_inherited = file == "environ" && FOR_BUILDX.contains(origin);
+                assert!(
+                    !has(&text, secret) || is_inherited,
+                    "{file} of {child}: {origin}"
+                );
             }
         }
     }
@@ -237,6 +292,49 @@ fn no_secret_turns_up_anywhere_when_a_run_is_cancelled() {
     // It writes no comment: there is no time for one.
     assert_eq!(github.paths(), [""; 0]);
     search("cancelled", &ran.exits(130), &timings, "");
+}
+
+/// As when the runner has no more patience, or the machine's memory ends.
+#[test]
+fn no_secret_is_left_when_a_run_is_killed_and_its_post_step_has_run() {
+    let (sts, ecr) = services();
+    let mut running = full(&sts, &ecr, false)
+        .input("driver", "docker")
+        .stream(&recorded("failing-run"))
+        .buildx("build.hold", "")
+        .start();
+    running.wait_until_held();
+    let runner = running.kill();
+    let state = values(
+        &fs::read_to_string(runner.path("temp/_runner_file_commands/github_state")).unwrap(),
+    );
+    let post = post_of(runner, &state);
+    let (ran, runner) = post.start().finish_and_keep();
+    search("killed", &ran.exits(0), "", "");
+    let mut folders = ["temp", "home", "workspace"]
+        .map(|name| runner.path(name))
+        .to_vec();
+    let mut files = 0;
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            files += 1;
+            let text = String::from_utf8_lossy(&fs::read(&path).unwrap()).into_owned();
+            for (origin, secret) in CANARIES {
+                let is_given = path.ends_with("secret.txt");
+                assert!(
+                    !has(&text, secret) || is_given,
+                    "{}: {origin}",
+                    path.display()
+                );
+            }
+        }
+    }
+    assert!(files > 3);
 }
 
 /// A recorded build whose step has this name, says this, and fails with this error.

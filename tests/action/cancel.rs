@@ -48,7 +48,7 @@ fn sleeper(runner: &Runner) -> String {
 }
 
 /// The post step of a run that left this state.
-fn post_of(runner: Runner, state: &BTreeMap<String, String>) -> Runner {
+pub(crate) fn post_of(runner: Runner, state: &BTreeMap<String, String>) -> Runner {
     let post = runner.called("fast-ecr-push-post");
     state.iter().fold(post, |post, (name, value)| {
         post.variable(&format!("STATE_{name}"), value)

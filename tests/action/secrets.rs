@@ -92,6 +92,39 @@ fn a_plan_shows_no_token() {
     );
 }
 
+/// Whoever writes the Dockerfile may make it a link; the key of `skip-unchanged` and the push engine read it here.
+#[test]
+fn a_dockerfile_that_is_a_link_to_something_secret_shows_nothing_of_it() {
+    const CANARY: &str = "canary-of-another-file";
+    for (name, target) in [
+        ("the logins of another step", "home/config.json"),
+        ("the environment", "/proc/self/environ"),
+    ] {
+        let runner = Runner::new().without("GITHUB_ACTIONS");
+        let path = runner.path("workspace/Linked");
+        std::os::unix::fs::symlink(runner.path(target), path).unwrap();
+        let ran = runner
+            .file(
+                "home/config.json",
+                &format!("{{\"auths\":{{\"r\":{{\"auth\":\"{CANARY}\"}}}}}}"),
+            )
+            .variable("A_CANARY", CANARY)
+            .input("file", "Linked")
+            .input("skip-unchanged", "true")
+            .arguments(&[
+                "plan",
+                "--fact",
+                "buildx=0.37.1",
+                "--fact",
+                "store=containerd",
+            ])
+            .run()
+            .exits(0);
+        assert_eq!(leaks(&ran.everything, CANARY), [""; 0], "{name}");
+        ran.says("it begins with no instruction");
+    }
+}
+
 #[test]
 fn a_secret_of_the_build_is_masked_first_and_stands_nowhere() {
     const CANARY: &str = "canary-of-the-build";

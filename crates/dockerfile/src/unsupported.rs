@@ -17,6 +17,19 @@ impl Unsupported {
     }
 }
 
+/// Longer words (bytes) are no instructions.
+const LONGEST_INSTRUCTION: usize = 20;
+
+fn unknown_instruction(word: &str) -> String {
+    let is_like_one =
+        word.len() <= LONGEST_INSTRUCTION && word.bytes().all(|byte| byte.is_ascii_alphabetic());
+    if is_like_one {
+        format!("unknown instruction `{word}`")
+    } else {
+        "it begins with no instruction".to_owned()
+    }
+}
+
 /// What is not understood.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -24,8 +37,9 @@ pub enum Reason {
     /// BuildKit refuses it, too.
     #[error("{0}")]
     Syntax(String),
-    /// An instruction of a newer frontend, or a typing error.
-    #[error("unknown instruction `{0}`")]
+    /// An instruction of a newer frontend, a typing error, or another file than a Dockerfile, perhaps behind a link: nothing of that
+    /// may be shown.
+    #[error("{}", unknown_instruction(.0))]
     Instruction(String),
     /// `ONBUILD` with an instruction that is not understood.
     #[error("in ONBUILD: {0}")]
