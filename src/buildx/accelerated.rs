@@ -176,7 +176,7 @@ impl Build<'_> {
                             said_of.silence =
                                 silence::find(progress_of.running(), silent, self.patience);
                             // The push engine's step is not part of this progress.
-                            if said_of.heard.is_none() && said_of.silence.is_none() {
+                            if !said_of.is_running() && said_of.silence.is_none() {
                                 said_of.silence = silence::find_idle(
                                     progress_of.running(),
                                     silent,
@@ -337,10 +337,15 @@ fn receiver_of(
 }
 
 impl Said {
-    /// Whether the step has begun and been silent for too long: it limits all that it waits for, and says each half second what it
+    /// Whether the step has begun and not ended.
+    fn is_running(&self) -> bool {
+        self.heard.is_some() && self.summary.is_none()
+    }
+
+    /// Whether the step has begun, has not ended, and been silent for too long: it limits all that it waits for, and says each half second what it
     /// does, but for the comparison and the last requests.
     fn is_silent(&mut self, now: Instant, patience: Patience) -> bool {
-        let (Some(heard), Some(limit)) = (self.heard, patience.request) else {
+        let (Some(heard), Some(limit), None) = (self.heard, patience.request, &self.summary) else {
             return false;
         };
         let is_silent = now.saturating_duration_since(heard) > limit;
@@ -391,6 +396,31 @@ fn write(path: &Path, definition: &Value) -> Result<(), Reason> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_step_that_has_done_its_work_may_be_silent() {
+        let patience = Patience::of(Some(4));
+        let begun = Instant::now();
+        let mut said = Said::default();
+        assert!(!said.is_silent(begun + Duration::from_secs(9), patience));
+        said.heard = Some(begun);
+        assert!(!said.is_silent(begun + Duration::from_secs(4), patience));
+        assert!(said.is_running() && said.is_silent(begun + Duration::from_secs(5), patience));
+        let digest = Digest::sha256([0; 32]);
+        said.summary = Some(Summary {
+            digest: digest.clone(),
+            configuration: digest,
+            media_type: String::new(),
+            size: 1,
+            layers: Vec::new(),
+            uploaded: 1,
+            reused: 0,
+            streams: 1,
+            packages: None,
+            milliseconds: 1,
+        });
+        assert!(!said.is_running() && !said.is_silent(begun + Duration::from_secs(5), patience));
+    }
 
     #[test]
     fn what_the_builder_lacks_is_said_in_our_words() {

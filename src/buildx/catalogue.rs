@@ -95,8 +95,9 @@ fn names_a_host(message: &str) -> bool {
         && first.is_some_and(|first| !matches!(Registry::from_host(first), Registry::Other { .. }))
 }
 
-const CHANGED: &str =
-    "other bytes came than the registry named: try again, and check proxies and mirrors in between";
+/// BuildKit goes on from the bytes that it has, so that it fails the next time, too.
+const CHANGED: &str = "other bytes came than the registry named, and this BuildKit keeps them: build on a new builder (`driver: docker-container` starts \
+     one), and check proxies and mirrors in between";
 
 const HOST_IN_NAME: Entry = permanent(
     &[],
@@ -167,8 +168,8 @@ const CATALOGUE: &[Entry] = &[
         &["got digest sha256:", "expected sha256:"],
         "the registry names other content than was sent: try again, and check proxies in between",
     ),
-    temporary(&["unexpected commit digest"], CHANGED),
-    temporary(&["failed size validation"], CHANGED),
+    permanent(&["unexpected commit digest"], CHANGED),
+    permanent(&["failed size validation"], CHANGED),
     temporary(
         &["blob unknown to registry"],
         "the registry does not have a layer that it said it has: try again",
@@ -270,6 +271,7 @@ const CATALOGUE: &[Entry] = &[
     temporary(&["504 gateway time"], BROKEN),
     temporary(&["connection reset by peer"], CLOSED),
     temporary(&["broken pipe"], CLOSED),
+    temporary(&["use of closed network connection"], CLOSED),
     temporary(&["client connection lost"], CLOSED),
     temporary(&["http2: server sent goaway"], CLOSED),
     temporary(&["unexpected eof"], CLOSED),
@@ -386,8 +388,8 @@ mod tests {
         ("layer too large", "failed to push 123456789012.dkr.ecr.eu-west-1.amazonaws.com/app:1: denied: Adding this part to the layer with upload id 'a' in the repository with name 'app' in registry with id '1' exceeds the maximum allowed size of a layer which is '54525952000'", "split the step", false, false),
         ("bytes changed", "failed to push x: blob upload invalid: None of the provided layer digests match the calculated digest", "other bytes", false, false),
         ("other content named", "failed to push x: failed commit on ref \"layer-sha256:ab\": got digest sha256:cd, expected sha256:ab", "other content", false, true),
-        ("other bytes came", "failed to copy: failed commit on ref \"manifest-sha256:ab\": commit failed: unexpected commit digest sha256:cd, expected sha256:ab: failed precondition", "other bytes came", false, true),
-        ("more bytes came", "failed commit on ref \"config-sha256:ab\": commit failed: \"config-sha256:ab\" failed size validation: 9 != 8: failed precondition", "other bytes came", false, true),
+        ("other bytes came", "failed to copy: failed commit on ref \"manifest-sha256:ab\": commit failed: unexpected commit digest sha256:cd, expected sha256:ab: failed precondition", "other bytes came", false, false),
+        ("more bytes came", "failed commit on ref \"config-sha256:ab\": commit failed: \"config-sha256:ab\" failed size validation: 9 != 8: failed precondition", "other bytes came", false, false),
         ("a layer that is not there after all", "failed to push x: unknown: blob unknown to registry - sha256:ab", "said it has", false, true),
         ("a manifest that is not there after all", "failed to copy: httpReadSeeker: failed open: could not fetch content descriptor sha256:ab () from remote: not found", "what it named", false, false),
         ("no rights, without words", "failed to push x: denied", "lacks rights", true, false),
@@ -402,6 +404,7 @@ mod tests {
         ("503", "failed to push x: unexpected status from PUT request to https://x/v2/app/blobs/uploads/a?digest=b: 503 Service Unavailable", "has a problem", false, true),
         ("504", "failed to push x: unexpected status from PUT request to https://x/v2/a: 504 Gateway Timeout", "has a problem", false, true),
         ("reset", "failed to push x: failed to do request: Put \"https://x/v2/a\": write tcp 10.0.0.1:1->10.0.0.2:443: write: connection reset by peer", "was closed", false, true),
+        ("reset while the body is sent", "failed to push x: failed to do request: Put \"https://x/v2/a\": readfrom tcp 10.0.0.1:1->10.0.0.2:443: write tcp 10.0.0.1:1->10.0.0.2:443: use of closed network connection", "was closed", false, true),
         ("ended", "failed to copy: httpReadSeeker: failed open: failed to do request: Get \"https://x/v2/a\": EOF", "was closed", false, true),
         ("ended in the middle", "failed to push x: unexpected EOF", "was closed", false, true),
         ("TLS", "Error: error dialing backend: remote error: tls: internal error", "no certificate yet", false, true),

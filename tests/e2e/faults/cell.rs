@@ -324,11 +324,7 @@ impl Run {
 
     fn start(&self, inputs: &[(&str, &str)]) -> Ended {
         let tag = format!("{}/{}:1", self.front, self.repository);
-        let cache = format!(
-            "{}/{}",
-            self.front,
-            self.repository.replace("faults", "cache")
-        );
+        let cache = format!("{}/{}", self.front, self.cache());
         let accelerate = match self.pusher {
             Pusher::Engine => "auto",
             Pusher::BuildKit => "off",
@@ -357,6 +353,11 @@ impl Run {
             .run()
     }
 
+    /// The repository of its cache.
+    fn cache(&self) -> String {
+        self.repository.replace("faults", "cache")
+    }
+
     /// Whether it has a builder of its own.
     fn is_pulled(&self) -> bool {
         matches!(self.build, Build::Pulled | Build::PulledWithCache)
@@ -382,13 +383,21 @@ impl Run {
         let line = message.lines().next().unwrap_or_default();
         let line = line
             .replace(&self.front, "HOST")
-            .replace(&self.repository, "REPOSITORY");
+            .replace(&self.repository, "REPOSITORY")
+            .replace(&self.repository.replace('/', "%2F"), "REPOSITORY")
+            .replace(&self.cache(), "CACHE");
         let digest = regex::Regex::new("sha256:[0-9a-f]{64}").unwrap();
         let port = regex::Regex::new(r"127\.0\.0\.[12]:\d+").unwrap();
         let upload = regex::Regex::new(r"uploads/[^\s\x22`]+").unwrap();
         let line = digest.replace_all(&line, "DIGEST");
         let line = port.replace_all(&line, "HOST");
-        upload.replace_all(&line, "uploads/UPLOAD").into_owned()
+        let line = upload.replace_all(&line, "uploads/UPLOAD");
+        // Which of them it is depends on what was on its way.
+        let reset = regex::Regex::new(
+            r"(\w+ tcp HOST->HOST: )*((read|write): )?(connection reset by peer|broken pipe|use of closed network connection|(unexpected )?EOF)",
+        )
+        .unwrap();
+        reset.replace_all(&line, "CONNECTION RESET").into_owned()
     }
 }
 

@@ -165,7 +165,7 @@ const OF_BUILDKIT: &[Request] = &[
     )
     .with_digest()
     .of(Build::Pulled),
-    Request::new("token", &["GET /token", "push"], Content::Received),
+    Request::new("token", &["GET /token", "faults%2F"], Content::Received),
     Request::new(
         "`HEAD` blob",
         &["HEAD /v2/faults/", "/blobs/"],
@@ -342,6 +342,7 @@ impl Trouble {
                 "connection reset",
                 "EOF",
                 "broken pipe",
+                "closed network connection",
                 "the connection broke",
             ],
             Slow => &["takes only", "silent"],
