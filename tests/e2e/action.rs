@@ -5,6 +5,7 @@ use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::thread;
 use std::time::Duration;
 
 use crate::registry::manifest;
@@ -80,7 +81,7 @@ fn a_step_pushes_to_a_registry_on_localhost_and_later_steps_read_its_outputs() {
 fn forbidding_registry() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();
-    std::thread::spawn(move || {
+    thread::spawn(move || {
         for stream in listener.incoming() {
             let mut stream = stream.unwrap();
             let mut request = BufReader::new(stream.try_clone().unwrap()).lines();
@@ -122,7 +123,7 @@ fn locked_registry(folder: &Path) -> (Child, String) {
         .spawn()
         .unwrap();
     while TcpStream::connect(&address).is_err() {
-        std::thread::sleep(Duration::from_millis(20));
+        thread::sleep(Duration::from_millis(20));
     }
     (child, address)
 }
@@ -134,43 +135,51 @@ fn what_a_registry_refuses_is_explained_to_forks_and_to_dependabot() {
     let forbidden = forbidding_registry();
     let fork = r#"{"pull_request":{"head":{"repo":{"full_name":"eve/app"}}}}"#;
     let own = r#"{"pull_request":{"head":{"repo":{"full_name":"octo/app"}}}}"#;
-    for (registry, event, actor, words) in [
-        (
-            &unauthorized,
-            fork,
-            "eve",
-            Some("comes from the fork `eve/app`"),
-        ),
-        (
-            &forbidden,
-            own,
-            "dependabot[bot]",
-            Some("Dependabot started this run"),
-        ),
-        (&unauthorized, own, "octocat", None),
-    ] {
-        let run = Runner::new()
-            .file("Dockerfile", format!("FROM {}\nCOPY . .\n", busybox()))
-            .event("pull_request", event)
-            .variable("GITHUB_ACTOR", actor)
-            .step()
-            .input("context", ".")
-            .input("tags", &format!("{registry}/refused/app:1"))
-            .run();
-        assert_eq!(run.code, Some(1), "{}", run.log());
-        let errors = run.annotations("error");
-        let [error] = errors.as_slice() else {
-            panic!("{}", run.log());
-        };
-        let message = &error.message;
-        match words {
-            Some(words) => assert!(message.contains(words), "{message}"),
-            None => assert!(!message.contains("so that"), "{message}"),
+    // Each waits for its next try most of the time.
+    thread::scope(|scope| {
+        for (registry, event, actor, words) in [
+            (
+                &unauthorized,
+                fork,
+                "eve",
+                Some("comes from the fork `eve/app`"),
+            ),
+            (
+                &forbidden,
+                own,
+                "dependabot[bot]",
+                Some("Dependabot started this run"),
+            ),
+            (&unauthorized, own, "octocat", None),
+        ] {
+            scope.spawn(move || is_refused(registry, event, actor, words));
         }
-        assert!(message.contains("hint: "), "{message}");
-    }
+    });
     locked.kill().unwrap();
     locked.wait().unwrap();
+}
+
+/// Pushes to a registry that refuses; `words` explain why the run may not.
+fn is_refused(registry: &str, event: &str, actor: &str, words: Option<&str>) {
+    let run = Runner::new()
+        .file("Dockerfile", format!("FROM {}\nCOPY . .\n", busybox()))
+        .event("pull_request", event)
+        .variable("GITHUB_ACTOR", actor)
+        .step()
+        .input("context", ".")
+        .input("tags", &format!("{registry}/refused/app:1"))
+        .run();
+    assert_eq!(run.code, Some(1), "{}", run.log());
+    let errors = run.annotations("error");
+    let [error] = errors.as_slice() else {
+        panic!("{}", run.log());
+    };
+    let message = &error.message;
+    match words {
+        Some(words) => assert!(message.contains(words), "{message}"),
+        None => assert!(!message.contains("so that"), "{message}"),
+    }
+    assert!(message.contains("hint: "), "{message}");
 }
 
 #[test]
