@@ -25,6 +25,7 @@ use crate::error::{Answer, BoxError, Cause, Error, Failure, Place};
 use crate::gate::{Change, Gate};
 use crate::location::{self, LocationError};
 use crate::progress::{Event, Observer, Progress};
+use crate::reach::Reach;
 use crate::retry_after;
 use crate::settings::{RegistrySettings, Timing};
 use crate::watched::GivenUp;
@@ -59,6 +60,7 @@ pub(crate) struct Host {
     pub(crate) observer: Observer,
     sent: Arc<AtomicU64>,
     wasted: AtomicU64,
+    pub(crate) reach: Reach,
 }
 
 struct Buckets {
@@ -138,6 +140,7 @@ impl Host {
             observer,
             sent: Arc::new(AtomicU64::new(0)),
             wasted: AtomicU64::new(0),
+            reach: Reach::default(),
             name: settings.host,
         })
     }
@@ -353,6 +356,7 @@ impl Host {
             response = response => response.map_err(|error| fail(classify(error.into())))?,
             () = late => return Err(fail(Cause::Silent(patience))),
         };
+        self.reach.answered();
         let (parts, body) = response.into_parts();
         Ok(Reply {
             place,

@@ -45,6 +45,7 @@ mod location;
 mod manifest;
 mod progress;
 mod push;
+mod reach;
 mod repository;
 mod retry;
 mod retry_after;

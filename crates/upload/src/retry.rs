@@ -36,7 +36,8 @@ impl Tries {
         if failure.cause.is_throttling() {
             host.overload();
         }
-        if !failure.cause.is_temporary() || self.failed >= self.most {
+        let most = host.reach.tries(&failure.cause, self.failed, self.most);
+        if !failure.cause.is_temporary() || self.failed >= most {
             return Err(self.fail(failure));
         }
         let asked = failure.cause.retry_after().unwrap_or_default();
