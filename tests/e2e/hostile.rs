@@ -98,7 +98,7 @@ fn rights_of_the_engines_step_are_not_those_of_the_build() {
         (
             "insecure",
             "--security=insecure",
-            "security.insecure",
+            "unknown flag: --security",
             "needs an entitlement",
         ),
     ] {

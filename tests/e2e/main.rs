@@ -31,6 +31,7 @@ mod hostile;
 mod image;
 mod inputs;
 mod late;
+mod leaks;
 mod main_job;
 #[path = "../action/marks.rs"]
 mod marks;

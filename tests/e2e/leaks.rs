@@ -1,0 +1,421 @@
+//! Secrets on a real builder: every one that a run can be given, in every kind of run, and every place where it must not be found.
+//! `tests/action/canaries.rs` has those that AWS and GitHub give, and the comment on a pull request.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use serde_json::Value;
+
+use crate::push_engine::is_by_engine;
+use crate::registry::{get, manifest};
+use crate::rig::{busybox, registry};
+use crate::runner::{Ended, Runner, Step, docker};
+
+/// Where a secret is given, and the secret. Each has signs that base64 and URLs write otherwise.
+const CANARIES: &[(&str, &str)] = &[
+    ("secrets", "canary+of/secrets=0123"),
+    ("secret-envs", "canary+of/secret-envs=0123"),
+    ("secret-files", "canary+of/secret-files=0123"),
+    ("registry-auth", "canary+of/registry-auth=0123"),
+    ("kubeconfig", "canary+of/kubeconfig=0123"),
+    ("aws-access-key-id", "AKIACANARYOFTHEINPUT"),
+    ("aws-secret-access-key", "canary+of/aws-secret=0123"),
+    ("aws-session-token", "canary+of/aws-session=0123"),
+    ("AWS_ACCESS_KEY_ID", "AKIACANARYVARIABLE"),
+    ("AWS_SECRET_ACCESS_KEY", "canary+of/aws-variable=0123"),
+    ("AWS_SESSION_TOKEN", "canary+of/aws-token=0123"),
+    ("ACTIONS_RUNTIME_TOKEN", "canary+of/runtime=0123"),
+    ("ACTIONS_ID_TOKEN_REQUEST_TOKEN", "canary+of/oidc=0123"),
+    ("github-token", "canary+of/github=0123"),
+    ("HTTPS_PROXY", "canary-of-proxy-0123"),
+];
+
+fn canary(name: &str) -> &'static str {
+    CANARIES.iter().find(|(other, _)| *other == name).unwrap().1
+}
+
+/// The canary as it is, in the URL of a request, and in base64 behind any text.
+fn forms(secret: &str) -> Vec<String> {
+    let mut forms = vec![
+        secret.to_owned(),
+        utf8_percent_encode(secret, NON_ALPHANUMERIC).to_string(),
+    ];
+    for (before, skip) in [(0, 0), (1, 2), (2, 3)] {
+        let text = [vec![b'.'; before], secret.as_bytes().to_vec()].concat();
+        // The last characters may have bits of what follows.
+        let whole = text.len() * 8 / 6;
+        for encoded in [STANDARD.encode(&text), URL_SAFE.encode(&text)] {
+            forms.push(encoded.get(skip..whole).unwrap().to_owned());
+        }
+    }
+    forms
+}
+
+fn all_forms() -> Vec<(&'static str, String)> {
+    let each = |(name, secret): &(&'static str, &str)| {
+        let name = *name;
+        forms(secret).into_iter().map(move |form| (name, form))
+    };
+    CANARIES.iter().flat_map(each).collect()
+}
+
+/// The one search.
+#[track_caller]
+fn search(place: &str, text: &str) {
+    for (name, form) in all_forms() {
+        let line = text.lines().find(|line| line.contains(&form));
+        assert_eq!(line, None, "{place}: {name} as {form}");
+    }
+}
+
+/// A kind of run: its name, its instructions, its inputs, its exit code.
+struct Kind {
+    name: &'static str,
+    end: &'static str,
+    inputs: &'static [(&'static str, &'static str)],
+    code: i32,
+}
+
+const ENDLESS: &str = "RUN --network=none echo begun; sleep 600";
+
+const KINDS: &[Kind] = &[
+    Kind {
+        name: "engine",
+        end: "",
+        inputs: &[("accelerate", "on")],
+        code: 0,
+    },
+    Kind {
+        name: "buildkit",
+        end: "",
+        inputs: &[("accelerate", "off"), ("provenance", "mode=max")],
+        code: 0,
+    },
+    Kind {
+        name: "container",
+        end: "",
+        inputs: &[("driver", "docker-container"), ("cache", "registry")],
+        code: 0,
+    },
+    Kind {
+        name: "failing",
+        end: "RUN --network=none false",
+        inputs: &[],
+        code: 1,
+    },
+    Kind {
+        name: "refused",
+        end: "",
+        inputs: &[("accelerate", "off"), ("tags", "127.0.0.1:1/refused/app:1")],
+        code: 1,
+    },
+    Kind {
+        name: "cancelled",
+        end: ENDLESS,
+        inputs: &[],
+        code: 130,
+    },
+    Kind {
+        name: "killed",
+        end: ENDLESS,
+        inputs: &[],
+        code: 137,
+    },
+];
+
+/// A job with every secret. Its build uses those of the build, and keeps none.
+fn job(dockerfile: &str) -> Runner {
+    let mut runner = Runner::new()
+        .file("Dockerfile", dockerfile)
+        .file("secret.txt", canary("secret-files"))
+        .file(".dockerignore", "secret.txt\n")
+        .variable("SECRET_ENV", canary("secret-envs"))
+        .variable("RUNNER_DEBUG", "1")
+        .variable("ACTIONS_RESULTS_URL", "http://127.0.0.1:1/")
+        .variable("ACTIONS_ID_TOKEN_REQUEST_URL", "http://127.0.0.1:1/")
+        .variable(
+            "HTTPS_PROXY",
+            &format!("http://user:{}@127.0.0.1:1", canary("HTTPS_PROXY")),
+        )
+        .variable("NO_PROXY", "*");
+    for (name, secret) in CANARIES {
+        if name.starts_with("AWS_") || name.starts_with("ACTIONS_") {
+            runner = runner.variable(name, secret);
+        }
+    }
+    runner
+}
+
+fn step<'a>(runner: &'a Runner, tag: &str) -> Step<'a> {
+    let auth = format!(
+        "- {{registry: ghcr.io, username: octo, password: {}}}\n- {{registry: \"{}\", username: u, password: {}}}",
+        canary("registry-auth"),
+        registry(),
+        canary("registry-auth"),
+    );
+    let kubeconfig = format!(
+        "{{clusters: [{{name: c, cluster: {{server: 'https://127.0.0.1:1'}}}}], current-context: x, \
+         contexts: [{{name: x, context: {{cluster: c, user: u}}}}], users: [{{name: u, user: {{token: {}}}}}]}}",
+        canary("kubeconfig")
+    );
+    let mut step = runner
+        .step()
+        .input("context", ".")
+        .input("driver", "docker")
+        .input(
+            "driver-opts",
+            &format!("image={}/rig/buildkit:latest\nnetwork=host", registry()),
+        )
+        .input("tags", tag)
+        .input("cache", "none")
+        .input("registry-auth", &auth)
+        .input("kubeconfig", &kubeconfig)
+        .input("secrets", &format!("a={}", canary("secrets")))
+        .input("secret-envs", "b=SECRET_ENV")
+        .input("secret-files", "c=secret.txt")
+        .input("timings-file", "timings.json");
+    for name in [
+        "aws-access-key-id",
+        "aws-secret-access-key",
+        "aws-session-token",
+        "github-token",
+    ] {
+        step = step.input(name, canary(name));
+    }
+    step
+}
+
+/// Whether a program may have a secret in its environment: `--secret env=` names a variable of buildx, and a proxy is one of all that
+/// starts a builder.
+fn is_given(program: &str, name: &str) -> bool {
+    name == "HTTPS_PROXY" || program == "buildx" && name == "secret-envs"
+}
+
+/// What processes have in their arguments and environments while something happens. Not those that the runner itself gives secrets to: the
+/// CLI that starts the action, and the action.
+struct Watch {
+    found: BTreeMap<String, BTreeSet<String>>,
+}
+
+impl Watch {
+    fn during<T>(act: impl FnOnce() -> T) -> (T, Self) {
+        let over = AtomicBool::new(false);
+        let forms = all_forms();
+        std::thread::scope(|scope| {
+            let watch = scope.spawn(|| {
+                let mut found: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+                while !over.load(Ordering::Relaxed) {
+                    for process in fs::read_dir("/proc").unwrap().flatten() {
+                        Self::look(&process.path(), &forms, &mut found);
+                    }
+                    std::thread::sleep(Duration::from_millis(10));
+                }
+                found
+            });
+            let done = act();
+            over.store(true, Ordering::Relaxed);
+            let found = watch.join().unwrap();
+            (done, Self { found })
+        })
+    }
+
+    fn look(
+        process: &Path,
+        forms: &[(&str, String)],
+        found: &mut BTreeMap<String, BTreeSet<String>>,
+    ) {
+        let read = |name: &str| {
+            let bytes = fs::read(process.join(name)).unwrap_or_default();
+            String::from_utf8_lossy(&bytes).replace('\0', "\n")
+        };
+        let (arguments, variables) = (read("cmdline"), read("environ"));
+        if arguments.is_empty() || read("cmdline") != arguments {
+            // It becomes another program.
+            return;
+        }
+        let mut words = arguments.lines();
+        let program = words.next().unwrap_or_default();
+        let program = program.rsplit('/').next().unwrap_or_default();
+        let word = words.next().unwrap_or_default();
+        let by_the_runner = matches!((program, word), ("docker", "run"))
+            || program.starts_with("fast-ecr-push") && matches!(word, "" | "post");
+        let seen = found.entry(format!("{program} {word}")).or_default();
+        for (name, form) in forms {
+            if arguments.contains(form)
+                || variables.contains(form) && !by_the_runner && !is_given(program, name)
+            {
+                seen.insert((*name).to_owned());
+            }
+        }
+    }
+
+    #[track_caller]
+    fn found_nothing(&self, name: &str, programs: &[&str]) {
+        for (process, secrets) in &self.found {
+            assert!(secrets.is_empty(), "{name}: {process}: {secrets:?}");
+        }
+        for program in programs {
+            let mut seen = self.found.keys();
+            assert!(
+                seen.any(|process| process.starts_with(program)),
+                "{name}: {program} was never seen: {:?}",
+                self.found.keys()
+            );
+        }
+    }
+}
+
+/// What a run left with the runner.
+#[track_caller]
+fn left_with_the_runner(name: &str, runner: &Runner, ended: &[&Ended]) {
+    for ended in ended {
+        search(&format!("{name}: log"), &ended.log.raw.join("\n"));
+        search(&format!("{name}: summary"), &ended.values.summary);
+        for values in [&ended.values.outputs, &ended.values.state] {
+            for (value, text) in values {
+                search(&format!("{name}: {value}"), text);
+            }
+        }
+    }
+    let timings = fs::read_to_string(runner.workspace().join("timings.json"));
+    search(&format!("{name}: timings"), &timings.unwrap_or_default());
+    assert_eq!(runner.leftovers(), Vec::<PathBuf>::new(), "{name}");
+}
+
+/// Manifests, indexes, configurations and annotations of all tags, and the files of the image.
+fn pushed(repository: &str) {
+    let (status, list) = get(&format!("/v2/{repository}/tags/list"));
+    assert_eq!(status, 200, "{repository}");
+    let list: Value = serde_json::from_slice(&list).unwrap();
+    for tag in list["tags"].as_array().unwrap() {
+        let tag = tag.as_str().unwrap();
+        let mut references = vec![tag.to_owned()];
+        while let Some(reference) = references.pop() {
+            let found = manifest(repository, &reference);
+            search(&format!("{repository}:{reference}"), &found.to_string());
+            let children = found["manifests"].as_array().into_iter().flatten();
+            references.extend(children.map(|child| child["digest"].as_str().unwrap().to_owned()));
+            // Attestations are layers of JSON.
+            let layers = found["layers"].as_array().into_iter().flatten();
+            let layers =
+                layers.filter(|layer| layer["mediaType"].as_str().unwrap().contains("json"));
+            for blob in layers
+                .chain([&found["config"]])
+                .filter_map(|blob| blob["digest"].as_str())
+            {
+                let (status, text) = get(&format!("/v2/{repository}/blobs/{blob}"));
+                assert_eq!(status, 200, "{repository}@{blob}");
+                search(
+                    &format!("{repository}@{blob}"),
+                    &String::from_utf8_lossy(&text),
+                );
+            }
+        }
+    }
+}
+
+/// The Engine's disk: layers, caches and mounts of its BuildKit, containers, volumes of other builders, logs. A proxy is in the
+/// environment of a builder's container, which the Engine notes.
+fn on_the_disk(root: &str) {
+    let forms = all_forms().into_iter();
+    let forms = forms.filter(|(name, _)| *name != "HTTPS_PROXY");
+    let forms: Vec<String> = forms.map(|(_, form)| form).collect();
+    let folder = tempfile::tempdir().unwrap();
+    let patterns = folder.path().join("patterns");
+    fs::write(&patterns, forms.join("\n")).unwrap();
+    let grep = |place: &Path| {
+        let found = Command::new("grep")
+            .args([
+                "--recursive",
+                "--text",
+                "--fixed-strings",
+                "--files-with-matches",
+                "--devices=skip",
+                "--file",
+            ])
+            .arg(&patterns)
+            .arg(place)
+            .stderr(Stdio::null())
+            .output()
+            .unwrap();
+        String::from_utf8_lossy(&found.stdout).into_owned()
+    };
+    // It finds what is there.
+    let other = folder.path().join("other");
+    fs::write(&other, format!("\0{}\0", forms.last().unwrap())).unwrap();
+    assert!(grep(&other).contains("other"));
+    assert_eq!(grep(Path::new(root)), "");
+}
+
+#[test]
+fn no_secret_is_left_by_any_kind_of_run_where_it_was_built() {
+    let root = docker(&["info", "--format", "{{.DockerRootDir}}"]);
+    for kind in KINDS {
+        let name = kind.name;
+        let dockerfile = format!(
+            "FROM {}\nRUN --network=none --mount=type=secret,id=a --mount=type=secret,id=b --mount=type=secret,id=c \
+             cat /run/secrets/a /run/secrets/b /run/secrets/c | wc -c > /{name}\n\
+             RUN --network=none --mount=type=secret,id=a,env=SECRET test -n \"$SECRET\" && echo {name} > /again\n{}\n",
+            busybox(),
+            kind.end
+        );
+        let runner = job(&dockerfile);
+        let tag = format!("{}/leaks/{name}:1", registry());
+        let mut step = step(&runner, &tag);
+        for (input, value) in kind.inputs {
+            step = step.input(input, value);
+        }
+        step = match name {
+            "cancelled" => step.cancelled_at(" begun", 1, Duration::from_millis(100)),
+            "killed" => step.killed_at(" begun", || true),
+            _ => step,
+        };
+        let ((main, post), watch) = Watch::during(|| step.main_and_post());
+        assert_eq!(main.code, Some(kind.code), "{name}: {}", main.log());
+        assert_eq!(
+            is_by_engine(&main),
+            name == "engine",
+            "{name}: {}",
+            main.log()
+        );
+        left_with_the_runner(name, &runner, &[&main, &post]);
+        let programs: &[&str] = if name == "engine" {
+            &["buildx", "fast-ecr-push-step"]
+        } else {
+            &["buildx"]
+        };
+        watch.found_nothing(name, programs);
+        if kind.code == 0 {
+            pushed(&format!("leaks/{name}"));
+            let image = format!("{}/leaks/{name}:1", registry());
+            let kept = docker(&[
+                "run",
+                "--rm",
+                "--network",
+                "none",
+                &image,
+                "cat",
+                &format!("/{name}"),
+            ]);
+            let lengths = ["secrets", "secret-envs", "secret-files"].map(|name| canary(name).len());
+            assert_eq!(
+                kept,
+                lengths.iter().sum::<usize>().to_string(),
+                "the build had them"
+            );
+            // Unpacks all layers onto the disk that is searched below.
+            let container = docker(&["create", &image, "true"]);
+            on_the_disk(&root);
+            docker(&["rm", &container]);
+            docker(&["image", "rm", &image]);
+        }
+    }
+    on_the_disk(&root);
+}
