@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
@@ -144,19 +145,24 @@ fn step_of(name: &str) -> Option<Pid> {
 
 /// Runs the action, and does something to the step as soon as it sends layers, which the front slows down.
 fn run_with(action: &Action, front: &Front, name: &str, attack: impl FnOnce(Pid) + Send) -> Ended {
+    let is_over = AtomicBool::new(false);
     std::thread::scope(|scope| {
-        scope.spawn(|| {
-            let until = Instant::now() + Duration::from_secs(120);
+        let attacked = scope.spawn(|| {
             let all = front.left();
-            while Instant::now() < until {
+            while !is_over.load(Ordering::Relaxed) {
                 if let Some(step) = step_of(name).filter(|_| front.left() < all) {
-                    return attack(step);
+                    attack(step);
+                    return true;
                 }
                 std::thread::sleep(Duration::from_millis(20));
             }
-            panic!("no step began to send layers");
+            false
         });
-        action.run()
+        let run = action.run();
+        is_over.store(true, Ordering::Relaxed);
+        let attacked = attacked.join().unwrap();
+        assert!(attacked, "no step sent layers: {}", run.log());
+        run
     })
 }
 
