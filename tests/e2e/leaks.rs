@@ -192,11 +192,9 @@ fn step<'a>(runner: &'a Runner, tag: &str) -> Step<'a> {
     step
 }
 
-/// Whether a program may have a secret in its environment: `--secret env=` names a variable of buildx, and a proxy is one of all that
-/// starts a builder.
-fn is_given(program: &str, name: &str) -> bool {
-    name == "HTTPS_PROXY" || program == "buildx" && name == "secret-envs"
-}
+/// What programs may have in their environment: `--secret env=` names a variable of buildx, whose helpers have it, too, and a proxy is
+/// one of all that starts a builder.
+const GIVEN: [&str; 2] = ["secret-envs", "HTTPS_PROXY"];
 
 /// What processes have in their arguments and environments while something happens. Not those that the runner itself gives secrets to: the
 /// CLI that starts the action, and the action.
@@ -249,7 +247,7 @@ impl Watch {
         let seen = found.entry(format!("{program} {word}")).or_default();
         for (name, form) in forms {
             if arguments.contains(form)
-                || variables.contains(form) && !by_the_runner && !is_given(program, name)
+                || variables.contains(form) && !by_the_runner && !GIVEN.contains(name)
             {
                 seen.insert((*name).to_owned());
             }
