@@ -395,7 +395,9 @@ fn a_disk_that_is_full_is_an_error_and_leaves_no_tag() {
     assert!(run.log().matches(INSTEAD).count() <= 1, "{}", run.log());
     assert_eq!(run.annotations("error").len(), 1, "{}", run.log());
     let error = &run.annotations("error")[0].message;
-    assert!(error.contains("no space left on device"), "{error}");
+    // A page of its database that it can not write may also end BuildKit.
+    let words = ["no space left on device", "error reading from server: EOF"];
+    assert!(words.iter().any(|it| error.contains(it)), "{error}");
     let (status, _) = get("/v2/engine/full/manifests/2");
     assert_eq!(status, 404);
     is_complete("full", &first);
