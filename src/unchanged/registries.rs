@@ -33,7 +33,9 @@ fn timing() -> Timing {
 type Account = (String, SecretString);
 
 fn is_same(one: Option<&Account>, other: Option<&Account>) -> bool {
-    let plain = |account: &Account| (account.0.clone(), account.1.expose_secret().to_owned());
+    fn plain((user, password): &Account) -> (&str, &str) {
+        (user, password.expose_secret())
+    }
     one.map(plain) == other.map(plain)
 }
 

@@ -70,18 +70,21 @@ fn a_token_for_ecr_is_masked_before_anything_else_can_show_it() {
     }
 }
 
+/// `plan` with facts of a machine that needs no builder of its own.
+const PLAN: &[&str] = &[
+    "plan",
+    "--fact",
+    "buildx=0.37.1",
+    "--fact",
+    "store=containerd",
+];
+
 #[test]
 fn a_plan_shows_no_token() {
     let ran = Runner::new()
         .without("GITHUB_ACTIONS")
         .input("context", "")
-        .arguments(&[
-            "plan",
-            "--fact",
-            "buildx=0.37.1",
-            "--fact",
-            "store=containerd",
-        ])
+        .arguments(PLAN)
         .run()
         .exits(0);
     assert_eq!(leaks(&ran.everything, GITHUB_TOKEN), [""; 0]);
@@ -111,13 +114,7 @@ fn a_dockerfile_that_is_a_link_to_something_secret_shows_nothing_of_it() {
             .variable("A_CANARY", CANARY)
             .input("file", "Linked")
             .input("skip-unchanged", "true")
-            .arguments(&[
-                "plan",
-                "--fact",
-                "buildx=0.37.1",
-                "--fact",
-                "store=containerd",
-            ])
+            .arguments(PLAN)
             .run()
             .exits(0);
         assert_eq!(leaks(&ran.everything, CANARY), [""; 0], "{name}");

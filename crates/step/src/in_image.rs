@@ -18,7 +18,7 @@ use layers::{Hidden, Tree};
 /// What BuildKit mounts for the network.
 const NETWORK: [&str; 2] = ["etc/resolv.conf", "etc/hosts"];
 
-/// Where the job is in such a folder.
+/// Where program and job are in that folder.
 pub(crate) const PROGRAM: &str = "/program";
 
 /// Makes the folder the root directory, and gives the image's tree.
