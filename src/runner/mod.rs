@@ -3,6 +3,7 @@
 //! Formats: <https://docs.github.com/actions/reference/workflows-and-actions/workflow-commands>; exact escaping and limits: the runner's
 //! `ActionCommand.cs` and `FileCommandManager.cs` (<https://github.com/actions/runner/tree/main/src/Runner.Worker>).
 
+mod address;
 pub(crate) mod command;
 pub(crate) mod env;
 pub(crate) mod files;

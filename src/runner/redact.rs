@@ -11,6 +11,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use secrecy::{ExposeSecret as _, SecretString};
 
+use super::address::without_capabilities;
+
 const MASK: &str = "***";
 
 /// Shorter secrets (bytes) are not masked: they occur in every text, and anybody can guess them.
@@ -104,8 +106,9 @@ impl Redactor {
             .sort_by_key(|(text, _)| Reverse(text.expose_secret().len()));
     }
 
+    /// The text without secrets, and without what gives rights in addresses.
     pub(crate) fn without_secrets(&self, text: &str) -> String {
-        let mut shown = text.to_owned();
+        let mut shown = without_capabilities(text).into_owned();
         for secret in &self.known().secrets {
             replace(&mut shown, secret, MASK);
         }

@@ -1,9 +1,13 @@
 //! Foreign text as a reader sees it: what every exit for people (log, annotations, summary, comment) does first.
 //!
-//! In: any text. Out: the text without terminal sequences, without characters that change the direction of what follows, and without
-//! characters that have no shape; other control characters are spaces. The rest is the reader's to see. Direction:
+//! In: any text. Out: the text without terminal sequences, without characters that change the direction of what follows, without
+//! characters that have no shape, and without what gives rights in addresses; other control characters are spaces. The rest is the reader's to see. Direction:
 //! <https://www.unicode.org/reports/tr9/#Directional_Formatting_Characters>; no shape:
 //! <https://www.unicode.org/reports/tr44/#Default_Ignorable_Code_Point>, but for the joiners, without which some languages are misspelled.
+
+use std::borrow::Cow;
+
+use super::address::without_capabilities;
 
 /// The text on one line.
 pub(crate) fn one_line(text: &str) -> String {
@@ -31,7 +35,10 @@ fn visible(text: &str, is_kept: impl Fn(char) -> bool) -> String {
             other => shown.push(other),
         }
     }
-    shown
+    match without_capabilities(&shown) {
+        Cow::Borrowed(_) => shown,
+        Cow::Owned(shown) => shown,
+    }
 }
 
 /// What follows a control sequence's introducer: parameters, intermediates, one final character
