@@ -1,4 +1,4 @@
-//! The last successful runs of this workflow on the default branch, and their durations.
+//! The last successful runs of this workflow on the default branch of this repository, and their durations.
 //!
 //! The duration comes from the run's artifact of timings, or else from the jobs API, which has our step's time in whole seconds.
 
@@ -30,6 +30,7 @@ const QUESTION: Question = Question {
 
 #[derive(Deserialize)]
 struct Repository {
+    id: u64,
     default_branch: String,
 }
 
@@ -38,6 +39,14 @@ struct Run {
     id: u64,
     #[serde(default)]
     workflow_id: u64,
+    /// Where its commit is from; none if that fork is gone.
+    #[serde(default)]
+    head_repository: Option<HeadRepository>,
+}
+
+#[derive(Deserialize)]
+struct HeadRepository {
+    id: u64,
 }
 
 #[derive(Deserialize)]
@@ -97,8 +106,12 @@ pub(super) async fn earlier(
     );
     let mut ids = Vec::new();
     let pages = github.pages(&path, Some("workflow_runs"), QUESTION, |runs: Vec<Run>| {
-        let others = runs.into_iter().map(|run| run.id);
-        ids.extend(others.filter(|id| *id != this.id));
+        // A fork's branch may have the same name.
+        let own = runs.into_iter().filter(|run| {
+            let head = run.head_repository.as_ref();
+            head.is_some_and(|head| head.id == repository.id)
+        });
+        ids.extend(own.map(|run| run.id).filter(|id| *id != this.id));
         ids.len() >= MOST_RUNS
     });
     pages.await?;
@@ -232,6 +245,8 @@ pub(super) mod tests {
         let runs: Vec<Run> =
             serde_json::from_value(list("workflow-run-paginated", "workflow_runs")).unwrap();
         assert_eq!(runs[0].id, 30_433_642);
+        let head = runs[0].head_repository.as_ref().map(|head| head.id);
+        assert_eq!((repository.id, head), (1_296_269, Some(217_723_378)));
         let artifacts: Vec<Artifact> =
             serde_json::from_value(list("artifact-paginated", "artifacts")).unwrap();
         let [rails, output] = artifacts.as_slice() else {

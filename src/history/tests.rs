@@ -12,8 +12,8 @@ use super::runs::earlier;
 use super::{HistoryError, Workflow};
 use crate::runner::env::Env;
 use stand_in::{
-    Answer, GitHub, artifact, comments, example, job, jobs, no_artifacts, repository, runs, store,
-    this_run,
+    Answer, GitHub, artifact, comments, example, job, jobs, no_artifacts, repository, runs,
+    runs_from, store, this_run,
 };
 
 fn start(answers: Vec<(&str, Answer)>) -> (GitHub, Workflow) {
@@ -117,6 +117,28 @@ async fn pages_are_followed_and_five_runs_are_enough() {
     assert_eq!(found(&workflow).await, (97, 5));
     let paths = github.paths();
     assert!(paths.iter().all(|path| !path.contains("/94")), "{paths:?}");
+}
+
+#[tokio::test]
+async fn runs_of_forks_are_left_out_even_on_a_branch_of_the_same_name() {
+    let (own, of_fork) = (list(97), list(99));
+    let ours = example("full-repository")["id"].clone();
+    let (github, workflow) = start(vec![
+        ("GET ", repository()),
+        ("GET /actions/runs/100", this_run()),
+        (
+            RUNS,
+            runs_from(&[
+                (99, json!({ "id": 1, "fork": true })),
+                (98, Value::Null),
+                (97, json!({ "id": ours })),
+            ]),
+        ),
+        (&own, artifact(1, "times", false)),
+        ("GET /actions/artifacts/1/zip", zip(40_000)),
+    ]);
+    assert_eq!(found(&workflow).await, (40, 1));
+    assert!(!github.paths().contains(&of_fork), "{:?}", github.paths());
 }
 
 #[tokio::test]

@@ -460,6 +460,37 @@ fn values_of_build_arguments_are_shown_nowhere() {
     assert!(!annotation.contains(canary), "{annotation}");
 }
 
+/// The location of an upload, as the distribution registry gives it, and a presigned request: whoever has them needs no login.
+#[test]
+fn rights_in_addresses_that_are_quoted_are_shown_nowhere() {
+    let state = "AmTR7M0fmGrqTqDHoZvmWnaLzW5JR2NEzMDFkY2FuYXJ5";
+    let github = github();
+    let upload = format!(
+        "Put https://r.example/v2/app/blobs/uploads/7?_state={state}&digest=sha256%3A12: EOF"
+    );
+    let signed = format!("https://b.example/x?X-Amz-Date=20260101T000000Z&X-Amz-Signature={state}");
+    let running = commenting(Runner::new(), &github)
+        .input("timings-file", "timings.json")
+        .variable("RUNNER_DEBUG", "1")
+        .stream(&printing("RUN upload", &signed, &upload))
+        .start();
+    let path = running.runner.path("workspace/timings.json");
+    let mut timings = String::new();
+    let ran = running.finish_and(|| timings = fs::read_to_string(path).unwrap());
+    let ran = ran.exits(1);
+    ran.says("/uploads/7?_state=***&digest=sha256%3A12: EOF")
+        .says("X-Amz-Signature=***");
+    let comment = comment(&github);
+    for (place, text) in [
+        ("log and summary", &ran.everything),
+        ("comment", &comment),
+        ("timings", &timings),
+    ] {
+        assert!(!text.contains(state), "{place}: {text}");
+    }
+    assert!(timings.contains("_state=***"), "{timings}");
+}
+
 /// The processes that a process has started, and those that they have started.
 fn descendants(root: u32) -> Vec<u32> {
     let mut parents = Vec::new();

@@ -96,15 +96,26 @@ pub(crate) fn this_run() -> Answer {
     Answer::ok(&with(example("workflow-run"), fields))
 }
 
-/// Successful runs of these numbers.
+/// Successful runs of these numbers, on a branch of the repository.
 pub(crate) fn runs(ids: &[u64]) -> Answer {
+    let repository = &example("full-repository")["id"];
+    runs_from(
+        &ids.iter()
+            .map(|id| (*id, json!({ "id": repository })))
+            .collect::<Vec<_>>(),
+    )
+}
+
+/// Successful runs of these numbers, and the repositories of their branches.
+pub(crate) fn runs_from(runs: &[(u64, Value)]) -> Answer {
     let run = first("workflow-run-paginated", "workflow_runs");
-    let run = |id: &u64| {
-        let fields =
-            json!({ "id": id, "workflow_id": 9, "status": "completed", "conclusion": "success" });
+    let run = |(id, head): &(u64, Value)| {
+        let fields = json!({
+            "id": id, "workflow_id": 9, "status": "completed", "conclusion": "success", "head_repository": head,
+        });
         with(run.clone(), fields)
     };
-    let runs: Vec<Value> = ids.iter().map(run).collect();
+    let runs: Vec<Value> = runs.iter().map(run).collect();
     Answer::ok(&json!({ "total_count": runs.len(), "workflow_runs": runs }))
 }
 
