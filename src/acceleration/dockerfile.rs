@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use ::dockerfile::{Build, Configuration, Dockerfile, Origin, Platform};
 use image::ImageRef;
 
-use super::{Preparation, unreadable};
+use super::{Preparation, in_image, unreadable};
 use crate::buildx::{Reason, command};
 use crate::plan::{Context, Fallback, lower_case};
 
@@ -92,12 +92,22 @@ fn read(path: &Path) -> Result<Vec<u8>, Reason> {
     fs::read(path).map_err(failed)
 }
 
-/// What is left of the Dockerfile for the configuration, and the image that it starts from where that has a name.
+/// What a Dockerfile says that the engine needs.
+#[derive(Debug)]
+pub(super) struct Read {
+    /// What is left for the configuration.
+    pub configuration: Configuration,
+    /// The image that it starts from, where that has a name.
+    pub image: Option<ImageRef>,
+    /// Whether the step can run in the image.
+    pub runs_in_image: bool,
+}
+
 pub(super) fn configuration(
     preparation: &Preparation<'_>,
     text: &[u8],
     arguments: &BTreeMap<String, String>,
-) -> Result<(Configuration, Option<ImageRef>), Reason> {
+) -> Result<Read, Reason> {
     let not_understood = |error: ::dockerfile::Unsupported| Fallback::Dockerfile(error.to_string());
     let file = Dockerfile::read(text).map_err(not_understood)?;
     let image = preparation.image;
@@ -127,5 +137,10 @@ pub(super) fn configuration(
         }
         Origin::Scratch | Origin::Stage(_) => None,
     };
-    Ok((configuration, base))
+    let runs_in_image = in_image::is_possible(&graph, &image.context);
+    Ok(Read {
+        configuration,
+        image: base,
+        runs_in_image,
+    })
 }

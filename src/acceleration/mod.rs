@@ -7,6 +7,7 @@
 mod context;
 mod dockerfile;
 mod engine_images;
+mod in_image;
 mod metadata;
 mod watch;
 
@@ -51,6 +52,7 @@ pub(crate) struct Prepared {
     start: Start,
     arguments: BTreeMap<String, String>,
     nonce: String,
+    runs_in_image: bool,
 }
 
 /// What the step compares the image with.
@@ -73,7 +75,12 @@ impl Preparation<'_> {
         context::create_folders(&self.plan.files)?;
         let found = self.find_dockerfile().await?;
         let arguments = self.arguments();
-        let (configuration, image) = dockerfile::configuration(self, &found.text, &arguments)?;
+        let read = dockerfile::configuration(self, &found.text, &arguments)?;
+        let dockerfile::Read {
+            configuration,
+            image,
+            runs_in_image,
+        } = read;
         let (start, base) = self.start(&configuration, image.as_ref()).await?;
         let nonce = context::nonce()?;
         self.write_context(&configuration, image.as_ref(), base, &nonce)?;
@@ -83,6 +90,7 @@ impl Preparation<'_> {
             start,
             arguments,
             nonce,
+            runs_in_image,
         })
     }
 
@@ -171,6 +179,7 @@ impl Prepared {
             step: &plan.step,
             files: &plan.files,
             nonce: &self.nonce,
+            runs_in_image: self.runs_in_image,
         }
     }
 }

@@ -55,6 +55,8 @@ pub(crate) struct Definition<'a> {
     pub files: &'a EngineFiles,
     /// Random, and known to this run alone.
     pub nonce: &'a str,
+    /// Whether the step runs in the image itself, and not in one of its own.
+    pub runs_in_image: bool,
 }
 
 impl Definition<'_> {
@@ -172,16 +174,6 @@ impl Definition<'_> {
         hosts.collect::<Map<_, _>>().into()
     }
 
-    /// Whether the step can run in the image: not in one with triggers, which would run in its stage.
-    fn is_step_in_image(&self) -> bool {
-        let triggers = |line: &str| {
-            line.trim_start()
-                .to_ascii_uppercase()
-                .starts_with("ONBUILD")
-        };
-        !self.configuration.lines().any(triggers)
-    }
-
     /// Without a platform: it runs in the builder's own, whatever the image is for.
     fn step(&self) -> Value {
         let compared = match self.base {
@@ -191,7 +183,7 @@ impl Definition<'_> {
         };
         let mut target = json!({
             "context": self.files.context,
-            "dockerfile-inline": step_dockerfile(self.nonce, compared.is_some(), self.is_step_in_image()),
+            "dockerfile-inline": step_dockerfile(self.nonce, compared.is_some(), self.runs_in_image),
             "contexts": {"final": format!("target:{IMAGE}"), "step": self.step},
             "secret": [format!("id={},src={}", protocol::secrets_id(self.nonce), self.files.secrets.display())],
             "entitlements": ["network.host"],
@@ -259,34 +251,24 @@ fn step_dockerfile(nonce: &str, has_base: bool, is_in_image: bool) -> String {
 
     // BuildKit hashes all files of what a step mounts, but not of what it runs in (`getMountDeps` in
     // <https://github.com/moby/buildkit/blob/v0.32.0/solver/llbsolver/ops/exec.go>): the step of a large image that runs in it starts
-    // seconds earlier. What BuildKit hides there is copied. A copy from where it goes is not hashed, and may find nothing if it has a
-    // pattern (`CacheMap` of ops/file.go); a mount of two names has nothing read but what is below the first.
+    // seconds earlier. What BuildKit changes in `/etc` is copied, after the directory was made if it was missing. A copy from where it goes is not hashed (`CacheMap` of ops/file.go).
+    // It has no pattern, for which BuildKit would list the whole image; a mount of two names has nothing read but what is below
+    // the first.
     let root = step_root(nonce);
     let folder = "/.fast-ecr-push/hidden";
-    let mut text = program("program")
+    let (user, group) = protocol::OWNER_OF_MISSING;
+    let text = program("program")
         + &format!(
-            "FROM final AS final-image\nUSER 0:0\nFROM final-image AS whole\nWORKDIR {folder}\n"
+            "FROM final AS final-image\nUSER {user}:{group}\nWORKDIR /etc\nUSER 0:0\n\
+             FROM final-image AS hidden\nCOPY --from=final-image /etc {folder}/etc\n\
+             FROM final-image AS {stage}\nWORKDIR /\n"
         );
-    let mut stages = Vec::new();
-    for (name, _) in protocol::HIDDEN {
-        let (stage, pattern) = (format!("hidden-{name}"), pattern(name));
-        text += &format!("FROM whole AS {stage}\nCOPY --from=whole /{pattern} {folder}/{name}\n");
-        stages.push((stage, format!("{}/{name}", protocol::HIDDEN_PATH)));
-    }
-    text += &format!("FROM final-image AS {stage}\nWORKDIR /\n");
-    let stages = stages.iter();
-    let mut mounts: Vec<_> = stages
-        .map(|(stage, target)| (stage.as_str(), folder, target.as_str()))
-        .collect();
-    mounts.push(("program", "/", "/program"));
+    let mounts = [
+        ("hidden", folder, protocol::HIDDEN_PATH),
+        ("program", "/", "/program"),
+    ];
     let command = format!(r#"["{root}/program/fast-ecr-push-step", "{root}"]"#);
     text + &run(&root, &mounts, &command)
-}
-
-/// A pattern that only this name matches.
-fn pattern(name: &str) -> String {
-    let (start, last) = name.split_at(name.len() - 1);
-    format!("{start}[{last}]")
 }
 
 /// The arguments for a target of a definition. The definition is ours, so that it may read what it names.
@@ -351,26 +333,20 @@ ARG TARGETARCH
 COPY --from=step fast-ecr-push-step-$TARGETARCH /fast-ecr-push-step
 COPY job.json /
 FROM final AS final-image
+USER 64123:63211
+WORKDIR /etc
 USER 0:0
-FROM final-image AS whole
-WORKDIR /.fast-ecr-push/hidden
-FROM whole AS hidden-dev
-COPY --from=whole /de[v] /.fast-ecr-push/hidden/dev
-FROM whole AS hidden-etc
-COPY --from=whole /et[c] /.fast-ecr-push/hidden/etc
-FROM whole AS hidden-proc
-COPY --from=whole /pro[c] /.fast-ecr-push/hidden/proc
-FROM whole AS hidden-sys
-COPY --from=whole /sy[s] /.fast-ecr-push/hidden/sys
+FROM final-image AS hidden
+COPY --from=final-image /etc /.fast-ecr-push/hidden/etc
 FROM final-image AS step-01
 WORKDIR /
-RUN --network=host --mount=type=bind,from=hidden-dev,source=/.fast-ecr-push/hidden,target=/.fast-ecr-push-01/hidden/dev --mount=type=bind,from=hidden-etc,source=/.fast-ecr-push/hidden,target=/.fast-ecr-push-01/hidden/etc --mount=type=bind,from=hidden-proc,source=/.fast-ecr-push/hidden,target=/.fast-ecr-push-01/hidden/proc --mount=type=bind,from=hidden-sys,source=/.fast-ecr-push/hidden,target=/.fast-ecr-push-01/hidden/sys --mount=type=bind,from=program,target=/.fast-ecr-push-01/program --mount=type=bind,from=base,target=/.fast-ecr-push-01/base --mount=type=secret,id=fast-ecr-push-01,target=/.fast-ecr-push-01/run/secrets/fast-ecr-push-step --mount=type=cache,id=fast-ecr-push-digests,target=/.fast-ecr-push-01/cache ["/.fast-ecr-push-01/program/fast-ecr-push-step", "/.fast-ecr-push-01"]
+RUN --network=host --mount=type=bind,from=hidden,source=/.fast-ecr-push/hidden,target=/.fast-ecr-push-01/hidden --mount=type=bind,from=program,target=/.fast-ecr-push-01/program --mount=type=bind,from=base,target=/.fast-ecr-push-01/base --mount=type=secret,id=fast-ecr-push-01,target=/.fast-ecr-push-01/run/secrets/fast-ecr-push-step --mount=type=cache,id=fast-ecr-push-digests,target=/.fast-ecr-push-01/cache ["/.fast-ecr-push-01/program/fast-ecr-push-step", "/.fast-ecr-push-01"]
 "#;
         assert_eq!(step_dockerfile("01", true, true), expected);
     }
 
     #[test]
-    fn a_step_for_an_image_with_triggers_runs_in_one_of_its_own() {
+    fn a_step_that_cannot_run_in_the_image_runs_in_one_of_its_own() {
         let expected = r#"FROM scratch AS step-01
 ARG TARGETARCH
 COPY --from=step fast-ecr-push-step-$TARGETARCH /fast-ecr-push-step

@@ -3,6 +3,7 @@
 //! - [`Dockerfile::read`]: stages and instructions, typed, with their lines.
 //! - [`Dockerfile::resolve`]: the stages, images and named contexts that a target needs, arguments replaced.
 //! - [`Graph::configuration`]: the Dockerfile that gives the target's image configuration without its files.
+//! - [`Graph::reach`]: whether the target's copies can change some directories.
 //! - [`Graph::steps`]: what each step's result depends on, for keys.
 //! - [`Ignore`] reads `.dockerignore`.
 //!
@@ -26,6 +27,7 @@ mod lines;
 mod mount;
 mod pattern;
 mod platform;
+mod reach;
 mod reference;
 mod step;
 mod substitution;
@@ -42,5 +44,6 @@ pub use instruction::{
 pub use lines::{Heredoc, Lines};
 pub use mount::{Mount, MountFields, MountType};
 pub use platform::Platform;
+pub use reach::Reach;
 pub use step::{Source, Step, Value};
 pub use unsupported::{Reason, Unsupported};

@@ -127,15 +127,15 @@ impl Graph<'_> {
     }
 }
 
-fn with_path(mut environment: Environment) -> Environment {
+pub(crate) fn with_path(mut environment: Environment) -> Environment {
     environment.set("PATH", Lookup::Set(PATH.to_owned()));
     environment
 }
 
-struct Walk<'g> {
-    graph: &'g Graph<'g>,
-    node: &'g Node,
-    environment: Environment,
+pub(crate) struct Walk<'g> {
+    pub graph: &'g Graph<'g>,
+    pub node: &'g Node,
+    pub environment: Environment,
 }
 
 impl Walk<'_> {
@@ -171,22 +171,8 @@ impl Walk<'_> {
             arguments: Vec::new(),
             sources: Vec::new(),
         };
+        step.arguments = self.variables(instruction)?;
         match &instruction.kind {
-            Kind::Arg(args) => {
-                for arg in args {
-                    let value = self.argument(arg.name.as_str(), arg.default.as_deref(), line)?;
-                    step.arguments.push((arg.name.clone(), value));
-                }
-            }
-            Kind::Env(pairs) => {
-                let before = self.environment.clone();
-                let escape = self.graph.file.escape;
-                for (name, value) in pairs {
-                    let name = before.expand(name, escape, line)?.text;
-                    let value = before.value(value, escape, line)?;
-                    self.environment.set(&name, value);
-                }
-            }
             Kind::Add(add) => {
                 let checksum = match &add.checksum {
                     Some(word) => Some(self.expand(word, line)?).filter(|text| !text.is_empty()),
@@ -221,6 +207,34 @@ impl Walk<'_> {
         Ok(step)
     }
 
+    /// What `ARG` and `ENV` do to the environment, and where arguments have their values from.
+    pub(crate) fn variables(
+        &mut self,
+        instruction: &Instruction,
+    ) -> Result<Vec<(String, Value)>, Unsupported> {
+        let line = instruction.lines.first;
+        let mut arguments = Vec::new();
+        match &instruction.kind {
+            Kind::Arg(args) => {
+                for arg in args {
+                    let value = self.argument(arg.name.as_str(), arg.default.as_deref(), line)?;
+                    arguments.push((arg.name.clone(), value));
+                }
+            }
+            Kind::Env(pairs) => {
+                let before = self.environment.clone();
+                let escape = self.graph.file.escape;
+                for (name, value) in pairs {
+                    let name = before.expand(name, escape, line)?.text;
+                    let value = before.value(value, escape, line)?;
+                    self.environment.set(&name, value);
+                }
+            }
+            _ => {}
+        }
+        Ok(arguments)
+    }
+
     /// The origin of an instruction's input.
     fn input(&self, index: usize, number: usize) -> Option<Origin> {
         let inputs = self.node.inputs.iter();
@@ -230,7 +244,7 @@ impl Walk<'_> {
             .map(|input| input.origin.clone())
     }
 
-    fn expand(&self, word: &str, line: usize) -> Result<String, Unsupported> {
+    pub(crate) fn expand(&self, word: &str, line: usize) -> Result<String, Unsupported> {
         let escape = self.graph.file.escape;
         Ok(self.environment.expand(word, escape, line)?.text)
     }

@@ -31,7 +31,7 @@ pub struct Hidden<'a> {
     pub name: &'a str,
     /// A directory that has the name as the image has it, or lacks it as the image does. None if the name is not the image's.
     pub seen: Option<&'a Path>,
-    /// If not empty: of that directory only its attributes and these names are hidden.
+    /// If not empty: of that directory only its times and these names are hidden.
     pub only: &'a [&'a str],
 }
 
@@ -152,8 +152,10 @@ impl Directory {
     /// The directory that has `name` as the image does.
     fn holder(&self, name: &[u8]) -> rustix::io::Result<&Self> {
         match self.elsewhere.get(name) {
-            Some(elsewhere) => elsewhere.holder.as_deref().ok_or(Errno::NOENT),
-            None => Ok(self),
+            Some(elsewhere) if elsewhere.only.is_empty() => {
+                elsewhere.holder.as_deref().ok_or(Errno::NOENT)
+            }
+            _ => Ok(self),
         }
     }
 
@@ -226,10 +228,20 @@ impl Directory {
 
     /// What `name` is, without following it.
     pub(crate) fn look(&self, name: &[u8]) -> Result<Found> {
-        let stat = self
-            .stat(name)
-            .map_err(|error| Error::tree("could not look at", &self.path.join(name))(error))?;
-        Ok(Found::from(&stat))
+        let failed = |error| Error::tree("could not look at", &self.path.join(name))(error);
+        let found = Found::from(&self.stat(name).map_err(failed)?);
+        let elsewhere = self.elsewhere.get(name);
+        let elsewhere = elsewhere.filter(|elsewhere| !elsewhere.only.is_empty());
+        let Some(holder) = elsewhere.and_then(|elsewhere| elsewhere.holder.as_ref()) else {
+            return Ok(found);
+        };
+        let seen = holder.look(name)?;
+        Ok(Found {
+            modified: seen.modified,
+            changed: seen.changed,
+            inode: seen.inode,
+            ..found
+        })
     }
 
     /// Whether `name` is a directory.
@@ -447,8 +459,9 @@ impl Cursor {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-    use std::os::unix::fs::MetadataExt as _;
+    use std::fs::{self, Permissions};
+    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+    use std::time::{Duration, SystemTime};
 
     use super::*;
 
@@ -478,6 +491,10 @@ mod tests {
             fs::write(at("root/etc").join(name), "mounted").unwrap();
         }
         fs::write(at("seen/etc/hosts"), "real").unwrap();
+        fs::set_permissions(at("root/etc"), Permissions::from_mode(0o711)).unwrap();
+        let long_ago = SystemTime::UNIX_EPOCH + Duration::from_secs(5);
+        let etc = fs::File::open(at("seen/etc")).unwrap();
+        etc.set_modified(long_ago).unwrap();
         let seen = at("seen");
         let hidden = |name, only| Hidden {
             name,
@@ -501,6 +518,8 @@ mod tests {
             assert!(root.is_directory(name.as_bytes()).unwrap());
             assert_eq!(root.capability_of(name.as_bytes()).unwrap(), None);
         }
+        let found = root.look(b"etc").unwrap();
+        assert_eq!((found.mode, found.modified.seconds), (0o711, 5));
         for name in ["proc", "mine"] {
             assert!(!root.is_directory(name.as_bytes()).unwrap());
             assert!(root.look(name.as_bytes()).is_err());

@@ -33,17 +33,17 @@ pub fn secrets_id(nonce: &str) -> String {
 /// Where BuildKit mounts that secret.
 pub const SECRETS_PATH: &str = "/run/secrets/fast-ecr-push-step";
 
-/// Directories at the root of an image that BuildKit mounts something on while a step runs, or into, then with the names
+/// Directories at the root of an image that BuildKit mounts something on while a step runs
 /// (<https://github.com/moby/buildkit/blob/v0.32.0/executor/oci/mounts.go>).
-pub const HIDDEN: [(&str, &[&str]); 4] = [
-    ("dev", &[]),
-    ("etc", &["hosts", "resolv.conf"]),
-    ("proc", &[]),
-    ("sys", &[]),
-];
+pub const MOUNTED: [&str; 3] = ["dev", "proc", "sys"];
 
-/// Where a step that runs in the image has, for each of those directories, one of its name that holds the directory as the image
-/// has it.
+/// Files in `/etc` that BuildKit mounts then. It makes the directory and empty files where they are missing.
+pub const NETWORK_FILES: [&str; 2] = ["hosts", "resolv.conf"];
+
+/// User and group that own `/etc` where it was made for the step, since the image has none. Users of packages have lower numbers.
+pub const OWNER_OF_MISSING: (u32, u32) = (64_123, 63_211);
+
+/// Where a step that runs in the image has a copy of the image's `etc`.
 pub const HIDDEN_PATH: &str = "/hidden";
 
 /// Repository that the step plays on loopback for the image's configuration. Below it, the hexadecimal digits of the base image's

@@ -4,19 +4,23 @@
 //! for more than names of hosts in its root directory: so the folder becomes the root, with BuildKit's own `resolv.conf` and
 //! `hosts`, before anything else is done. The image stays the working directory.
 //!
-//! BuildKit mounts files and file systems into some of the image's directories, and makes what is missing. So the step is given a copy
-//! of those, made where nothing hides them.
+//! BuildKit mounts file systems on some of the image's directories ([`MOUNTED`]), and makes them where they are missing. The step runs
+//! in the image only if the build cannot have changed those, so that they are the base's. What BuildKit does to `/etc` a copy shows,
+//! which was made where nothing hides it.
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::chroot;
+use std::os::unix::fs::{MetadataExt as _, chroot};
 use std::path::Path;
 
 use anyhow::{Context as _, bail};
 use layers::{Hidden, Tree};
+use protocol::{HIDDEN_PATH, MOUNTED, NETWORK_FILES, OWNER_OF_MISSING};
 
-/// What BuildKit mounts for the network.
-const NETWORK: [&str; 2] = ["etc/resolv.conf", "etc/hosts"];
+use crate::push::BASE;
+
+/// Where the network files are.
+const ETC: &str = "etc";
 
 /// Where program and job are in that folder.
 pub(crate) const PROGRAM: &str = "/program";
@@ -27,30 +31,37 @@ pub(crate) fn enter(folder: &Path) -> anyhow::Result<Tree> {
     check(&mounts, folder)?;
     let failed = || format!("could not make `{}` the root directory", folder.display());
     fs::create_dir_all(folder.join("etc")).with_context(failed)?;
-    for path in NETWORK {
-        match fs::read(Path::new("/").join(path)) {
+    for name in NETWORK_FILES {
+        let path = Path::new(ETC).join(name);
+        match fs::read(Path::new("/").join(&path)) {
             Ok(text) => fs::write(folder.join(path), text).with_context(failed)?,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(error).with_context(failed),
         }
     }
     std::env::set_current_dir("/").with_context(failed)?;
+    let owner = fs::metadata(ETC).with_context(failed)?;
+    let has_etc = (owner.uid(), owner.gid()) != OWNER_OF_MISSING;
     chroot(folder).with_context(failed)?;
 
-    let path = |name: &str| Path::new(protocol::HIDDEN_PATH).join(name);
-    let hidden = protocol::HIDDEN.map(|(name, only)| (name, path(name), only));
-    let hidden = hidden.iter().map(|(name, path, only)| Hidden {
+    let mounted = MOUNTED.map(|name| Hidden {
         name,
-        seen: Some(path),
-        only,
+        seen: Some(Path::new(BASE)).filter(|base| base.is_dir()),
+        only: &[],
     });
+    let etc = Hidden {
+        name: ETC,
+        seen: has_etc.then_some(Path::new(HIDDEN_PATH)),
+        only: if has_etc { &NETWORK_FILES } else { &[] },
+    };
     let own = folder.file_name().and_then(|name| name.to_str());
     let own = own.map(|name| Hidden {
         name,
         seen: None,
         only: &[],
     });
-    Ok(Tree::with_hidden(Path::new("."), hidden.chain(own))?)
+    let hidden = mounted.into_iter().chain([etc]).chain(own);
+    Ok(Tree::with_hidden(Path::new("."), hidden)?)
 }
 
 /// Refuses to run where BuildKit hides more of the image than we know.
@@ -60,13 +71,12 @@ fn check(mounts: &str, folder: &Path) -> anyhow::Result<()> {
     for point in points.map(Path::new) {
         let is_known = point == Path::new("/")
             || point.starts_with(folder)
-            || protocol::HIDDEN.iter().any(|(name, only)| {
-                let directory = Path::new("/").join(name);
-                match only {
-                    [] => point.starts_with(&directory),
-                    names => names.iter().any(|name| point == directory.join(name)),
-                }
-            });
+            || MOUNTED
+                .iter()
+                .any(|name| point.starts_with(Path::new("/").join(name)))
+            || NETWORK_FILES
+                .iter()
+                .any(|name| point == Path::new("/").join(ETC).join(name));
         if !is_known {
             bail!(
                 "BuildKit has mounted something on `{}` in the image, which hides what the image has there",

@@ -26,7 +26,7 @@ use crate::previous::{self, Kept, Previous};
 use crate::receiver::{Layers, Received, Receiver};
 
 /// Where the step finds the base image.
-const BASE: &str = "/base";
+pub(crate) const BASE: &str = "/base";
 /// A cache mount.
 const CACHE_FOLDER: &str = "/cache";
 const CACHE: &str = "/cache/digests";

@@ -5,6 +5,8 @@ mod times;
 mod tree;
 mod unpackers;
 
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Command;
 use std::time::Instant;
@@ -257,6 +259,39 @@ fn names_attributes_and_kinds_of_all_sorts() {
     image.is_a_base();
 }
 
+/// The step runs in such an image, and sees other directories there.
+#[test]
+fn directories_that_buildkit_mounts_something_on_keep_their_attributes() {
+    let base = "trees/mounted-base:latest";
+    let action = Action::new(&format!(
+        "FROM {}/rig/busybox:latest AS tools\nFROM scratch\nCOPY --from=tools /bin /bin\nCOPY root /\n",
+        registry()
+    ));
+    for (directory, mode) in [
+        ("dev", 0o750),
+        ("etc", 0o755),
+        ("proc", 0o555),
+        ("sys", 0o555),
+    ] {
+        let directory = action.workspace().join("root").join(directory);
+        fs::create_dir_all(&directory).unwrap();
+        fs::write(directory.join("of-the-base"), "x").unwrap();
+        fs::set_permissions(&directory, Permissions::from_mode(mode)).unwrap();
+    }
+    let action = action.input("cache", "none").input("accelerate", "off");
+    let action = action.input("tags", &format!("{}/{base}", registry()));
+    action.run().succeeded();
+    Image {
+        name: "mounted",
+        base,
+        dockerfile: "RUN [\"/bin/busybox\", \"sh\", \"-c\", \"busybox chmod 711 /etc && busybox chown 5:6 /etc && echo x > /etc/more\"]\n\
+            COPY <<EOF /etc/hosts\n192.0.2.1 hidden\nEOF\nCOPY <<EOF /app/file\ntext\nEOF\n",
+        says: (&["/bin/busybox", "cat", "/app/file"], "text"),
+        ..PLAIN
+    }
+    .is_the_same();
+}
+
 #[test]
 fn an_image_from_scratch_gets_no_directory_that_only_runtimes_make() {
     Image {
@@ -315,7 +350,7 @@ fn node_packages_of_npm() {
         dockerfile: "WORKDIR /app\nCOPY package.json .\nCOPY node_modules node_modules\nRUN --network=none rm -r \
                      node_modules/express/lib && ln -s ../cookie/index.js node_modules/.bin/cookie\nCMD [\"ls\"]\n",
         context: |folder| {
-            std::fs::write(folder.join("package.json"), r#"{"name": "app", "private": true}"#).unwrap();
+            fs::write(folder.join("package.json"), r#"{"name": "app", "private": true}"#).unwrap();
             let npm = Command::new("npm")
                 .args(["install", "--ignore-scripts", "--silent", "express@4.21.2", "eslint@8.57.1"])
                 .current_dir(folder)
