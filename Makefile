@@ -14,7 +14,7 @@ export RUST_TEST_THREADS ?= 4
 
 AS_ROOT := $(if $(filter-out 0,$(shell id -u)),--config 'target."cfg(unix)".runner="sudo"')
 
-.PHONY: test build step check unit lint report e2e trees faults fuzz test-kubernetes image demo side-by-side compare picture bench release tables clean
+.PHONY: test build step check unit lint report e2e trees faults load fuzz test-kubernetes image demo side-by-side compare picture bench release tables clean
 
 # Everything that CI checks.
 test: build check unit lint report e2e
@@ -59,6 +59,12 @@ trees: build step
 faults: build step
 	$(CARGO) test $(ALL) --test e2e --no-run
 	$(RIG) exec -- $(CARGO) test $(ALL) --test e2e faults:: -- --ignored --nocapture --test-threads=1
+
+# Many runs at once, and many in a row, on an Engine and in a cluster: the tables of docs/load.md, shown, or with WRITE_TABLES=1 written.
+# Needs root and the rig's own Engine, into whose processes it looks. Half an hour.
+load: build step
+	$(CARGO) test $(ALL) --test e2e --test driver --no-run
+	$(RIG) exec -- $(CARGO) test $(ALL) --no-fail-fast --test e2e --test driver load:: -- --ignored --nocapture --test-threads=1
 
 # libFuzzer over the readers of what comes from outside: each target for SECONDS_EACH, new inputs in target/fuzz-corpus, failing ones
 # in target/fuzz-found. Needs a C++ compiler. The flags are cargo-fuzz's, without the sanitizer that needs a nightly compiler.

@@ -63,15 +63,16 @@ impl EcrError {
             Self::NoRegion => "set the input `aws-region`, or AWS_REGION",
             Self::Refused {
                 refusal, public, ..
-            } => match refusal.code.as_deref() {
-                Some("AccessDeniedException") if *public => {
+            } => match (refusal.hint(), refusal.code.as_deref()) {
+                (Some(hint), _) => hint,
+                (_, Some("AccessDeniedException")) if *public => {
                     "the role needs `ecr-public:GetAuthorizationToken` and \
                      `sts:GetServiceBearerToken` on `*`"
                 }
-                Some("AccessDeniedException") => {
+                (_, Some("AccessDeniedException")) => {
                     "the role needs `ecr:GetAuthorizationToken` on `*`"
                 }
-                Some(code)
+                (_, Some(code))
                     if code.contains("ExpiredToken")
                         || code.contains("UnrecognizedClient")
                         || code.contains("InvalidSignature") =>
@@ -79,8 +80,8 @@ impl EcrError {
                     "the AWS credentials are expired or wrong: set the input `role-to-assume`, or run \
                      aws-actions/configure-aws-credentials right before this step"
                 }
-                Some(_) => return None,
-                None => UNREACHABLE,
+                (_, Some(_)) => return None,
+                (_, None) => UNREACHABLE,
             },
             Self::Answer { .. } => return None,
         };

@@ -165,7 +165,8 @@ impl SessionError {
             Self::NoRegion => "set the input `aws-region`, or AWS_REGION",
             Self::Account { .. } => "use another role, or correct `allowed-account-ids`",
             Self::Role(error) => return error.hint(),
-            Self::Identity(_) | Self::Settings(_) => return None,
+            Self::Identity(refusal) => refusal.hint()?,
+            Self::Settings(_) => return None,
         };
         Some(hint.to_owned())
     }
@@ -233,7 +234,7 @@ impl RoleError {
         } else if refusal.has_code(&rejected) && by_token {
             format!("AWS rejected the token{claims}")
         } else {
-            return None;
+            refusal.hint()?.to_owned()
         };
         Some(hint)
     }
@@ -312,6 +313,16 @@ mod tests {
             let hint = hint(code, message, by_token).unwrap();
             assert!(hint.contains(expected), "{code}: {hint}");
         }
+        let expired = "Signature expired: 20261130T141613Z is now earlier than 20261130T150113Z";
+        for (code, message) in [("SignatureDoesNotMatch", expired), ("RequestExpired", "no")] {
+            let hint = hint(code, message, false).unwrap();
+            assert!(
+                hint.contains("this machine's clock is wrong"),
+                "{code}: {hint}"
+            );
+        }
+        let other = "The request signature we calculated does not match the signature you provided";
+        assert_eq!(hint("SignatureDoesNotMatch", other, false), None);
         assert_eq!(hint("SomethingNew", "no", true), None);
     }
 }

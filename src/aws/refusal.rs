@@ -50,6 +50,31 @@ impl Refusal {
         code.is_some_and(|code| codes.contains(&code))
     }
 
+    /// What helps whatever was asked for; `None` if that depends on it.
+    pub(crate) fn hint(&self) -> Option<&'static str> {
+        const CLOCK: &[&str] = &[
+            "RequestExpired",
+            "RequestInTheFuture",
+            "RequestTimeTooSkewed",
+        ];
+        /// A signature may be wrong for other reasons. Messages about its time begin like this.
+        const TIMES: [&str; 2] = [": Signature expired: ", ": Signature not yet current: "];
+        if self.has_code(CLOCK) || TIMES.iter().any(|words| self.says(words)) {
+            Some(
+                "this machine's clock is wrong: AWS refuses requests whose time differs from its own by more than five \
+                 minutes. Synchronize the clock",
+            )
+        } else if !self.is_transient {
+            None
+        } else if self.code.is_none() {
+            Some(UNREACHABLE)
+        } else if !self.has_code(&["ExpiredTokenException"]) {
+            Some("AWS is overloaded or limits the account's requests: run the job again")
+        } else {
+            None
+        }
+    }
+
     pub(super) fn says(&self, text: &str) -> bool {
         self.reason.contains(text)
     }

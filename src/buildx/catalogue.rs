@@ -257,6 +257,11 @@ const CATALOGUE: &[Entry] = &[
         &["no such host"],
         "BuildKit's machine cannot resolve the host name",
     ),
+    permanent(
+        // A file of buildx in the run's directory, not the builder's.
+        &["/fast-ecr-push-", "no space left on device"],
+        "the disk of this machine is full: free some space, or use a runner with a larger disk",
+    ),
     permanent(&["no space left on device"], DISK_FULL),
     temporary(
         // A kubelet of a new node, whose certificate is not signed yet.
@@ -269,6 +274,14 @@ const CATALOGUE: &[Entry] = &[
     temporary(&["502 bad gateway"], BROKEN),
     temporary(&["503 service unavailable"], BROKEN),
     temporary(&["504 gateway time"], BROKEN),
+    temporary(
+        &["error reading from server"],
+        "BuildKit or its Docker Engine ended or was restarted during the build: its log has the reason. Run the job again",
+    ),
+    permanent(
+        &["cannot connect to the docker daemon"],
+        "the Docker Engine does not run, or its socket is gone: start it, and run the job again",
+    ),
     temporary(&["connection reset by peer"], CLOSED),
     temporary(&["broken pipe"], CLOSED),
     temporary(&["use of closed network connection"], CLOSED),
@@ -414,6 +427,11 @@ mod tests {
         ("plain HTTP", "http: server gave HTTP response to HTTPS client", "http = true", false, false),
         ("unknown authority", "tls: failed to verify certificate: x509: certificate signed by unknown authority", "does not trust", false, false),
         ("disk full", "write /x: no space left on device", "requests.ephemeral-storage", false, false),
+        ("the runner's disk full", "writing image ID file: write /tmp/fast-ecr-push-gLUTwi/image-id-0: no space left on device", "of this machine", false, false),
+        ("the builder's disk full in the engine's step", "write /.fast-ecr-push-ab/cache/x: no space left on device", "requests.ephemeral-storage", false, false),
+        ("the Engine ended", "failed to build: failed to receive status: rpc error: code = Unavailable desc = error reading from server: EOF", "was restarted during the build", false, true),
+        ("the Engine ended, in other words", "failed to build: failed to solve: Unavailable: error reading from server: EOF", "was restarted during the build", false, true),
+        ("no Engine", "Cannot connect to the Docker daemon at unix:///var/run/docker.sock. Is the docker daemon running?", "start it", false, false),
         ("right not granted", "granting entitlement security.insecure is not allowed by build daemon configuration", "docker-container", false, false),
         ("other architecture", "exec /bin/sh: exec format error", "qemu.install=true", false, false),
     ];

@@ -64,6 +64,7 @@ impl ClusterError {
                 "set the input `kubeconfig` (a secret with its content) or `eks-cluster` (a name)"
             }
             Self::Describe { refusal, .. } => match refusal.code.as_deref() {
+                _ if let Some(hint) = refusal.hint() => hint,
                 Some("ResourceNotFoundException") => "check the name, the account and `aws-region`",
                 Some("AccessDeniedException") => {
                     "the role needs `eks:DescribeCluster` on the cluster's ARN"

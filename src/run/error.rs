@@ -4,6 +4,7 @@
 //! them; a hint says what to do next.
 
 use std::error::Error as _;
+use std::io;
 
 use thiserror::Error;
 
@@ -67,6 +68,10 @@ pub(crate) enum Error {
 /// What helps where the push engine does not.
 const WITHOUT_ENGINE: &str =
     "with `accelerate: auto` BuildKit pushes where the push engine can't; `accelerate: off` always";
+
+/// The machine's, not the builder's.
+const FULL_DISK: &str =
+    "the disk of this machine is full: free some space, or use a runner with a larger disk";
 
 /// A refusal in a run that GitHub gives no secrets, and why it has none.
 #[derive(Debug, Error)]
@@ -141,6 +146,24 @@ impl Error {
 
     /// What to do next.
     pub(crate) fn hint(&self) -> Option<String> {
+        self.own_hint()
+            .or_else(|| self.is_full_disk().then(|| FULL_DISK.to_owned()))
+    }
+
+    /// Whether a file could not be written for lack of space.
+    fn is_full_disk(&self) -> bool {
+        let causes = std::iter::successors(self.source(), |&cause| cause.source());
+        causes
+            .filter_map(|cause| cause.downcast_ref::<io::Error>())
+            .any(|cause| {
+                matches!(
+                    cause.kind(),
+                    io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+                )
+            })
+    }
+
+    fn own_hint(&self) -> Option<String> {
         match self {
             Self::Inputs(_) | Self::Other(_) | Self::Cancelled => None,
             Self::Check(error) => error.hint(),

@@ -29,6 +29,8 @@ pub(crate) enum Answer {
     Token(&'static str, i64),
     /// An error of this name, with this text.
     Error(&'static str, &'static str),
+    /// The same, with another status than 400.
+    Status(&'static str, &'static str, &'static str),
     /// This, as JSON.
     Json(Value),
     /// Nothing: the connection stays open.
@@ -204,6 +206,9 @@ fn respond(stream: TcpStream, answer: &Answer, public: bool) {
             "400 Bad Request",
             json!({"__type": name, "message": message}),
         ),
+        Answer::Status(status, name, message) => {
+            (*status, json!({"__type": name, "message": message}))
+        }
         Answer::Silence => {
             thread::sleep(Duration::from_secs(120));
             return;

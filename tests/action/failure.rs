@@ -260,6 +260,153 @@ fn what_ecr_says_about_a_login_is_passed_on_with_a_hint() {
     }
 }
 
+/// Each write to `/dev/full` fails as on a full disk.
+#[test]
+fn files_of_the_runner_that_can_not_be_written_are_an_error_with_a_remedy() {
+    let remedy = "hint: the disk of this machine is full: free some space";
+    for (name, error, builds) in [
+        (
+            "GITHUB_STATE",
+            "could not save what the post step removes",
+            false,
+        ),
+        ("GITHUB_OUTPUT", "could not write the report", true),
+        ("GITHUB_STEP_SUMMARY", "could not write the report", true),
+    ] {
+        let ran = Runner::new().variable(name, "/dev/full").run().exits(3);
+        ran.says(error)
+            .says("caused by: could not append to the runner's file `/dev/full`")
+            .says("No space left on device")
+            .says(remedy);
+        assert_eq!(ran.annotations("error").len(), 1, "{}", ran.log);
+        assert_eq!(ran.verbs().contains(&"build"), builds, "{}", ran.log);
+        // The others are written all the same.
+        assert_eq!(
+            ran.outputs.contains_key("digest"),
+            name == "GITHUB_STEP_SUMMARY"
+        );
+        assert_eq!(
+            ran.summary.is_empty(),
+            name != "GITHUB_OUTPUT",
+            "{}",
+            ran.summary
+        );
+    }
+    // A folder that is not there, or may not be written.
+    let ran = Runner::new()
+        .variable("GITHUB_OUTPUT", "/nowhere/output")
+        .run()
+        .exits(3);
+    ran.says("could not write the report")
+        .says("could not append to the runner's file `/nowhere/output`");
+    assert!(!ran.log.contains(remedy), "{}", ran.log);
+}
+
+const THROTTLED: Answer = Answer::Error("ThrottlingException", "Rate exceeded");
+const BROKEN: Answer = Answer::Status(
+    "500 Internal Server Error",
+    "ServerException",
+    "Internal failure",
+);
+
+#[test]
+fn what_may_pass_in_ecrs_api_is_tried_again() {
+    let busy = Answer::Status("503 Service Unavailable", "ServiceUnavailable", "busy");
+    let many = Answer::Status(
+        "429 Too Many Requests",
+        "TooManyRequestsException",
+        "slow down",
+    );
+    for passing in [THROTTLED, BROKEN, busy, many] {
+        let ecr = Ecr::answering(&[passing.clone(), Answer::Token("x", 720)]);
+        ecr.serve(Runner::new())
+            .input("tags", &format!("{HOST}/team/app:1"))
+            .run()
+            .exits(0);
+        assert_eq!(ecr.requests().len(), 2, "{passing:?}");
+    }
+}
+
+#[test]
+fn an_api_of_ecr_that_is_overloaded_for_long_ends_the_run_with_a_remedy() {
+    for (answer, words) in [
+        (THROTTLED, "ThrottlingException: Rate exceeded"),
+        (BROKEN, "ServerException: Internal failure"),
+    ] {
+        let ecr = Ecr::answering(&[answer]);
+        let begun = std::time::Instant::now();
+        let ran = ecr
+            .serve(Runner::new())
+            .input("tags", &format!("{HOST}/team/app:1"))
+            .run()
+            .exits(3);
+        assert!(begun.elapsed().as_secs() < 30);
+        ran.says(&format!("could not get an ECR token for `{HOST}`: {words}"))
+            .says("hint: AWS is overloaded or limits the account's requests: run the job again");
+        assert_eq!(ran.annotations("error").len(), 1, "{}", ran.log);
+        assert!(!ran.verbs().contains(&"build"), "{:?}", ran.calls);
+        assert!((2..=5).contains(&ecr.requests().len()), "{}", ran.log);
+    }
+}
+
+/// Questions before the build only find errors earlier.
+#[test]
+fn questions_about_a_repository_that_ecr_throttles_do_not_end_the_run() {
+    for answer in [THROTTLED, BROKEN] {
+        let mut ecr = Ecr::answering(&[Answer::Token("x", 720)]);
+        for operation in [
+            "DescribeRepositories",
+            "BatchCheckLayerAvailability",
+            "BatchGetImage",
+            "InitiateLayerUpload",
+            "UploadLayerPart",
+            "CompleteLayerUpload",
+        ] {
+            ecr = ecr.on(operation, std::slice::from_ref(&answer));
+        }
+        let ran = ecr
+            .serve(Runner::new())
+            .input("tags", &format!("{HOST}/team/app:1"))
+            .run()
+            .exits(0);
+        assert!(ran.verbs().contains(&"build"), "{:?}", ran.calls);
+    }
+}
+
+/// The texts are those of AWS
+/// (<https://docs.aws.amazon.com/IAM/latest/UserGuide/signature-v4-troubleshooting.html>).
+#[test]
+fn a_clock_that_is_wrong_is_named() {
+    let behind = "Signature expired: 20261130T141613Z is now earlier than 20261130T150113Z (20261130T150613Z - 5 min.)";
+    let ahead = "Signature not yet current: 20261130T160113Z is still later than 20261130T151113Z (20261130T150613Z + 5 min.)";
+    for (code, message) in [
+        ("InvalidSignatureException", behind),
+        ("InvalidSignatureException", ahead),
+        ("RequestExpired", "Request has expired."),
+    ] {
+        let ecr = Ecr::answering(&[Answer::Error(code, message)]);
+        let ran = ecr
+            .serve(Runner::new())
+            .input("tags", &format!("{HOST}/team/app:1"))
+            .run()
+            .exits(3);
+        ran.says(&format!(
+            "could not get an ECR token for `{HOST}`: {code}: {message}"
+        ))
+        .says("hint: this machine's clock is wrong");
+        assert!(!ran.log.contains("credentials are expired"), "{}", ran.log);
+    }
+    // A signature with another mistake.
+    let wrong = "The request signature we calculated does not match the signature you provided.";
+    let ecr = Ecr::answering(&[Answer::Error("InvalidSignatureException", wrong)]);
+    let ran = ecr
+        .serve(Runner::new())
+        .input("tags", &format!("{HOST}/team/app:1"))
+        .run()
+        .exits(3);
+    ran.says("hint: the AWS credentials are expired or wrong");
+}
+
 #[test]
 fn without_aws_credentials_the_error_says_where_they_come_from() {
     let ecr = Ecr::answering(&[Answer::Token("x", 720)]);

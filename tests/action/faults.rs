@@ -30,6 +30,7 @@ const ECR: &str = "tests/e2e/ecr.rs";
 const OIDC: &str = "tests/e2e/oidc.rs";
 const SILENCE: &str = "tests/e2e/silence.rs";
 const ENGINE: &str = "tests/e2e/push_engine_faults.rs";
+const MACHINE: &str = "tests/e2e/machine_faults.rs";
 const ANY: &str = "testkit/kubernetes/tests/driver/any_cluster.rs";
 const LONG: &str = "testkit/kubernetes/tests/driver/stand_in/long.rs";
 const NETWORK: &str = "testkit/kubernetes/tests/driver/stand_in/network.rs";
@@ -51,12 +52,12 @@ const ROWS: &[Row] = &[
     row("Amazon ECR", "no token", &[(FAILURE, "what_ecr_says_about_a_login_is_passed_on_with_a_hint"), (FAILURE, "without_aws_credentials_the_error_says_where_they_come_from")]),
     row("Amazon ECR", "its API is silent", &[(FAILURE, "an_ecr_that_stays_silent_does_not_hold_the_job_for_ever"), (PREFLIGHT, "an_ecr_that_does_not_answer_holds_nobody_up")]),
     row("Amazon ECR", "a right is missing", &[(PREFLIGHT, "rights_that_a_push_needs_are_named_before_the_build")]),
-    row("Amazon ECR", "throttling and 5xx of its API", &[]),
+    row("Amazon ECR", "throttling and 5xx of its API", &[(FAILURE, "what_may_pass_in_ecrs_api_is_tried_again"), (FAILURE, "an_api_of_ecr_that_is_overloaded_for_long_ends_the_run_with_a_remedy"), (FAILURE, "questions_about_a_repository_that_ecr_throttles_do_not_end_the_run")]),
     row("AWS STS", "throttling, 5xx, cut connections, an expired token", &[(SESSION, "what_may_pass_is_tried_again_with_a_new_token")]),
     row("AWS STS", "refusal", &[(SESSION, "a_refusal_is_final_and_says_what_the_trust_policy_has_to_hold")]),
     row("AWS STS", "a session ends during the build", &[(SESSION, "a_session_that_ends_in_mid_build_is_renewed_by_the_helper")]),
-    row("AWS", "a clock that is wrong", &[]),
-    row("AWS", "credentials revoked during the build", &[]),
+    row("AWS", "a clock that is wrong", &[(FAILURE, "a_clock_that_is_wrong_is_named")]),
+    row("AWS", "credentials revoked during the build", &[(OIDC, "credentials_that_are_revoked_during_the_build_end_it_with_the_cause")]),
     row("Amazon EKS", "a token ends during the build", &[(LONG, "a_build_outlives_its_tokens")]),
     row("Amazon EKS", "the cluster refuses, or its API fails", &[(TROUBLES, "every_bad_input_has_its_own_error_and_hint_within_ten_seconds")]),
     row("Kubernetes", "5xx, and a watch that ended with 410", &[(TROUBLES, "calls_are_repeated_after_transient_errors")]),
@@ -76,13 +77,13 @@ const ROWS: &[Row] = &[
     row("Engine", "it makes a builder after its run was cancelled", &[("tests/e2e/late.rs", "what_the_engine_makes_of_a_builder_when_its_run_was_cancelled_is_removed")]),
     row("Engine", "a builder that does not boot", &[(FAILURE, "a_builder_that_does_not_boot_is_an_error_of_the_environment_and_is_removed")]),
     row("Engine", "BuildKit begins nothing", &[("src/buildx/silence.rs", "a_build_of_which_nothing_runs_does_not_wait_for_ever")]),
-    row("Engine", "restart during the build", &[]),
-    row("Engine", "its socket goes away", &[]),
+    row("Engine", "restart during the build", &[(MACHINE, "an_engine_that_restarts_during_the_build_ends_it_and_the_next_run_builds")]),
+    row("Engine", "its socket goes away", &[(MACHINE, "a_socket_of_the_engine_that_goes_away_is_an_error_with_a_remedy")]),
     row("Machine", "the run is killed", &[("tests/e2e/cancel.rs", "what_a_killed_run_left_is_removed_by_its_post_step"), ("tests/e2e/abandoned.rs", "the_next_run_removes_the_builder_of_one_that_is_gone_and_none_of_one_that_lives")]),
     row("Machine", "the run is cancelled", &[("tests/e2e/cancel.rs", "a_run_on_the_engine_can_be_cancelled_at_any_point"), ("tests/e2e/cancel.rs", "a_run_on_a_builder_of_its_own_can_be_cancelled_at_any_point")]),
     row("Machine", "buildx dies", &[(FAILURE, "a_buildx_that_dies_without_a_word_is_still_reported")]),
-    row("Machine", "disk full in the run's directory or the workspace", &[]),
-    row("Machine", "outputs cannot be written", &[]),
+    row("Machine", "disk full in the run's directory or the workspace", &[(MACHINE, "a_full_disk_of_the_runner_ends_the_run_wherever_it_is_noticed"), (MACHINE, "a_full_disk_of_the_workspace_is_an_error_after_the_push")]),
+    row("Machine", "outputs cannot be written", &[(FAILURE, "files_of_the_runner_that_can_not_be_written_are_an_error_with_a_remedy")]),
     row("Machine", "little memory", &[]),
 ];
 

@@ -32,6 +32,8 @@ mod image;
 mod inputs;
 mod late;
 mod leaks;
+mod load;
+mod machine_faults;
 mod main_job;
 #[path = "../action/marks.rs"]
 mod marks;

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use aws_stand_in::{Account, Command};
 use serde_json::json;
 
+use crate::abandoned::wait_for;
 use crate::rig::busybox;
 use crate::runner::{Ended, Runner};
 
@@ -90,4 +91,39 @@ fn a_token_that_runs_out_on_the_way_is_replaced_and_the_push_succeeds_with_the_s
         .into_iter()
         .find(|request| request.method == "PUT" && request.path == "/v2/team/app/manifests/1");
     assert_eq!(put.map(|put| (put.status, put.token)), Some((201, Some(2))));
+}
+
+/// As when somebody deletes the role, or its keys.
+#[test]
+fn credentials_that_are_revoked_during_the_build_end_it_with_the_cause() {
+    let account = Account::new();
+    account.repository("team/app").create();
+    account.command(&Command::NextTokenGoodFor { requests: 5 });
+    std::thread::scope(|scope| {
+        let run = scope.spawn(|| run(&account, 1002, &[]));
+        let asked = || !account.calls("GetAuthorizationToken").is_empty();
+        wait_for("token", || asked().then_some(()));
+        account.api_fault(
+            "GetAuthorizationToken",
+            1000,
+            400,
+            "UnrecognizedClientException",
+            "The security token included in the request is invalid.",
+        );
+        let run = run.join().unwrap();
+        assert_eq!(run.code, Some(1), "{}", run.log());
+        let errors = run.annotations("error");
+        assert_eq!(errors.len(), 1, "{}", run.log());
+        let message = &errors[0].message;
+        // The words of our helper, which buildx passes on.
+        for words in [
+            "UnrecognizedClientException: The security token included in the request is invalid",
+            "the AWS credentials are expired or wrong: set the input `role-to-assume`",
+        ] {
+            assert!(message.contains(words), "{message}");
+        }
+    });
+    let asked = json!({ "repositoryName": "team/app", "imageIds": [{ "imageTag": "1" }] });
+    let (status, answer) = account.ecr("DescribeImages", &asked);
+    assert_eq!(status, 400, "{answer}");
 }

@@ -277,13 +277,13 @@ fn a_tree_that_the_engine_can_not_pack_is_pushed_by_buildkit() {
 }
 
 /// An Engine whose disk is small: all that it stores is in a file system in memory.
-struct SmallEngine {
+pub(crate) struct SmallEngine {
     folder: TempDir,
     daemon: Child,
 }
 
 impl SmallEngine {
-    fn start(megabytes: u32) -> Self {
+    pub(crate) fn start(megabytes: u32) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let data = folder.path().join("data");
         fs::create_dir(&data).unwrap();
@@ -310,9 +310,16 @@ impl SmallEngine {
             "builder": {"gc": {"enabled": false}, "entitlements": {"network-host": true}},
         });
         fs::write(at("daemon.json"), configuration.to_string()).unwrap();
+        let daemon = Self::daemon(folder.path());
+        Self { folder, daemon }
+    }
+
+    /// Starts the program, and waits until it answers.
+    fn daemon(folder: &std::path::Path) -> Child {
         let packages = variable("RIG_DOCKER");
         let packages = std::path::Path::new(&packages).parent().unwrap();
         let path = std::env::var("PATH").unwrap();
+        let at = |name: &str| folder.join(name);
         let log = fs::File::create(at("log")).unwrap();
         let daemon = Command::new(packages.with_file_name("sbin").join("dockerd"))
             .arg("--config-file")
@@ -327,19 +334,23 @@ impl SmallEngine {
             .stderr(log)
             .spawn()
             .unwrap();
-        let engine = Self { folder, daemon };
         let until = Instant::now() + Duration::from_secs(30);
-        while std::os::unix::net::UnixStream::connect(engine.folder.path().join("docker.sock"))
-            .is_err()
-        {
-            let log = fs::read_to_string(engine.folder.path().join("log")).unwrap();
+        while std::os::unix::net::UnixStream::connect(at("docker.sock")).is_err() {
+            let log = fs::read_to_string(at("log")).unwrap();
             assert!(Instant::now() < until, "{log}");
             std::thread::sleep(Duration::from_millis(50));
         }
-        engine
+        daemon
     }
 
-    fn address(&self) -> String {
+    /// Ends it as a service manager does, and starts it again.
+    pub(crate) fn restart(&mut self) {
+        kill_process(Pid::from_child(&self.daemon), Signal::TERM).unwrap();
+        self.daemon.wait().unwrap();
+        self.daemon = Self::daemon(self.folder.path());
+    }
+
+    pub(crate) fn address(&self) -> String {
         format!("unix://{}/docker.sock", self.folder.path().display())
     }
 }

@@ -5,6 +5,7 @@
 //! of every call. On the rig: `rig exec -- cargo test --workspace --test driver`.
 #![expect(
     clippy::unwrap_used,
+    clippy::print_stdout,
     clippy::expect_used,
     reason = "a test that can't go on has failed"
 )]
@@ -13,6 +14,7 @@ mod any_cluster;
 #[path = "../../../../tests/action/authority.rs"]
 mod authority;
 mod cluster;
+mod load;
 mod stand_in;
 #[path = "../../../../tests/e2e/traffic.rs"]
 #[expect(dead_code, reason = "the end-to-end tests use more of it")]

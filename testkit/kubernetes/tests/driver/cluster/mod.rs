@@ -33,7 +33,8 @@ pub(crate) struct Cluster {
     buildx: PathBuf,
 }
 
-fn variable(name: &str) -> String {
+/// A variable of the rig's.
+pub(crate) fn variable(name: &str) -> String {
     std::env::var(name)
         .unwrap_or_else(|_| panic!("{name} is not set: run this under `rig exec --`"))
 }
@@ -108,6 +109,16 @@ impl Cluster {
             base,
             stand_in: Some(stand_in),
         }
+    }
+
+    /// The image that builds begin with.
+    pub(crate) fn base(&self) -> &str {
+        &self.base
+    }
+
+    /// The stand-in's process.
+    pub(crate) fn stand_in_pid(&self) -> u32 {
+        self.trick().pid()
     }
 
     pub(crate) fn namespace(&self) -> &str {

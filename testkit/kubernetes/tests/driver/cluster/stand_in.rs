@@ -55,6 +55,10 @@ impl StandIn {
         }
     }
 
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     pub(crate) fn script(&self, json: &str) {
         std::fs::write(self.folder.join("script.json"), json).unwrap();
     }

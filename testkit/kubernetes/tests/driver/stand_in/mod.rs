@@ -6,6 +6,7 @@ mod cache;
 mod cancel;
 mod eks;
 mod left;
+mod load;
 mod long;
 mod network;
 mod nodes;
