@@ -1,7 +1,7 @@
 //! Attacks of whoever writes a Dockerfile, tried on a build with the push engine: `docs/security.md` lists them.
 
 use crate::push_engine::{INSTEAD, is_by_engine};
-use crate::registry::manifest;
+use crate::registry::{get, manifest};
 use crate::rig::{Action, busybox, registry};
 use crate::runner::{Ended, docker};
 
@@ -123,13 +123,18 @@ fn what_another_build_puts_into_the_cache_of_digests_costs_time_at_most() {
         ("folder", "mkdir -p digests/x"),
         ("sparse", "truncate -s 1T digests"),
         ("locked", "touch digests && chmod 000 digests . "),
+        (
+            "note",
+            "mkfifo sha256-$(echo -n $REPOSITORY | sha256sum | cut -c1-64)",
+        ),
     ] {
         let poisoned = format!("poison-{name}");
         let run = attack(
             &poisoned,
             &format!(
-                "RUN --network=none --mount=type=cache,id=fast-ecr-push-digests,target=/cache cd /cache && rm -rf digests && {poison}; \
-                 echo {name} > /x"
+                "RUN --network=none --mount=type=cache,id=fast-ecr-push-digests,target=/cache cd /cache && rm -rf digests && \
+                 REPOSITORY={}/hostile/{poisoned} && {poison}; echo {name} > /x",
+                registry()
             ),
         )
         .run();
@@ -147,6 +152,98 @@ fn what_another_build_puts_into_the_cache_of_digests_costs_time_at_most() {
         "RUN --network=none --mount=type=cache,id=fast-ecr-push-digests,target=/cache chmod 755 /cache; rm -rf /cache/*; echo cured > /x",
     );
     is_unharmed("cured", &run.run());
+}
+
+/// Gives every record of the cache of digests a tar and an image: `$1` is what the file has behind the last use, in hexadecimal digits
+/// (`DigestCache::print`).
+const FORGE: &str = r#"
+set -e
+cd /cache
+od -An -v -tx1 digests | tr -d ' \n' | awk -v forged="$1" '{
+    end = length($0) - 64
+    text = substr($0, 1, 24)
+    for (at = 25; at <= end; records++) {
+        text = text substr($0, at, 80) forged
+        at += 162 + 64 * (substr($0, at + 160, 2) == "03" ? 2 : 1)
+    }
+    print text
+    print records " records" > "/dev/stderr"
+}' > hex
+write() { sed 's/../\\x&/g' | while read -r line; do printf "$line"; done; }
+write < hex > new
+sha256sum new | cut -c1-64 | write >> new
+rm hex
+mv new digests
+"#;
+
+/// What a forged record says: the layer of this image that is ours, in an image that has it.
+fn forged(repository: &str, tag: &str, digest: &str) -> String {
+    let manifest = manifest(repository, tag);
+    let configuration = manifest["config"]["digest"].as_str().unwrap();
+    let (_, configuration) = get(&format!("/v2/{repository}/blobs/{configuration}"));
+    let configuration: serde_json::Value = serde_json::from_slice(&configuration).unwrap();
+    let diff_ids = configuration["rootfs"]["diff_ids"].as_array().unwrap();
+    let hex = |digest: &str| digest.strip_prefix("sha256:").unwrap().to_owned();
+    let tar = hex(diff_ids.last().unwrap().as_str().unwrap());
+    format!("{tar}0010000000000000{:02x}{}", 1, hex(digest))
+}
+
+/// The blobs are in the repository, and the image that the record names has one of them, so that only the state of the files is false.
+#[test]
+fn a_forged_record_puts_no_other_files_into_an_image() {
+    let build = |word: &str| {
+        attack(
+            "forged",
+            &format!("RUN --network=none echo {word} > /x && head -c 1000 /dev/urandom > /y"),
+        )
+        .input(
+            "tags",
+            &format!("{0}/hostile/forged:1,{0}/hostile/forged:{word}", registry()),
+        )
+    };
+    let said = |run: &Ended, word: &str| {
+        is_unharmed("forged", run);
+        let image = format!("{}/hostile/forged@{}", registry(), run.output("digest"));
+        let text = docker(&["run", "--rm", "--network", "none", &image, "cat", "/x"]);
+        docker(&["image", "rm", &image]);
+        assert_eq!(text, word, "{}", run.log());
+    };
+    let old = build("vulnerable").run();
+    said(&old, "vulnerable");
+    let new = build("mended").run();
+    said(&new, "mended");
+
+    let forge = |number: usize, record: &str| {
+        let run = attack(
+            "forging",
+            &format!(
+                "RUN --network=none --mount=type=bind,source=forge.sh,target=/forge.sh \
+                 --mount=type=cache,id=fast-ecr-push-digests,target=/cache sh /forge.sh {record} && echo {number} > /x"
+            ),
+        )
+        .file("forge.sh", FORGE)
+        .run();
+        is_unharmed("forging", &run);
+        assert!(run.log().contains(" records"), "{}", run.log());
+    };
+    // Other tests write the file, too, so that a forged one may be lost.
+    let truth = forged("hostile/forged", "mended", new.output("digest"));
+    let lie = forged("hostile/forged", "vulnerable", old.output("digest"));
+    let mut number = 0;
+    for (record, source) in [
+        // Only so does the next one try anything.
+        (&truth, ": unchanged"),
+        (&lie, ": packed, already in the registry"),
+    ] {
+        let is_seen = (0..5).any(|_| {
+            number += 1;
+            forge(number, record);
+            let run = build("mended").run();
+            said(&run, "mended");
+            run.log().contains(source)
+        });
+        assert!(is_seen, "never{source}");
+    }
 }
 
 /// Names of files become names of layers, and names of packages are in the summary.

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
-use layers::{Compression, Diff, Fingerprint, Limits, Owners, Packer, Plan, Times, Tree, Workers};
+use layers::{Compression, Diff, LayerState, Limits, Owners, Packer, Plan, Times, Tree, Workers};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut trees = Vec::new();
@@ -44,7 +44,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let plan = Plan::new(&diff, &owners, 5, None, Limits::default());
     let planned = start.elapsed().as_secs_f64();
     for layer in &plan.layers {
-        Fingerprint::new(&diff, &times, layer);
+        LayerState::new(&diff, &times, layer);
     }
     let hashed = start.elapsed().as_secs_f64();
 

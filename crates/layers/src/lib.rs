@@ -5,7 +5,7 @@
 //! 1. [`Diff::new`] compares the trees.
 //! 2. [`Owners::read`] finds the packages that own what is new, and [`Plan::new`] puts it into layers.
 //! 3. [`Times`] says which times what packages own gets.
-//! 4. [`Fingerprint::new`] tells from the file system's attributes alone whether [`DigestCache`] knows a layer's digests.
+//! 4. [`LayerState::new`] tells from the file system's attributes alone whether [`DigestCache`] knows a layer's tar.
 //! 5. [`Packer::compress`] writes a layer's blob to a sink while the layer is read. It may be called from several threads at a
 //!    time: all share the threads and the memory of one [`Workers`].
 //! 6. [`Plan::assignment`](Plan) and the [`DigestCache`] are kept for the next image.
@@ -39,12 +39,13 @@ mod pack;
 mod packages;
 mod path;
 mod plan;
+pub mod shared_file;
 mod tar;
 mod times;
 mod tree;
 mod workers;
 
-pub use cache::{CacheError, DigestCache, Fingerprint};
+pub use cache::{CacheError, DigestCache, Fingerprint, Headers, LayerState};
 pub use compress::Compression;
 pub use diff::{Diff, Entry};
 pub use error::{Error, Result};

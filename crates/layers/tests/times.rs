@@ -12,7 +12,7 @@ use std::process::Command;
 use std::time::{Duration, SystemTime};
 
 use image::Digest;
-use layers::{Compression, Diff, Fingerprint, Layer, NORMAL, Owners, Packer, Times, Tree, Workers};
+use layers::{Compression, Diff, Layer, LayerState, NORMAL, Owners, Packer, Times, Tree, Workers};
 
 const SITE: &str = "usr/lib/python3.11/site-packages";
 
@@ -97,7 +97,7 @@ impl Image {
     }
 }
 
-fn pack(root: &Path) -> (Fingerprint, Digest, Vec<u8>) {
+fn pack(root: &Path) -> (LayerState, Digest, Vec<u8>) {
     let workers = Workers::new(1, 16 << 20).unwrap();
     let tree = Tree::open(root).unwrap();
     let diff = Diff::new(&tree, None, &workers).unwrap();
@@ -108,7 +108,7 @@ fn pack(root: &Path) -> (Fingerprint, Digest, Vec<u8>) {
     let layer = Layer::whole(&diff);
     let mut tar = Vec::new();
     let digest = packer.pack(&layer, &mut tar).unwrap().diff_id();
-    (Fingerprint::new(&diff, &times, &layer), digest, tar)
+    (LayerState::new(&diff, &times, &layer), digest, tar)
 }
 
 fn run(command: &mut Command) -> String {
@@ -304,4 +304,66 @@ fn a_layer_is_another_one_when_the_source_of_its_bytecode_changes() {
     assert_ne!(after, before);
     // Its bytecode is out of date now.
     assert_ne!(changed, digest);
+}
+
+#[test]
+fn headers_are_those_of_the_tar_on_every_builder() {
+    let installed = || {
+        let image = Image::installed(1_700_000_000);
+        fs::hard_link(image.path("app/main.py"), image.path("app/again.py")).unwrap();
+        // The time of the installation; packages have another one in the layer.
+        let app = image.path("app");
+        run(Command::new("find")
+            .arg(app)
+            .args(["-exec", "touch", "-d", "@1600000000", "{}", "+"]));
+        image
+    };
+    let (here, digest, _) = pack(installed().root.path());
+    let (there, same, _) = pack(installed().root.path());
+    assert_eq!((here.headers, &digest), (there.headers, &same));
+    assert_ne!(here.fingerprint, there.fingerprint);
+
+    let main = "app/main.py";
+    let touch = |image: &Image, time: &str| {
+        run(Command::new("touch")
+            .args(["-d", time])
+            .arg(image.path(main)));
+    };
+    let changes: [(&str, Change); 5] = [
+        ("a size", &|image| {
+            image.write(main, "import one, two\n");
+            touch(image, "@1600000000");
+        }),
+        ("a time", &|image| touch(image, "@1600000001")),
+        ("a mode", &|image| {
+            run(Command::new("chmod").arg("700").arg(image.path(main)));
+        }),
+        ("a name", &|image| {
+            fs::rename(image.path(main), image.path("app/other.py")).unwrap();
+        }),
+        ("a link", &|image| {
+            fs::remove_file(image.path("app/again.py")).unwrap();
+            fs::copy(image.path(main), image.path("app/again.py")).unwrap();
+            let again = image.path("app/again.py");
+            run(Command::new("touch").args(["-d", "@1600000000"]).arg(again));
+        }),
+    ];
+    let pack_changed = |change: Change| {
+        let image = installed();
+        change(&image);
+        let app = image.path("app");
+        run(Command::new("touch").args(["-d", "@1600000000"]).arg(app));
+        let (state, changed, _) = pack(image.root.path());
+        assert_ne!(changed, digest);
+        state.headers
+    };
+    for (what, change) in changes {
+        assert_ne!(pack_changed(change), here.headers, "{what}");
+    }
+    // What they do not see.
+    let same = pack_changed(&|image| {
+        image.write(main, "import two\n");
+        touch(image, "@1600000000");
+    });
+    assert_eq!(same, here.headers);
 }

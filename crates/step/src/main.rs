@@ -17,6 +17,7 @@ mod job;
 mod previous;
 mod push;
 mod receiver;
+mod remembered;
 mod uploads;
 
 use std::path::Path;

@@ -2,23 +2,21 @@
 //!
 //! Two things of it save work: which file was in which layer, so that a change moves no other file; and the digests of its layers, so that a layer
 //! with the same tar is neither compressed nor sent, whatever made its blob. They come from the manifest under the first of the job's references that
-//! the engine wrote, or, where there is none, from this builder's own notes.
+//! the engine wrote, or, where there is none, from that of the last image that this builder pushed.
 //!
-//! Whoever may push to the repository can write what is read here. A false assignment makes other layers of the same files. A false digest makes an image
+//! All of it is in the registry: the builder only notes the image's digest, since other builds on it may write the note. So whoever may push to the
+//! repository can write what is read here, and nobody else. A false assignment makes other layers of the same files. A false digest makes an image
 //! that no runtime unpacks, since runtimes compare what they unpack with the configuration.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use image::Digest;
-use layers::{Assignment, Packages};
+use layers::{Assignment, Headers, Packages, shared_file};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use upload::{Descriptor, Fetched, Repository};
-
-use crate::compose::NewLayer;
 
 /// The manifest's annotation.
 pub(crate) const ANNOTATION: &str = "com.github.fast-ecr-push.layers";
@@ -29,11 +27,17 @@ const LONGEST: usize = 512 * 1024;
 /// The longest configuration that is read (bytes).
 const LONGEST_CONFIGURATION: u64 = 4 << 20;
 
+/// The longest digest (bytes).
+const LONGEST_NOTE: u64 = 200;
+
 /// What is kept with an image.
 #[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Kept {
     pub assignment: Assignment,
     pub packages: Packages,
+    /// What the headers of a layer's tar say, by the tar's digest.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub headers: BTreeMap<String, String>,
 }
 
 /// The image before.
@@ -44,19 +48,12 @@ pub(crate) struct Previous {
 }
 
 /// A layer of it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 struct Known {
     diff_id: String,
     digest: String,
     size: u64,
     media_type: String,
-}
-
-/// This builder's notes.
-#[derive(Serialize, Deserialize)]
-struct Notes {
-    kept: Kept,
-    layers: Vec<Known>,
 }
 
 #[derive(Deserialize)]
@@ -86,8 +83,9 @@ struct RootFs {
 }
 
 impl Previous {
-    /// Reads that of the first reference that has one. What can't be read is passed over: it costs time only.
-    pub(crate) fn read(repository: &Repository, references: &[String], notes: &Path) -> Self {
+    /// Reads that of the first reference that has one, or the one that is noted. What can't be read is passed over: it costs time
+    /// only.
+    pub(crate) fn read(repository: &Repository, references: &[String], note: &Path) -> Self {
         let asked: Vec<_> = references
             .iter()
             .map(|reference| repository.manifest(reference))
@@ -96,8 +94,14 @@ impl Previous {
         let mut found = fetched.filter_map(|fetched| Self::of(repository, &fetched));
         found
             .next()
-            .or_else(|| Self::noted(notes))
+            .or_else(|| Self::image(repository, &noted(note)?))
             .unwrap_or_default()
+    }
+
+    /// That of an image of ours, by its digest.
+    pub(crate) fn image(repository: &Repository, digest: &Digest) -> Option<Self> {
+        let fetched = repository.manifest(digest.as_str()).wait().ok().flatten()?;
+        Self::of(repository, &fetched)
     }
 
     fn of(repository: &Repository, fetched: &Fetched) -> Option<Self> {
@@ -133,18 +137,6 @@ impl Previous {
         })
     }
 
-    fn noted(path: &Path) -> Option<Self> {
-        let mut text = String::new();
-        let limit = LONGEST_CONFIGURATION;
-        File::open(path)
-            .ok()?
-            .take(limit)
-            .read_to_string(&mut text)
-            .ok()?;
-        let Notes { kept, layers } = serde_json::from_str(&text).ok()?;
-        Some(Self { kept, layers })
-    }
-
     /// Whether there was one, so that a layer may be as it was.
     pub(crate) fn is_known(&self) -> bool {
         !self.layers.is_empty()
@@ -165,6 +157,18 @@ impl Previous {
             size: known.size,
         })
     }
+
+    /// The same, if a tar of this digest has these headers.
+    pub(crate) fn blob_with(
+        &self,
+        diff_id: &Digest,
+        headers: &Headers,
+        media_type: &str,
+    ) -> Option<Descriptor> {
+        let noted = self.kept.headers.get(diff_id.as_str())?;
+        let blob = self.blob(diff_id, media_type)?;
+        (*noted == headers.hex()).then_some(blob)
+    }
 }
 
 impl Kept {
@@ -172,26 +176,6 @@ impl Kept {
     pub(crate) fn annotation(&self) -> Option<String> {
         let text = serde_json::to_string(self).ok()?;
         (text.len() <= LONGEST).then_some(text)
-    }
-
-    /// Leaves notes for the next image on this builder. Without them it takes longer.
-    pub(crate) fn note(self, layers: &[NewLayer], path: &Path) {
-        let layers = layers.iter().map(|layer| Known {
-            diff_id: layer.diff_id.to_string(),
-            digest: layer.digest.to_string(),
-            size: layer.size,
-            media_type: layer.media_type.to_owned(),
-        });
-        let notes = Notes {
-            kept: self,
-            layers: layers.collect(),
-        };
-        let text = serde_json::to_vec(&notes).unwrap_or_default();
-        let beside = path.with_extension(std::process::id().to_string());
-        let written = std::fs::write(&beside, text).and_then(|()| std::fs::rename(&beside, path));
-        if written.is_err() {
-            let _ = std::fs::remove_file(&beside);
-        }
     }
 }
 
@@ -202,9 +186,85 @@ fn parse(text: &str) -> Option<Kept> {
     serde_json::from_str(text).ok()
 }
 
+fn noted(path: &Path) -> Option<Digest> {
+    let text = shared_file::read(path, LONGEST_NOTE).ok()?;
+    str::from_utf8(&text).ok()?.parse().ok()
+}
+
+/// Notes an image's digest for the next one on this builder. Without it, that takes longer.
+pub(crate) fn note(path: &Path, image: &Digest) {
+    let _ = shared_file::replace(path, image.as_str().as_bytes());
+}
+
 /// Where a builder notes the last image of a repository.
-pub(crate) fn notes(folder: &Path, registry: &str, repository: &str) -> PathBuf {
+pub(crate) fn note_path(folder: &Path, registry: &str, repository: &str) -> PathBuf {
     let name = Sha256::digest(format!("{registry}/{repository}"));
     let name = Digest::sha256(name.into()).to_string();
     folder.join(name.replace(':', "-"))
+}
+
+#[cfg(test)]
+mod tests {
+    use layers::{Diff, Layer, LayerState, Times, Tree, Workers};
+
+    use super::*;
+
+    const ZSTD: &str = "application/vnd.oci.image.layer.v1.tar+zstd";
+
+    fn digest(of: &str) -> Digest {
+        Digest::sha256(Sha256::digest(of).into())
+    }
+
+    /// Those of a layer that is one file.
+    fn headers(content: &str) -> Headers {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("file"), content).unwrap();
+        let tree = Tree::open(folder.path()).unwrap();
+        let diff = Diff::new(&tree, None, &Workers::new(1, 8 << 20).unwrap()).unwrap();
+        LayerState::new(&diff, &Times::kept(), &Layer::whole(&diff)).headers
+    }
+
+    #[test]
+    fn a_tar_is_believed_with_its_headers_only() {
+        let known = |tar: &str| Known {
+            diff_id: digest(tar).to_string(),
+            digest: digest(&format!("blob of {tar}")).to_string(),
+            size: 7,
+            media_type: ZSTD.to_owned(),
+        };
+        let (app, other) = (headers("app"), headers("other"));
+        let previous = Previous {
+            kept: Kept {
+                headers: [
+                    (digest("app").to_string(), app.hex()),
+                    (digest("not there").to_string(), app.hex()),
+                ]
+                .into(),
+                ..Kept::default()
+            },
+            layers: vec![known("app"), known("without headers")],
+        };
+        let blob = |tar, headers, media_type| {
+            let blob = previous.blob_with(&digest(tar), headers, media_type)?;
+            Some((blob.digest, blob.size))
+        };
+        assert_eq!(blob("app", &app, ZSTD), Some((digest("blob of app"), 7)));
+        assert_eq!(blob("app", &other, ZSTD), None);
+        assert_eq!(blob("app", &app, "application/x"), None);
+        assert_eq!(blob("without headers", &app, ZSTD), None);
+        assert_eq!(blob("not there", &app, ZSTD), None);
+    }
+
+    #[test]
+    fn a_note_is_a_digest_or_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = note_path(folder.path(), "registry", "repository");
+        assert_eq!(noted(&path), None);
+        note(&path, &digest("image"));
+        assert_eq!(noted(&path), Some(digest("image")));
+        for text in ["latest", "", "sha256:../../x", "\u{fffd}"] {
+            std::fs::write(&path, text).unwrap();
+            assert_eq!(noted(&path), None, "{text}");
+        }
+    }
 }

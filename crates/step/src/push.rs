@@ -5,13 +5,12 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, anyhow};
 use image::Digest;
 use layers::{
-    Compression, Diff, DigestCache, Fingerprint, Limits, Owners, Packages, Packer, Plan, Times,
-    Tree, Workers,
+    Compression, Diff, LayerState, Limits, Owners, Packages, Packer, Plan, Times, Tree, Workers,
 };
 use protocol::{Event, Job, LayerSource, LayerTimes, Published, Summary, configuration_repository};
 use sha2::{Digest as _, Sha256};
@@ -24,6 +23,7 @@ use crate::events::Events;
 use crate::job;
 use crate::previous::{self, Kept, Previous};
 use crate::receiver::{Layers, Received, Receiver};
+use crate::remembered::Remembered;
 
 /// Where the step finds the base image.
 pub(crate) const BASE: &str = "/base";
@@ -83,19 +83,19 @@ pub(crate) fn run(
         protocol::Base::Scratch => None,
         _ => Some(Tree::open(Path::new(BASE))?),
     };
-    let notes = job.destinations.first().map(|destination| {
-        previous::notes(
+    let note = job.destinations.first().map(|destination| {
+        previous::note_path(
             Path::new(CACHE_FOLDER),
             &destination.registry,
             &destination.repository,
         )
     });
     let previous = {
-        let (destinations, job, notes) = (Arc::clone(&destinations), job.clone(), notes.clone());
+        let (destinations, job, note) = (Arc::clone(&destinations), job.clone(), note.clone());
         std::thread::spawn(move || {
-            let notes = notes.unwrap_or_default();
+            let note = note.unwrap_or_default();
             let first = destinations.first();
-            first.map(|first| Previous::read(first, &job.previous, &notes))
+            first.map(|first| Previous::read(first, &job.previous, &note))
         })
     };
     let diff = Diff::new(&image, base.as_ref(), &workers)?;
@@ -124,8 +124,15 @@ pub(crate) fn run(
     let before = Some(&previous.kept.assignment).filter(|_| previous.is_known());
     let mut plan = Plan::new(diff, owners, 0, before, limits);
     let count = plan.layers.len();
+    let remembered = Remembered::load(
+        Path::new(CACHE),
+        (packing.compression, media_type(&job)),
+        Arc::clone(&previous),
+        Arc::clone(&destinations),
+    );
     let work = Arc::new(Work {
         job,
+        remembered,
         destinations: Arc::clone(&destinations),
         events: Arc::clone(events),
         packing: Arc::clone(&packing),
@@ -155,23 +162,22 @@ pub(crate) fn run(
     let kept = Kept {
         assignment: plan.assignment,
         packages: Packages::new(diff, owners),
+        headers: layers.iter().map(Pushed::headers).collect(),
     };
     for copy in copies {
         let copied = destinations.finish(copy);
         copied.context("could not copy a layer of the base image")?;
     }
-    work.publish(&base, &layers, &kept, started)?;
-    if let Some(notes) = notes {
-        let layers: Vec<NewLayer> = layers.into_iter().map(|(layer, _)| layer).collect();
-        kept.note(&layers, &notes);
+    let image = work.publish(&base, &layers, &kept, started)?;
+    let states = layers.iter().map(|layer| (layer.state, layer.tar));
+    work.remembered.keep(states, &image, Path::new(CACHE));
+    if let Some(note) = note {
+        previous::note(&note, &image);
     }
     Ok(())
 }
 
-/// Layers that are in all repositories, in the image's order, and where they came from.
-type PushedLayers = Vec<(NewLayer, LayerSource)>;
-
-fn finished(pushing: JoinHandle<anyhow::Result<PushedLayers>>) -> anyhow::Result<PushedLayers> {
+fn finished(pushing: JoinHandle<anyhow::Result<Vec<Pushed>>>) -> anyhow::Result<Vec<Pushed>> {
     let ended = pushing.join();
     ended.unwrap_or_else(|_| Err(anyhow!("the thread that pushes layers has ended")))
 }
@@ -262,6 +268,7 @@ struct Work {
     events: Arc<Events>,
     packing: Arc<Packing>,
     previous: Arc<Previous>,
+    remembered: Remembered,
     /// Bytes of tar that were packed.
     packed: AtomicU64,
     /// Bytes of files.
@@ -271,8 +278,17 @@ struct Work {
 /// A layer in all repositories.
 struct Pushed {
     layer: NewLayer,
+    /// Where it came from.
     source: LayerSource,
-    cached: (Fingerprint, layers::Blob),
+    state: LayerState,
+    tar: layers::PackedLayer,
+}
+
+impl Pushed {
+    /// What the image notes of it.
+    fn headers(&self) -> (String, String) {
+        (self.layer.diff_id.to_string(), self.state.headers.hex())
+    }
 }
 
 impl Work {
@@ -280,7 +296,7 @@ impl Work {
     fn start(
         self: &Arc<Self>,
         plan: Plan,
-    ) -> anyhow::Result<JoinHandle<anyhow::Result<PushedLayers>>> {
+    ) -> anyhow::Result<JoinHandle<anyhow::Result<Vec<Pushed>>>> {
         let work = Arc::clone(self);
         std::thread::Builder::new()
             .name("layers".to_owned())
@@ -288,16 +304,12 @@ impl Work {
             .context("could not start a thread")
     }
 
-    /// Packs and uploads all layers, the largest first.
-    fn push(&self, plan: &Plan) -> anyhow::Result<PushedLayers> {
-        let compression = self.packing.compression;
+    /// Packs and uploads all layers, the largest first. They are in the image's order then.
+    fn push(&self, plan: &Plan) -> anyhow::Result<Vec<Pushed>> {
         let times = self.packing.times()?;
         let packer = self.packing.packer(&times);
-        // Lost, damaged, or of another version: everything is packed.
-        let cache = DigestCache::load(Path::new(CACHE)).unwrap_or_default();
-        let cache = Mutex::new(cache);
         let queue = Mutex::new(plan.largest_first().into_iter());
-        let done: Mutex<Vec<(String, Pushed)>> = Mutex::default();
+        let done: Mutex<Vec<Pushed>> = Mutex::default();
         let failed: Mutex<Option<anyhow::Error>> = Mutex::default();
         let is_over = std::sync::atomic::AtomicBool::new(false);
         std::thread::scope(|scope| {
@@ -309,8 +321,8 @@ impl Work {
                             let Some(layer) = lock(&queue).next() else {
                                 return;
                             };
-                            match self.push_layer(layer, &times, &packer, &cache) {
-                                Ok(pushed) => lock(&done).push((layer.name.clone(), pushed)),
+                            match self.push_layer(layer, &times, &packer) {
+                                Ok(pushed) => lock(&done).push(pushed),
                                 Err(error) => {
                                     lock(&failed).get_or_insert(error);
                                 }
@@ -331,20 +343,9 @@ impl Work {
             return Err(error);
         }
         let mut done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
-        let mut cache = cache.into_inner().unwrap_or_else(PoisonError::into_inner);
-        let now = now();
-        for (_, pushed) in &done {
-            let (fingerprint, blob) = pushed.cached;
-            cache.keep(fingerprint, compression, &blob, now);
-        }
-        // A cache that can't be kept costs time later.
-        let _ = cache.save(Path::new(CACHE));
         let order = |name: &str| plan.layers.iter().position(|layer| layer.name == name);
-        done.sort_by_key(|(name, _)| order(name));
-        let done = done.into_iter();
-        Ok(done
-            .map(|(_, pushed)| (pushed.layer, pushed.source))
-            .collect())
+        done.sort_by_key(|pushed| order(&pushed.layer.name));
+        Ok(done)
     }
 
     fn push_layer(
@@ -352,17 +353,15 @@ impl Work {
         layer: &layers::Layer,
         times: &Times<'_>,
         packer: &Packer<'_>,
-        cache: &Mutex<DigestCache>,
     ) -> anyhow::Result<Pushed> {
-        let compression = self.packing.compression;
-        let fingerprint = Fingerprint::new(&self.packing.diff, times, layer);
-        let known = lock(cache).blob(&fingerprint, compression, now());
+        let state = LayerState::new(&self.packing.diff, times, layer);
+        let known = self.remembered.of_state(&state);
         if let Some(blob) = known.filter(|blob| self.has(blob)) {
-            return Ok(self.pushed(layer, fingerprint, blob, LayerSource::Unchanged));
+            return Ok(self.pushed(layer, state, blob, LayerSource::Unchanged));
         }
-        let known = self.as_before(layer, packer, cache, compression)?;
+        let known = self.as_before(layer, packer)?;
         if let Some(blob) = known.filter(|blob| self.has(blob)) {
-            return Ok(self.pushed(layer, fingerprint, blob, LayerSource::Present));
+            return Ok(self.pushed(layer, state, blob, LayerSource::Present));
         }
         let (mut writer, content) = Blob::written_and_hashed(self.destinations.memory());
         let (packing, again) = (Arc::clone(&self.packing), Arc::new(layer.clone()));
@@ -387,7 +386,7 @@ impl Work {
             How::Uploaded => LayerSource::Uploaded,
             _ => LayerSource::Present,
         };
-        Ok(self.pushed(layer, fingerprint, blob, source))
+        Ok(self.pushed(layer, state, blob, source))
     }
 
     /// Whether all repositories have a blob that was made before. One that is not there any more is packed once more.
@@ -410,22 +409,18 @@ impl Work {
         &self,
         layer: &layers::Layer,
         packer: &Packer<'_>,
-        cache: &Mutex<DigestCache>,
-        compression: Compression,
     ) -> anyhow::Result<Option<layers::Blob>> {
         if !self.previous.has(&layer.name) {
             return Ok(None);
         }
         let tar = packer.pack(layer, &mut std::io::sink())?;
-        let known = self.previous.blob(&tar.diff_id(), media_type(&self.job));
-        let known = known.and_then(|known| layers::Blob::known(&known.digest, known.size, tar));
-        Ok(known.or_else(|| lock(cache).blob_of(tar, compression, now())))
+        Ok(self.remembered.of_tar(tar))
     }
 
     fn pushed(
         &self,
         layer: &layers::Layer,
-        fingerprint: Fingerprint,
+        state: LayerState,
         blob: layers::Blob,
         source: LayerSource,
     ) -> Pushed {
@@ -440,19 +435,20 @@ impl Work {
         Pushed {
             layer: new,
             source,
-            cached: (fingerprint, blob),
+            state,
+            tar: blob.tar,
         }
     }
 
-    /// Configuration, manifest and tags.
+    /// Configuration, manifest and tags. Returns the manifest's digest.
     fn publish(
         &self,
         base: &Base,
-        layers: &[(NewLayer, LayerSource)],
+        layers: &[Pushed],
         kept: &Kept,
         started: Instant,
-    ) -> anyhow::Result<()> {
-        let new: Vec<NewLayer> = layers.iter().map(|(layer, _)| layer.clone()).collect();
+    ) -> anyhow::Result<Digest> {
+        let new: Vec<NewLayer> = layers.iter().map(|pushed| pushed.layer.clone()).collect();
         let configuration = base.configuration(&new, &self.job.removed);
         let id = digest(&configuration);
         let mut annotations = self.job.annotations.clone();
@@ -493,13 +489,13 @@ impl Work {
         });
         let own = layers
             .iter()
-            .map(|(layer, source)| event_layer(layer, *source));
+            .map(|pushed| event_layer(&pushed.layer, pushed.source));
         let all: Vec<protocol::Layer> = bases.chain(own).collect();
         let reused = all
             .iter()
             .filter(|layer| layer.source != LayerSource::Uploaded);
         self.events.send(&Event::Done(Summary {
-            digest,
+            digest: digest.clone(),
             configuration: id,
             media_type: media_type.to_owned(),
             size: manifest.len() as u64,
@@ -514,7 +510,7 @@ impl Work {
             }),
             milliseconds: milliseconds(started),
         }));
-        Ok(())
+        Ok(digest)
     }
 
     /// Says how far the work is, until it is over.
@@ -589,12 +585,6 @@ fn count(streams: usize) -> u32 {
 
 fn milliseconds(since: Instant) -> u64 {
     u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)
-}
-
-/// Seconds since 1970.
-fn now() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    since.map_or(0, |since| since.as_secs())
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

@@ -2,7 +2,7 @@
 
 use std::io::Read;
 
-use layers::{Compression, Diff, Fingerprint, Limits, Owners, Packer, Plan, Times, Tree, Workers};
+use layers::{Compression, Diff, LayerState, Limits, Owners, Packer, Plan, Times, Tree, Workers};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use sha2::Digest;
@@ -151,7 +151,7 @@ proptest! {
 
 #[derive(Debug, PartialEq, Eq)]
 struct Packed {
-    layers: Vec<(Fingerprint, Vec<u8>)>,
+    layers: Vec<(LayerState, Vec<u8>)>,
 }
 
 impl Packed {
@@ -176,7 +176,7 @@ impl Packed {
                 (blob.len() as u64, tar.len() as u64)
             );
             assert_eq!(decoded(&blob, compression), tar);
-            (Fingerprint::new(&diff, &times, layer), blob)
+            (LayerState::new(&diff, &times, layer), blob)
         });
         Self {
             layers: layers.collect(),
