@@ -3,11 +3,13 @@
 //! In: an image's plan. Out: what buildx made, or a [`BuildError`] that names the step, its last output and the Dockerfile's line.
 //! Progress is redacted first, then given to the caller and shown in the log.
 
+use std::os::unix::process::ExitStatusExt as _;
 use std::process::ExitStatus;
 use std::time::Instant;
 
 use image::Digest;
 use jiff::Timestamp;
+use rustix::process::Signal;
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 
@@ -54,6 +56,8 @@ pub(crate) enum BuildError {
     Cancelled,
 }
 
+const OUT_OF_MEMORY: &str = "buildx was killed, probably out of memory: use a larger runner, or run fewer jobs on it at the same time";
+
 impl BuildError {
     /// Whether buildx lost its connection to the builder.
     pub(crate) fn is_disconnection(&self) -> bool {
@@ -62,7 +66,11 @@ impl BuildError {
 
     pub(crate) fn hint(&self) -> Option<String> {
         match self {
-            Self::Failed { failure, .. } => failure.hint(),
+            Self::Failed { failure, status } => failure.hint().or_else(|| {
+                // The kernel ends the largest process where memory is short. A cancelled run ends otherwise.
+                let is_killed = status.signal() == Some(Signal::KILL.as_raw());
+                is_killed.then(|| OUT_OF_MEMORY.to_owned())
+            }),
             Self::Silent { silence, .. } => Some(silence.hint().to_owned()),
             Self::Checks { .. } | Self::Process(_) | Self::Metadata(_) | Self::Cancelled => None,
         }

@@ -159,6 +159,25 @@ fn a_buildx_that_dies_without_a_word_is_still_reported() {
     );
 }
 
+/// As the kernel does where memory is short.
+#[test]
+fn a_buildx_that_is_killed_is_an_error_that_speaks_of_memory() {
+    let ran = Runner::new().buildx("build.killed", "").run().exits(1);
+    let [error] = *ran.annotations("error") else {
+        panic!("{}", ran.log);
+    };
+    assert!(
+        error.contains("hint: buildx was killed, probably out of memory"),
+        "{error}"
+    );
+    assert!(!ran.outputs.contains_key("digest"), "{}", ran.log);
+    assert!(
+        ran.summary.starts_with("### Failed to build "),
+        "{}",
+        ran.summary
+    );
+}
+
 #[test]
 fn metadata_that_is_no_json_fails_the_build_in_words() {
     let ran = Runner::new().buildx("metadata", "{\"cut").run().exits(1);

@@ -61,7 +61,7 @@ const ROWS: &[Row] = &[
     row("Amazon EKS", "a token ends during the build", &[(LONG, "a_build_outlives_its_tokens")]),
     row("Amazon EKS", "the cluster refuses, or its API fails", &[(TROUBLES, "every_bad_input_has_its_own_error_and_hint_within_ten_seconds")]),
     row("Kubernetes", "5xx, and a watch that ended with 410", &[(TROUBLES, "calls_are_repeated_after_transient_errors")]),
-    row("Kubernetes", "the API server restarts during the build", &[]),
+    row("Kubernetes", "the API server restarts during the build", &[(NETWORK, "an_api_server_that_restarts_ends_the_build_and_the_builder_is_removed")]),
     row("Kubernetes", "pod evicted", &[(LONG, "an_evicted_pod_ends_the_build_within_ten_seconds")]),
     row("Kubernetes", "pod deleted", &[(ANY, "a_pod_that_goes_away_ends_the_build_within_ten_seconds")]),
     row("Kubernetes", "pod killed for its memory", &[(LONG, "a_pod_that_was_killed_for_its_memory_during_a_green_build_gets_a_warning")]),
@@ -84,7 +84,7 @@ const ROWS: &[Row] = &[
     row("Machine", "buildx dies", &[(FAILURE, "a_buildx_that_dies_without_a_word_is_still_reported")]),
     row("Machine", "disk full in the run's directory or the workspace", &[(MACHINE, "a_full_disk_of_the_runner_ends_the_run_wherever_it_is_noticed"), (MACHINE, "a_full_disk_of_the_workspace_is_an_error_after_the_push")]),
     row("Machine", "outputs cannot be written", &[(FAILURE, "files_of_the_runner_that_can_not_be_written_are_an_error_with_a_remedy")]),
-    row("Machine", "little memory", &[]),
+    row("Machine", "buildx killed for its memory", &[(FAILURE, "a_buildx_that_is_killed_is_an_error_that_speaks_of_memory")]),
 ];
 
 /// A test's name, as the sentence that it is.

@@ -17,7 +17,7 @@ const SETTLED: Duration = Duration::from_secs(3);
 /// Figures of runs in a row are taken so often.
 const SAMPLES: usize = 10;
 
-/// Programs in Go keep the threads that they had at most.
+/// Programs in Go keep the threads that they had at most for a while.
 pub(crate) const THREADS: &str = "its threads";
 
 const WARNING: &str = "::warning";

@@ -20,6 +20,9 @@ struct Shared {
     /// Heads of the requests to a proxy.
     asked: Mutex<Vec<String>>,
     silent: AtomicBool,
+    /// Whether it closes what it is asked for.
+    refuses: AtomicBool,
+    open: Mutex<Vec<TcpStream>>,
 }
 
 impl Between {
@@ -55,6 +58,17 @@ impl Between {
         self.shared.asked.lock().unwrap().clone()
     }
 
+    /// Closes all connections, and each new one for a while, as a server does that restarts.
+    pub(crate) fn restart(&self, takes: Duration) {
+        self.shared.refuses.store(true, Ordering::Relaxed);
+        for stream in self.shared.open.lock().unwrap().drain(..) {
+            // It may have ended already.
+            let _ = stream.shutdown(Shutdown::Both);
+        }
+        thread::sleep(takes);
+        self.shared.refuses.store(false, Ordering::Relaxed);
+    }
+
     /// From now on everything vanishes, and nothing ends.
     pub(crate) fn fall_silent(&self) {
         self.shared.silent.store(true, Ordering::Relaxed);
@@ -67,7 +81,12 @@ impl Shared {
             Some(port) => port,
             None => self.connect(&mut client)?,
         };
+        if self.refuses.load(Ordering::Relaxed) {
+            return Ok(());
+        }
         let server = TcpStream::connect(("127.0.0.1", port))?;
+        let both = [client.try_clone()?, server.try_clone()?];
+        self.open.lock().unwrap().extend(both);
         if self.port.is_none() {
             client.write_all(b"HTTP/1.1 200 Connection established\r\n\r\n")?;
         }

@@ -177,11 +177,11 @@ fn a_stream_that_is_cut_behind_a_proxy_ends_the_build_within_ten_seconds() {
     assert_eq!(cluster.stop(), [""; 0]);
 }
 
-/// Runs a build of a minute through something that falls silent in the middle. Returns how long it
-/// took until that was said, and until the run had ended.
-fn fallen_silent(
+/// Runs a build of a minute and disturbs it in the middle. Returns how long it took until that was
+/// said, and until the run had ended.
+fn disturbed(
     cluster: &Cluster,
-    between: &Between,
+    disturb: impl FnOnce(),
     inputs: &[(&str, &str)],
     env: &[(&str, &str)],
     words: &str,
@@ -211,12 +211,12 @@ fn fallen_silent(
     };
     wait_for("RUN echo", 30);
     std::thread::sleep(Duration::from_secs(2));
-    between.fall_silent();
-    let silent = Instant::now();
+    let begun = Instant::now();
+    disturb();
     wait_for(words, 60);
-    let said = silent.elapsed();
+    let said = begun.elapsed();
     let status = child.wait().unwrap();
-    let ended = silent.elapsed();
+    let ended = begun.elapsed();
     assert_eq!(status.code(), Some(3), "{}", read());
     assert!(read().contains("error: the builder"), "{}", read());
     assert!(read().contains("hint: "), "{}", read());
@@ -233,11 +233,26 @@ fn a_network_that_falls_silent_is_said_within_ten_seconds_and_ends_the_build() {
     let words =
         "was lost during the build: neither the builder nor the Kubernetes API answers any more";
     let inputs = [("kubeconfig", kubeconfig.as_str())];
-    let [said, ended] = fallen_silent(&cluster, &network, &inputs, &[], words);
+    let [said, ended] = disturbed(&cluster, || network.fall_silent(), &inputs, &[], words);
     assert!(said < Duration::from_secs(10), "{said:?}");
     assert!(ended < Duration::from_secs(30), "{ended:?}");
     // Nobody could tell the cluster; a later run removes it.
     cluster.stop();
+}
+
+#[test]
+fn an_api_server_that_restarts_ends_the_build_and_the_builder_is_removed() {
+    let cluster = Cluster::stand_in();
+    let network = Between::network(port(&cluster));
+    let here = format!("127.0.0.1:{}", port(&cluster));
+    let kubeconfig = cluster.kubeconfig("kubeconfig");
+    let kubeconfig = kubeconfig.replace(&here, &format!("127.0.0.1:{}", network.port));
+    let inputs = [("kubeconfig", kubeconfig.as_str())];
+    let takes = Duration::from_secs(4);
+    let restart = || network.restart(takes);
+    let [_, ended] = disturbed(&cluster, restart, &inputs, &[], "was lost during the build");
+    assert!(ended < takes + Duration::from_secs(30), "{ended:?}");
+    assert_eq!(cluster.stop(), [""; 0]);
 }
 
 /// The pod is still said to run: it takes a cluster its time to find out.
