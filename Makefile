@@ -66,21 +66,24 @@ load: build step
 	$(CARGO) test $(ALL) --test e2e --test driver --no-run
 	$(RIG) exec -- $(CARGO) test $(ALL) --no-fail-fast --test e2e --test driver load:: -- --ignored --nocapture --test-threads=1
 
-# libFuzzer over the readers of what comes from outside: each target for SECONDS_EACH, new inputs in target/fuzz-corpus, failing ones
-# in target/fuzz-found. Needs a C++ compiler. The flags are cargo-fuzz's, without the sanitizer that needs a nightly compiler.
+# libFuzzer over the readers of what comes from outside: each of TARGETS for SECONDS_EACH, new inputs in target/fuzz-corpus, failing
+# ones in target/fuzz-found. Needs a C++ compiler. The flags are cargo-fuzz's, without the sanitizer that needs a nightly compiler.
+# The program is the action's unit tests with libFuzzer's `main`; it writes the seeds itself.
 SECONDS_EACH ?= 600
-TARGETS ?= $(notdir $(wildcard testkit/readers/corpus/*))
+TARGETS ?=
 fuzz: export CARGO_TARGET_DIR = $(CURDIR)/target/fuzz
 fuzz: export RUSTFLAGS = --cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
 	-Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
 	-Cllvm-args=-sanitizer-coverage-trace-compares -Ccodegen-units=1
+fuzz: FUZZ = $(CARGO) test --locked --profile fuzz --package fast-ecr-push --bin fast-ecr-push --target $(shell rustc -vV | sed -n 's/^host: //p')
 fuzz:
-	$(CARGO) build --locked --release --manifest-path fuzz/Cargo.toml --target $(shell rustc -vV | sed -n 's/^host: //p')
+	$(FUZZ) --no-run
 	@mkdir -p target/fuzz-found
-	@for target in $(TARGETS); do mkdir -p target/fuzz-corpus/$$target; \
-		FUZZ_TARGET=$$target nice target/fuzz/*/release/fuzz -max_total_time=$(SECONDS_EACH) -max_len=20000 -timeout=10 -rss_limit_mb=2048 \
-			-print_final_stats=1 -verbosity=0 -artifact_prefix=target/fuzz-found/$$target- \
-			target/fuzz-corpus/$$target testkit/readers/corpus/$$target || exit 1; done
+	@for target in $(or $(TARGETS),$$($(FUZZ) --quiet)); do mkdir -p target/fuzz-corpus/$$target target/fuzz-seeds/$$target; \
+		FUZZ_TARGET=$$target FUZZ_SEEDS=$(CURDIR)/target/fuzz-seeds/$$target nice $(FUZZ) --quiet -- \
+			-max_total_time=$(SECONDS_EACH) -max_len=20000 -timeout=10 -rss_limit_mb=2048 \
+			-print_final_stats=1 -verbosity=0 -artifact_prefix=$(CURDIR)/target/fuzz-found/$$target- \
+			$(CURDIR)/target/fuzz-corpus/$$target $(CURDIR)/target/fuzz-seeds/$$target || exit 1; done
 
 # The Kubernetes tests on a real cluster: that of KUBECONFIG, with buildx from PATH. Its pods are in NAMESPACE, which lets
 # them be privileged, build from BASE and push below REGISTRY (host/prefix), where this machine may log in and read, too.

@@ -20,8 +20,13 @@
 //!
 //! BuildKit's words: a *vertex* is a step of the build graph, a *status* a piece of work inside of
 //! it, a *builder* a named BuildKit that buildx knows, a *driver* the way to it.
+// `make fuzz` compiles the unit tests with libFuzzer's `main`.
+#![cfg_attr(fuzzing, no_main)]
 
 mod acceleration;
+#[cfg(test)]
+#[path = "../tests/any_bytes/mod.rs"]
+mod any_bytes;
 mod aws;
 mod builder;
 mod buildx;

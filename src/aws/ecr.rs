@@ -146,7 +146,7 @@ fn failed(subject: &str) -> impl FnOnce(SessionError) -> EcrError {
     move |source| EcrError::Session { subject, source }
 }
 
-async fn authorize(
+pub(super) async fn authorize(
     config: &aws_config::SdkConfig,
     subject: String,
 ) -> Result<Authorization, EcrError> {
@@ -178,7 +178,7 @@ fn read(encoded: &str, expires: i64) -> Option<Token> {
 }
 
 /// The password in a token: base64 of `AWS:<password>`.
-fn password(encoded: &str) -> Option<SecretString> {
+pub(super) fn password(encoded: &str) -> Option<SecretString> {
     let decoded = STANDARD.decode(encoded).ok()?;
     let text = String::from_utf8(decoded).ok()?;
     let (user, password) = text.split_once(':')?;

@@ -1,5 +1,8 @@
 //! Access to AWS: credentials, and tokens for Amazon ECR and Amazon EKS.
 
+#[cfg(test)]
+#[path = "../../tests/any_bytes/aws.rs"]
+pub(crate) mod any_bytes;
 pub(crate) mod ecr;
 pub(crate) mod eks;
 pub(crate) mod error;

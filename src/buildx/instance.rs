@@ -31,8 +31,10 @@ pub(crate) fn add_options(
         if known.is_null() {
             *known = json!({});
         }
+        let known = known.as_object_mut();
+        let known = known.ok_or_else(|| io::Error::other("`DriverOpts` is no object"))?;
         for (name, value) in options {
-            known[name] = value.0.expose_secret().into();
+            known.insert(name.clone(), value.0.expose_secret().into());
         }
     }
     fs::write(&path, instance.to_string())
@@ -41,4 +43,41 @@ pub(crate) fn add_options(
 fn path(tool: &Tool, builder: &str) -> PathBuf {
     let folder = tool.env.get("BUILDX_CONFIG").map(PathBuf::from);
     folder.unwrap_or_default().join("instances").join(builder)
+}
+
+#[cfg(test)]
+mod tests {
+    use secrecy::SecretString;
+
+    use super::*;
+
+    #[test]
+    fn options_are_added_or_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir(folder.path().join("instances")).unwrap();
+        let tool = Tool {
+            program: PathBuf::new(),
+            env: [("BUILDX_CONFIG".to_owned(), folder.path().into())].into(),
+        };
+        let options = [("env.A".to_owned(), Hidden(SecretString::from("b")))];
+        for (nodes, expected) in [
+            (json!([{}]), Some(json!([{"DriverOpts": {"env.A": "b"}}]))),
+            (
+                json!([{"DriverOpts": null}, {"DriverOpts": {"c": "d"}}]),
+                Some(
+                    json!([{"DriverOpts": {"env.A": "b"}}, {"DriverOpts": {"c": "d", "env.A": "b"}}]),
+                ),
+            ),
+            (json!([{"DriverOpts": []}]), None),
+            (json!([{"DriverOpts": "c"}]), None),
+            (json!([{"DriverOpts": 1}]), None),
+            (json!("none"), Some(json!("none"))),
+        ] {
+            let path = path(&tool, "a");
+            fs::write(&path, json!({ "Nodes": nodes }).to_string()).unwrap();
+            let added = add_options(&tool, "a", &options).ok();
+            let read: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+            assert_eq!(added.map(|()| read["Nodes"].clone()), expected, "{nodes}");
+        }
+    }
 }

@@ -5,6 +5,9 @@
 //! builder is made: progress goes to the caller, status by status.
 
 mod accelerated;
+#[cfg(test)]
+#[path = "../../tests/any_bytes/buildx.rs"]
+pub(crate) mod any_bytes;
 pub(crate) mod bake;
 mod budget;
 mod build;

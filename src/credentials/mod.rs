@@ -6,6 +6,9 @@
 //! so that tokens are renewed during a build. No secret is in an argument or in `config.json`: the
 //! helper gets the first ECR tokens from files of mode 0600.
 
+#[cfg(test)]
+#[path = "../../tests/any_bytes/credentials.rs"]
+pub(crate) mod any_bytes;
 mod docker_config;
 mod error;
 pub(crate) mod helper;

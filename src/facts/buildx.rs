@@ -73,7 +73,7 @@ impl Buildx {
 }
 
 /// Parses `github.com/docker/buildx v0.36.1 <commit>`. Distributions add suffixes.
-fn version_line(printed: &str) -> Option<Version> {
+pub(super) fn version_line(printed: &str) -> Option<Version> {
     let mut fields = printed.lines().next()?.split_whitespace();
     fields.find(|field| field.ends_with("docker/buildx"))?;
     lenient_version(fields.next()?)

@@ -4,6 +4,9 @@
 //! <https://docs.docker.com/reference/api/engine/>.
 
 mod address;
+#[cfg(test)]
+#[path = "../../tests/any_bytes/facts.rs"]
+pub(crate) mod any_bytes;
 mod buildx;
 pub(crate) mod cluster;
 mod engine;

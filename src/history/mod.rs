@@ -6,6 +6,9 @@
 //! API: <https://docs.github.com/rest/actions/workflow-runs>, `.../artifacts`, `.../workflow-jobs`,
 //! <https://docs.github.com/rest/issues/comments>.
 
+#[cfg(test)]
+#[path = "../../tests/any_bytes/history.rs"]
+pub(crate) mod any_bytes;
 mod artifact;
 mod comment;
 mod github;

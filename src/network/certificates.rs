@@ -29,7 +29,7 @@ pub(crate) const INHERITED: &str = "/proc/self/fd/";
 const NAMED_BELOW: &str = "# Of NODE_EXTRA_CA_CERTS:\n";
 const BEGIN: &str = "-----BEGIN CERTIFICATE-----";
 const END: &str = "-----END CERTIFICATE-----";
-const END_LINE: &str = "-----END CERTIFICATE-----\n";
+const END_LINE: &str = "\n-----END CERTIFICATE-----\n";
 
 /// A variable names missing certificates, without which no client here would trust any server.
 #[derive(Debug, Error)]
@@ -189,6 +189,17 @@ mod tests {
         );
         assert_eq!(blocks(&text), certificate("YQ==") + &certificate("Yg=="));
         assert_eq!(blocks(""), "");
+    }
+
+    #[test]
+    fn a_certificate_ends_where_a_line_says_so() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let text = ["a", "b", "c"]
+            .map(|name| certificate(&format!("{name}{END}")))
+            .concat();
+        fs::write(file.path(), &text).unwrap();
+        let env = Env::from([(FILE, file.path().to_str().unwrap())]);
+        assert_eq!(named(&env), text);
     }
 
     /// Names, and the files that they name.

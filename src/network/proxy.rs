@@ -63,7 +63,7 @@ pub(crate) fn variables(env: &Env) -> Vec<Variable> {
     values
         .filter_map(|(name, value)| {
             let value = value?.to_owned();
-            let has_password = userinfo(&value).is_some();
+            let has_password = userinfo(&value).next().is_some();
             Some(Variable {
                 name,
                 value,
@@ -73,12 +73,13 @@ pub(crate) fn variables(env: &Env) -> Vec<Variable> {
         .collect()
 }
 
-/// User and password of a proxy's address, encoded.
-fn userinfo(address: &str) -> Option<&str> {
+/// User and password of a proxy's address, encoded: up to the last `@`, as Go reads it, and up to the first, as hyper does.
+fn userinfo(address: &str) -> impl Iterator<Item = &str> {
     let rest = address.split_once("://").map_or(address, |(_, rest)| rest);
-    let authority = rest.split(['/', '?', '#']).next()?;
-    authority
-        .rsplit_once('@')
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    [authority.rsplit_once('@'), authority.split_once('@')]
+        .into_iter()
+        .flatten()
         .map(|(user, _)| user)
         .filter(|user| !user.is_empty())
 }
@@ -89,11 +90,14 @@ pub(crate) fn secrets(env: &Env) -> Vec<SecretString> {
     // Both, in case they differ.
     let names = names.flat_map(|name| [name.to_owned(), name.to_ascii_lowercase()]);
     let mut secrets: BTreeSet<String> = BTreeSet::new();
-    for user in names.filter_map(|name| userinfo(env.get(&name)?)) {
+    let addresses = names.filter_map(|name| env.get(&name));
+    for user in addresses.flat_map(userinfo) {
         let plain = percent_decode_str(user).decode_utf8_lossy();
         // A token has no user.
         let password = |text: &str| text.split_once(':').map_or(text, |(_, it)| it).to_owned();
-        secrets.extend([password(user), password(&plain), STANDARD.encode(&*plain)]);
+        let colon = if plain.contains(':') { "" } else { ":" };
+        let sent = STANDARD.encode(format!("{plain}{colon}"));
+        secrets.extend([password(user), password(&plain), sent]);
     }
     secrets.remove("");
     secrets.into_iter().map(SecretString::from).collect()
@@ -170,7 +174,11 @@ mod tests {
                 "http://user:h%40sh@proxy/",
                 &["dXNlcjpoQHNo", "h%40sh", "h@sh"],
             ),
-            ("http://token@proxy:3128", &["dG9rZW4=", "token"]),
+            ("http://token@proxy:3128", &["dG9rZW46", "token"]),
+            (
+                "http://user:hu@sh@proxy",
+                &["dXNlcjpodQ==", "dXNlcjpodUBzaA==", "hu", "hu@sh"],
+            ),
             ("http://user:@proxy:3128", &["dXNlcjo="]),
             ("http://proxy:3128/a@b", &[]),
             ("http://@proxy:3128", &[]),

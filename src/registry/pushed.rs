@@ -249,7 +249,7 @@ impl Contents {
 const MADE_UP: &str = "buildkit.exporter.image.v0";
 
 /// What made each layer, in the order of the layers: the history's entries that are not empty.
-fn created_by(config: &str) -> Vec<String> {
+pub(super) fn created_by(config: &str) -> Vec<String> {
     let Ok(config) = serde_json::from_str::<ImageConfiguration>(config) else {
         return Vec::new();
     };

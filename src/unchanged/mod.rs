@@ -8,6 +8,9 @@
 //! and no image with them; and the image is the same with and without this input. docs/unchanged.md says what is in a key and whom a hit
 //! trusts.
 
+#[cfg(test)]
+#[path = "../../tests/any_bytes/unchanged.rs"]
+pub(crate) mod any_bytes;
 mod build;
 mod contents;
 mod identity;

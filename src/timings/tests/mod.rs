@@ -6,6 +6,8 @@ mod properties;
 mod recorded;
 pub(crate) mod recording;
 
+pub(crate) use properties::check;
+
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};

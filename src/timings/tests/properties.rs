@@ -14,7 +14,7 @@ use crate::buildx::rawjson::{self, Line, SolveStatus, Vertex, VertexLog, VertexS
 use crate::timings::{BuildTimings, Phase, Recorder, Stage};
 
 /// What must hold whatever came in.
-pub(super) fn check(build: &BuildTimings) {
+pub(crate) fn check(build: &BuildTimings) {
     let sum: Duration = build.phases.iter().map(|time| time.partition).sum();
     assert_eq!(sum, build.total, "the partition adds up");
     let mut end = Duration::ZERO;

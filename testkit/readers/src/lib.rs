@@ -1,6 +1,6 @@
 //! Targets for fuzzers: each hands any bytes to a reader of what comes from outside, and panics if what must hold does not.
 //!
-//! `tests/any_bytes.rs` gives them changed files of `corpus` for some seconds, in `make test`. `make fuzz` has libFuzzer, which sees
+//! `tests/any_bytes.rs` gives them changed seeds for some seconds, in `make test`. `make fuzz` has libFuzzer, which sees
 //! what the code does with the bytes, look for as long as one likes.
 
 #![expect(
@@ -12,6 +12,18 @@
 #[path = "../../../crates/step/src/compose.rs"]
 #[expect(dead_code, reason = "the step uses all of it")]
 mod compose;
+// The same for what a library keeps to itself.
+#[path = "../../../crates/upload/src/challenge.rs"]
+mod challenge;
+#[path = "../../../crates/upload/src/location.rs"]
+#[expect(dead_code, unreachable_pub, reason = "the uploader uses all of it")]
+mod location;
+#[path = "../../../crates/step/src/previous.rs"]
+#[expect(dead_code, reason = "the step uses all of it")]
+mod previous;
+
+mod change;
+mod registry;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -19,30 +31,73 @@ use std::path::Path;
 
 use compose::{Base, NewLayer};
 use dockerfile::{Build, Dockerfile, Ignore, Platform};
+use image::{EcrRegistry, ImageRef};
 use layers::{Assignment, Diff, DigestCache, Limits, Owners, Plan, Tree, Workers};
-use protocol::{Event, RemovedInstruction};
+use lists::attributes::{self, Attributes};
+use lists::list::{self, Grammar};
+use protocol::{Event, Job, RemovedInstruction, Secrets};
 
-/// A target's name, which is that of its folder in the corpus, and the target.
-pub type Target = (&'static str, fn(&[u8]));
+/// What any bytes are handed to.
+#[derive(Debug, Clone, Copy)]
+pub struct Target {
+    pub name: &'static str,
+    /// Panics if what must hold does not.
+    pub read: fn(&[u8]),
+    /// What a fuzzer starts from.
+    pub seeds: fn() -> Vec<Vec<u8>>,
+}
 
-/// All of them.
-pub const TARGETS: [Target; 9] = [
-    ("dockerfile", dockerfile),
-    ("ignore", ignore),
-    ("image", image),
-    ("event", event),
-    ("record", |bytes| {
+/// A target whose seeds are the files of `corpus/NAME`.
+macro_rules! target {
+    ($name:literal, $read:expr) => {
+        Target {
+            name: $name,
+            read: $read,
+            seeds: || corpus($name),
+        }
+    };
+}
+
+/// Those of the libraries and of the push engine's step. The action's own are in its `tests/any_bytes`.
+pub const TARGETS: &[Target] = &[
+    target!("dockerfile", dockerfile),
+    target!("ignore", ignore),
+    target!("image", image),
+    target!("event", event),
+    target!("record", |bytes| {
         owners(bytes, "usr/lib/python3/site-packages/a-1.dist-info/RECORD");
     }),
-    ("dpkg", |bytes| {
+    target!("dpkg", |bytes| {
         owners(bytes, "var/lib/dpkg/info/a.list");
     }),
-    ("conda", |bytes| {
+    target!("conda", |bytes| {
         owners(bytes, "opt/conda/conda-meta/a-1-0.json");
     }),
-    ("assignment", assignment),
-    ("digests", digests),
+    target!("assignment", assignment),
+    target!("digests", digests),
+    target!("job", job),
+    target!("references", references),
+    target!("attributes", attributes),
+    Target {
+        name: "lists",
+        read: lists,
+        seeds: recorded_lists,
+    },
+    target!("challenge", challenge),
+    target!("location", location),
+    target!("registry", registry::registry),
 ];
+
+fn corpus(target: &str) -> Vec<Vec<u8>> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus");
+    let files = fs::read_dir(folder.join(target)).unwrap();
+    files
+        .map(|file| fs::read(file.unwrap().path()).unwrap())
+        .collect()
+}
+
+/// Parts of an input that has several.
+pub const SEPARATOR: char = '\u{1e}';
 
 /// What is read is resolved, or refused, as BuildKit's frontend would.
 fn dockerfile(bytes: &[u8]) {
@@ -186,6 +241,118 @@ fn digests(bytes: &[u8]) {
     }
 }
 
+/// What the action and the step write for each other.
+fn job(bytes: &[u8]) {
+    if let Ok(job) = serde_json::from_slice::<Job>(bytes) {
+        let written = serde_json::to_vec(&job).unwrap();
+        assert_eq!(serde_json::from_slice::<Job>(&written).unwrap(), job);
+    }
+    let _ = serde_json::from_slice::<Secrets>(bytes);
+}
+
+/// What is read prints, and reads as the same.
+fn references(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    for text in text.lines() {
+        if let Ok(reference) = text.parse::<ImageRef>() {
+            assert_eq!(reference.to_string().parse().as_ref(), Ok(&reference));
+            assert!(image::is_host(&reference.host), "{text}");
+            assert_eq!(reference.registry().host(), reference.host);
+        }
+        if let Ok(digest) = text.parse::<image::Digest>() {
+            assert_eq!(digest.as_str(), text);
+        }
+        if let Some(ecr) = EcrRegistry::from_host(text) {
+            let text = text.to_ascii_lowercase();
+            assert!(text.contains(&ecr.account) && text.contains(&ecr.region));
+        }
+        let _ = image::is_loopback(text);
+    }
+}
+
+fn attributes(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    for text in text.split(SEPARATOR) {
+        if let Some(fields) = attributes::split(text) {
+            // Nothing at all is no record.
+            if fields != [""] {
+                assert_eq!(
+                    attributes::split(&attributes::join(&fields)),
+                    Some(fields.clone())
+                );
+            }
+            let _ = Attributes::with_type(&fields);
+        }
+        if let Ok(options) = attributes::driver_options(text) {
+            assert!(options.iter().all(|(name, _)| !name.contains('=')));
+        }
+    }
+}
+
+/// Items of a list in quotes are the same list.
+fn lists(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    for grammar in [
+        Grammar::Commas,
+        Grammar::Lines,
+        Grammar::QuotedLines,
+        Grammar::Secrets,
+        Grammar::Rules,
+    ] {
+        let Ok(items) = list::parse(&text, grammar) else {
+            continue;
+        };
+        if grammar != Grammar::Lines {
+            continue;
+        }
+        let items: Vec<String> = items.into_iter().filter(|item| !item.is_empty()).collect();
+        let quoted = items
+            .iter()
+            .map(|item| format!("\"{}\"\n", item.replace('"', "\"\"")));
+        assert_eq!(list::parse(&quoted.collect::<String>(), grammar), Ok(items));
+    }
+    let _ = list::fields(&text);
+}
+
+/// Every hundredth of what docker's own parser was given.
+fn recorded_lists() -> Vec<Vec<u8>> {
+    let recorded = include_str!("../../../tests/fixtures/list/cases.json");
+    let recorded: serde_json::Value = serde_json::from_str(recorded).unwrap();
+    let cases = recorded["cases"].as_array().unwrap().iter().step_by(100);
+    cases
+        .map(|case| case[1].as_str().unwrap().as_bytes().to_vec())
+        .collect()
+}
+
+/// Headers of an answer, a line each.
+fn challenge(bytes: &[u8]) {
+    let lines = bytes.split(|byte| *byte == b'\n');
+    let values = lines.filter_map(|line| http::HeaderValue::from_bytes(line).ok());
+    let mut headers = http::HeaderMap::new();
+    values.for_each(|value| {
+        headers.append(http::header::WWW_AUTHENTICATE, value);
+    });
+    let _ = challenge::Challenge::of(&headers);
+}
+
+/// An upload never leaves its registry.
+fn location(bytes: &[u8]) {
+    for base in [
+        "https://r.example/v2/a/b/blobs/uploads/",
+        "http://127.0.0.1:5000/v2/?a=b",
+    ] {
+        let base: http::Uri = base.parse().unwrap();
+        if let Ok(next) = location::resolve(&base, bytes) {
+            assert_eq!(
+                (next.scheme(), next.authority()),
+                (base.scheme(), base.authority())
+            );
+            let next = location::with_parameter(&next, "digest", "sha256:1");
+            assert_eq!(next.unwrap().authority(), base.authority());
+        }
+    }
+}
+
 /// So small that a few files need several layers.
 const SMALL: Limits = Limits {
     smallest: 300,
@@ -202,7 +369,7 @@ fn workers() -> std::sync::Arc<Workers> {
 }
 
 /// A folder in memory, where there is one.
-fn memory() -> &'static Path {
+pub fn memory() -> &'static Path {
     let memory = Path::new("/dev/shm");
     if memory.is_dir() {
         memory
