@@ -122,6 +122,47 @@ fn a_dockerfile_that_is_a_link_to_something_secret_shows_nothing_of_it() {
     }
 }
 
+/// Whoever writes the checkout may put a link where the workflow names a folder or a file.
+#[test]
+fn a_link_out_of_the_workspace_is_neither_sent_nor_written_through() {
+    for (input, given, name) in [
+        ("context", "app", "app"),
+        ("context", "app/.docker", "app/.docker"),
+        ("context", "./real/../app", "./real/../app"),
+        ("build-contexts", "more=app", "more"),
+        ("file", "app/Dockerfile", "app/Dockerfile"),
+        ("secret-files", "word=app/.docker/config.json", "word"),
+        ("timings-file", "app/timings.json", "app/timings.json"),
+    ] {
+        let runner = Runner::new()
+            .file("workspace/real/Dockerfile", "FROM scratch\n")
+            .file("home/Dockerfile", "FROM scratch\n")
+            .file("home/timings.json", "{}")
+            .file("home/.docker/config.json", "{}");
+        let link = runner.path("workspace/app");
+        std::os::unix::fs::symlink(runner.path("home"), link).unwrap();
+        let ran = runner
+            .input("context", "real")
+            .input("file", "real/Dockerfile")
+            .input(input, given)
+            .run()
+            .exits(2);
+        ran.says(&format!(
+            "input `{input}`: `{name}` is a link out of the workspace"
+        ));
+        let mut calls = ran.calls.iter();
+        assert!(!calls.any(|call| call.starts_with("build ")), "{input}");
+    }
+    // Links within it, and folders that the workflow itself names, are as good as any.
+    for given in ["app", "../elsewhere"] {
+        let runner = Runner::new()
+            .file("workspace/real/Dockerfile", "FROM scratch\n")
+            .file("elsewhere/Dockerfile", "FROM scratch\n");
+        std::os::unix::fs::symlink("real", runner.path("workspace/app")).unwrap();
+        runner.input("context", given).run().exits(0);
+    }
+}
+
 #[test]
 fn a_secret_of_the_build_is_masked_first_and_stands_nowhere() {
     const CANARY: &str = "canary-of-the-build";

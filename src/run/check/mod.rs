@@ -7,7 +7,7 @@
 pub(crate) mod git_context;
 mod mounted;
 
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use thiserror::Error;
 
@@ -35,6 +35,10 @@ enum Missing {
         roots: Vec<PathBuf>,
         hint: Option<&'static str>,
     },
+    #[error(
+        "input `{input}`: `{given}` is a link out of the workspace, expected a path that stays in it"
+    )]
+    Link { input: &'static str, given: String },
     /// Names the id only: the text beside it may be a secret that was put into the wrong input.
     #[error("input `{input}`: {found} for the secret `{id}`, expected {expected}")]
     Secret {
@@ -56,6 +60,11 @@ impl Missing {
     fn hint(&self) -> Option<String> {
         match self {
             Self::Path { hint, .. } => hint.map(str::to_owned),
+            Self::Link { .. } => Some(
+                "whoever wrote the checkout may have made the link, to what other steps left on this machine; if it was you, give \
+                 the path that it leads to"
+                    .to_owned(),
+            ),
             Self::Secret { input, .. } if *input == "secret-envs" => Some(
                 "set it in `env:` of this step; `secrets.NAME` is empty in a run of a fork's pull \
                  request"
@@ -89,6 +98,7 @@ pub(crate) fn files(plan: &Plan, env: &Env) -> Result<(), CheckError> {
             let expected = "a path in a folder that exists";
             search.path("timings-file", path, expected, None);
         }
+        search.link("timings-file", path, &path.display().to_string());
     }
     if let Some(LifecyclePolicy::File(path)) = plan
         .create_repository
@@ -129,6 +139,17 @@ struct Search<'a> {
 
 impl Search<'_> {
     fn contexts(&mut self, image: &ImagePlan) {
+        if let plan::Context::Folder { path, .. } = &image.context {
+            self.link("context", path, &path.display().to_string());
+        }
+        if let Some(path) = image.context.dockerfile() {
+            self.link("file", path, &path.display().to_string());
+        }
+        for context in &image.build_contexts {
+            if let Some(path) = context.path() {
+                self.link("build-contexts", path, &context.name);
+            }
+        }
         if let plan::Context::Folder { path, .. } = &image.context
             && !path.is_dir()
         {
@@ -164,7 +185,10 @@ impl Search<'_> {
                         "too large a file",
                         "at most 500 KiB, as BuildKit takes them".to_owned(),
                     ),
-                    Ok(file) if file.is_file() => continue,
+                    Ok(file) if file.is_file() => {
+                        self.link("secret-files", path, &secret.id);
+                        continue;
+                    }
                     _ => (
                         "secret-files",
                         "no file",
@@ -206,6 +230,17 @@ impl Search<'_> {
         }
     }
 
+    /// Refuses a path in the workspace that is elsewhere because of a link.
+    fn link(&mut self, input: &'static str, path: &Path, given: &str) {
+        let workspace = self.env.path("GITHUB_WORKSPACE");
+        if workspace.is_some_and(|workspace| is_link_out(path, workspace)) {
+            self.missing.push(Missing::Link {
+                input,
+                given: given.to_owned(),
+            });
+        }
+    }
+
     fn path(
         &mut self,
         input: &'static str,
@@ -221,6 +256,23 @@ impl Search<'_> {
             hint,
         });
     }
+}
+
+/// Not if the path itself names another folder: then it was not the checkout that chose it.
+fn is_link_out(path: &Path, workspace: &Path) -> bool {
+    let mut named = PathBuf::new();
+    for part in std::path::absolute(path).unwrap_or_default().components() {
+        if part == Component::ParentDir {
+            named.pop();
+        } else {
+            named.push(part);
+        }
+    }
+    let real = |path: &Path| path.canonicalize().ok();
+    let (Some(found), Some(root)) = (real(path), real(workspace)) else {
+        return false;
+    };
+    (named.starts_with(workspace) || named.starts_with(&root)) && !found.starts_with(root)
 }
 
 fn lines(missing: &[Missing]) -> String {
