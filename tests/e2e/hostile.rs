@@ -127,6 +127,10 @@ fn what_another_build_puts_into_the_cache_of_digests_costs_time_at_most() {
             "note",
             "mkfifo sha256-$(echo -n $REPOSITORY | sha256sum | cut -c1-64)",
         ),
+        (
+            "image",
+            "echo -n sha256:$(echo x | sha256sum | cut -c1-64) > sha256-$(echo -n $REPOSITORY | sha256sum | cut -c1-64)",
+        ),
     ] {
         let poisoned = format!("poison-{name}");
         let run = attack(
@@ -307,6 +311,16 @@ fn variables_and_files_of_an_image_do_not_change_what_the_engine_does() {
             "devices",
             "RUN --network=none mkfifo /pipe && mknod /null c 1 3 && ln /bin/busybox /again && touch /x",
         ),
+        // Names that the engine's own folders have, as far as they can be guessed.
+        (
+            "folders",
+            "RUN --network=none mkdir -p /.fast-ecr-push/hidden/etc /final /base /cache && echo evil > /.fast-ecr-push/hidden/etc/passwd && \
+             echo evil > /fast-ecr-push-step && echo evil > /job.json && echo evil > /cache/digests && touch /x",
+        ),
+        (
+            "folders-that-are-links",
+            "RUN --network=none ln -s /etc /.fast-ecr-push && ln -s / /final && ln -s /proc /base && ln -s /dev/zero /cache && touch /x",
+        ),
         (
             "triggers",
             "RUN --network=none touch /x\nONBUILD RUN echo evil",
@@ -317,5 +331,45 @@ fn variables_and_files_of_an_image_do_not_change_what_the_engine_does() {
         ),
     ] {
         is_unharmed(name, &attack(name, instructions).run());
+    }
+}
+
+/// What a title of a pull request becomes is a label or a build argument, which bake reads as a template.
+#[test]
+fn templates_in_labels_and_arguments_are_text() {
+    let evil = [
+        "${sha256(\"evil\")}",
+        "$${1+1}",
+        "$$${1+1}",
+        "%{ if true }evil%{ endif }",
+        "%%{ if true }",
+        "${~ upper(\"evil\") ~}",
+        "\\${1}",
+        "$${",
+        "${",
+        "{{1+1}}",
+    ];
+    for (number, text) in evil.iter().enumerate() {
+        let name = format!("template-{number}");
+        let run = attack(
+            &name,
+            "ARG A\nLABEL own=\"$A\"\nRUN --network=none echo \"$A\" > /x",
+        )
+        .input("labels", &format!("title={text}\n{text}=name"))
+        .input("build-args", &format!("A={text}"))
+        .input("annotations", &format!("title={text}"))
+        .run();
+        is_unharmed(&name, &run);
+        let image = format!("{}/hostile/{name}:1", registry());
+        let said = docker(&["run", "--rm", "--network", "none", &image, "cat", "/x"]);
+        assert_eq!(said, *text);
+        let labels = docker(&["inspect", "--format", "{{json .Config.Labels}}", &image]);
+        let labels: serde_json::Value = serde_json::from_str(&labels).unwrap();
+        for (label, value) in [("title", *text), ("own", *text), (*text, "name")] {
+            assert_eq!(labels[label], value, "{labels}");
+        }
+        let pushed = manifest(&format!("hostile/{name}"), "1");
+        assert_eq!(pushed["annotations"]["title"], *text);
+        docker(&["image", "rm", &image]);
     }
 }
