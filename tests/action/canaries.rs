@@ -23,6 +23,7 @@ const CANARIES: &[(&str, &str)] = &[
     ("secrets", "build-canary-0123456789"),
     ("secret-envs", "env-canary-0123456789"),
     ("secret-files", "file-canary-0123456789"),
+    ("ssh", "ssh-canary-0123456789"),
     ("registry-auth", "auth-canary-0123456789"),
     ("kubeconfig", "kube-canary-0123456789"),
     ("aws-access-key-id", "AKIACANARYINPUT"),
@@ -98,6 +99,8 @@ fn full(sts: &Sts, ecr: &Ecr, keys: bool) -> Runner {
         .variable("SECRET_ENV", canary("secret-envs"))
         .input("secret-files", "c=secret.txt")
         .file("workspace/secret.txt", canary("secret-files"))
+        .input("ssh", "default=key.pem")
+        .file("workspace/key.pem", canary("ssh"))
         .variable(
             "HTTPS_PROXY",
             format!("http://user:{}@127.0.0.1:1", canary("HTTPS_PROXY")),
@@ -325,7 +328,7 @@ fn no_secret_is_left_when_a_run_is_killed_and_its_post_step_has_run() {
             files += 1;
             let text = String::from_utf8_lossy(&fs::read(&path).unwrap()).into_owned();
             for (origin, secret) in CANARIES {
-                let is_given = path.ends_with("secret.txt");
+                let is_given = path.ends_with("secret.txt") || path.ends_with("key.pem");
                 assert!(
                     !has(&text, secret) || is_given,
                     "{}: {origin}",
@@ -354,7 +357,10 @@ fn a_secret_that_a_step_prints_is_in_no_comment_and_no_timings() {
     // With keys no token for OpenID Connect is asked for; and a kubeconfig that is not used is hidden as a whole.
     let given = || {
         let all = CANARIES.iter();
-        all.filter(|(origin, _)| !origin.contains("OpenID") && *origin != "kubeconfig")
+        // And of a key only BuildKit's helper sees the content.
+        all.filter(|(origin, _)| {
+            !origin.contains("OpenID") && !["kubeconfig", "ssh"].contains(origin)
+        })
     };
     let secrets: Vec<&str> = given().map(|(_, secret)| *secret).collect();
     let all = secrets.join(" ");

@@ -3,15 +3,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use aws_stand_in::Account;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::push_engine::is_by_engine;
 use crate::registry::{get, manifest};
@@ -58,12 +61,67 @@ fn forms(secret: &str) -> Vec<String> {
     forms
 }
 
+/// A private key for `ssh`.
+fn ssh_key() -> &'static str {
+    static KEY: OnceLock<String> = OnceLock::new();
+    KEY.get_or_init(|| {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("key");
+        let made = Command::new("ssh-keygen")
+            .args(["-q", "-t", "ed25519", "-N", "", "-C", "", "-f"])
+            .arg(&path)
+            .status()
+            .expect("ssh-keygen is there");
+        assert!(made.success());
+        fs::read_to_string(path).unwrap()
+    })
+}
+
+/// An agent that has the key, at a socket in the workspace.
+struct Agent(Child);
+
+impl Agent {
+    const SOCKET: &str = "agent.sock";
+
+    fn start(runner: &Runner) -> Self {
+        let folder = runner.workspace();
+        // The path of a socket may have 108 bytes.
+        let agent = Command::new("ssh-agent")
+            .args(["-D", "-a", Self::SOCKET])
+            .current_dir(&folder)
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("ssh-agent is there");
+        while !folder.join(Self::SOCKET).exists() {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        let added = Command::new("ssh-add")
+            .args(["-q", "key"])
+            .current_dir(&folder)
+            .env("SSH_AUTH_SOCK", Self::SOCKET)
+            .status()
+            .unwrap();
+        assert!(added.success());
+        Self(agent)
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 fn all_forms() -> Vec<(&'static str, String)> {
     let each = |(name, secret): &(&'static str, &str)| {
         let name = *name;
         forms(secret).into_iter().map(move |form| (name, form))
     };
-    CANARIES.iter().flat_map(each).collect()
+    // The first two lines of the content have nothing but the public half.
+    let key = ssh_key().lines().filter(|line| !line.starts_with('-'));
+    let key = key.skip(2).map(|line| ("ssh", line.to_owned()));
+    CANARIES.iter().flat_map(each).chain(key).collect()
 }
 
 /// The one search.
@@ -82,6 +140,11 @@ struct Kind {
     inputs: &'static [(&'static str, &'static str)],
     code: i32,
 }
+
+/// A build that reads no secret, which is what `skip-unchanged` takes. The second one finds what the first has built.
+const MISS: &str = "miss";
+const HIT: &str = "hit";
+const UNCHANGED: &[(&str, &str)] = &[("skip-unchanged", "true"), ("accelerate", "off")];
 
 const ENDLESS: &str = "RUN --network=none echo begun; sleep 600";
 
@@ -102,6 +165,18 @@ const KINDS: &[Kind] = &[
         name: "container",
         end: "",
         inputs: &[("driver", "docker-container"), ("cache", "registry")],
+        code: 0,
+    },
+    Kind {
+        name: MISS,
+        end: "",
+        inputs: UNCHANGED,
+        code: 0,
+    },
+    Kind {
+        name: HIT,
+        end: "",
+        inputs: UNCHANGED,
         code: 0,
     },
     Kind {
@@ -135,7 +210,8 @@ fn job(dockerfile: &str) -> Runner {
     let mut runner = Runner::new()
         .file("Dockerfile", dockerfile)
         .file("secret.txt", canary("secret-files"))
-        .file(".dockerignore", "secret.txt\n")
+        .file("key", ssh_key())
+        .file(".dockerignore", "secret.txt\nkey\nagent.sock\n")
         .variable("SECRET_ENV", canary("secret-envs"))
         .variable("RUNNER_DEBUG", "1")
         .variable("ACTIONS_RESULTS_URL", "http://127.0.0.1:1/")
@@ -150,10 +226,13 @@ fn job(dockerfile: &str) -> Runner {
             runner = runner.variable(name, secret);
         }
     }
+    // ssh-add takes no key that others may read.
+    let key = runner.workspace().join("key");
+    fs::set_permissions(key, fs::Permissions::from_mode(0o600)).unwrap();
     runner
 }
 
-fn step<'a>(runner: &'a Runner, tag: &str) -> Step<'a> {
+fn step<'a>(runner: &'a Runner, tag: &str, is_in_account: bool) -> Step<'a> {
     let auth = format!(
         "- {{registry: ghcr.io, username: octo, password: {}}}\n- {{registry: \"{}\", username: u, password: {}}}",
         canary("registry-auth"),
@@ -180,14 +259,18 @@ fn step<'a>(runner: &'a Runner, tag: &str) -> Step<'a> {
         .input("secrets", &format!("a={}", canary("secrets")))
         .input("secret-envs", "b=SECRET_ENV")
         .input("secret-files", "c=secret.txt")
-        .input("timings-file", "timings.json");
-    for name in [
-        "aws-access-key-id",
-        "aws-secret-access-key",
-        "aws-session-token",
-        "github-token",
-    ] {
-        step = step.input(name, canary(name));
+        .input("ssh", &format!("default=key,other={}", Agent::SOCKET))
+        .input("timings-file", "timings.json")
+        .input("github-token", canary("github-token"));
+    // An account has keys of its own.
+    if !is_in_account {
+        for name in [
+            "aws-access-key-id",
+            "aws-secret-access-key",
+            "aws-session-token",
+        ] {
+            step = step.input(name, canary(name));
+        }
     }
     step
 }
@@ -319,6 +402,19 @@ fn pushed(repository: &str) {
     }
 }
 
+/// Where the builds that may be skipped push to.
+const IN_ACCOUNT: &str = "leaks/unchanged";
+
+/// Its manifests, with the key of the build.
+fn pushed_to(account: &Account) {
+    let named = |ids: &Value| json!({ "repositoryName": IN_ACCOUNT, "imageIds": ids });
+    let (_, list) = account.ecr("ListImages", &json!({ "repositoryName": IN_ACCOUNT }));
+    let (_, images) = account.ecr("BatchGetImage", &named(&list["imageIds"]));
+    let images = images.to_string();
+    assert!(images.contains("fast-ecr-push/key"), "{images}");
+    search(IN_ACCOUNT, &images);
+}
+
 /// The Engine's disk: layers, caches and mounts of its BuildKit, containers, volumes of other builders, logs. A proxy is in the
 /// environment of a builder's container, which the Engine notes.
 fn on_the_disk(root: &str) {
@@ -358,18 +454,34 @@ fn on_the_disk(root: &str) {
 #[ignore = "reads the Engine's whole disk and all processes, so that it has to be alone: `cargo test --test e2e leaks -- --ignored`"]
 fn no_secret_is_left_by_any_kind_of_run_where_it_was_built() {
     let root = docker(&["info", "--format", "{{.DockerRootDir}}"]);
+    let account = Account::new();
+    account.repository(IN_ACCOUNT).create();
     for kind in KINDS {
         let name = kind.name;
-        let dockerfile = format!(
+        let is_unchanged = [MISS, HIT].contains(&name);
+        let with_secrets = format!(
             "FROM {}\nRUN --network=none --mount=type=secret,id=a --mount=type=secret,id=b --mount=type=secret,id=c \
              cat /run/secrets/a /run/secrets/b /run/secrets/c | wc -c > /{name}\n\
-             RUN --network=none --mount=type=secret,id=a,env=SECRET test -n \"$SECRET\" && echo {name} > /again\n{}\n",
+             RUN --network=none --mount=type=secret,id=a,env=SECRET test -n \"$SECRET\" && echo {name} > /again\n\
+             RUN --network=none --mount=type=ssh --mount=type=ssh,id=other,target=/other test -S \"$SSH_AUTH_SOCK\" -a -S /other\n{}\n",
             busybox(),
             kind.end
         );
-        let runner = job(&dockerfile);
-        let tag = format!("{}/leaks/{name}:1", registry());
-        let mut step = step(&runner, &tag);
+        // The registry of the rig can't be asked for keys from a container.
+        let (runner, host) = if is_unchanged {
+            let runner = job("FROM scratch\nCOPY .dockerignore /file\n");
+            (runner.with_keys_of(&account), account.host())
+        } else {
+            (job(&with_secrets), registry())
+        };
+        let _agent = Agent::start(&runner);
+        let repository = if is_unchanged {
+            IN_ACCOUNT.to_owned()
+        } else {
+            format!("leaks/{name}")
+        };
+        let image = format!("{host}/{repository}:1");
+        let mut step = step(&runner, &image, is_unchanged);
         for (input, value) in kind.inputs {
             step = step.input(input, value);
         }
@@ -387,15 +499,18 @@ fn no_secret_is_left_by_any_kind_of_run_where_it_was_built() {
             main.log()
         );
         left_with_the_runner(name, &runner, &[&main, &post]);
-        let programs: &[&str] = if name == "engine" {
-            &["buildx", "fast-ecr-push-step"]
-        } else {
-            &["buildx"]
+        let is_hit = main.values.outputs.get("unchanged").map(String::as_str) == Some("true");
+        assert_eq!(is_hit, name == HIT, "{name}: {}", main.log());
+        let programs: &[&str] = match name {
+            "engine" => &["buildx", "fast-ecr-push-step"],
+            HIT => &[],
+            _ => &["buildx"],
         };
         watch.found_nothing(name, programs);
-        if kind.code == 0 {
-            pushed(&format!("leaks/{name}"));
-            let image = format!("{}/leaks/{name}:1", registry());
+        if is_unchanged {
+            pushed_to(&account);
+        } else if kind.code == 0 {
+            pushed(&repository);
             let kept = docker(&[
                 "run",
                 "--rm",
