@@ -222,7 +222,9 @@ impl Contents {
     }
 
     fn bytes(&self) -> u64 {
-        self.blobs.iter().map(|blob| blob.1).sum()
+        let sizes = self.blobs.iter().map(|blob| blob.1);
+        // A registry may say anything.
+        sizes.fold(0, u64::saturating_add)
     }
 
     fn add(&mut self, manifest: &ImageManifest, history: &[String], platform: Option<&str>) {
@@ -330,6 +332,20 @@ mod tests {
         assert_eq!(contents.blobs.iter().map(|blob| blob.1).sum::<u64>(), 1110);
         assert_eq!(contents.layers.len(), 4);
         assert_eq!(contents.layers[1].created_by.as_deref(), Some("RUN pip"));
+    }
+
+    #[test]
+    fn sizes_that_no_blob_has_are_added_up_without_harm() {
+        let manifest = serde_json::json!({
+            "schemaVersion": 2,
+            "config": descriptor('a', u64::MAX),
+            "layers": [descriptor('b', 1), descriptor('c', 1 << 63)],
+        });
+        let name = "r.example/a:1".parse().unwrap();
+        let digest = Digest::sha256([7; 32]);
+        let none = BTreeMap::new();
+        let image = PushedImage::existing(&name, &digest, &manifest.to_string(), &none);
+        assert_eq!(image.unwrap().bytes, Some(u64::MAX));
     }
 
     #[test]

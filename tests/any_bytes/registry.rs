@@ -17,6 +17,7 @@ pub(crate) const TARGETS: &[Target] = &[Target {
             seed(&[&manifest, &image]),
             seed(&[INDEX, &image, MANIFEST]),
             seed(&[MANIFEST]),
+            seed(&[&MANIFEST.replace(":3}", ":18446744073709551615}")]),
         ]
     },
 }];

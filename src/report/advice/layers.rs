@@ -10,7 +10,9 @@ const LARGE: u64 = 100_000_000;
 
 /// One layer holds most of the image. Silent for a layer of the base image, or if export and push took little time.
 pub(super) fn one_layer_holds_most(facts: &Facts<'_>) -> Option<Advice> {
-    let total: u64 = facts.layers.iter().map(|layer| layer.size).sum();
+    let sizes = facts.layers.iter().map(|layer| layer.size);
+    // A registry may say anything.
+    let total = sizes.fold(0, u64::saturating_add);
     let largest = facts.layers.iter().max_by_key(|layer| layer.size)?;
     let is_even = u128::from(largest.size) * 5 < u128::from(total) * 3;
     if facts.layers.len() < 2 || largest.size < LARGE || is_even {

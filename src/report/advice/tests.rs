@@ -92,6 +92,18 @@ fn one_layer_that_holds_most_is_named() {
 }
 
 #[test]
+fn sizes_that_no_layer_has_are_added_up_without_harm() {
+    let timings = Recording::large("large-export").timings();
+    for sizes in [[1 << 63, 1 << 63], [u64::MAX, 1], [u64::MAX, u64::MAX]] {
+        let layers = layers(&sizes);
+        texts(&Facts {
+            layers: &layers,
+            ..given(&timings)
+        });
+    }
+}
+
+#[test]
 fn a_layer_of_the_base_image_or_one_that_took_no_time_is_not_named() {
     let timings = Recording::large("large-export").timings();
     let large = layers(&[30_000_000, 820_000_000]);
