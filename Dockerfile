@@ -26,7 +26,7 @@ COPY tools tools
 RUN find . -type f -not -name 'Cargo.*' -not -path './crates/*/src/lib.rs' -not -path './crates/*/src/main.rs' -delete \
     && find . -type d -empty -delete \
     && for folder in . testkit/* tools/*; do mkdir -p "$folder/src" && touch "$folder/src/main.rs"; done \
-    && touch testkit/aws/src/lib.rs \
+    && touch testkit/aws/src/lib.rs testkit/readers/src/lib.rs \
     && awk -F '"' 'FNR == 1 { base = FILENAME; sub(/Cargo.toml$/, "", base) } \
         /^\[/ { folder = /test/ ? "tests/" : /bench/ ? "benches/" : "" } \
         folder && /^name = / { print base folder $2 ".rs" }' Cargo.toml ./*/*/Cargo.toml >targets \
