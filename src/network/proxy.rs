@@ -92,12 +92,14 @@ pub(crate) fn secrets(env: &Env) -> Vec<SecretString> {
     let mut secrets: BTreeSet<String> = BTreeSet::new();
     let addresses = names.filter_map(|name| env.get(&name));
     for user in addresses.flat_map(userinfo) {
-        let plain = percent_decode_str(user).decode_utf8_lossy();
-        // A token has no user.
-        let password = |text: &str| text.split_once(':').map_or(text, |(_, it)| it).to_owned();
-        let colon = if plain.contains(':') { "" } else { ":" };
-        let sent = STANDARD.encode(format!("{plain}{colon}"));
-        secrets.extend([password(user), password(&plain), sent]);
+        let plain = |text| percent_decode_str(text).decode_utf8_lossy().into_owned();
+        // A token has no user, and may have an encoded colon.
+        let (password, colon) = match user.split_once(':') {
+            Some((_, password)) => (password, ""),
+            None => (user, ":"),
+        };
+        let sent = STANDARD.encode(plain(user) + colon);
+        secrets.extend([password.to_owned(), plain(password), sent]);
     }
     secrets.remove("");
     secrets.into_iter().map(SecretString::from).collect()
@@ -175,6 +177,10 @@ mod tests {
                 &["dXNlcjpoQHNo", "h%40sh", "h@sh"],
             ),
             ("http://token@proxy:3128", &["dG9rZW46", "token"]),
+            (
+                "http://to%3Aken@proxy",
+                &["dG86a2VuOg==", "to%3Aken", "to:ken"],
+            ),
             (
                 "http://user:hu@sh@proxy",
                 &["dXNlcjpodQ==", "dXNlcjpodUBzaA==", "hu", "hu@sh"],
