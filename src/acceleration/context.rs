@@ -6,7 +6,7 @@ use std::path::Path;
 
 use ::dockerfile::{Configuration, Entry};
 use image::ImageRef;
-use protocol::{Base, Destination, Job, Login, MediaTypes, Proxies, RemovedInstruction, Secrets};
+use protocol::{Base, Destination, Job, Login, Proxies, RemovedInstruction, Secrets};
 use secrecy::{ExposeSecret as _, SecretString};
 
 use super::Preparation;
@@ -56,7 +56,6 @@ impl Preparation<'_> {
             nonce: nonce.to_owned(),
             destinations: self.destinations(image),
             compression: self.plan.compression,
-            media_types: MediaTypes::Oci,
             base,
             kept: kept(configuration),
             times: self.plan.times,

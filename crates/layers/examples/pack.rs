@@ -40,7 +40,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let diff = Diff::new(&image, base.as_ref(), &workers)?;
     let times = Times::kept();
     let compared = start.elapsed().as_secs_f64();
-    let owners = Owners::read(&image, &diff)?;
+    let owners = Owners::read(&image, &diff, &workers)?;
     let plan = Plan::new(&diff, &owners, 5, None, Limits::default());
     let planned = start.elapsed().as_secs_f64();
     for layer in &plan.layers {

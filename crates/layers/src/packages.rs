@@ -51,13 +51,11 @@ impl Packages {
     #[must_use]
     pub fn new(diff: &Diff, owners: &Owners) -> Self {
         let mut found: BTreeMap<String, (u64, Sha256, Option<String>)> = BTreeMap::new();
-        let files = diff.entries.iter();
-        for entry in files.filter(|entry| entry.found.kind != Kind::Directory) {
-            let owner = owners.of(&entry.path);
-            if !owner.is_package() {
+        for (entry, owner) in owners.each(diff) {
+            if entry.found.kind == Kind::Directory || !owner.is_package() {
                 continue;
             }
-            let version = || owners.version(&owner).map(str::to_owned);
+            let version = || owners.version(owner).map(str::to_owned);
             let (sum, hash, _) = found
                 .entry(owner.to_string())
                 .or_insert_with(|| (0, Sha256::new(), version()));

@@ -33,6 +33,7 @@
 //! layers there are. The old assignment is dropped where it no longer fits: for a piece that has grown beyond twice
 //! [`Limits::largest`], and altogether if the image needs too many layers with it.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 
 use serde::{Deserialize, Serialize};
@@ -196,16 +197,16 @@ const LAST_SCALE: u32 = 32;
 #[derive(Debug)]
 struct Unit<'a> {
     path: &'a TreePath,
-    owner: Owner,
+    owner: Cow<'a, Owner>,
     estimate: u64,
     entries: Vec<usize>,
     removed: Option<usize>,
 }
 
-fn units<'a>(diff: &'a Diff, owners: &Owners) -> Vec<Unit<'a>> {
+fn units<'a>(diff: &'a Diff, owners: &'a Owners) -> Vec<Unit<'a>> {
     let mut units: Vec<Unit<'_>> = Vec::new();
     let mut inodes: HashMap<u64, usize> = HashMap::new();
-    for (at, entry) in diff.entries.iter().enumerate() {
+    for (at, (entry, owner)) in owners.each(diff).enumerate() {
         let directory = entry.found.kind == Kind::Directory;
         if directory && diff.directories.contains_key(&entry.path) {
             continue;
@@ -223,7 +224,7 @@ fn units<'a>(diff: &'a Diff, owners: &Owners) -> Vec<Unit<'a>> {
         }
         units.push(Unit {
             path: &entry.path,
-            owner: owners.of(&entry.path),
+            owner: Cow::Borrowed(owner),
             estimate: estimate(entry),
             entries: vec![at],
             removed: None,
@@ -232,7 +233,7 @@ fn units<'a>(diff: &'a Diff, owners: &Owners) -> Vec<Unit<'a>> {
     for (at, path) in diff.removed.iter().enumerate() {
         units.push(Unit {
             path,
-            owner: Owner::of_directory(path),
+            owner: Cow::Owned(Owner::of_directory(path)),
             estimate: HEADER,
             entries: Vec::new(),
             removed: Some(at),
@@ -551,7 +552,8 @@ mod tests {
         diff.entries.sort_by(|one, other| one.path.cmp(&other.path));
         let packages = files.iter().filter_map(|(name, _)| name.split_once(' '));
         let packages: BTreeSet<_> = packages.map(|(package, _)| package).collect();
-        (diff, Owners::of_python_packages(&packages))
+        let owners = Owners::of_python_packages(&packages, &diff);
+        (diff, owners)
     }
 
     const EMPTY: Found = Found {

@@ -14,17 +14,21 @@
 //! - of what no package owns;
 //! - of an inode with names outside of packages;
 //! - of a source with bytecode that can't be adapted: not new in this image, another name of an inode, by Python 3.6 or older;
-//! - of all Python files where something else has noted times of sources: Numba's index of compiled functions (`.nbi`), and bytecode in a tree of
-//!   its own (`PYTHONPYCACHEPREFIX`);
+//! - of all Python files where something else has noted times: Numba's index of compiled functions (`.nbi`), bytecode in a tree of
+//!   its own (`PYTHONPYCACHEPREFIX`), and an archive of Java's classes (`.jsa`), which notes the time of a program that a package may have
+//!   (<https://docs.oracle.com/en/java/javase/21/vm/class-data-sharing.html>);
 //! - of directories whose time others have noted in a cache (fontconfig, icon themes, MIME types).
 
 use std::collections::{BTreeSet, HashMap, HashSet};
+
+use rayon::prelude::*;
 
 use crate::diff::{Diff, Entry};
 use crate::error::Result;
 use crate::owner::{Owner, Owners};
 use crate::path::TreePath;
 use crate::tree::{Cursor, Found, Kind, Time, Tree};
+use crate::workers::Workers;
 
 /// The time of what packages own: 1985-10-26 08:15 UTC, which npm gives to files for the same reason; ZIP can express it.
 /// <https://github.com/npm/pacote/blob/v21.0.0/lib/util/tar-create-options.js>
@@ -32,6 +36,9 @@ pub const NORMAL: i64 = 499_162_500;
 
 /// Directories below these have their times in caches.
 const NOTED: [&[u8]; 4] = [b"fonts", b"icons", b"mime", b"applications"];
+
+/// Directories that one thread looks into at a time.
+const NEIGHBOURS: usize = 64;
 
 /// Names of a diff with other times than found.
 #[derive(Debug, Default)]
@@ -64,7 +71,12 @@ impl<'a> Times<'a> {
     }
 
     /// [`NORMAL`] for what packages own. Reads directories, no files.
-    pub fn of_packages(image: &Tree, diff: &'a Diff, owners: &Owners) -> Result<Self> {
+    pub fn of_packages(
+        image: &Tree,
+        diff: &'a Diff,
+        owners: &Owners,
+        workers: &Workers,
+    ) -> Result<Self> {
         let directories = directories(diff, owners);
         let is_noted = diff.entries.iter().any(|entry| notes_times(&entry.path));
         if is_noted {
@@ -74,7 +86,7 @@ impl<'a> Times<'a> {
             });
         }
         let owned = Owned::new(diff, owners);
-        let kept = owned.sources_to_keep(image)?;
+        let kept = owned.sources_to_keep(image, workers)?;
         let files = owned.all.iter().filter(|(path, _)| !kept.contains(*path));
         let files = files.map(|(path, _)| {
             let source = source(path).filter(|source| !kept.contains(source));
@@ -122,12 +134,8 @@ fn normal(found: &Found) -> Found {
 /// Directories above something that a package owns: each layer has all above its files.
 fn directories(diff: &Diff, owners: &Owners) -> BTreeSet<TreePath> {
     let mut directories = BTreeSet::new();
-    for entry in &diff.entries {
-        let is_known = entry
-            .path
-            .parent()
-            .is_some_and(|it| directories.contains(&it));
-        if is_known || !owners.of(&entry.path).is_package() {
+    for (entry, owner) in owners.each(diff) {
+        if !owner.is_package() {
             continue;
         }
         for above in entry.path.ancestors() {
@@ -142,10 +150,12 @@ fn directories(diff: &Diff, owners: &Owners) -> BTreeSet<TreePath> {
     directories
 }
 
-/// Whether times of sources may be noted in this file, other than in bytecode next to its source.
+/// Whether times of files may be noted in this file, other than in bytecode next to its source.
 fn notes_times(path: &TreePath) -> bool {
     let name = path.name();
-    if name.ends_with(b".nbi") {
+    // Java's own archives are of Java's own classes.
+    let has_classes = name.ends_with(b".jsa") && !name.starts_with(b"classes");
+    if has_classes || name.ends_with(b".nbi") {
         return true;
     }
     let in_place = path
@@ -162,36 +172,50 @@ struct Owned<'a> {
 
 impl<'a> Owned<'a> {
     fn new(diff: &'a Diff, owners: &Owners) -> Self {
-        let may_change = |entry: &Entry| match owners.of(&entry.path) {
+        let may_change = |entry: &Entry, owner: &Owner| match owner {
             Owner::Pip(_) => true,
             Owner::Directory(_) => false,
             Owner::Conda(_) | Owner::Dpkg(_) | Owner::Npm(_) => source(&entry.path).is_some(),
         };
-        let files = || {
-            let entries = diff.entries.iter();
-            entries.filter(|entry| entry.found.kind != Kind::Directory)
-        };
+        let files = owners
+            .each(diff)
+            .filter(|(entry, owner)| {
+                entry.found.kind != Kind::Directory && may_change(entry, owner)
+            })
+            .map(|(entry, _)| entry);
         let mut names: HashMap<u64, u64> = HashMap::new();
-        for entry in files().filter(|entry| entry.found.names > 1 && may_change(entry)) {
+        for entry in files.clone().filter(|entry| entry.found.names > 1) {
             *names.entry(entry.found.inode).or_default() += 1;
         }
         let is_whole = |found: &Found| {
             found.names == 1 || names.get(&found.inode).is_some_and(|it| *it == found.names)
         };
-        let all = files().filter(|entry| is_whole(&entry.found) && may_change(entry));
+        let all = files.filter(|entry| is_whole(&entry.found));
         Self {
             all: all.map(|entry| (&entry.path, entry)).collect(),
         }
     }
 
     /// Sources with bytecode that can't be adapted.
-    fn sources_to_keep(&self, image: &Tree) -> Result<HashSet<TreePath>> {
+    fn sources_to_keep(&self, image: &Tree, workers: &Workers) -> Result<HashSet<TreePath>> {
         let sources = self.all.keys().filter(|path| path.name().ends_with(b".py"));
         let parents: BTreeSet<TreePath> = sources.filter_map(|path| path.parent()).collect();
+        let parents: Vec<TreePath> = parents.into_iter().collect();
+        // Neighbours have the directories above them in common.
+        let kept: Vec<Vec<TreePath>> = workers.pool().install(|| {
+            let parents = parents.par_chunks(NEIGHBOURS);
+            parents
+                .map(|parents| self.sources_to_keep_in(parents, image))
+                .collect::<Result<_>>()
+        })?;
+        Ok(kept.into_iter().flatten().collect())
+    }
+
+    fn sources_to_keep_in(&self, parents: &[TreePath], image: &Tree) -> Result<Vec<TreePath>> {
         let mut cursor = Cursor::new(image.clone());
-        let mut kept = HashSet::new();
+        let mut kept = Vec::new();
         for parent in parents {
-            let directory = cursor.enter(&parent)?;
+            let directory = cursor.enter(parent)?;
             if !directory.is_directory(b"__pycache__")? {
                 continue;
             }
@@ -206,7 +230,7 @@ impl<'a> Owned<'a> {
                     .get(&path)
                     .is_some_and(|entry| entry.found.kind == Kind::File && entry.found.names == 1);
                 if !(can_change && has_pep_552(&name)) {
-                    kept.insert(source);
+                    kept.push(source);
                 }
             }
         }

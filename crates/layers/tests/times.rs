@@ -101,8 +101,8 @@ fn pack(root: &Path) -> (LayerState, Digest, Vec<u8>) {
     let workers = Workers::new(1, 16 << 20).unwrap();
     let tree = Tree::open(root).unwrap();
     let diff = Diff::new(&tree, None, &workers).unwrap();
-    let owners = Owners::read(&tree, &diff).unwrap();
-    let times = Times::of_packages(&tree, &diff, &owners).unwrap();
+    let owners = Owners::read(&tree, &diff, &workers).unwrap();
+    let times = Times::of_packages(&tree, &diff, &owners, &workers).unwrap();
     let level = Compression::Zstd { level: 1 };
     let packer = Packer::new(&tree, &diff, &times, &workers, level);
     let layer = Layer::whole(&diff);

@@ -14,7 +14,6 @@ pub struct Job {
     /// Where the image goes. All get the same manifest.
     pub destinations: Vec<Destination>,
     pub compression: Compression,
-    pub media_types: MediaTypes,
     /// What the image starts from.
     pub base: Base,
     /// Instructions of the Dockerfile that the configuration's history has, at its end.
@@ -92,14 +91,6 @@ pub enum LayerTimes {
     Keep,
     /// One time for what packages own.
     Packages,
-}
-
-/// Which media types the manifest uses.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum MediaTypes {
-    Oci,
-    Docker,
 }
 
 /// An instruction that made layers and is not in the configuration's history.

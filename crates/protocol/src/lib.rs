@@ -12,13 +12,11 @@ pub use event::{
     Event, EventError, LARGEST_LINE, Layer, LayerSource, MOST_PACKAGES, PackageChange,
     PackageState, Published, Summary, parse, render,
 };
-pub use job::{
-    Base, BaseImage, Compression, Destination, Job, LayerTimes, MediaTypes, RemovedInstruction,
-};
+pub use job::{Base, BaseImage, Compression, Destination, Job, LayerTimes, RemovedInstruction};
 pub use secrets::{Login, Proxies, Secrets};
 
 /// Version of the protocol.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 /// File name of the [`Job`] in the step's build context.
 pub const JOB_FILE: &str = "job.json";

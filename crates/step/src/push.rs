@@ -99,7 +99,7 @@ pub(crate) fn run(
         })
     };
     let diff = Diff::new(&image, base.as_ref(), &workers)?;
-    let owners = Owners::read(&image, &diff)?;
+    let owners = Owners::read(&image, &diff, &workers)?;
     let packing = Arc::new(Packing {
         image,
         diff,
@@ -232,7 +232,9 @@ impl Packing {
     fn times(&self) -> layers::Result<Times<'_>> {
         match self.times {
             LayerTimes::Keep => Ok(Times::kept()),
-            LayerTimes::Packages => Times::of_packages(&self.image, &self.diff, &self.owners),
+            LayerTimes::Packages => {
+                Times::of_packages(&self.image, &self.diff, &self.owners, &self.workers)
+            }
         }
     }
 
@@ -452,11 +454,8 @@ impl Work {
         let configuration = base.configuration(&new, &self.job.removed);
         let id = digest(&configuration);
         let mut annotations = self.job.annotations.clone();
-        // Docker's manifests have no annotations.
-        if self.job.media_types == protocol::MediaTypes::Oci {
-            let value = kept.annotation();
-            annotations.extend(value.map(|value| (previous::ANNOTATION.to_owned(), value)));
-        }
+        let value = kept.annotation();
+        annotations.extend(value.map(|value| (previous::ANNOTATION.to_owned(), value)));
         let manifest = base.manifest((&id, configuration.len()), &new, &annotations);
         let pending = self.destinations.push(&Blob::bytes(configuration.into()));
         self.destinations.finish(pending)?;
@@ -566,12 +565,9 @@ fn compression(job: &Job) -> Compression {
 }
 
 fn media_type(job: &Job) -> &'static str {
-    match (job.media_types, job.compression) {
-        (protocol::MediaTypes::Docker, protocol::Compression::Gzip { .. }) => {
-            "application/vnd.docker.image.rootfs.diff.tar.gzip"
-        }
-        (_, protocol::Compression::Gzip { .. }) => "application/vnd.oci.image.layer.v1.tar+gzip",
-        (_, protocol::Compression::Zstd { .. }) => "application/vnd.oci.image.layer.v1.tar+zstd",
+    match job.compression {
+        protocol::Compression::Gzip { .. } => "application/vnd.oci.image.layer.v1.tar+gzip",
+        protocol::Compression::Zstd { .. } => "application/vnd.oci.image.layer.v1.tar+zstd",
     }
 }
 

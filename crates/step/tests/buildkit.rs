@@ -16,8 +16,8 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use protocol::{
-    Base, Compression, Destination, Event, Job, LayerSource, LayerTimes, MediaTypes,
-    RemovedInstruction, Summary, VERSION, configuration_repository,
+    Base, Compression, Destination, Event, Job, LayerSource, LayerTimes, RemovedInstruction,
+    Summary, VERSION, configuration_repository,
 };
 use serde_json::{Value, json};
 
@@ -89,7 +89,6 @@ impl Case {
                 mount_from: Vec::new(),
             }],
             compression,
-            media_types: MediaTypes::Oci,
             base: Base::Configuration,
             kept: self
                 .configuration

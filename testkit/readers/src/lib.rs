@@ -194,7 +194,7 @@ fn owners(bytes: &[u8], list: &str) {
     }
     let tree = Tree::open(root.path()).unwrap();
     let diff = Diff::new(&tree, None, &workers()).unwrap();
-    let owners = Owners::read(&tree, &diff).unwrap();
+    let owners = Owners::read(&tree, &diff, &workers()).unwrap();
     let plan = Plan::new(&diff, &owners, 1, None, SMALL);
     assert!(!plan.layers.is_empty());
     for path in ["usr/bin/tool", "etc/passwd", "bin", ""] {
@@ -220,7 +220,7 @@ fn assignment(bytes: &[u8]) {
     }
     let tree = Tree::open(root.path()).unwrap();
     let diff = Diff::new(&tree, None, &workers()).unwrap();
-    let owners = Owners::read(&tree, &diff).unwrap();
+    let owners = Owners::read(&tree, &diff, &workers()).unwrap();
     let plan = Plan::new(&diff, &owners, 1, Some(&previous), SMALL);
     assert!((1..=SMALL.layers).contains(&plan.layers.len()));
     let names: std::collections::BTreeSet<_> = plan.layers.iter().map(|it| &it.name).collect();

@@ -93,18 +93,19 @@ fn is_as_fresh(image: &Image, modules: &str, pythons: &[&str], stale: usize) {
 
 #[test]
 #[ignore = "takes minutes; `make trees` runs it"]
-fn python_takes_bytecode_of_pip_uv_and_editable_installations_as_before() {
+fn python_takes_bytecode_of_pip_uv_poetry_and_editable_installations_as_before() {
     let image = Image {
         name: "times",
         dockerfile: include_str!("times.steps"),
         ..PLAIN
     };
-    let modules = "importlib\nfor name in ['requests', 'zope.interface', 'ruamel.yaml', 'attr', 'yaml', 'mine', 'egged', 'charset_normalizer', 'json']:\n    \
+    let modules = "importlib\nfor name in ['requests', 'zope.interface', 'ruamel.yaml', 'zope.event', 'attr', 'yaml', 'sphinxcontrib.jsmath', 'app', 'mine', 'egged', 'charset_normalizer', 'json']:\n    \
                    try: importlib.import_module(name)\n    except ImportError as error: print('Error', error)";
     let pythons = [
         "python3",
         "/opt/linked/bin/python",
         "/opt/copied/bin/python",
+        "/opt/by-poetry/bin/python",
     ];
     is_as_fresh(&image, modules, &pythons, 1);
 }
@@ -124,4 +125,40 @@ fn python_takes_bytecode_of_debians_and_condas_packages_as_before() {
         ..PLAIN
     };
     is_as_fresh(&conda, "yaml, idna, json", &["/opt/conda/bin/python"], 0);
+}
+
+#[test]
+#[ignore = "takes minutes; `make trees` runs it"]
+fn java_takes_archives_of_classes_as_before() {
+    let image = Image {
+        name: "times-java",
+        dockerfile: include_str!("java.steps"),
+        ..PLAIN
+    };
+    let tags = pushed(&image);
+    // `-Xshare:on` makes it an error when an archive does not fit.
+    for command in [
+        "java -Xshare:on -version",
+        "java -Xshare:on -XX:SharedArchiveFile=/opt/tabula.jsa -Xlog:class+load -cp $JAR technology.tabula.CommandLineApp --version",
+    ] {
+        let [kept, packages] = tags.each_ref().map(|tag| {
+            let run = [
+                "run",
+                "--rm",
+                "--read-only",
+                "--user",
+                "1000",
+                "--network",
+                "none",
+            ];
+            let said = docker(&[&run[..], &["--entrypoint", "sh", tag, "-c", command]].concat());
+            said.matches("shared objects file (top)").count()
+        });
+        println!("| {command} | {kept} classes from the archive | {packages} |");
+        assert_eq!(packages, kept, "{command}");
+        assert_eq!(kept > 0, command.contains("tabula"), "{command}");
+    }
+    for tag in &tags {
+        docker(&["image", "rm", tag]);
+    }
 }

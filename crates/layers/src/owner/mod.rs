@@ -21,11 +21,14 @@ mod pip;
 use std::collections::HashMap;
 use std::fmt;
 
-use crate::diff::Diff;
+use rayon::prelude::*;
+
+use crate::diff::{Diff, Entry};
 use crate::error::Result;
 use crate::path::TreePath;
 use crate::times::source;
 use crate::tree::{Kind, Tree};
+use crate::workers::Workers;
 
 /// Bytes of a list that is read. PyTorch's, the longest of those seen, has 1.5 MB.
 pub const LONGEST_LIST: u64 = 32 << 20;
@@ -83,11 +86,13 @@ pub struct Owners {
     /// Whose a directory directly in `site-packages` is.
     python: HashMap<TreePath, Owner>,
     versions: HashMap<Owner, String>,
+    /// One for each entry of the diff.
+    entries: Vec<Owner>,
 }
 
 impl Owners {
-    /// Reads the lists that are new or changed.
-    pub fn read(image: &Tree, diff: &Diff) -> Result<Self> {
+    /// Reads the lists that are new or changed. Uses all workers.
+    pub fn read(image: &Tree, diff: &Diff, workers: &Workers) -> Result<Self> {
         let usr = merged_usr(image)?;
         let mut owners = Self::default();
         let mut lists: [Vec<(&TreePath, Package)>; 3] = Default::default();
@@ -106,21 +111,46 @@ impl Owners {
                 lists[2].push((path, package));
             }
         }
-        for (path, package) in lists.into_iter().flatten() {
-            let Some(list) = image.read(path, LONGEST_LIST)? else {
+        let lists: Vec<_> = lists.into_iter().flatten().collect();
+        let claims: Vec<Option<Vec<TreePath>>> = workers.pool().install(|| {
+            let lists = lists.par_iter();
+            lists
+                .map(|(path, package)| {
+                    let list = image.read(path, LONGEST_LIST)?;
+                    Ok(list.map(|list| package.claims(&list, &usr)))
+                })
+                .collect::<Result<_>>()
+        })?;
+        for ((_, package), claims) in lists.iter().zip(claims) {
+            let Some(claims) = claims else {
                 continue;
             };
             if let Some(version) = &package.version {
                 let versions = owners.versions.entry(package.owner.clone());
                 versions.or_insert_with(|| version.clone());
             }
-            match package.format {
-                Format::Conda => conda::read(&list, |path| owners.claim(&package, path, &usr)),
-                Format::Dpkg => dpkg::read(&list, |path| owners.claim(&package, path, &usr)),
-                Format::Record => pip::read(&list, |path| owners.claim(&package, path, &usr)),
+            for path in claims {
+                owners.claim(package, path);
             }
         }
+        owners.look_up(diff, workers);
         Ok(owners)
+    }
+
+    fn look_up(&mut self, diff: &Diff, workers: &Workers) {
+        let owners = &*self;
+        self.entries = workers.pool().install(|| {
+            let entries = diff.entries.par_iter();
+            entries.map(|entry| owners.of(&entry.path)).collect()
+        });
+    }
+
+    /// The entries of the diff, each with its owner.
+    pub(crate) fn each<'o, 'd>(
+        &'o self,
+        diff: &'d Diff,
+    ) -> impl Iterator<Item = (&'d Entry, &'o Owner)> + Clone {
+        diff.entries.iter().zip(&self.entries)
     }
 
     /// The owner of `path`.
@@ -146,31 +176,23 @@ impl Owners {
 
     /// For tests of plans: each owns its directory in `site-packages`.
     #[cfg(test)]
-    pub(crate) fn of_python_packages(names: &std::collections::BTreeSet<&str>) -> Self {
+    pub(crate) fn of_python_packages(
+        names: &std::collections::BTreeSet<&str>,
+        diff: &Diff,
+    ) -> Self {
         let directory = |name: &&str| TreePath::from("site-packages").join(name.as_bytes());
         let owned = names
             .iter()
             .map(|name| (directory(name), Owner::Pip((*name).to_owned())));
-        Self {
-            claims: HashMap::new(),
+        let mut owners = Self {
             python: owned.collect(),
-            versions: HashMap::new(),
-        }
+            ..Self::default()
+        };
+        owners.look_up(diff, &Workers::new(1, 0).unwrap());
+        owners
     }
 
-    fn claim(&mut self, package: &Package, path: &[u8], usr: &[Box<[u8]>]) {
-        let Some(path) = TreePath::resolve(&package.base, path) else {
-            return;
-        };
-        let first = path.components().next().unwrap_or_default();
-        let path = if usr.iter().any(|name| &**name == first) {
-            TreePath::from("usr").join(path.as_bytes())
-        } else {
-            path
-        };
-        if path.is_root() {
-            return;
-        }
+    fn claim(&mut self, package: &Package, path: TreePath) {
         if let Some(directory) = in_site_packages(&path) {
             self.python
                 .entry(directory)
@@ -190,6 +212,30 @@ struct Package {
     format: Format,
     /// What relative paths in the list start from.
     base: TreePath,
+}
+
+impl Package {
+    /// What its list names. `usr`: see [`merged_usr`].
+    fn claims(&self, list: &[u8], usr: &[Box<[u8]>]) -> Vec<TreePath> {
+        let mut claims = Vec::new();
+        let mut claim = |path: &[u8]| {
+            let Some(path) = TreePath::resolve(&self.base, path) else {
+                return;
+            };
+            let first = path.components().next().unwrap_or_default();
+            if usr.iter().any(|name| &**name == first) {
+                claims.push(TreePath::from("usr").join(path.as_bytes()));
+            } else if !path.is_root() {
+                claims.push(path);
+            }
+        };
+        match self.format {
+            Format::Conda => conda::read(list, claim),
+            Format::Dpkg => dpkg::read(list, claim),
+            Format::Record => pip::read(list, &mut claim),
+        }
+        claims
+    }
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -256,13 +302,21 @@ fn text(name: &[u8]) -> String {
 mod tests {
     use super::*;
 
+    impl Owners {
+        fn claim_all(&mut self, package: &Package, list: &[u8], usr: &[Box<[u8]>]) {
+            for path in package.claims(list, usr) {
+                self.claim(package, path);
+            }
+        }
+    }
+
     fn owner(owners: &Owners, path: &str) -> String {
         owners.of(&path.into()).to_string()
     }
 
     fn record(owners: &mut Owners, path: &str, list: &str) {
         let package = pip::package(&path.into()).unwrap();
-        pip::read(list.as_bytes(), |path| owners.claim(&package, path, &[]));
+        owners.claim_all(&package, list.as_bytes(), &[]);
     }
 
     #[test]
@@ -349,12 +403,8 @@ mod tests {
         let mut owners = Owners::default();
         let package = dpkg::package(&"var/lib/dpkg/info/libfoo1:amd64.list".into()).unwrap();
         let usr = [Box::from(&b"lib"[..])];
-        dpkg::read(
-            b"/.\n/lib\n/lib/x/libfoo.so.1\n/usr/share/doc/libfoo1\n",
-            |path| {
-                owners.claim(&package, path, &usr);
-            },
-        );
+        let list = b"/.\n/lib\n/lib/x/libfoo.so.1\n/usr/share/doc/libfoo1\n";
+        owners.claim_all(&package, list, &usr);
         assert_eq!(owner(&owners, "usr/lib/x/libfoo.so.1"), "dpkg/libfoo1");
         assert_eq!(owner(&owners, "usr/share/doc/libfoo1"), "dpkg/libfoo1");
         assert_eq!(
@@ -368,16 +418,16 @@ mod tests {
         #[test]
         fn no_list_makes_a_claim_outside_the_image(list: Vec<u8>, path in "[a-z./]{0,40}") {
             let mut owners = Owners::default();
-            let package = Package {
-                owner: Owner::Pip("x".to_owned()),
-                version: None,
-                format: Format::Record,
-                base: "a/b".into(),
-            };
-            for list in [&list[..], path.as_bytes(), format!("{path}\n\"{path}\",,\n").as_bytes()] {
-                pip::read(list, |path| owners.claim(&package, path, &[]));
-                dpkg::read(list, |path| owners.claim(&package, path, &[]));
-                conda::read(list, |path| owners.claim(&package, path, &[]));
+            for format in [Format::Record, Format::Dpkg, Format::Conda] {
+                let package = Package {
+                    owner: Owner::Pip("x".to_owned()),
+                    version: None,
+                    format,
+                    base: "a/b".into(),
+                };
+                for list in [&list[..], path.as_bytes(), format!("{path}\n\"{path}\",,\n").as_bytes()] {
+                    owners.claim_all(&package, list, &[]);
+                }
             }
             for path in owners.claims.keys() {
                 let parts: Vec<_> = path.components().collect();

@@ -160,7 +160,7 @@ impl Packed {
         let tree = Tree::open(&image.image()).unwrap();
         let base = Tree::open(&image.base()).unwrap();
         let diff = Diff::new(&tree, Some(&base), &workers).unwrap();
-        let owners = Owners::read(&tree, &diff).unwrap();
+        let owners = Owners::read(&tree, &diff, &workers).unwrap();
         let plan = Plan::new(&diff, &owners, base_layers, None, SMALL);
         let times = Times::kept();
         let packer = Packer::new(&tree, &diff, &times, &workers, compression);

@@ -125,7 +125,7 @@ fn lists_of_packages_are_not_read_through_links() {
     let workers = Workers::new(2, 8 << 20).unwrap();
     let tree = Tree::open(&trap.root()).unwrap();
     let diff = Diff::new(&tree, None, &workers).unwrap();
-    let owners = Owners::read(&tree, &diff).unwrap();
+    let owners = Owners::read(&tree, &diff, &workers).unwrap();
     assert_eq!(
         owners.of(&"app/data/key".into()).to_string(),
         "files/app/data"
@@ -138,7 +138,7 @@ fn lists_of_packages_are_not_read_through_links() {
     let diff = Diff::new(&tree, None, &workers).unwrap();
     fs::remove_file(list.join("info/a.list")).unwrap();
     symlink(trap.outside().join("stolen.list"), list.join("info/a.list")).unwrap();
-    assert!(Owners::read(&tree, &diff).is_err());
+    assert!(Owners::read(&tree, &diff, &workers).is_err());
 }
 
 #[test]
@@ -162,7 +162,7 @@ fn a_folder_that_flickers_between_folder_and_link_leaks_nothing() {
         for _ in 0..2000 {
             let tree = Tree::open(&trap.root()).unwrap();
             let found = Diff::new(&tree, None, &workers).and_then(|diff| {
-                let owners = Owners::read(&tree, &diff)?;
+                let owners = Owners::read(&tree, &diff, &workers)?;
                 let times = Times::kept();
                 let packer = Packer::new(
                     &tree,
