@@ -14,6 +14,17 @@ done
 true
 "#;
 
+/// A container of which nothing can be written, by an ordinary user.
+const READ_ONLY: [&str; 7] = [
+    "run",
+    "--rm",
+    "--read-only",
+    "--user",
+    "1000",
+    "--network",
+    "none",
+];
+
 /// Two pushes of an image, with times kept and with one time for packages.
 fn pushed(image: &Image) -> [String; 2] {
     let dockerfile = format!("{}{}", image.from(), image.dockerfile);
@@ -34,19 +45,9 @@ fn pushed(image: &Image) -> [String; 2] {
 /// What is said in a container of which nothing can be written, by an ordinary user.
 fn said(image: &str, modules: &str, pythons: &[&str]) -> Vec<String> {
     let modules = format!("MODULES=import {modules}");
-    let run = [
-        "run",
-        "--rm",
-        "--read-only",
-        "--user",
-        "1000",
-        "--network",
-        "none",
-        "--env",
-        &modules,
-    ];
+    let variables = ["--env", &modules];
     let shell = ["--entrypoint", "sh", image, "-c", SAYS, "sh"];
-    let text = docker(&[&run[..], &shell, pythons].concat());
+    let text = docker(&[&READ_ONLY[..], &variables, &shell, pythons].concat());
     text.lines().map(str::to_owned).collect()
 }
 
@@ -142,16 +143,8 @@ fn java_takes_archives_of_classes_as_before() {
         "java -Xshare:on -XX:SharedArchiveFile=/opt/tabula.jsa -Xlog:class+load -cp $JAR technology.tabula.CommandLineApp --version",
     ] {
         let [kept, packages] = tags.each_ref().map(|tag| {
-            let run = [
-                "run",
-                "--rm",
-                "--read-only",
-                "--user",
-                "1000",
-                "--network",
-                "none",
-            ];
-            let said = docker(&[&run[..], &["--entrypoint", "sh", tag, "-c", command]].concat());
+            let shell = ["--entrypoint", "sh", tag, "-c", command];
+            let said = docker(&[&READ_ONLY[..], &shell].concat());
             said.matches("shared objects file (top)").count()
         });
         println!("| {command} | {kept} classes from the archive | {packages} |");
