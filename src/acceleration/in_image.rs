@@ -1,4 +1,4 @@
-//! Whether the build step can run in the image that it pushes, which spares BuildKit from hashing the image.
+//! Whether the build step can run in the image that it pushes. BuildKit does not hash the image then.
 //!
 //! BuildKit mounts file systems on some directories of what a step runs in ([`MOUNTED`]). The step can't see the image's own there, so
 //! they have to be the base's: commands of the build can't change them either, for the same reason. Copies can.
@@ -50,18 +50,13 @@ fn brings_none(folder: &Path, path: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use ::dockerfile::{Build, Dockerfile};
 
     use super::*;
 
     fn possible(text: &str, context: &Context) -> bool {
         let file = Dockerfile::read(text.as_bytes()).unwrap();
-        let build = Build {
-            args: BTreeMap::new(),
-            ..Build::default()
-        };
+        let build = Build::default();
         let graph = file.resolve(&build).unwrap();
         is_possible(&graph, context)
     }

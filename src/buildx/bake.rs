@@ -251,9 +251,9 @@ fn step_dockerfile(nonce: &str, has_base: bool, is_in_image: bool) -> String {
 
     // BuildKit hashes all files of what a step mounts, but not of what it runs in (`getMountDeps` in
     // <https://github.com/moby/buildkit/blob/v0.32.0/solver/llbsolver/ops/exec.go>): the step of a large image that runs in it starts
-    // seconds earlier. What BuildKit changes in `/etc` is copied, after the directory was made if it was missing. A copy from where it goes is not hashed (`CacheMap` of ops/file.go).
-    // It has no pattern, for which BuildKit would list the whole image; a mount of two names has nothing read but what is below
-    // the first.
+    // seconds earlier. BuildKit changes `/etc`, so the step gets a copy; the directory is made first where it is missing. BuildKit does
+    // not hash a copy whose source and destination are the same image (`CacheMap` of ops/file.go). The copy has no pattern, for which
+    // BuildKit would list the whole image. Of a mount of two names only what is below the first is read.
     let root = step_root(nonce);
     let folder = "/.fast-ecr-push/hidden";
     let (user, group) = protocol::OWNER_OF_MISSING;

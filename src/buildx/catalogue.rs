@@ -17,6 +17,10 @@ pub(super) struct Entry {
     pub is_temporary: bool,
 }
 
+/// What helps when the runner's disk is full, not the builder's.
+pub(crate) const FULL_DISK: &str =
+    "the disk of this machine is full: free some space, or use a runner with a larger disk";
+
 /// Amazon ECR's text for a tag that exists and cannot move. Old: "because the repository is immutable", new: "because the tag is immutable".
 const TAKEN: &[&str] = &["cannot be overwritten because the", "is immutable"];
 
@@ -260,7 +264,7 @@ const CATALOGUE: &[Entry] = &[
     permanent(
         // A file of buildx in the run's directory, not the builder's.
         &["/fast-ecr-push-", "no space left on device"],
-        "the disk of this machine is full: free some space, or use a runner with a larger disk",
+        FULL_DISK,
     ),
     permanent(&["no space left on device"], DISK_FULL),
     temporary(

@@ -9,6 +9,7 @@ use std::io;
 use thiserror::Error;
 
 use crate::builder::BuilderError;
+use crate::buildx::catalogue::FULL_DISK;
 use crate::buildx::failure::Failure;
 use crate::buildx::metadata::Metadata;
 use crate::buildx::{BuildError, Reason};
@@ -68,10 +69,6 @@ pub(crate) enum Error {
 /// What helps where the push engine does not.
 const WITHOUT_ENGINE: &str =
     "with `accelerate: auto` BuildKit pushes where the push engine can't; `accelerate: off` always";
-
-/// The machine's, not the builder's.
-const FULL_DISK: &str =
-    "the disk of this machine is full: free some space, or use a runner with a larger disk";
 
 /// A refusal in a run that GitHub gives no secrets, and why it has none.
 #[derive(Debug, Error)]

@@ -6,7 +6,8 @@
 
 use std::borrow::Cow;
 
-const MASK: &str = "***";
+/// What is shown instead of a secret.
+pub(super) const MASK: &str = "***";
 
 /// Shorter values (bytes) say which page or version it is: nobody could rely on such a capability.
 const SHORTEST: usize = 16;

@@ -11,9 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use secrecy::{ExposeSecret as _, SecretString};
 
-use super::address::without_capabilities;
-
-const MASK: &str = "***";
+use super::address::{MASK, without_capabilities};
 
 /// Shorter secrets (bytes) are not masked: they occur in every text, and anybody can guess them.
 const SHORTEST_SECRET: usize = 4;

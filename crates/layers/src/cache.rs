@@ -1,4 +1,4 @@
-//! Layers that were packed before, so that a layer nobody touched is not even read.
+//! Layers that were packed before. A layer whose files did not change is not read again.
 //!
 //! A layer is recognised by its [`Fingerprint`]: a hash of what the file system says about everything in it. Of files that is path,
 //! inode, size, owner, mode, and the times of modification and change; nothing can set the last, and an inode that is written to

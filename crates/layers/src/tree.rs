@@ -51,14 +51,17 @@ impl Tree {
     ) -> Result<Self> {
         let mut directory = Directory::at(root, TreePath::root())?;
         for Hidden { name, seen, only } in hidden {
-            let holder = match seen {
-                Some(place) => Some(Directory::at(place, TreePath::root())?),
-                None => None,
-            };
-            let only = only.iter().map(|name| name.as_bytes().into()).collect();
-            let elsewhere = Elsewhere {
-                holder: holder.map(Arc::new),
-                only,
+            let elsewhere = match seen {
+                None => Elsewhere::Nowhere,
+                Some(place) => {
+                    let holder = Arc::new(Directory::at(place, TreePath::root())?);
+                    if only.is_empty() {
+                        Elsewhere::Whole(holder)
+                    } else {
+                        let names = only.iter().map(|name| name.as_bytes().into()).collect();
+                        Elsewhere::Partly { holder, names }
+                    }
+                }
             };
             directory
                 .elsewhere
@@ -124,11 +127,16 @@ pub(crate) struct Directory {
 
 /// Where a hidden name is seen.
 #[derive(Debug, Clone)]
-struct Elsewhere {
-    /// The directory that has it; none if the image does not.
-    holder: Option<Arc<Directory>>,
-    /// See [`Hidden::only`].
-    only: Vec<Box<[u8]>>,
+enum Elsewhere {
+    /// The image does not have it.
+    Nowhere,
+    /// In this directory.
+    Whole(Arc<Directory>),
+    /// In this directory are its times, and these names in it.
+    Partly {
+        holder: Arc<Directory>,
+        names: Vec<Box<[u8]>>,
+    },
 }
 
 impl Directory {
@@ -152,34 +160,25 @@ impl Directory {
     /// The directory that has `name` as the image does.
     fn holder(&self, name: &[u8]) -> rustix::io::Result<&Self> {
         match self.elsewhere.get(name) {
-            Some(elsewhere) if elsewhere.only.is_empty() => {
-                elsewhere.holder.as_deref().ok_or(Errno::NOENT)
-            }
-            _ => Ok(self),
+            Some(Elsewhere::Nowhere) => Err(Errno::NOENT),
+            Some(Elsewhere::Whole(holder)) => Ok(holder),
+            Some(Elsewhere::Partly { .. }) | None => Ok(self),
         }
     }
 
     /// Opens the directory `name` of this one.
     pub(crate) fn enter(&self, name: &[u8]) -> Result<Self> {
         let path = self.path.join(name);
-        let Some(Elsewhere { holder, only }) = self.elsewhere.get(name) else {
-            return self.open_directory(name, path);
-        };
-        let holder = holder
-            .as_ref()
-            .ok_or_else(|| Error::tree("could not open", &path)(Errno::NOENT))?;
-        let seen = holder.open_directory(name, path.clone())?;
-        if only.is_empty() {
-            return Ok(seen);
-        }
-        let mut directory = self.open_directory(name, path)?;
-        let seen = Arc::new(seen);
-        for name in only {
-            let elsewhere = Elsewhere {
-                holder: Some(Arc::clone(&seen)),
-                only: Vec::new(),
-            };
-            directory.elsewhere.insert(name.clone(), elsewhere);
+        let holder = self
+            .holder(name)
+            .map_err(|error| Error::tree("could not open", &path)(error))?;
+        let mut directory = holder.open_directory(name, path.clone())?;
+        if let Some(Elsewhere::Partly { holder, names }) = self.elsewhere.get(name) {
+            let seen = Arc::new(holder.open_directory(name, path)?);
+            for name in names {
+                let elsewhere = Elsewhere::Whole(Arc::clone(&seen));
+                directory.elsewhere.insert(name.clone(), elsewhere);
+            }
         }
         Ok(directory)
     }
@@ -230,9 +229,7 @@ impl Directory {
     pub(crate) fn look(&self, name: &[u8]) -> Result<Found> {
         let failed = |error| Error::tree("could not look at", &self.path.join(name))(error);
         let found = Found::from(&self.stat(name).map_err(failed)?);
-        let elsewhere = self.elsewhere.get(name);
-        let elsewhere = elsewhere.filter(|elsewhere| !elsewhere.only.is_empty());
-        let Some(holder) = elsewhere.and_then(|elsewhere| elsewhere.holder.as_ref()) else {
+        let Some(Elsewhere::Partly { holder, .. }) = self.elsewhere.get(name) else {
             return Ok(found);
         };
         let seen = holder.look(name)?;

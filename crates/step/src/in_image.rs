@@ -52,7 +52,7 @@ pub(crate) fn enter(folder: &Path) -> anyhow::Result<Tree> {
     let etc = Hidden {
         name: ETC,
         seen: has_etc.then_some(Path::new(HIDDEN_PATH)),
-        only: if has_etc { &NETWORK_FILES } else { &[] },
+        only: &NETWORK_FILES,
     };
     let own = folder.file_name().and_then(|name| name.to_str());
     let own = own.map(|name| Hidden {

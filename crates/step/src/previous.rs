@@ -4,8 +4,8 @@
 //! with the same tar is neither compressed nor sent, whatever made its blob. They come from the manifest under the first of the job's references that
 //! the engine wrote, or, where there is none, from that of the last image that this builder pushed.
 //!
-//! All of it is in the registry: the builder only notes the image's digest, since other builds on it may write the note. So whoever may push to the
-//! repository can write what is read here, and nobody else. A false assignment makes other layers of the same files. A false digest makes an image
+//! All of it is in the registry. The builder only notes the image's digest, since other builds on it may write the note. So only those who may
+//! push to the repository can write what is read here. A false assignment makes other layers of the same files. A false digest makes an image
 //! that no runtime unpacks, since runtimes compare what they unpack with the configuration.
 
 use std::collections::BTreeMap;

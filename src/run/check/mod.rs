@@ -61,7 +61,7 @@ impl Missing {
         match self {
             Self::Path { hint, .. } => hint.map(str::to_owned),
             Self::Link { .. } => Some(
-                "whoever wrote the checkout may have made the link, to what other steps left on this machine; if it was you, give \
+                "the code that was checked out may have such a link to files that other steps left on this machine; if the link is yours, give \
                  the path that it leads to"
                     .to_owned(),
             ),

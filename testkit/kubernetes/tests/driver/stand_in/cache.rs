@@ -1,9 +1,8 @@
 //! The cache in the registry, between pods that have a disk of their own each.
 
-use std::io::{Read as _, Write as _};
-
 use serde_json::Value;
 
+use super::manifest;
 use crate::cluster::Cluster;
 use crate::traffic;
 
@@ -12,17 +11,7 @@ const DEPENDENCIES: u64 = 3_000_000;
 
 /// The layers of an image in the rig's registry: digest and size.
 fn layers(image: &str) -> Vec<(String, u64)> {
-    let (host, name) = image.split_once('/').unwrap();
-    let (repository, tag) = name.rsplit_once(':').unwrap();
-    let mut stream = std::net::TcpStream::connect(host).unwrap();
-    write!(
-        stream,
-        "GET /v2/{repository}/manifests/{tag} HTTP/1.0\r\nHost: {host}\r\n\
-         Accept: application/vnd.oci.image.manifest.v1+json\r\n\r\n"
-    )
-    .unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
+    let answer = manifest("GET", image);
     let body = answer.split_once("\r\n\r\n").unwrap().1;
     let manifest: Value = serde_json::from_str(body).unwrap();
     let layers = manifest["layers"].as_array().unwrap().iter();

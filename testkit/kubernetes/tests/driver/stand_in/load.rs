@@ -3,6 +3,7 @@
 
 use std::process::Command;
 
+use super::manifest;
 use crate::cluster::Cluster;
 use crate::load::job::{self, Job};
 use crate::load::machine::{self, Server};
@@ -122,18 +123,7 @@ impl Shared {
 
 /// That of an image's manifest, as the registry says it.
 fn digest(image: &str) -> String {
-    use std::io::{Read as _, Write as _};
-    let (host, name) = image.split_once('/').unwrap();
-    let (repository, tag) = name.rsplit_once(':').unwrap();
-    let mut stream = std::net::TcpStream::connect(host).unwrap();
-    write!(
-        stream,
-        "HEAD /v2/{repository}/manifests/{tag} HTTP/1.0\r\nHost: {host}\r\n\
-         Accept: application/vnd.oci.image.manifest.v1+json\r\n\r\n"
-    )
-    .unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
+    let answer = manifest("HEAD", image);
     let lines = answer.lines().map(str::to_ascii_lowercase);
     let mut digests =
         lines.filter_map(|line| Some(line.strip_prefix("docker-content-digest: ")?.to_owned()));
