@@ -152,7 +152,7 @@ const MOST_RECORDS: usize = 4096;
 /// A file of so many records takes about this much at most.
 const LONGEST_FILE: u64 = 1 << 20;
 
-const MAGIC: &[u8; 8] = b"fep-dig\x02";
+const MAGIC: &[u8; 8] = b"fep-dig\x03";
 
 /// Layers by fingerprint.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -162,6 +162,7 @@ pub struct DigestCache {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Record {
+    headers: [u8; 32],
     tar: PackedLayer,
     /// SHA-256 of the manifest of an image that has it, compressed so.
     zstd: Option<[u8; 32]>,
@@ -190,44 +191,45 @@ impl DigestCache {
         Self::parse(&shared_file::read(path, LONGEST_FILE)?)
     }
 
-    /// Writes the cache.
-    pub fn save(&self, path: &Path) -> io::Result<()> {
-        shared_file::replace(path, &self.print())
-    }
-
-    /// The tar that the layer became when it was last compressed by this method, whatever the level was, and the digest of an image
-    /// that is said to have it. `now`, in seconds since 1970, is kept as its last use.
-    pub fn layer(
-        &mut self,
-        layer: &Fingerprint,
-        compression: Compression,
-        now: u64,
-    ) -> Option<(PackedLayer, Digest)> {
-        let record = self.records.get_mut(layer)?;
-        let image = (*record.image(compression))?;
-        record.used = now;
-        Some((record.tar, Digest::sha256(image)))
-    }
-
-    /// The digest of an image that is said to have a tar, whichever layer that was.
-    pub fn image(
-        &mut self,
-        tar: PackedLayer,
-        compression: Compression,
-        now: u64,
-    ) -> Option<Digest> {
-        let mut same = self.records.values_mut().filter(|record| record.tar == tar);
-        same.find_map(|record| {
-            let image = (*record.image(compression))?;
-            record.used = now;
-            Some(Digest::sha256(image))
+    /// Changes what is in the file by now, also if other runs do so at the same time. A file that is of no use is replaced.
+    pub fn update(path: &Path, change: impl FnOnce(&mut Self)) -> io::Result<()> {
+        shared_file::alone(path, || {
+            let mut cache = Self::load(path).unwrap_or_default();
+            change(&mut cache);
+            shared_file::replace(path, &cache.print())
         })
     }
 
-    /// Keeps what a layer has become, and the digest of the image, if that is a SHA-256.
+    /// The tar that the layer became when it was last compressed by this method, whatever the level was, and the digest of an image
+    /// that is said to have it.
+    #[must_use]
+    pub fn layer(
+        &self,
+        layer: &Fingerprint,
+        compression: Compression,
+    ) -> Option<(PackedLayer, Digest)> {
+        let record = self.records.get(layer)?;
+        Some((record.tar, record.image(compression)?))
+    }
+
+    /// The digest of an image that is said to have a tar, whichever layer that was.
+    #[must_use]
+    pub fn image(&self, tar: PackedLayer, compression: Compression) -> Option<Digest> {
+        let mut same = self.records.values().filter(|record| record.tar == tar);
+        same.find_map(|record| record.image(compression))
+    }
+
+    /// Whether a layer with these headers is known. Without one, the layer's tar is a new one.
+    #[must_use]
+    pub fn has(&self, headers: &Headers) -> bool {
+        let mut records = self.records.values();
+        records.any(|record| record.headers == headers.0)
+    }
+
+    /// Keeps what a layer has become, and the digest of the image, if that is a SHA-256. `now`, in seconds since 1970, is its last use.
     pub fn keep(
         &mut self,
-        layer: Fingerprint,
+        layer: LayerState,
         compression: Compression,
         tar: PackedLayer,
         image: &Digest,
@@ -237,17 +239,22 @@ impl DigestCache {
             return;
         };
         let fresh = Record {
+            headers: layer.headers.0,
             tar,
             zstd: None,
             gzip: None,
             used: now,
         };
-        let record = self.records.entry(layer).or_insert_with(|| fresh.clone());
+        let record = self.records.entry(layer.fingerprint);
+        let record = record.or_insert_with(|| fresh.clone());
         if record.tar != tar {
             *record = fresh;
         }
         record.used = now;
-        *record.image(compression) = Some(image);
+        match compression {
+            Compression::Zstd { .. } => record.zstd = Some(image),
+            Compression::Gzip { .. } => record.gzip = Some(image),
+        }
     }
 
     fn print(&self) -> Vec<u8> {
@@ -261,6 +268,7 @@ impl DigestCache {
             out.extend(record.used.to_le_bytes());
             out.extend(record.tar.hash);
             out.extend(record.tar.size.to_le_bytes());
+            out.extend(record.headers);
             out.push(u8::from(record.zstd.is_some()) | u8::from(record.gzip.is_some()) << 1);
             for image in [record.zstd, record.gzip].into_iter().flatten() {
                 out.extend(image);
@@ -292,6 +300,7 @@ impl DigestCache {
                 hash: fields.take()?,
                 size: u64::from_le_bytes(fields.take()?),
             };
+            let headers = fields.take()?;
             let [images] = fields.take()?;
             let mut image = |bit| {
                 let is_there = images & bit != 0;
@@ -299,6 +308,7 @@ impl DigestCache {
             };
             let (zstd, gzip) = (image(1)?, image(2)?);
             let record = Record {
+                headers,
                 tar,
                 zstd,
                 gzip,
@@ -311,11 +321,12 @@ impl DigestCache {
 }
 
 impl Record {
-    fn image(&mut self, compression: Compression) -> &mut Option<[u8; 32]> {
-        match compression {
-            Compression::Zstd { .. } => &mut self.zstd,
-            Compression::Gzip { .. } => &mut self.gzip,
-        }
+    fn image(&self, compression: Compression) -> Option<Digest> {
+        let hash = match compression {
+            Compression::Zstd { .. } => self.zstd,
+            Compression::Gzip { .. } => self.gzip,
+        };
+        hash.map(Digest::sha256)
     }
 }
 
@@ -349,63 +360,90 @@ mod tests {
         Digest::sha256([seed; 32])
     }
 
+    /// Of a layer that `number` stands for.
+    fn state(number: u32) -> LayerState {
+        let mut hash = [0; 32];
+        hash[..4].copy_from_slice(&number.to_le_bytes());
+        LayerState {
+            fingerprint: Fingerprint(hash),
+            headers: Headers(hash),
+        }
+    }
+
     #[test]
     fn remembers_layers_across_runs() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("digests");
-        let layer = Fingerprint([1; 32]);
-        let mut cache = DigestCache::default();
-        cache.keep(layer, ZSTD, tar(9), &image(2), 100);
-        cache.keep(layer, GZIP, tar(9), &image(3), 101);
-        cache.save(&path).unwrap();
-        cache.save(&path).unwrap();
+        let layer = state(1);
+        DigestCache::update(&path, |cache| {
+            cache.keep(layer, ZSTD, tar(9), &image(2), 100);
+        })
+        .unwrap();
+        DigestCache::update(&path, |cache| {
+            cache.keep(layer, GZIP, tar(9), &image(3), 101);
+        })
+        .unwrap();
 
-        let mut loaded = DigestCache::load(&path).unwrap();
-        assert_eq!(loaded, cache);
+        let loaded = DigestCache::load(&path).unwrap();
         let other_level = Compression::Zstd { level: 9 };
-        let known = Some((tar(9), image(2)));
-        assert_eq!(loaded.layer(&layer, other_level, 102), known);
-        assert_eq!(loaded.layer(&layer, GZIP, 102), Some((tar(9), image(3))));
-        assert_eq!(loaded.layer(&Fingerprint([2; 32]), ZSTD, 102), None);
-        assert_eq!(folder.path().read_dir().unwrap().count(), 1);
+        let known = |layer: LayerState, compression| loaded.layer(&layer.fingerprint, compression);
+        assert_eq!(known(layer, other_level), Some((tar(9), image(2))));
+        assert_eq!(known(layer, GZIP), Some((tar(9), image(3))));
+        assert_eq!(known(state(2), ZSTD), None);
+        assert!(loaded.has(&layer.headers));
+        assert!(!loaded.has(&state(2).headers));
+    }
+
+    #[test]
+    fn runs_at_the_same_time_lose_no_record_of_each_other() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("digests");
+        std::thread::scope(|scope| {
+            for run in 0..8 {
+                let path = &path;
+                scope.spawn(move || {
+                    for number in 0..20 {
+                        DigestCache::update(path, |cache| {
+                            cache.keep(state(run * 100 + number), ZSTD, tar(1), &image(1), 1);
+                        })
+                        .unwrap();
+                    }
+                });
+            }
+        });
+        assert_eq!(DigestCache::load(&path).unwrap().records.len(), 160);
     }
 
     #[test]
     fn another_tar_makes_the_images_of_the_last_worthless() {
-        let layer = Fingerprint([1; 32]);
         let mut cache = DigestCache::default();
-        cache.keep(layer, ZSTD, tar(9), &image(2), 1);
-        cache.keep(layer, GZIP, tar(8), &image(3), 2);
-        assert_eq!(cache.layer(&layer, ZSTD, 3), None);
+        cache.keep(state(1), ZSTD, tar(9), &image(2), 1);
+        cache.keep(state(1), GZIP, tar(8), &image(3), 2);
+        assert_eq!(cache.layer(&state(1).fingerprint, ZSTD), None);
     }
 
     #[test]
     fn a_tar_is_known_under_any_layer() {
         let mut cache = DigestCache::default();
-        cache.keep(Fingerprint([1; 32]), GZIP, tar(9), &image(3), 1);
-        cache.keep(Fingerprint([2; 32]), ZSTD, tar(9), &image(2), 1);
-        assert_eq!(cache.image(tar(9), ZSTD, 2), Some(image(2)));
-        assert_eq!(cache.image(tar(9), GZIP, 2), Some(image(3)));
-        assert_eq!(cache.image(tar(8), ZSTD, 2), None);
+        cache.keep(state(1), GZIP, tar(9), &image(3), 1);
+        cache.keep(state(2), ZSTD, tar(9), &image(2), 1);
+        assert_eq!(cache.image(tar(9), ZSTD), Some(image(2)));
+        assert_eq!(cache.image(tar(9), GZIP), Some(image(3)));
+        assert_eq!(cache.image(tar(8), ZSTD), None);
     }
 
     #[test]
     fn forgets_what_was_not_used_for_longest_and_stays_small() {
         let mut cache = DigestCache::default();
-        let name = |number: u32| {
-            let mut name = [0; 32];
-            name[..4].copy_from_slice(&number.to_le_bytes());
-            Fingerprint(name)
-        };
         for number in 0..MOST_RECORDS as u32 + 10 {
-            cache.keep(name(number), ZSTD, tar(1), &image(1), number.into());
-            cache.keep(name(number), GZIP, tar(1), &image(1), number.into());
+            cache.keep(state(number), ZSTD, tar(1), &image(1), number.into());
+            cache.keep(state(number), GZIP, tar(1), &image(1), number.into());
         }
         let printed = cache.print();
         assert!(printed.len() as u64 <= LONGEST_FILE);
-        let mut read = DigestCache::parse(&printed).unwrap();
+        let read = DigestCache::parse(&printed).unwrap();
         assert_eq!(read.records.len(), MOST_RECORDS);
-        assert_eq!(read.layer(&name(0), ZSTD, 0), None);
+        assert_eq!(read.layer(&state(0).fingerprint, ZSTD), None);
     }
 
     #[test]
@@ -427,7 +465,7 @@ mod tests {
         #[test]
         fn damage_is_seen(at in any::<prop::sample::Index>(), flip in 1..=255_u8, cut in any::<prop::sample::Index>()) {
             let mut cache = DigestCache::default();
-            cache.keep(Fingerprint([1; 32]), ZSTD, tar(9), &image(2), 100);
+            cache.keep(state(1), ZSTD, tar(9), &image(2), 100);
             let printed = cache.print();
             let mut flipped = printed.clone();
             flipped[at.index(printed.len())] ^= flip;

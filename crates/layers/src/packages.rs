@@ -60,7 +60,7 @@ impl Packages {
                 .entry(owner.to_string())
                 .or_insert_with(|| (0, Sha256::new(), version()));
             let size = entry.found.size;
-            *sum += size;
+            *sum = sum.saturating_add(size);
             let is_bytecode = entry.path.name().ends_with(b".pyc");
             hash.update(entry.path.as_bytes());
             hash.update([0]);

@@ -3,8 +3,9 @@
 use std::fs;
 use std::io::{self, Read as _, Write as _};
 use std::path::Path;
+use std::time::{Duration, Instant};
 
-use rustix::fs::{CWD, Mode};
+use rustix::fs::{CWD, Mode, OFlags};
 
 use crate::tree::FILE;
 
@@ -21,6 +22,33 @@ pub fn read(path: &Path, longest: u64) -> io::Result<Vec<u8>> {
         return Err(io::ErrorKind::FileTooLarge.into());
     }
     Ok(content)
+}
+
+/// How long to wait for others. They need milliseconds, unless somebody means harm.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Runs `change`, a change of the file at `path`, while no other process runs one. Who is kept waiting for too long goes ahead, so that
+/// one change may be lost, but no build stops.
+pub fn alone<T>(path: &Path, change: impl FnOnce() -> T) -> T {
+    let _lock = lock(path);
+    change()
+}
+
+/// The file is not locked itself, since [`replace`] puts another one in its place.
+fn lock(path: &Path) -> io::Result<fs::File> {
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(".lock");
+    let flags = FILE.union(OFlags::CREATE);
+    let lock = rustix::fs::openat(CWD, beside, flags, Mode::RUSR | Mode::WUSR)?;
+    let lock = fs::File::from(lock);
+    let since = Instant::now();
+    while let Err(error) = lock.try_lock() {
+        if since.elapsed() > PATIENCE {
+            return Err(error.into());
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    Ok(lock)
 }
 
 /// Writes a file: to one beside it first, so that a reader sees the old content or the new one.

@@ -142,9 +142,11 @@ impl Previous {
         !self.layers.is_empty()
     }
 
-    /// Whether it has a layer of this name, which may have the same content.
-    pub(crate) fn has(&self, layer: &str) -> bool {
-        self.kept.assignment.has(layer)
+    /// Whether it may have a layer with these headers: an image that an earlier version pushed says nothing of headers.
+    pub(crate) fn has_headers(&self, headers: &Headers) -> bool {
+        let hex = headers.hex();
+        let mut noted = self.kept.headers.values();
+        self.is_known() && (self.kept.headers.is_empty() || noted.any(|noted| *noted == hex))
     }
 
     /// The blob of a tar, compressed by the same method.

@@ -109,7 +109,8 @@ pub(crate) fn run(
         times: job.times,
     });
     let Packing { diff, owners, .. } = &*packing;
-    let bytes = diff.entries.iter().map(|entry| entry.found.size).sum();
+    let sizes = diff.entries.iter().map(|entry| entry.found.size);
+    let bytes = sizes.fold(0, u64::saturating_add);
     events.send(&Event::Compared {
         changed: diff.entries.len() as u64,
         removed: diff.removed.len() as u64,
@@ -361,7 +362,7 @@ impl Work {
         if let Some(blob) = known.filter(|blob| self.has(blob)) {
             return Ok(self.pushed(layer, state, blob, LayerSource::Unchanged));
         }
-        let known = self.as_before(layer, packer)?;
+        let known = self.as_before(layer, &state, packer)?;
         if let Some(blob) = known.filter(|blob| self.has(blob)) {
             return Ok(self.pushed(layer, state, blob, LayerSource::Present));
         }
@@ -406,13 +407,14 @@ impl Work {
     }
 
     /// The blob that the image before has for the same tar, or that this builder once made of it. Such a layer is read, and neither
-    /// compressed nor sent.
+    /// compressed nor sent. One whose tar must be a new one is not read for that.
     fn as_before(
         &self,
         layer: &layers::Layer,
+        state: &LayerState,
         packer: &Packer<'_>,
     ) -> anyhow::Result<Option<layers::Blob>> {
-        if !self.previous.has(&layer.name) {
+        if !self.remembered.has(&state.headers) {
             return Ok(None);
         }
         let tar = packer.pack(layer, &mut std::io::sink())?;
@@ -498,7 +500,7 @@ impl Work {
             configuration: id,
             media_type: media_type.to_owned(),
             size: manifest.len() as u64,
-            reused: reused.map(|layer| layer.size).sum(),
+            reused: reused.map(|layer| layer.size).fold(0, u64::saturating_add),
             layers: all,
             uploaded: progress.sent,
             streams: count(progress.most_streams),

@@ -17,7 +17,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use image::Digest;
-use layers::{Blob, Compression, DigestCache, LayerState, PackedLayer};
+use layers::{Blob, Compression, DigestCache, Headers, LayerState, PackedLayer};
 use upload::Descriptor;
 
 use crate::destinations::Destinations;
@@ -25,7 +25,7 @@ use crate::previous::Previous;
 
 /// What is remembered, and what proves it.
 pub(crate) struct Remembered {
-    cache: Mutex<DigestCache>,
+    cache: DigestCache,
     compression: Compression,
     media_type: &'static str,
     previous: Arc<Previous>,
@@ -42,7 +42,7 @@ impl Remembered {
         destinations: Arc<Destinations>,
     ) -> Self {
         Self {
-            cache: Mutex::new(DigestCache::load(path).unwrap_or_default()),
+            cache: DigestCache::load(path).unwrap_or_default(),
             compression,
             media_type,
             previous,
@@ -53,18 +53,20 @@ impl Remembered {
 
     /// The blob that files in this state became. Reads none of them.
     pub(crate) fn of_state(&self, state: &LayerState) -> Option<Blob> {
-        let known = self
-            .cache()
-            .layer(&state.fingerprint, self.compression, now());
-        let (tar, image) = known?;
+        let (tar, image) = self.cache.layer(&state.fingerprint, self.compression)?;
         self.proven(tar, Some(&image), |image| {
             image.blob_with(&tar.diff_id(), &state.headers, self.media_type)
         })
     }
 
+    /// Whether a layer with these headers was pushed, here or in the image before. If none was, the tar is a new one.
+    pub(crate) fn has(&self, headers: &Headers) -> bool {
+        self.previous.has_headers(headers) || self.cache.has(headers)
+    }
+
     /// The blob that a tar became.
     pub(crate) fn of_tar(&self, tar: PackedLayer) -> Option<Blob> {
-        let image = self.cache().image(tar, self.compression, now());
+        let image = self.cache.image(tar, self.compression);
         self.proven(tar, image.as_ref(), |image| {
             image.blob(&tar.diff_id(), self.media_type)
         })
@@ -101,15 +103,12 @@ impl Remembered {
         image: &Digest,
         path: &Path,
     ) {
-        let mut cache = self.cache();
-        for (state, tar) in layers {
-            cache.keep(state.fingerprint, self.compression, tar, image, now());
-        }
-        let _ = cache.save(path);
-    }
-
-    fn cache(&self) -> std::sync::MutexGuard<'_, DigestCache> {
-        self.cache.lock().unwrap_or_else(PoisonError::into_inner)
+        let now = now();
+        let _ = DigestCache::update(path, |cache| {
+            for (state, tar) in layers {
+                cache.keep(state, self.compression, tar, image, now);
+            }
+        });
     }
 }
 
