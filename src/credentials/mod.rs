@@ -38,6 +38,8 @@ pub(crate) const HELPER_PROGRAM: &str = "docker-credential-fast-ecr-push";
 pub(crate) const KUBECONFIG_FILE: &str = "kubeconfig";
 /// The kubeconfig of a cluster that another builder replaced; it may still need a cleanup.
 pub(crate) const FORMER_KUBECONFIG_FILE: &str = "former-kubeconfig";
+/// The variable that names the folder for temporary files.
+pub(crate) const TEMPORARY: &str = "TMPDIR";
 /// The folder for tokens in the run's folder.
 pub(crate) const TOKENS_FOLDER: &str = "tokens";
 
@@ -64,7 +66,7 @@ impl Credentials {
         let docker = folder.join("docker");
         let bin = folder.join("bin");
         let tokens = folder.join(TOKENS_FOLDER);
-        for path in [&docker, &bin, &tokens] {
+        for path in [&docker, &bin, &tokens, &temporary(folder)] {
             create_private_folder(path)?;
         }
         let others: Vec<&Login> = logins.iter().filter(|login| !login.is_ecr).collect();
@@ -123,6 +125,8 @@ impl Credentials {
                 folder.join("docker/buildx").into_os_string(),
             ),
             ("PATH".to_owned(), path.into()),
+            // buildx leaves Dockerfiles there if it is killed or the disk is full.
+            (TEMPORARY.to_owned(), temporary(folder).into_os_string()),
             (
                 TOKENS_VARIABLE.to_owned(),
                 folder.join(TOKENS_FOLDER).into_os_string(),
@@ -167,6 +171,11 @@ impl Credentials {
     }
 }
 
+/// The folder for temporary files of the build's processes.
+fn temporary(folder: &Path) -> PathBuf {
+    folder.join("tmp")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -208,6 +217,6 @@ mod tests {
                 );
             }
         }
-        assert!(files >= 6);
+        assert!(files >= 7);
     }
 }

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{ImagePlan, SecretSource};
+use super::ImagePlan;
 use crate::credentials::kubeconfig::Access;
 use crate::inputs::cache::Backend;
 use crate::runner::env::{CONTAINER_TOKEN, SECRETS};
@@ -20,21 +20,13 @@ pub(super) fn choose(image: &ImagePlan, access: Option<&Access>) -> BTreeSet<Str
     // A command in the kubeconfig may ask anyone for the cluster's credentials.
     let foreign = access.is_some_and(Access::runs_a_foreign_command);
     let is_wanted = |name: &str| {
-        let is_secret = image
-            .secrets
-            .iter()
-            .any(|secret| matches!(&secret.source, SecretSource::Variable(other) if other == name));
-        let is_argument = image
-            .build_args
-            .iter()
-            .any(|argument| argument.value.is_none() && argument.name == name);
         let by_kind = match name {
             "ACTIONS_RUNTIME_TOKEN" => uses(Backend::Gha),
             // AWS's libraries get a file instead; a command may know only the variable.
             "ACTIONS_ID_TOKEN_REQUEST_TOKEN" | CONTAINER_TOKEN => foreign,
             _ => foreign || uses(Backend::S3),
         };
-        is_secret || is_argument || by_kind
+        image.reads(name) || by_kind
     };
     let names = SECRETS.iter().filter(|name| is_wanted(name));
     names.map(|name| (*name).to_owned()).collect()

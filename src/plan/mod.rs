@@ -186,6 +186,15 @@ impl ImagePlan {
             .collect()
     }
 
+    /// Whether a secret or a build argument has the value of the variable.
+    pub(crate) fn reads(&self, variable: &str) -> bool {
+        let mut secrets = self.secrets.iter();
+        let mut arguments = self.build_args.iter();
+        secrets.any(
+            |secret| matches!(&secret.source, SecretSource::Variable(name) if name == variable),
+        ) || arguments.any(|argument| argument.value.is_none() && argument.name == variable)
+    }
+
     /// The image's first name.
     pub(crate) fn name(&self) -> Option<&ImageRef> {
         let pushed = self.push.iter().flat_map(|push| &push.names);

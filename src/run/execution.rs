@@ -13,7 +13,7 @@ use super::{Run, log, post, stage};
 use crate::aws::{Session, ecr};
 use crate::builder::{self, Builder};
 use crate::buildx::Tool;
-use crate::credentials::{Credentials, FORMER_KUBECONFIG_FILE};
+use crate::credentials::{Credentials, FORMER_KUBECONFIG_FILE, TEMPORARY};
 use crate::facts::Facts;
 use crate::plan::{ImagePlan, Plan};
 use crate::registry::preflight::Found;
@@ -162,6 +162,10 @@ impl<'a> Execution<'a> {
     /// buildx with this run's logins, and the secret variables that the plan names.
     async fn tool(&self, credentials: &Credentials) -> Result<Tool, Error> {
         let mut env = credentials.env.clone();
+        if self.plan.images.iter().any(|image| image.reads(TEMPORARY)) {
+            // The run's folder has another name in each run.
+            env.remove(TEMPORARY);
+        }
         env.extend(self.secret_variables().await?);
         env.extend(self.facts.engine_variables());
         let program = self.plan.buildx.clone();

@@ -38,7 +38,30 @@ fn a_build_gets_the_private_configuration_and_the_engine() {
             "DOCKER_CONFIG=[ROOT]/temp/fast-ecr-push-[ID]/docker",
             "DOCKER_HOST=unix://[ROOT]/containerd",
             "FAST_ECR_PUSH_TOKENS=[ROOT]/temp/fast-ecr-push-[ID]/tokens",
+            "TMPDIR=[ROOT]/temp/fast-ecr-push-[ID]/tmp",
         ]
+    );
+}
+
+/// That of the run is gone when another build uses the same cache.
+#[test]
+fn an_argument_or_secret_that_is_called_tmpdir_has_the_jobs_value() {
+    for (input, item) in [("build-args", "TMPDIR"), ("secret-envs", "a=TMPDIR")] {
+        let runner = Runner::new().input(input, item);
+        let temp = runner.path("given");
+        std::fs::create_dir(&temp).unwrap();
+        let ran = runner.variable("TMPDIR", temp).run().exits(0);
+        let mut variables = ran.build_environment.lines();
+        let value = variables.find(|line| line.starts_with("TMPDIR="));
+        assert_eq!(value, Some("TMPDIR=[ROOT]/given"), "{item}");
+    }
+    let ran = Runner::new()
+        .input("build-args", "TMPDIR=/a")
+        .run()
+        .exits(0);
+    assert!(
+        ran.build_environment
+            .contains("TMPDIR=[ROOT]/temp/fast-ecr-push-[ID]/tmp")
     );
 }
 

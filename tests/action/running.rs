@@ -86,6 +86,9 @@ impl Running {
         // A builder that is still there is the post step's to remove.
         let kept = |folder: &PathBuf| keeps_a_builder(folder);
         assert!(folders.iter().all(kept), "left behind: {folders:?}");
+        let temporary = names(&self.runner.path("temp"), "");
+        let mut temporary = temporary.iter().filter(|name| name.contains("dockerfile"));
+        assert_eq!(temporary.next(), None, "left by buildx");
         if folders.is_empty() && self.runner.has_a_post_step() {
             let mut left = on_engine(&self.runner);
             left.retain(|name| !self.before.contains(name));
