@@ -78,7 +78,7 @@ async fn is_left_over(docker: &Docker, name: &str) -> Result<bool, bollard::erro
 
 /// The nonce in the name of an image of ours: `localhost:PORT/fast-ecr-push/NONCE[/DIGEST]:latest`. Others may have a repository that
 /// is called like this action.
-fn nonce_of(name: &str) -> Option<&str> {
+pub(super) fn nonce_of(name: &str) -> Option<&str> {
     let is_hex = |text: &str, digits: usize| {
         text.len() == digits && text.bytes().all(|byte| byte.is_ascii_hexdigit())
     };

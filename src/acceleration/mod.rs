@@ -4,6 +4,9 @@
 //! [`Reason`] for which BuildKit pushes. [`Watch`] makes lines for the log, and times, of what the step says. How the engine works:
 //! docs/push-engine.md.
 
+#[cfg(test)]
+#[path = "../../tests/any_bytes/acceleration.rs"]
+pub(crate) mod any_bytes;
 mod context;
 mod dockerfile;
 mod engine_images;

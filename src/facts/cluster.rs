@@ -177,7 +177,7 @@ async fn describe(name: &str, session: &Session, program: &Path) -> Result<Acces
     access(name, region, &described, program)
 }
 
-fn access(
+pub(super) fn access(
     name: &str,
     region: String,
     cluster: &Cluster,

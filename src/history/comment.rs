@@ -85,21 +85,37 @@ fn marker(leg: &str) -> String {
 
 async fn find(github: &GitHub, path: &str, marker: &str) -> Result<Option<u64>, HistoryError> {
     let mut found = None;
-    let is_ours = |comment: &&Comment| {
-        let body = comment.body.as_deref();
-        body.is_some_and(|body| body.starts_with(marker))
-    };
     let pages = github.pages(path, None, QUESTION, |comments: Vec<Comment>| {
-        found = comments.iter().find(is_ours).map(|comment| comment.id);
+        found = ours(&comments, marker);
         found.is_some()
     });
     pages.await?;
     Ok(found)
 }
 
+fn ours(comments: &[Comment], marker: &str) -> Option<u64> {
+    let is_ours = |comment: &&Comment| {
+        let body = comment.body.as_deref();
+        body.is_some_and(|body| body.starts_with(marker))
+    };
+    comments.iter().find(is_ours).map(|comment| comment.id)
+}
+
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
+    use super::super::github::Answer;
     use super::*;
+
+    /// Only a comment that begins with our marker is replaced.
+    pub(in crate::history) fn check(answer: &Answer) {
+        let Ok(comments) = answer.list::<Comment>(None, QUESTION) else {
+            return;
+        };
+        let marker = marker("build");
+        let begins = |comment: &Comment| comment.body.iter().any(|body| body.starts_with(&marker));
+        let first = comments.iter().find(|comment| begins(comment));
+        assert_eq!(ours(&comments, &marker), first.map(|comment| comment.id));
+    }
 
     #[test]
     fn only_pull_requests_have_a_number() {

@@ -7,7 +7,7 @@
 use std::error::Error;
 use std::time::Duration;
 
-use http::{HeaderValue, Uri};
+use http::{HeaderMap, HeaderValue, Uri};
 use jiff::Timestamp;
 use octocrab::params::actions::ArchiveFormat;
 use octocrab::service::middleware::auth_header::AuthHeaderLayer;
@@ -46,7 +46,9 @@ pub(super) enum Method {
     Patch,
 }
 
-struct Answer {
+/// A good answer.
+#[derive(Debug)]
+pub(super) struct Answer {
     body: String,
     /// Whether another page follows.
     more: bool,
@@ -94,7 +96,7 @@ impl GitHub {
         question: Question,
     ) -> Result<T, HistoryError> {
         let answer = self.answer(Method::Get, path, None, question).await?;
-        parsed(serde_json::from_str(&answer.body), question)
+        answer.document(question)
     }
 
     /// Reads a list page by page until `enough` returns true. `key` is the list's field, if the answer is not the list itself.
@@ -109,13 +111,7 @@ impl GitHub {
         for page in 1..=MOST_PAGES {
             let path = format!("{path}{separator}per_page={PAGE}&page={page}");
             let answer = self.answer(Method::Get, &path, None, question).await?;
-            let mut value: Value = parsed(serde_json::from_str(&answer.body), question)?;
-            let list = match key {
-                Some(key) => value.get_mut(key).map(Value::take).unwrap_or_default(),
-                None => value,
-            };
-            let items = parsed(serde_json::from_value(list), question)?;
-            if enough(items) || !answer.more {
+            if enough(answer.list(key, question)?) || !answer.more {
                 break;
             }
         }
@@ -153,7 +149,6 @@ impl GitHub {
         body: Option<&Value>,
         question: Question,
     ) -> Result<Answer, HistoryError> {
-        let Question { what, permission } = question;
         let slash = if path.is_empty() { "" } else { "/" };
         let uri = format!("/repos/{}{slash}{path}", self.repository);
         let sent = match method {
@@ -164,13 +159,26 @@ impl GitHub {
         let response = sent.map_err(|error| failed(error, question))?;
         let status = response.status().as_u16();
         let headers = response.headers().clone();
-        let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
         let body = self.client.body_to_string(response).await;
         let body = body.map_err(|error| failed(error, question))?;
+        Answer::read(status, &headers, body, question)
+    }
+}
+
+impl Answer {
+    /// The answer, or what GitHub says instead.
+    pub(super) fn read(
+        status: u16,
+        headers: &HeaderMap,
+        body: String,
+        question: Question,
+    ) -> Result<Self, HistoryError> {
+        let Question { what, permission } = question;
+        let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
         let (retry_after, left) = (header("retry-after"), header("x-ratelimit-remaining"));
         let limited = retry_after.is_some() || left == Some("0") || body.contains("rate limit");
         match status {
-            200..300 => Ok(Answer {
+            200..300 => Ok(Self {
                 more: header("link").is_some_and(|link| link.contains("rel=\"next\"")),
                 body,
             }),
@@ -186,6 +194,27 @@ impl GitHub {
             }),
             _ => Err(HistoryError::Status { what, status }),
         }
+    }
+
+    pub(super) fn document<T: DeserializeOwned>(
+        &self,
+        question: Question,
+    ) -> Result<T, HistoryError> {
+        parsed(serde_json::from_str(&self.body), question)
+    }
+
+    /// `key` is the list's field, if the answer is not the list itself.
+    pub(super) fn list<T: DeserializeOwned>(
+        &self,
+        key: Option<&str>,
+        question: Question,
+    ) -> Result<Vec<T>, HistoryError> {
+        let mut value: Value = self.document(question)?;
+        let list = match key {
+            Some(key) => value.get_mut(key).map(Value::take).unwrap_or_default(),
+            None => value,
+        };
+        parsed(serde_json::from_value(list), question)
     }
 }
 

@@ -49,6 +49,14 @@ struct HeadRepository {
     id: u64,
 }
 
+impl Run {
+    /// Whether its commit is from there: a fork's branch may have the same name.
+    fn is_of(&self, repository: &Repository) -> bool {
+        let head = self.head_repository.as_ref();
+        head.is_some_and(|head| head.id == repository.id)
+    }
+}
+
 #[derive(Deserialize)]
 struct Artifact {
     id: u64,
@@ -106,16 +114,12 @@ pub(super) async fn earlier(
     );
     let mut ids = Vec::new();
     let pages = github.pages(&path, Some("workflow_runs"), QUESTION, |runs: Vec<Run>| {
-        // A fork's branch may have the same name.
-        let own = runs.into_iter().filter(|run| {
-            let head = run.head_repository.as_ref();
-            head.is_some_and(|head| head.id == repository.id)
-        });
-        ids.extend(own.map(|run| run.id).filter(|id| *id != this.id));
+        let others = runs.iter().filter(|run| run.id != this.id);
+        let own = others.filter(|run| run.is_of(&repository));
+        ids.extend(own.map(|run| run.id));
         ids.len() >= MOST_RUNS
     });
     pages.await?;
-
     let mut own: Option<Option<Own>> = None;
     let mut totals = Vec::new();
     for run in ids.into_iter().take(MOST_RUNS) {
@@ -135,11 +139,15 @@ pub(super) async fn earlier(
         }
         totals.extend(total);
     }
+    Ok(middle(&totals))
+}
+
+fn middle(totals: &[Duration]) -> Option<Earlier> {
     let milliseconds = |total: &Duration| u64::try_from(total.as_millis()).unwrap_or(u64::MAX);
-    Ok((!totals.is_empty()).then(|| Earlier {
+    (!totals.is_empty()).then(|| Earlier {
         median: Duration::from_millis(median(totals.iter().map(milliseconds).collect())),
         runs: totals.len(),
-    }))
+    })
 }
 
 async fn from_artifact(
@@ -155,10 +163,7 @@ async fn from_artifact(
         true
     });
     pages.await?;
-    found.retain(|artifact| {
-        artifact.name == name && !artifact.expired && artifact.size_in_bytes <= LARGEST_ARTIFACT
-    });
-    let Some(newest) = found.iter().map(|artifact| artifact.id).max() else {
+    let Some(newest) = newest(&found, name) else {
         return Ok(None);
     };
     match github.archive(newest, QUESTION).await {
@@ -169,6 +174,14 @@ async fn from_artifact(
             Ok(None)
         }
     }
+}
+
+/// The newest artifact of this name that may be downloaded.
+fn newest(artifacts: &[Artifact], name: &str) -> Option<u64> {
+    let usable = artifacts.iter().filter(|artifact| {
+        artifact.name == name && !artifact.expired && artifact.size_in_bytes <= LARGEST_ARTIFACT
+    });
+    usable.map(|artifact| artifact.id).max()
 }
 
 /// Our own job and step, which run now.
@@ -233,7 +246,39 @@ fn encoded(text: &str) -> String {
 pub(super) mod tests {
     use serde_json::Value;
 
+    use super::super::github::Answer;
     use super::*;
+
+    /// Answers about the repository, runs, artifacts and jobs: what is taken of them is ours.
+    pub(in crate::history) fn check(answers: &[Answer; 4]) {
+        let [repository, runs, artifacts, jobs] = answers;
+        if let (Ok(repository), Ok(runs)) = (
+            repository.document::<Repository>(QUESTION),
+            runs.list::<Run>(Some("workflow_runs"), QUESTION),
+        ) {
+            assert!(encoded(&repository.default_branch).is_ascii());
+            for run in runs.iter().filter(|run| run.is_of(&repository)) {
+                assert_eq!(run.head_repository.as_ref().unwrap().id, repository.id);
+            }
+        }
+        if let Ok(artifacts) = artifacts.list::<Artifact>(Some("artifacts"), QUESTION)
+            && let Some(newest) = newest(&artifacts, "times")
+        {
+            let mut same = artifacts.iter().filter(|artifact| artifact.id == newest);
+            assert!(same.any(|artifact| artifact.name == "times" && !artifact.expired));
+        }
+        if let Ok(jobs) = jobs.list::<Job>(Some("jobs"), QUESTION)
+            && let Some(own) = own(&jobs, Some("r1")).or_else(|| own(&jobs, None))
+        {
+            let totals: Vec<Duration> = step_time(&jobs, &own).into_iter().collect();
+            let totals = [&totals[..], &totals[..]].concat();
+            let found = middle(&totals);
+            assert_eq!(
+                found.map(|found| found.runs),
+                (!totals.is_empty()).then_some(2)
+            );
+        }
+    }
 
     /// The examples of GitHub's description, without a change.
     pub(in crate::history) fn reads_examples(example: impl Fn(&str) -> Value) {

@@ -135,30 +135,39 @@ async fn base(repository: &Repository, manifest: &Manifest, platform: &Platform)
     if let Some(config) = &manifest.config {
         return configured(repository, &config.digest).await;
     }
-    let parts = manifest.manifests.iter();
-    let of_architecture: Vec<(&OfPlatform, &String)> = parts
-        .filter_map(|part| Some((part.platform.as_ref()?, &part.digest)))
-        .filter(|(of, _)| of.os == platform.os && of.architecture == platform.architecture)
-        .collect();
-    let exact: Vec<&(&OfPlatform, &String)> = of_architecture
-        .iter()
-        .filter(|(of, _)| of.is(platform))
-        .collect();
-    let wanted: Vec<&String> = match exact.as_slice() {
-        [only] => vec![only.1],
-        _ => of_architecture.iter().map(|(_, digest)| *digest).collect(),
-    };
-    if wanted.is_empty() || wanted.len() > MOST_VARIANTS {
-        return None;
-    }
-    let read = wanted.iter().map(|digest| async move {
-        let config = self::manifest(repository, digest).await?.config?;
-        configured(repository, &config.digest).await
-    });
-    let mut bases = join_all(read)
-        .await
+    let read = manifest
+        .variants(platform)?
         .into_iter()
-        .collect::<Option<Vec<Base>>>()?;
+        .map(|digest| async move {
+            let config = self::manifest(repository, digest).await?.config?;
+            configured(repository, &config.digest).await
+        });
+    let bases = join_all(read).await.into_iter();
+    joined(bases.collect::<Option<Vec<Base>>>()?)
+}
+
+impl Manifest {
+    /// Digests of the images of an index that may be that of the platform.
+    fn variants(&self, platform: &Platform) -> Option<Vec<&String>> {
+        let parts = self.manifests.iter();
+        let of_architecture: Vec<(&OfPlatform, &String)> = parts
+            .filter_map(|part| Some((part.platform.as_ref()?, &part.digest)))
+            .filter(|(of, _)| of.os == platform.os && of.architecture == platform.architecture)
+            .collect();
+        let exact: Vec<&(&OfPlatform, &String)> = of_architecture
+            .iter()
+            .filter(|(of, _)| of.is(platform))
+            .collect();
+        let wanted: Vec<&String> = match exact.as_slice() {
+            [only] => vec![only.1],
+            _ => of_architecture.iter().map(|(_, digest)| *digest).collect(),
+        };
+        (!wanted.is_empty() && wanted.len() <= MOST_VARIANTS).then_some(wanted)
+    }
+}
+
+/// What any of these bases may do.
+fn joined(mut bases: Vec<Base>) -> Option<Base> {
     let mut base = bases.pop()?;
     for other in bases {
         base.triggers.extend(other.triggers);
@@ -175,17 +184,23 @@ async fn manifest(repository: &Repository, digest: &str) -> Option<Manifest> {
 
 async fn configured(repository: &Repository, config: &str) -> Option<Base> {
     let configuration = repository.blob(&config.parse().ok()?).await.ok()??;
-    let configuration: Configuration = serde_json::from_slice(&configuration).ok()?;
-    let Some(settings) = configuration.config else {
-        return Some(Base::default());
-    };
-    let variables = settings.environment.unwrap_or_default();
-    let variables = variables.iter().filter_map(|pair| pair.split_once('='));
-    let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned()));
-    Some(Base {
-        triggers: settings.triggers.unwrap_or_default(),
-        environment: Some(variables.collect()),
-    })
+    Base::read(&configuration)
+}
+
+impl Base {
+    fn read(configuration: &[u8]) -> Option<Self> {
+        let configuration: Configuration = serde_json::from_slice(configuration).ok()?;
+        let Some(settings) = configuration.config else {
+            return Some(Self::default());
+        };
+        let variables = settings.environment.unwrap_or_default();
+        let variables = variables.iter().filter_map(|pair| pair.split_once('='));
+        let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        Some(Self {
+            triggers: settings.triggers.unwrap_or_default(),
+            environment: Some(variables.collect()),
+        })
+    }
 }
 
 impl OfPlatform {
@@ -200,11 +215,27 @@ impl OfPlatform {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::io::{BufRead as _, BufReader, Write as _};
     use std::net::TcpListener;
 
     use super::*;
+
+    /// An index, and configurations of two images: nothing that a base does by itself is left out.
+    pub(in crate::unchanged) fn check(index: &str, configurations: [&str; 2]) {
+        let arm = Platform::parse("linux/arm/v7").unwrap();
+        let index = serde_json::from_str::<Manifest>(index).ok();
+        if let Some(variants) = index.as_ref().and_then(|index| index.variants(&arm)) {
+            assert!((1..=MOST_VARIANTS).contains(&variants.len()));
+        }
+        let read = configurations.map(|text| Base::read(text.as_bytes()));
+        if let [Some(one), Some(other)] = read {
+            let base = joined(vec![one.clone(), other.clone()]).unwrap();
+            let all = [one.triggers, other.triggers].concat();
+            assert!(all.iter().all(|trigger| base.triggers.contains(trigger)));
+            assert_eq!(base.environment, None);
+        }
+    }
     use crate::credentials::Credentials;
     use crate::network::Network;
     use crate::runner::env::Env;

@@ -104,7 +104,7 @@ impl GitHub {
         let mut listing = self.listing(&tree).await?;
         for part in parts(folder)? {
             attributes.extend(entry(&listing, ATTRIBUTES).map(|entry| entry.sha.clone()));
-            let next = entry(&listing, part).filter(|entry| entry.kind == "tree");
+            let next = below(&listing, part);
             let next = next.ok_or_else(|| format!("the commit has no folder `{folder}`"))?;
             tree.clone_from(&next.sha);
             listing = self.listing(&tree).await?;
@@ -114,29 +114,20 @@ impl GitHub {
         let mut path = parts(dockerfile)?;
         let file = path.pop().ok_or_else(missing)?;
         for part in path {
-            let next = entry(&listing, part).filter(|entry| entry.kind == "tree");
-            listing = self.listing(&next.ok_or_else(missing)?.sha).await?;
+            let next = below(&listing, part).ok_or_else(missing)?;
+            listing = self.listing(&next.sha).await?;
         }
-        let file = entry(&listing, file)
-            // A link has another mode.
-            .filter(|entry| entry.kind == "blob" && entry.mode.starts_with("100"))
-            .ok_or_else(missing)?;
+        let file = regular(&listing, file).ok_or_else(missing)?;
         let blob: Blob = self.get(&format!("git/blobs/{}", file.sha)).await?;
-        let content: String = blob.content.split_ascii_whitespace().collect();
-        let dockerfile = STANDARD.decode(content).ok();
-        let dockerfile = dockerfile.filter(|_| blob.encoding == "base64");
         Ok(Tree {
             name: format!("git tree {tree} {attributes}"),
-            dockerfile: dockerfile.ok_or("GitHub's answer has no Dockerfile")?,
+            dockerfile: blob.content()?,
         })
     }
 
     async fn listing(&self, tree: &str) -> Result<Vec<Entry>, Reason> {
         let listing: Listing = self.get(&format!("git/trees/{tree}")).await?;
-        if listing.truncated {
-            return Err("a folder of the commit has more entries than GitHub lists".to_owned());
-        }
-        Ok(listing.tree)
+        listing.entries()
     }
 
     async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Reason> {
@@ -171,9 +162,40 @@ impl GitHub {
                 return Err("GitHub's answer about the commit is too long".to_owned());
             }
         }
-        serde_json::from_slice(&body)
-            .map_err(|error| format!("GitHub's answer about the commit can't be read: {error}"))
+        read(&body)
     }
+}
+
+fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Reason> {
+    serde_json::from_slice(body)
+        .map_err(|error| format!("GitHub's answer about the commit can't be read: {error}"))
+}
+
+impl Listing {
+    fn entries(self) -> Result<Vec<Entry>, Reason> {
+        if self.truncated {
+            return Err("a folder of the commit has more entries than GitHub lists".to_owned());
+        }
+        Ok(self.tree)
+    }
+}
+
+impl Blob {
+    fn content(self) -> Result<Vec<u8>, Reason> {
+        let content: String = self.content.split_ascii_whitespace().collect();
+        let content = STANDARD.decode(content).ok();
+        let content = content.filter(|_| self.encoding == "base64");
+        content.ok_or_else(|| "GitHub's answer has no Dockerfile".to_owned())
+    }
+}
+
+fn below<'a>(listing: &'a [Entry], name: &str) -> Option<&'a Entry> {
+    entry(listing, name).filter(|entry| entry.kind == "tree")
+}
+
+/// A file that is no link, which has another mode.
+fn regular<'a>(listing: &'a [Entry], name: &str) -> Option<&'a Entry> {
+    entry(listing, name).filter(|entry| entry.kind == "blob" && entry.mode.starts_with("100"))
 }
 
 fn entry<'a>(listing: &'a [Entry], name: &str) -> Option<&'a Entry> {
@@ -204,11 +226,33 @@ fn commit_and_folder(url: &str) -> Result<(&str, &str), Reason> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::io::{BufRead as _, BufReader, Write as _};
     use std::net::TcpListener;
 
     use super::*;
+
+    /// An address, and what GitHub answers about a commit, a folder and a file: no link is followed, and no path leads out.
+    pub(in crate::unchanged) fn check(address: &str, answers: [&str; 3]) {
+        if let Ok((commit, folder)) = commit_and_folder(address) {
+            assert!(commit.bytes().all(|byte| byte.is_ascii_hexdigit()));
+            for part in parts(folder).into_iter().flatten() {
+                assert!(!["", ".", ".."].contains(&part) && !part.contains('/'));
+            }
+        }
+        let [commit, listing, blob] = answers.map(str::as_bytes);
+        let _ = read::<Commit>(commit).map(|commit| commit.tree.sha);
+        if let Ok(listing) = read::<Listing>(listing).and_then(Listing::entries) {
+            for name in ["Dockerfile", "sub", ATTRIBUTES] {
+                let (file, folder) = (regular(&listing, name), below(&listing, name));
+                assert!(file.is_none() || folder.is_none());
+                assert!(file.is_none_or(|file| file.path == name && file.mode != "120000"));
+            }
+        }
+        if let Ok(blob) = read::<Blob>(blob) {
+            let _ = blob.content();
+        }
+    }
 
     const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 

@@ -89,8 +89,8 @@ impl HttpConnector for Answers {
     }
 }
 
-/// A status, the header with an error's type, a body: of the question for a token, and for the account.
-fn answer(bytes: &[u8]) {
+/// A configuration with which all that is asked has one answer: a status, the header with an error's type, a body.
+pub(crate) fn answering(bytes: &[u8]) -> SdkConfig {
     let parts = parts(bytes);
     let status = part(&parts, 0).parse().unwrap_or(200);
     let status = if (200..600).contains(&status) {
@@ -106,7 +106,7 @@ fn answer(bytes: &[u8]) {
         part(&parts, 2).to_owned(),
     ))));
     let keys = Credentials::new("AKID", "secret", None, None, "test");
-    let config = SdkConfig::builder()
+    SdkConfig::builder()
         .behavior_version(BehaviorVersion::latest())
         .region(Region::new("eu-west-1"))
         .credentials_provider(SharedCredentialsProvider::new(keys))
@@ -114,12 +114,21 @@ fn answer(bytes: &[u8]) {
         .retry_config(RetryConfig::disabled())
         .timeout_config(TimeoutConfig::disabled())
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
-        .build();
+        .build()
+}
+
+pub(crate) fn wait<T>(work: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .build()
         .unwrap();
-    runtime.block_on(async {
+    runtime.block_on(work)
+}
+
+/// Of the question for a token, and for the account.
+fn answer(bytes: &[u8]) {
+    let config = answering(bytes);
+    wait(async {
         match ecr::authorize(&config, "a".to_owned()).await {
             Ok(found) => assert!(!found.token.password.expose_secret().is_empty()),
             Err(error) => assert!(!error.to_string().is_empty()),

@@ -14,6 +14,7 @@ use super::metadata::Metadata;
 use super::progress::Progress;
 use super::rawjson::{self, Line};
 use super::silence::{self, Patience};
+use super::targets::{Targets, without_target_in_text};
 use super::{Tool, add_options, checks};
 use crate::any_bytes::{file, fixture, part, parts, seed};
 use crate::plan::{Hidden, ImageFiles};
@@ -25,6 +26,11 @@ pub(crate) const TARGETS: &[Target] = &[
         name: "rawjson",
         read: progress,
         seeds: recordings,
+    },
+    Target {
+        name: "targets",
+        read: targets,
+        seeds: || vec![TARGETS_OF_A_BUILD.as_bytes().to_vec()],
     },
     Target {
         name: "build-metadata",
@@ -47,6 +53,11 @@ pub(crate) const TARGETS: &[Target] = &[
         seeds: || vec![INSTANCE.as_bytes().to_vec()],
     },
 ];
+
+/// With the nonce `1`; logs are `line`, `a` and `\n`.
+const TARGETS_OF_A_BUILD: &str = r#"{"vertexes":[{"digest":"a","name":"[push step-1 2/2] RUN --network=host [\"/step\"]","started":"2026-11-23T18:41:44.7Z"},{"digest":"b","name":"[image 1/2] FROM busybox"},{"digest":"c","name":"[base 1/1] FROM r.example/a:1@sha256:7777777777777777777777777777777777777777777777777777777777777777"},{"digest":"d","name":"[configuration 2/2] RUN true"}],"logs":[{"vertex":"a","stream":1,"data":"bGluZQo=","timestamp":"2026-11-23T18:41:44.7Z"},{"vertex":"b","stream":1,"data":"YQ==","timestamp":"2026-11-23T18:41:44.7Z"}]}
+{"logs":[{"vertex":"a","stream":1,"data":"Cg==","timestamp":"2026-11-23T18:41:44.7Z"}],"statuses":[{"id":"x","vertex":"c","current":1,"timestamp":"2026-11-23T18:41:44.7Z"}]}
+"#;
 
 const WARNINGS: &str = r#"{"buildx.build.warnings":[{"vertex":"sha256:1","level":1,"short":"eA==","detail":["eA=="],"url":"https://docs.docker.com/go/dockerfile/rule/from-as-casing/","sourceInfo":{"filename":"Dockerfile"},"range":[{"start":{"line":4},"end":{"line":4}}]}],"result.json":{"warnings":[{"ruleName":"a","description":"b","url":"c","detail":"d","location":{"sourceIndex":0,"ranges":[{"start":{"line":4},"end":{"line":4}}]}}],"sources":[{"filename":"Dockerfile","data":"RlJPTQ=="}]}}"#;
 
@@ -88,6 +99,30 @@ fn progress(bytes: &[u8]) {
     let _ = (caches.unread_text(), caches.is_unexpected());
     let _ = silence::find(progress.running(), Duration::MAX, Patience::of(None));
     timings::tests::check(&recorder.finish(arrived));
+}
+
+/// The progress of a build with the push engine. Of the step come lines, of the user's build what is its own.
+fn targets(bytes: &[u8]) {
+    let mut targets = Targets::new("1");
+    for line in bytes.split(|byte| *byte == b'\n') {
+        match rawjson::parse(line) {
+            Line::Status(status) => {
+                let parts = targets.split(status);
+                assert!(parts.lines.iter().all(|line| !line.contains('\n')));
+                let vertexes = &parts.image.vertexes;
+                assert!(
+                    vertexes
+                        .iter()
+                        .all(|vertex| !vertex.name.starts_with("[push "))
+                );
+            }
+            Line::Text(text) => {
+                let text = without_target_in_text(&text);
+                assert!(!text.starts_with("ERROR: target push: "));
+            }
+        }
+    }
+    let _ = (targets.trigger(), targets.base(), targets.has_step());
 }
 
 fn progress_end() -> std::time::Instant {

@@ -1,10 +1,12 @@
-//! What programs of this machine say.
+//! What programs of this machine and Amazon EKS say.
 
 use readers::Target;
 
 use super::Address;
 use super::buildx::{lenient_version, version_line};
+use super::cluster::access;
 use crate::any_bytes::{fixture, part, parts, seed};
+use crate::aws::any_bytes as aws;
 use crate::runner::env::Env;
 
 pub(crate) const TARGETS: &[Target] = &[
@@ -28,7 +30,32 @@ pub(crate) const TARGETS: &[Target] = &[
             ])]
         },
     },
+    Target {
+        name: "eks-answer",
+        read: eks_answer,
+        seeds: || {
+            vec![seed(&[
+                "200",
+                "",
+                r#"{"cluster":{"name":"a","status":"ACTIVE","endpoint":"https://k.example","certificateAuthority":{"data":"Y2E="},"resourcesVpcConfig":{"endpointPublicAccess":true,"publicAccessCidrs":["10.0.0.0/8"]},"outpostConfig":{"outpostArns":[],"controlPlaneInstanceType":"a"},"id":"b"}}"#,
+            ])]
+        },
+    },
 ];
+
+/// What Amazon EKS says of a cluster. Only one with TLS is spoken to.
+fn eks_answer(bytes: &[u8]) {
+    let config = aws::answering(bytes);
+    let asked = aws_sdk_eks::Client::new(&config).describe_cluster();
+    let answer = aws::wait(asked.name("a").send());
+    let Some(cluster) = answer.ok().and_then(|answer| answer.cluster) else {
+        return;
+    };
+    match access("a", "eu-west-1".to_owned(), &cluster, "/p".as_ref()) {
+        Ok(access) => assert!(access.server.starts_with("https://"), "{}", access.server),
+        Err(error) => assert!(!error.to_string().is_empty()),
+    }
+}
 
 fn versions(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);

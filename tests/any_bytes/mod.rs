@@ -23,6 +23,8 @@ const TARGETS: &[&[Target]] = &[
     crate::credentials::any_bytes::TARGETS,
     crate::facts::any_bytes::TARGETS,
     crate::buildx::any_bytes::TARGETS,
+    crate::acceleration::any_bytes::TARGETS,
+    crate::builder::kubernetes::any_bytes::TARGETS,
     crate::registry::any_bytes::TARGETS,
     crate::unchanged::any_bytes::TARGETS,
     crate::history::any_bytes::TARGETS,

@@ -1,16 +1,55 @@
-//! Keys of skipped builds, which anyone may write who may push.
+//! What tells whether a build may be skipped: keys, which anyone may write who may push, GitHub's answers about a commit, and bases.
 
 use image::Digest;
 use readers::Target;
 use upload::Fetched;
 
 use super::mark::{MANIFEST, Mark};
+use super::{images, tree};
+use crate::any_bytes::{part, parts, seed};
 
-pub(crate) const TARGETS: &[Target] = &[Target {
-    name: "mark",
-    read: mark,
-    seeds: || vec![example().to_manifest()],
-}];
+pub(crate) const TARGETS: &[Target] = &[
+    Target {
+        name: "mark",
+        read: mark,
+        seeds: || vec![example().to_manifest()],
+    },
+    Target {
+        name: "git-tree",
+        read: |bytes| {
+            let parts = parts(bytes);
+            let part = |index| part(&parts, index);
+            tree::tests::check(part(0), [part(1), part(2), part(3)]);
+        },
+        seeds: || {
+            vec![seed(&[
+                "https://github.com/octo/app.git#0123456789abcdef0123456789abcdef01234567:./sub/",
+                r#"{"tree":{"sha":"0123"}}"#,
+                LISTING,
+                r#"{"content":"RlJPTSBz\nY3JhdGNoCg==\n","encoding":"base64"}"#,
+            ])]
+        },
+    },
+    Target {
+        name: "bases",
+        read: |bytes| {
+            let parts = parts(bytes);
+            let part = |index| part(&parts, index);
+            images::tests::check(part(0), [part(1), part(2)]);
+        },
+        seeds: || {
+            vec![seed(&[
+                INDEX,
+                r#"{"config":{"Env":["PATH=/bin","A=b=c"],"OnBuild":["RUN true"]}}"#,
+                "{}",
+            ])]
+        },
+    },
+];
+
+const LISTING: &str = r#"{"tree":[{"path":"Dockerfile","mode":"100644","type":"blob","sha":"1"},{"path":".gitattributes","mode":"120000","type":"blob","sha":"2"},{"path":"sub","mode":"040000","type":"tree","sha":"3"}],"truncated":false}"#;
+
+const INDEX: &str = r#"{"manifests":[{"digest":"sha256:1","platform":{"os":"linux","architecture":"arm","variant":"v7"}},{"digest":"sha256:2","platform":{"os":"linux","architecture":"arm"}}]}"#;
 
 fn example() -> Mark {
     Mark {

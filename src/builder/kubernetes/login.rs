@@ -164,8 +164,12 @@ async fn credentials(exec: &ExecConfig, longest: Duration) -> Result<Status, Str
             None => format!("failed with {status} and printed nothing"),
         });
     }
-    // The error does not quote it: it may be a token.
-    let read: Option<ExecCredential> = serde_saphyr::from_str(&printed).ok();
+    printed_credentials(&printed)
+}
+
+/// What a command printed. The error does not quote it: it may be a token.
+fn printed_credentials(text: &str) -> Result<Status, String> {
+    let read: Option<ExecCredential> = serde_saphyr::from_str(text).ok();
     let status = read.and_then(|credential| credential.status);
     let status = status.filter(|status| {
         status.token.is_some()
@@ -202,8 +206,20 @@ fn command(exec: &ExecConfig) -> Command {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
+
+    /// What is taken logs in, and nothing else is quoted.
+    pub(in crate::builder::kubernetes) fn check(text: &str) {
+        match printed_credentials(text) {
+            Ok(status) => {
+                let is_pair =
+                    status.client_certificate_data.is_some() && status.client_key_data.is_some();
+                assert!(status.token.is_some() || is_pair);
+            }
+            Err(reason) => assert!(reason.starts_with("did not print an ExecCredential")),
+        }
+    }
 
     fn shell(script: &str) -> ExecConfig {
         ExecConfig {

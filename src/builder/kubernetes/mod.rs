@@ -4,6 +4,9 @@
 //! cluster does not accept our manifest, buildx's driver creates its own. A heartbeat protects the builder from later runs ([`orphans`]); a
 //! [`monitor`] checks its pods during the build.
 
+#[cfg(test)]
+#[path = "../../../tests/any_bytes/kubernetes.rs"]
+pub(crate) mod any_bytes;
 mod api_error;
 mod boot;
 mod cleanup_list;

@@ -48,7 +48,7 @@ pub(super) async fn remove(cluster: &Cluster, own: &[&str], skew: SignedDuration
 }
 
 /// Whether the heartbeat stopped. A Deployment without a valid heartbeat is left alone.
-fn is_orphan(deployment: &Deployment, now: Timestamp) -> bool {
+pub(super) fn is_orphan(deployment: &Deployment, now: Timestamp) -> bool {
     let annotations = deployment.metadata.annotations.as_ref();
     let heartbeat = annotations.and_then(|annotations| annotations.get(HEARTBEAT));
     let heartbeat = heartbeat.and_then(|text| text.parse::<Timestamp>().ok());

@@ -273,3 +273,40 @@ impl Check<'_> {
         answers
     }
 }
+
+#[cfg(test)]
+pub(super) mod tests {
+    use aws_config::SdkConfig;
+    use image::EcrRegistry;
+
+    use super::*;
+
+    /// The check of a repository by an API that answers thus: what is found is a tag that was asked for and can't move.
+    pub(in crate::registry) async fn check(config: &SdkConfig) {
+        let registry = EcrRegistry::new("123456789012", "eu-west-1").unwrap();
+        let tags = ["1".to_owned(), "latest".to_owned()];
+        let new = NewRepository::default();
+        let check = Check {
+            api: Api::new(config, &registry),
+            repository: EcrRepository {
+                registry,
+                name: "team/app".to_owned(),
+                image: true,
+                tags: tags.to_vec(),
+                caches: Vec::new(),
+            },
+            new: Some(&new),
+            if_exists: IfExists::Same,
+        };
+        let _ = check.api.created_on_push().await;
+        let digests = ["sha256:1".to_owned()];
+        let _ = check.api.manifests("team/app", &digests).await;
+        let (found, problems) = Box::pin(check.run()).await;
+        assert!(found.taken.iter().all(|taken| tags.contains(&taken.tag)));
+        let may_move = |tag: &str| found.mutability.iter().all(|kind| kind.may_move(tag));
+        assert!(found.taken.iter().all(|taken| !may_move(&taken.tag)));
+        for problem in problems {
+            assert!(!problem.to_string().is_empty() && !problem.hint().is_empty());
+        }
+    }
+}

@@ -150,7 +150,7 @@ impl Drop for Open<'_> {
 }
 
 /// Reads `CONNECT host:port HTTP/1.1` and its headers. The client sends nothing more before the answer.
-async fn request(client: &mut TcpStream) -> io::Result<String> {
+async fn request(client: &mut (impl AsyncRead + Unpin)) -> io::Result<String> {
     let head = read_head(client).await?;
     let mut words = head.split_whitespace();
     match (words.next(), words.next()) {
@@ -163,7 +163,7 @@ async fn request(client: &mut TcpStream) -> io::Result<String> {
 }
 
 /// Reads the first record of TLS, or as much as there is.
-async fn first_record(client: &mut TcpStream) -> io::Result<Vec<u8>> {
+async fn first_record(client: &mut (impl AsyncRead + Unpin)) -> io::Result<Vec<u8>> {
     let mut record = Vec::new();
     let mut buffer = [0; 4096];
     loop {
@@ -210,4 +210,26 @@ async fn copy(
 
 fn count(counter: &AtomicU64, bytes: usize) {
     counter.fetch_add(u64::try_from(bytes).unwrap_or_default(), Ordering::Relaxed);
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    /// A client's request and its first record: no more is kept than TLS allows, and the way leads to the server only.
+    pub(in crate::builder::kubernetes) fn check(bytes: &[u8]) {
+        let runtime = tokio::runtime::Builder::new_current_thread();
+        let runtime = { runtime }.build().unwrap();
+        let mut client = bytes;
+        let authority = runtime.block_on(request(&mut client));
+        let route = Route::new("https://k.example", None).unwrap();
+        if let Ok(authority) = authority
+            && route.leads_to(&authority)
+        {
+            assert!(["k.example:443", "[k.example]:443"].contains(&&*authority));
+        }
+        let rest = client;
+        let record = runtime.block_on(first_record(&mut client)).unwrap();
+        assert!(rest.starts_with(&record) && record.len() < LONGEST_RECORD + 4096);
+    }
 }

@@ -21,6 +21,8 @@ use tokio::task::{AbortHandle, JoinSet};
 use crate::process::Ongoing;
 use crate::runner::private::write_private;
 use crate::timings::Traffic;
+#[cfg(test)]
+pub(super) use connection::tests::check;
 use connection::{Connections, Seen};
 use route::Route;
 

@@ -3,7 +3,7 @@
 use std::io;
 
 use hyper_util::client::proxy::matcher::Matcher;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 /// Limit for the head of a request or an answer (bytes).
@@ -99,7 +99,7 @@ impl Route {
 }
 
 /// Reads the head of an HTTP message, and nothing after it.
-pub(super) async fn read_head(stream: &mut TcpStream) -> io::Result<String> {
+pub(super) async fn read_head(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<String> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         if head.len() >= LONGEST_HEAD {
