@@ -127,9 +127,11 @@ impl Targets {
     }
 
     fn take_lines(&mut self, lines: &mut Vec<String>) {
-        while let Some(end) = self.pending.iter().position(|byte| *byte == b'\n') {
-            let line: Vec<u8> = self.pending.drain(..=end).collect();
-            lines.push(String::from_utf8_lossy(&line).trim_end().to_owned());
+        if let Some(last) = self.pending.iter().rposition(|byte| *byte == b'\n') {
+            let rest = self.pending.split_off(last + 1);
+            let whole = std::mem::replace(&mut self.pending, rest);
+            let whole = whole.split_inclusive(|byte| *byte == b'\n');
+            lines.extend(whole.map(|line| String::from_utf8_lossy(line).trim_end().to_owned()));
         }
         self.pending.truncate(LONGEST_LINE);
     }
@@ -207,6 +209,19 @@ mod tests {
                 .collect(),
             ..SolveStatus::default()
         }
+    }
+
+    #[test]
+    fn many_short_lines_take_no_longer_than_one_long_line() {
+        let mut targets = Targets::new("1");
+        let step = "[push step-1 2/2] RUN step";
+        let lines = "\n".repeat(2_000_000);
+        let begun = std::time::Instant::now();
+        let parts = targets.split(status(&[("a", step)], &[("a", &lines), ("a", "b")]));
+        assert_eq!(parts.lines.len(), 2_000_000);
+        assert!(begun.elapsed().as_secs() < 20, "{:?}", begun.elapsed());
+        let parts = targets.split(status(&[], &[("a", "c \nd")]));
+        assert_eq!(parts.lines, ["bc"]);
     }
 
     #[test]
