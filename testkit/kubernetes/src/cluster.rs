@@ -36,6 +36,8 @@ pub(crate) struct Cluster {
     /// Calls that a fault happened to, by call and code.
     faults: Mutex<BTreeMap<(String, Option<u16>), usize>>,
     started: Timestamp,
+    /// Changes when the API server stops: no connection outlives it.
+    pub stops: watch::Sender<()>,
 }
 
 impl Cluster {
@@ -47,6 +49,7 @@ impl Cluster {
             next_buildkit: AtomicUsize::new(0),
             faults: Mutex::default(),
             started: Timestamp::now(),
+            stops: watch::Sender::default(),
         }
     }
 
@@ -379,14 +382,20 @@ impl Cluster {
             cut_after: script.cut_exec_after_ms.map(Duration::from_millis),
             silent_after: script.silent_exec_after_ms.map(Duration::from_millis),
         };
+        let mut stops = self.stops.subscribe();
         tokio::spawn(async move {
             let bridged = async {
                 let upgraded = hyper::upgrade::on(request).await.context("upgrading")?;
                 exec::bridge(upgraded, &buildkit, &cluster.store, &pod, trouble).await
             };
-            let record = match bridged.await {
-                Ok((up, down)) => json!({ "pod": pod.name, "up": up, "down": down }),
-                Err(error) => {
+            let bridged = tokio::select! {
+                bridged = bridged => Some(bridged),
+                _ = stops.changed() => None,
+            };
+            let record = match bridged {
+                None => json!({ "pod": pod.name, "stopped": true }),
+                Some(Ok((up, down))) => json!({ "pod": pod.name, "up": up, "down": down }),
+                Some(Err(error)) => {
                     cluster.strike(&format!("exec: {error:#}"));
                     json!({ "pod": pod.name, "error": format!("{error:#}") })
                 }

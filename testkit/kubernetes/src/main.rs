@@ -3,7 +3,8 @@
 //!
 //! `kubernetes-stand-in FOLDER SOCKET…`: listens on loopback with TLS, writes `kubeconfig` and
 //! `kubeconfig-eks` into the folder, prints `ready`, runs until standard input ends. Sockets are
-//! those of Docker Engines. The folder's `script.json` says what the cluster does ([`script`]);
+//! those of Docker Engines. The folder's `script.json` says what the cluster does ([`script`]), a file
+//! `restart` has the API server stop for some milliseconds ([`restart`]);
 //! `requests.jsonl`, `execs.jsonl` and `eks.jsonl` are its record. A call that it does not know stands in
 //! `strikes`, and the exit code is then 1; `left` lists the objects that are there at the end.
 #![expect(
@@ -19,6 +20,7 @@ mod controller;
 mod eks;
 mod exec;
 mod protobuf;
+mod restart;
 mod route;
 mod script;
 mod spdy;
@@ -39,7 +41,7 @@ use hyper_util::rt::TokioIo;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use rustls::pki_types::PrivateKeyDer;
 use tokio::io::AsyncReadExt as _;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 
 use cluster::Cluster;
@@ -93,24 +95,8 @@ async fn run(folder: PathBuf, buildkits: Vec<PathBuf>) -> Result<usize> {
             });
         }
     };
-    let serve = async {
-        loop {
-            let (stream, _) = listener.accept().await?;
-            let _ = stream.set_nodelay(true);
-            let (acceptor, cluster) = (acceptor.clone(), Arc::clone(&cluster));
-            tokio::spawn(async move {
-                // A client that does not trust us, or that goes away, is the client's matter.
-                let Ok(stream) = acceptor.accept(stream).await else {
-                    return;
-                };
-                let service = service_fn(move |request| Arc::clone(&cluster).answer(request));
-                let _ = http1::Builder::new()
-                    .serve_connection(TokioIo::new(stream), service)
-                    .with_upgrades()
-                    .await;
-            });
-        }
-    };
+    let connection = |stream| serve(stream, acceptor.clone(), Arc::clone(&cluster));
+    let serve = restart::listen(listener, &cluster, connection);
     let mut input = Vec::new();
     let mut stdin = tokio::io::stdin();
     let result: Result<()> = tokio::select! {
@@ -127,6 +113,20 @@ async fn run(folder: PathBuf, buildkits: Vec<PathBuf>) -> Result<usize> {
         eprintln!("strike: {strike}");
     }
     Ok(strikes.lines().count())
+}
+
+/// Answers one client of the API.
+async fn serve(stream: TcpStream, acceptor: TlsAcceptor, cluster: Arc<Cluster>) {
+    let _ = stream.set_nodelay(true);
+    // A client that does not trust us, or that goes away, is the client's matter.
+    let Ok(stream) = acceptor.accept(stream).await else {
+        return;
+    };
+    let service = service_fn(move |request| Arc::clone(&cluster).answer(request));
+    let _ = http1::Builder::new()
+        .serve_connection(TokioIo::new(stream), service)
+        .with_upgrades()
+        .await;
 }
 
 /// A certificate for 127.0.0.1 and the authority that signed it, as PEM.

@@ -171,6 +171,11 @@ impl Cluster {
         self.trick().script(json);
     }
 
+    /// Has the API server stop, and listen on the same port again after so long.
+    pub(crate) fn restart(&self, takes: Duration) {
+        self.trick().restart(takes);
+    }
+
     /// How often the stand-in was asked for something, as `list pods`.
     pub(crate) fn calls(&self, call: &str) -> usize {
         self.trick().calls(call)

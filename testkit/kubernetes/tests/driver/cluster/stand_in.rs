@@ -3,7 +3,7 @@
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -61,6 +61,18 @@ impl StandIn {
 
     pub(crate) fn script(&self, json: &str) {
         std::fs::write(self.folder.join("script.json"), json).unwrap();
+    }
+
+    /// Stops the API server. It listens again after so long.
+    pub(crate) fn restart(&self, takes: Duration) {
+        let file = self.folder.join("restart");
+        let text = takes.as_millis().to_string();
+        std::fs::write(&file, text).unwrap();
+        let begun = Instant::now();
+        while file.exists() {
+            assert!(begun.elapsed() < Duration::from_secs(5), "it does not stop");
+            std::thread::sleep(Duration::from_millis(10));
+        }
     }
 
     pub(crate) fn record(&self, name: &str) -> Vec<Value> {

@@ -1,5 +1,6 @@
 //! A company's network: authorities and proxies of its own; and one that falls silent.
 
+use std::net::TcpStream;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -252,6 +253,83 @@ fn an_api_server_that_restarts_ends_the_build_and_the_builder_is_removed() {
     let restart = || network.restart(takes);
     let [_, ended] = disturbed(&cluster, restart, &inputs, &[], "was lost during the build");
     assert!(ended < takes + Duration::from_secs(30), "{ended:?}");
+    assert_eq!(cluster.stop(), [""; 0]);
+}
+
+/// Stops the API server, looks whether it is gone, and comes back when it listens again.
+fn restart(cluster: &Cluster, takes: Duration) {
+    let connects = || TcpStream::connect(("127.0.0.1", port(cluster))).is_ok();
+    let begun = Instant::now();
+    cluster.restart(takes);
+    assert!(!connects());
+    while !connects() {
+        let longest = takes + Duration::from_secs(5);
+        assert!(begun.elapsed() < longest, "it does not come back");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert!(begun.elapsed() >= takes);
+}
+
+#[test]
+fn an_api_server_that_stops_during_the_build_ends_it_and_the_builder_is_removed_when_it_is_back() {
+    let cluster = Cluster::stand_in();
+    let takes = Duration::from_secs(4);
+    let stop = || restart(&cluster, takes);
+    let [_, ended] = disturbed(&cluster, stop, &[], &[], "was lost during the build");
+    assert!(ended < takes + Duration::from_secs(30), "{ended:?}");
+    // The next run finds a cluster that works.
+    cluster.run(&[]).succeeded();
+    assert_eq!(cluster.stop(), [""; 0]);
+}
+
+#[test]
+fn an_api_server_that_stops_while_pods_boot_delays_the_build() {
+    for (ready_ms, takes) in [(6000, 3), (1500, 4)] {
+        let cluster = Cluster::stand_in();
+        cluster.script(&json!({ "ready_ms": ready_ms }).to_string());
+        let begun = Instant::now();
+        let takes = Duration::from_secs(takes);
+        std::thread::scope(|scope| {
+            let run = scope.spawn(|| cluster.run(&[]));
+            while cluster.calls("watch pods") == 0 {
+                assert!(begun.elapsed() < Duration::from_secs(30), "no pod boots");
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            let before = cluster.calls("list pods");
+            restart(&cluster, takes);
+            let run = run.join().unwrap();
+            run.succeeded();
+            assert!(cluster.calls("list pods") > before, "{}", run.log);
+        });
+        let longest = Duration::from_millis(ready_ms) + takes + Duration::from_secs(30);
+        assert!(begun.elapsed() < longest, "{:?}", begun.elapsed());
+        assert_eq!(cluster.stop(), [""; 0]);
+    }
+}
+
+/// What it made is removed when the server is back.
+#[test]
+fn an_api_server_that_stays_away_while_pods_boot_is_an_error_within_the_builders_time() {
+    let cluster = Cluster::stand_in();
+    cluster.script(r#"{"ready_ms":20000}"#);
+    let begun = Instant::now();
+    std::thread::scope(|scope| {
+        let run = scope.spawn(|| cluster.run(&[("driver-opts", "timeout=8s")]));
+        while cluster.calls("watch pods") == 0 {
+            assert!(begun.elapsed() < Duration::from_secs(30), "no pod boots");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        restart(&cluster, Duration::from_secs(12));
+        let run = run.join().unwrap();
+        assert_eq!(run.code, Some(3), "{}", run.log);
+        assert!(run.log.contains("error: the builder"), "{}", run.log);
+        assert!(run.log.contains("hint: "), "{}", run.log);
+    });
+    assert!(
+        begun.elapsed() < Duration::from_secs(60),
+        "{:?}",
+        begun.elapsed()
+    );
     assert_eq!(cluster.stop(), [""; 0]);
 }
 
