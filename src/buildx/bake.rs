@@ -207,6 +207,15 @@ impl Definition<'_> {
     }
 }
 
+/// The program, in what the target calls `step`: one for the builder's own architecture.
+const PROGRAM_FILE: &str = "/fast-ecr-push-step-$TARGETARCH";
+
+/// The folder in which the step sees its program and its job.
+const PROGRAM_FOLDER: &str = "/program";
+
+/// The program in it.
+const PROGRAM: &str = "/program/fast-ecr-push-step";
+
 /// Name of the step's stage. Others cannot guess it.
 pub(super) fn stage(nonce: &str) -> String {
     format!("step-{nonce}")
@@ -219,34 +228,31 @@ fn step_root(nonce: &str) -> String {
 
 fn step_dockerfile(nonce: &str, has_base: bool, is_in_image: bool) -> String {
     let stage = stage(nonce);
-    let program = |stage: &str| {
-        format!(
-            "FROM scratch AS {stage}\nARG TARGETARCH\nCOPY --from=step fast-ecr-push-step-$TARGETARCH /fast-ecr-push-step\nCOPY {} /\n",
-            protocol::JOB_FILE
-        )
-    };
-    let run = |root: &str, mounts: &[(&str, &str, &str)], command: &str| {
+    let job = format!("/{}", protocol::JOB_FILE);
+    let run = |root: &str, image: (&str, &str, &str), argument: &str| {
+        // Program and job are mounted from where they come, so that BuildKit copies neither.
+        let mounts = [
+            (",from=step", PROGRAM_FILE, PROGRAM),
+            ("", &job, &format!("{PROGRAM_FOLDER}{job}")),
+            image,
+        ];
+        let base = has_base.then_some((",from=base", "/", "/base"));
         let mut run = "RUN --network=host".to_owned();
-        let base = has_base.then_some(("base", "/", "/base"));
-        for (from, source, target) in mounts.iter().copied().chain(base) {
+        for (from, source, target) in mounts.into_iter().chain(base) {
             let source = match source {
                 "/" => String::new(),
                 path => format!(",source={path}"),
             };
-            run += &format!(" --mount=type=bind,from={from}{source},target={root}{target}");
+            run += &format!(" --mount=type=bind{from}{source},target={root}{target}");
         }
         let (id, secrets) = (protocol::secrets_id(nonce), protocol::SECRETS_PATH);
         run += &format!(" --mount=type=secret,id={id},target={root}{secrets}");
         run += &format!(" --mount=type=cache,id=fast-ecr-push-digests,target={root}/cache");
-        format!("{run} {command}\n")
+        format!("ARG TARGETARCH\n{run} [\"{root}{PROGRAM}\"{argument}]\n")
     };
     if !is_in_image {
-        let run = run(
-            "",
-            &[("final", "/", "/final")],
-            r#"["/fast-ecr-push-step"]"#,
-        );
-        return program(&stage) + &run;
+        let image = (",from=final", "/", "/final");
+        return format!("FROM scratch AS {stage}\n") + &run("", image, "");
     }
 
     // BuildKit hashes all files of what a step mounts, but not of what it runs in (`getMountDeps` in
@@ -257,18 +263,13 @@ fn step_dockerfile(nonce: &str, has_base: bool, is_in_image: bool) -> String {
     let root = step_root(nonce);
     let folder = "/.fast-ecr-push/hidden";
     let (user, group) = protocol::OWNER_OF_MISSING;
-    let text = program("program")
-        + &format!(
-            "FROM final AS final-image\nUSER {user}:{group}\nWORKDIR /etc\nUSER 0:0\n\
-             FROM final-image AS hidden\nCOPY --from=final-image /etc {folder}/etc\n\
-             FROM final-image AS {stage}\nWORKDIR /\n"
-        );
-    let mounts = [
-        ("hidden", folder, protocol::HIDDEN_PATH),
-        ("program", "/", "/program"),
-    ];
-    let command = format!(r#"["{root}/program/fast-ecr-push-step", "{root}"]"#);
-    text + &run(&root, &mounts, &command)
+    let stages = format!(
+        "FROM final AS final-image\nUSER {user}:{group}\nWORKDIR /etc\nUSER 0:0\n\
+         FROM final-image AS hidden\nCOPY --from=final-image /etc {folder}/etc\n\
+         FROM final-image AS {stage}\nWORKDIR /\n"
+    );
+    let hidden = (",from=hidden", folder, protocol::HIDDEN_PATH);
+    stages + &run(&root, hidden, &format!(", \"{root}\""))
 }
 
 /// The arguments for a target of a definition. The definition is ours, so that it may read what it names.
@@ -328,11 +329,7 @@ mod tests {
 
     #[test]
     fn a_step_runs_in_the_image_and_sees_what_buildkit_hides_there() {
-        let expected = r#"FROM scratch AS program
-ARG TARGETARCH
-COPY --from=step fast-ecr-push-step-$TARGETARCH /fast-ecr-push-step
-COPY job.json /
-FROM final AS final-image
+        let expected = r#"FROM final AS final-image
 USER 64123:63211
 WORKDIR /etc
 USER 0:0
@@ -340,7 +337,8 @@ FROM final-image AS hidden
 COPY --from=final-image /etc /.fast-ecr-push/hidden/etc
 FROM final-image AS step-01
 WORKDIR /
-RUN --network=host --mount=type=bind,from=hidden,source=/.fast-ecr-push/hidden,target=/.fast-ecr-push-01/hidden --mount=type=bind,from=program,target=/.fast-ecr-push-01/program --mount=type=bind,from=base,target=/.fast-ecr-push-01/base --mount=type=secret,id=fast-ecr-push-01,target=/.fast-ecr-push-01/run/secrets/fast-ecr-push-step --mount=type=cache,id=fast-ecr-push-digests,target=/.fast-ecr-push-01/cache ["/.fast-ecr-push-01/program/fast-ecr-push-step", "/.fast-ecr-push-01"]
+ARG TARGETARCH
+RUN --network=host --mount=type=bind,from=step,source=/fast-ecr-push-step-$TARGETARCH,target=/.fast-ecr-push-01/program/fast-ecr-push-step --mount=type=bind,source=/job.json,target=/.fast-ecr-push-01/program/job.json --mount=type=bind,from=hidden,source=/.fast-ecr-push/hidden,target=/.fast-ecr-push-01/hidden --mount=type=bind,from=base,target=/.fast-ecr-push-01/base --mount=type=secret,id=fast-ecr-push-01,target=/.fast-ecr-push-01/run/secrets/fast-ecr-push-step --mount=type=cache,id=fast-ecr-push-digests,target=/.fast-ecr-push-01/cache ["/.fast-ecr-push-01/program/fast-ecr-push-step", "/.fast-ecr-push-01"]
 "#;
         assert_eq!(step_dockerfile("01", true, true), expected);
     }
@@ -349,9 +347,7 @@ RUN --network=host --mount=type=bind,from=hidden,source=/.fast-ecr-push/hidden,t
     fn a_step_that_cannot_run_in_the_image_runs_in_one_of_its_own() {
         let expected = r#"FROM scratch AS step-01
 ARG TARGETARCH
-COPY --from=step fast-ecr-push-step-$TARGETARCH /fast-ecr-push-step
-COPY job.json /
-RUN --network=host --mount=type=bind,from=final,target=/final --mount=type=secret,id=fast-ecr-push-01,target=/run/secrets/fast-ecr-push-step --mount=type=cache,id=fast-ecr-push-digests,target=/cache ["/fast-ecr-push-step"]
+RUN --network=host --mount=type=bind,from=step,source=/fast-ecr-push-step-$TARGETARCH,target=/program/fast-ecr-push-step --mount=type=bind,source=/job.json,target=/program/job.json --mount=type=bind,from=final,target=/final --mount=type=secret,id=fast-ecr-push-01,target=/run/secrets/fast-ecr-push-step --mount=type=cache,id=fast-ecr-push-digests,target=/cache ["/program/fast-ecr-push-step"]
 "#;
         assert_eq!(step_dockerfile("01", false, false), expected);
     }

@@ -22,9 +22,6 @@ use crate::push::BASE;
 /// Where the network files are.
 const ETC: &str = "etc";
 
-/// Where program and job are in that folder.
-pub(crate) const PROGRAM: &str = "/program";
-
 /// Makes the folder the root directory, and gives the image's tree.
 pub(crate) fn enter(folder: &Path) -> anyhow::Result<Tree> {
     let mounts = fs::read_to_string("/proc/self/mountinfo").context("could not read the mounts")?;

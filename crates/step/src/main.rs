@@ -28,6 +28,9 @@ use events::Events;
 use layers::Tree;
 use protocol::{Event, JOB_FILE};
 
+/// Where program and job are.
+const PROGRAM: &str = "/program";
+
 /// Where the image is for a step that runs in an image of its own.
 const FINAL: &str = "/final";
 
@@ -49,9 +52,9 @@ fn start(events: &Arc<Events>) -> anyhow::Result<()> {
     // Reads `/proc` and `/sys`, which another root directory does not have.
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let folder = std::env::args_os().nth(1);
-    let (program, image) = match folder {
-        Some(folder) => (in_image::PROGRAM, in_image::enter(Path::new(&folder))?),
-        None => ("/", Tree::open(Path::new(FINAL))?),
+    let image = match folder {
+        Some(folder) => in_image::enter(Path::new(&folder))?,
+        None => Tree::open(Path::new(FINAL))?,
     };
-    push::run(events, &Path::new(program).join(JOB_FILE), image, threads)
+    push::run(events, &Path::new(PROGRAM).join(JOB_FILE), image, threads)
 }

@@ -21,9 +21,9 @@ use protocol::{
 };
 use serde_json::{Value, json};
 
-const STEP: &str = "FROM scratch\nCOPY fast-ecr-push-step job.json /\nRUN --network=host \
+const STEP: &str = "FROM scratch\nCOPY fast-ecr-push-step job.json /program/\nRUN --network=host \
     --mount=type=bind,from=final,target=/final --mount=type=bind,from=base,target=/base \
-    --mount=type=cache,id=fast-ecr-push-digests,target=/cache [\"/fast-ecr-push-step\"]\n";
+    --mount=type=cache,id=fast-ecr-push-digests,target=/cache [\"/program/fast-ecr-push-step\"]\n";
 
 fn variable(name: &str) -> String {
     std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set: `make e2e` runs this test"))
