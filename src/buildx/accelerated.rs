@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use protocol::{Event as StepEvent, Summary};
 use serde_json::Value;
 use thiserror::Error;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::bake::{self, Base, CONFIGURATION, Definition, IMAGE, PUSH};
@@ -26,7 +26,7 @@ use super::silence::{self, Patience, Silence};
 use super::targets::{Targets, without_target_in_text};
 use super::{Build, BuildError, rawjson, redact};
 use crate::plan::Fallback;
-use crate::process::{Event, ProcessError};
+use crate::process::{Event, Input, ProcessError};
 use crate::runner::private::write_private;
 
 /// How long what the step says may be on its way.
@@ -115,7 +115,7 @@ impl Build<'_> {
         let mut targets = Targets::new(definition.nonce);
         let mut said = Said::default();
         let stop = self.cancel.child_token();
-        let taken = CancellationToken::new();
+        let (begun, taken) = (CancellationToken::new(), CancellationToken::new());
         let (receivers, receiver) = mpsc::channel(1);
         let metadata = &self.image.files.metadata;
         let arguments = bake::arguments(
@@ -130,7 +130,7 @@ impl Build<'_> {
         command.env.extend([warnings]);
         let (progress_of, text_of) = (&mut progress, &mut text);
         let (targets_of, said_of) = (&mut targets, &mut said);
-        let (stop_of, taken_of) = (&stop, &taken);
+        let (stop_of, begun_of, taken_of) = (&stop, &begun, &taken);
         let build = async move {
             let _running = self.ongoing.one();
             // The stream, and with it the sender, ends before the other call is waited for.
@@ -139,6 +139,9 @@ impl Build<'_> {
                     Event::Stderr(line) => match rawjson::parse(line) {
                         Line::Status(status) => {
                             let mut parts = targets_of.split(status);
+                            if targets_of.has_step() {
+                                begun_of.cancel();
+                            }
                             redact::status(&mut parts.image, self.redactor);
                             on_status(&parts.image);
                             progress_of.show(&parts.image, |line| tracing::info!("{line}"));
@@ -193,7 +196,7 @@ impl Build<'_> {
         };
         let (ended, configured) = tokio::join!(
             build,
-            self.push_configuration(definition, receiver, &taken, &stop)
+            self.push_configuration(definition, receiver, (&begun, &taken), &stop)
         );
         if self.cancel.is_cancelled() {
             return Err(BuildError::Cancelled);
@@ -249,42 +252,62 @@ impl Build<'_> {
 
     /// Pushes the image's configuration to the step, once it says where it listens. If that can't be, the step's build is stopped.
     ///
-    /// The Engine asks for the manifest once more when it has pushed it. A step with little to do has ended by then, which is no
-    /// failure: `taken` says that it has the configuration.
+    /// buildx takes about as long to look at the builder as BuildKit to start the step, so it does that when the step has `begun`, and
+    /// waits for the definition then. The Engine asks for the manifest once more when it has pushed it. A step with little to do has ended
+    /// by then, which is no failure: `taken` says that it has the configuration.
     async fn push_configuration(
         &self,
         definition: &Definition<'_>,
         mut receiver: mpsc::Receiver<Receiver>,
-        taken: &CancellationToken,
+        (begun, taken): (&CancellationToken, &CancellationToken),
         stop: &CancellationToken,
     ) -> Result<(), Reason> {
-        // Without one the build has ended.
-        let Some(receiver) = receiver.recv().await else {
-            return Ok(());
-        };
-        let pushed = self.try_to_push_configuration(definition, &receiver, stop);
-        let pushed = pushed.await;
-        if pushed.is_err() {
-            match tokio::time::timeout(NEWS, taken.cancelled()).await {
-                Ok(()) => return Ok(()),
-                Err(_) => stop.cancel(),
+        let over = stop.child_token();
+        let (sender, input) = oneshot::channel();
+        let give = async {
+            // Without a receiver the build has ended.
+            match receiver.recv().await {
+                Some(Receiver { port, base }) => {
+                    let definition = definition.push_configuration(port, base.as_ref());
+                    // buildx may have failed already.
+                    let _ = sender.send(definition.to_string().into_bytes());
+                }
+                None => over.cancel(),
             }
-        }
+        };
+        let push = async {
+            tokio::select! {
+                () = begun.cancelled() => {}
+                () = over.cancelled() => return Ok(()),
+            }
+            let pushed = self.try_to_push_configuration(input, &over).await;
+            if pushed.is_err() && tokio::time::timeout(NEWS, taken.cancelled()).await.is_ok() {
+                return Ok(());
+            }
+            if pushed.is_err() {
+                stop.cancel();
+            }
+            pushed
+        };
+        let ((), pushed) = tokio::join!(give, push);
         pushed
     }
 
     async fn try_to_push_configuration(
         &self,
-        definition: &Definition<'_>,
-        receiver: &Receiver,
-        stop: &CancellationToken,
+        definition: Input,
+        over: &CancellationToken,
     ) -> Result<(), Reason> {
-        let file = &definition.files.configuration;
-        let Receiver { port, base } = receiver;
-        write(file, &definition.push_configuration(*port, base.as_ref()))?;
-        let arguments = bake::arguments(file, CONFIGURATION, self.image, self.builder, None);
+        let arguments = bake::arguments(
+            Path::new("-"),
+            CONFIGURATION,
+            self.image,
+            self.builder,
+            None,
+        );
         let ongoing = self.ongoing.one();
-        let pushed = self.command(arguments).output(stop).await;
+        let command = self.command(arguments);
+        let pushed = command.output_of(Some(definition), over).await;
         drop(ongoing);
         match pushed {
             // Whatever stopped it has its own words.

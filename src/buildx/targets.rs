@@ -69,7 +69,6 @@ impl Targets {
     }
 
     /// Whether the step has begun.
-    #[cfg(test)]
     pub(super) fn has_step(&self) -> bool {
         self.step.is_some()
     }

@@ -35,8 +35,6 @@ pub(crate) struct EngineFiles {
     pub secrets: PathBuf,
     /// The definition of the build with the step.
     pub definition: PathBuf,
-    /// The definition of the push of the image's configuration.
-    pub configuration: PathBuf,
     /// Where BuildKit puts a Dockerfile that is elsewhere.
     pub fetched: PathBuf,
 }
@@ -50,7 +48,6 @@ impl EngineFiles {
             empty: folder.join("empty"),
             secrets: folder.join("secrets.json"),
             definition: folder.join("push.json"),
-            configuration: folder.join("configuration.json"),
             fetched: folder.join("fetched"),
         }
     }

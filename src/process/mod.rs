@@ -13,11 +13,15 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt;
 use std::io;
+use std::pin::pin;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use rustix::process::Signal;
 use thiserror::Error;
+use tokio::io::AsyncWriteExt as _;
+use tokio::process::ChildStdin;
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -92,19 +96,27 @@ impl Command {
 
     /// Runs to the end and returns standard output.
     pub(crate) async fn output(&self, cancel: &CancellationToken) -> Result<String, ProcessError> {
+        self.output_of(None, cancel).await
+    }
+
+    /// The same for a program that waits for its standard input.
+    pub(crate) async fn output_of(
+        &self,
+        input: Option<Input>,
+        cancel: &CancellationToken,
+    ) -> Result<String, ProcessError> {
         let mut out = String::new();
         let mut err = String::new();
-        let status = self
-            .stream(cancel, |event| {
-                let (text, line) = match event {
-                    Event::Stdout(line) => (&mut out, line),
-                    Event::Stderr(line) => (&mut err, line),
-                    Event::Second => return,
-                };
-                text.push_str(&String::from_utf8_lossy(line));
-                text.push('\n');
-            })
-            .await?;
+        let collect = |event: Event<'_>| {
+            let (text, line) = match event {
+                Event::Stdout(line) => (&mut out, line),
+                Event::Stderr(line) => (&mut err, line),
+                Event::Second => return,
+            };
+            text.push_str(&String::from_utf8_lossy(line));
+            text.push('\n');
+        };
+        let status = self.run(input, cancel, collect).await?;
         if status.success() {
             return Ok(out);
         }
@@ -120,6 +132,15 @@ impl Command {
     pub(crate) async fn stream(
         &self,
         cancel: &CancellationToken,
+        on_event: impl FnMut(Event<'_>),
+    ) -> Result<ExitStatus, ProcessError> {
+        self.run(None, cancel, on_event).await
+    }
+
+    async fn run(
+        &self,
+        input: Option<Input>,
+        cancel: &CancellationToken,
         mut on_event: impl FnMut(Event<'_>),
     ) -> Result<ExitStatus, ProcessError> {
         let program = || self.program.to_string_lossy().into_owned();
@@ -127,8 +148,14 @@ impl Command {
             program: program(),
             source,
         };
-        let mut child = self.spawn()?;
+        let mut child = self.spawn(if input.is_some() {
+            Stdio::piped()
+        } else {
+            Stdio::null()
+        })?;
         let mut group = Group::of(&child);
+        let mut given = pin!(give(input, child.stdin.take()));
+        let mut is_given = false;
         let mut stdout = Lines::new(child.stdout.take());
         let mut stderr = Lines::new(child.stderr.take());
         let mut deadline: Option<Instant> = None;
@@ -144,6 +171,8 @@ impl Command {
                 done = stderr.fill(), if stderr.open() => {
                     if done.map_err(read_error)? { on_event(Event::Stderr(stderr.line())); }
                 }
+                // A child that does not read has its own reason, and an exit code.
+                () = &mut given, if !is_given => is_given = true,
                 ended = child.wait(), if status.is_none() => {
                     status = Some(ended.map_err(read_error)?);
                 }
@@ -174,7 +203,7 @@ impl Command {
         clippy::disallowed_methods,
         reason = "the one place that starts processes"
     )]
-    fn spawn(&self) -> Result<tokio::process::Child, ProcessError> {
+    fn spawn(&self, input: Stdio) -> Result<tokio::process::Child, ProcessError> {
         tracing::debug!("running {self}");
         let mut command = tokio::process::Command::new(&self.program);
         for name in withheld() {
@@ -184,7 +213,7 @@ impl Command {
             .args(&self.args)
             .envs(restored())
             .envs(&self.env)
-            .stdin(Stdio::null())
+            .stdin(input)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .process_group(0)
@@ -194,6 +223,17 @@ impl Command {
                 program: self.program.to_string_lossy().into_owned(),
                 source,
             })
+    }
+}
+
+/// What a program gets as its standard input, once it is known. Nothing if the sender is dropped.
+pub(crate) type Input = oneshot::Receiver<Vec<u8>>;
+
+async fn give(input: Option<Input>, stdin: Option<ChildStdin>) {
+    if let (Some(input), Some(mut stdin)) = (input, stdin)
+        && let Ok(text) = input.await
+    {
+        let _ = stdin.write_all(&text).await;
     }
 }
 
@@ -295,6 +335,30 @@ mod tests {
             error.ends_with("exit status: 1: no such builder"),
             "{error}"
         );
+    }
+
+    #[tokio::test]
+    async fn a_program_waits_for_its_input_and_reads_to_its_end() {
+        let (sender, input) = oneshot::channel();
+        let command = shell("cat; echo end");
+        let never = CancellationToken::new();
+        let (output, ()) = tokio::join!(command.output_of(Some(input), &never), async {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            sender.send(b"a\nb\n".to_vec()).unwrap();
+        });
+        assert_eq!(output.unwrap(), "a\nb\nend\n");
+        let (sender, input) = oneshot::channel();
+        drop(sender);
+        let output = command.output_of(Some(input), &never).await;
+        assert_eq!(output.unwrap(), "end\n");
+    }
+
+    #[tokio::test]
+    async fn a_program_may_end_before_its_input_comes() {
+        let (_sender, input) = oneshot::channel();
+        let (command, never) = (shell("exit 3"), CancellationToken::new());
+        let ended = command.output_of(Some(input), &never).await;
+        assert!(matches!(ended, Err(ProcessError::Failed { .. })));
     }
 
     #[tokio::test]
