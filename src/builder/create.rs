@@ -18,6 +18,7 @@ pub(super) async fn create(
 ) -> Result<(), BuilderError> {
     let failed = |source| BuilderError::Boot {
         name: name.to_owned(),
+        exit: None,
         source,
     };
     let mut waits = waits(most);

@@ -17,6 +17,7 @@ use jiff::Timestamp;
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 
+use crate::buildx::failure::is_of_ended_container;
 use crate::buildx::{Tool, remove_instance};
 use crate::facts::Address;
 use crate::plan::{BUILDER_PREFIX, BuilderPlan, Driver};
@@ -73,9 +74,11 @@ pub(crate) struct Start<'a> {
 /// The builder did not start, or was lost.
 #[derive(Debug, Error)]
 pub(crate) enum BuilderError {
-    #[error("could not start the builder `{name}`")]
+    #[error("could not start the builder `{name}`{}", why(exit.as_ref()))]
     Boot {
         name: String,
+        /// Of a BuildKit that ended while it booted.
+        exit: Option<Exit>,
         #[source]
         source: ProcessError,
     },
@@ -103,6 +106,9 @@ impl BuilderError {
                 "run docker/setup-qemu-action before this step, or use a runner of that architecture"
                     .to_owned(),
             ),
+            Self::Boot {
+                exit: Some(exit), ..
+            } => Some(exit.hint().to_owned()),
             Self::Boot { source, .. } => local::boot_hint(&source.to_string()),
             Self::Kubernetes(error) => error.hint(),
             Self::Inspect { .. } => None,
@@ -126,6 +132,10 @@ impl BuilderError {
             Self::Exited { .. } | Self::Platform { .. } => false,
         }
     }
+}
+
+fn why(exit: Option<&Exit>) -> String {
+    exit.map(|exit| format!(": {exit}")).unwrap_or_default()
 }
 
 /// Whether this is the name of a builder for one run of this action.
@@ -165,7 +175,13 @@ pub(crate) async fn start(
         }
         local::check_platforms(&start).await
     };
-    if let Err(error) = ready.await {
+    if let Err(mut error) = ready.await {
+        if let (BuilderError::Boot { exit, source, .. }, Kind::Container(engine, _)) =
+            (&mut error, &builder.kind)
+            && is_of_ended_container(&source.to_string())
+        {
+            *exit = exit::of(&builder.name, engine, begun).await;
+        }
         let creation = if error.is_cancelled() {
             Creation::Interrupted
         } else {

@@ -322,8 +322,8 @@ const DISK_FULL: &str = "the builder's disk is full: free some, or use a larger 
 const OTHER_ARCHITECTURE: &str = "the step needs another architecture: on a runner, run docker/setup-qemu-action before this step; in a cluster, name it in \
      `platforms` for a node that has it, or emulate it with `driver-opts: qemu.install=true`";
 
-const KILLED: &str = "the command was killed, probably out of memory: use a larger runner, raise `limits.memory` in `driver-opts` (in a cluster), or \
-     run fewer jobs in parallel";
+const KILLED: &str = "the command was killed, probably out of memory: use a larger runner, raise `memory` (in a cluster `limits.memory`) in \
+     `driver-opts`, or run fewer jobs in parallel";
 
 /// Texts in the output of a failed command, of which any counts, and the hint.
 const IN_OUTPUT: &[(&[&str], &str)] = &[

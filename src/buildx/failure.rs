@@ -95,12 +95,13 @@ impl Failure {
         after.map_or(self.message.as_str(), |(_, cause)| cause)
     }
 
-    /// Whether buildx lost its connection to the builder.
+    /// Whether buildx lost its connection to the builder, or found it ended.
     /// Not for a step, whose error may be about its own connections. These are gRPC's texts
     /// (<https://github.com/grpc/grpc-go/blob/v1.79.0/internal/transport/http2_client.go>).
     pub(crate) fn is_disconnection(&self) -> bool {
         let texts = ["code = Unavailable", "error reading from server"];
-        self.step.is_none() && texts.iter().any(|text| self.message.contains(text))
+        let is_lost = texts.iter().any(|text| self.message.contains(text));
+        self.step.is_none() && (is_lost || is_of_ended_container(&self.message))
     }
 
     /// Whether a registry denied access.
@@ -187,6 +188,22 @@ const CONNECTION: &[&str] = &[
     "error reading server preface",
 ];
 
+/// Whether the builder's container has ended, and may be about to start again: the Engine says so
+/// (<https://github.com/moby/moby/blob/v28.5.2/daemon/errors.go>), or a command in it ended, of which buildx has the code alone
+/// (<https://github.com/docker/buildx/blob/461836ba0/driver/docker-container/driver.go>, `run`).
+pub(crate) fn is_of_ended_container(message: &str) -> bool {
+    let message = message.trim_end().to_lowercase();
+    let of_engine = message.split_once("error response from daemon: container ");
+    let has_ended = of_engine.is_some_and(|(_, rest)| {
+        rest.contains("is restarting, wait until") || rest.contains("is not running")
+    });
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|it| it.is_ascii_digit());
+    has_ended
+        || message
+            .rsplit_once("exit code ")
+            .is_some_and(|(_, code)| is_number(code))
+}
+
 fn place(text: &[String]) -> Option<(String, u32)> {
     text.windows(2).find_map(|pair| {
         let [line, ruler] = pair else { return None };
@@ -265,6 +282,22 @@ mod tests {
         assert_eq!(refused.step, None);
         assert!(refused.hint().unwrap().contains("`allow: network.host`"));
         assert!(!Failure::default().is_disconnection());
+        for (words, expected) in [
+            (
+                "Container 0a1b is restarting, wait until the container is running",
+                true,
+            ),
+            ("container 0a1b is not running", true),
+            ("No such image: buildkit:latest", false),
+        ] {
+            failure.step = None;
+            failure.message = format!("Error response from daemon: {words}");
+            assert_eq!(failure.is_disconnection(), expected, "{words}");
+        }
+        failure.message = "exit code 128".to_owned();
+        assert!(failure.is_disconnection());
+        failure.message = "failed to solve: exit code: 1".to_owned();
+        assert!(!failure.is_disconnection());
     }
 
     #[test]

@@ -31,6 +31,7 @@ const OIDC: &str = "tests/e2e/oidc.rs";
 const SILENCE: &str = "tests/e2e/silence.rs";
 const ENGINE: &str = "tests/e2e/push_engine_faults.rs";
 const MACHINE: &str = "tests/e2e/machine_faults.rs";
+const MEMORY: &str = "tests/e2e/memory.rs";
 const ANY: &str = "testkit/kubernetes/tests/driver/any_cluster.rs";
 const LONG: &str = "testkit/kubernetes/tests/driver/stand_in/long.rs";
 const NETWORK: &str = "testkit/kubernetes/tests/driver/stand_in/network.rs";
@@ -85,6 +86,7 @@ const ROWS: &[Row] = &[
     row("Machine", "buildx dies", &[(FAILURE, "a_buildx_that_dies_without_a_word_is_still_reported")]),
     row("Machine", "disk full in the run's directory or the workspace", &[(MACHINE, "a_full_disk_of_the_runner_ends_the_run_wherever_it_is_noticed"), (MACHINE, "a_full_disk_of_the_workspace_is_an_error_after_the_push")]),
     row("Machine", "outputs cannot be written", &[(FAILURE, "files_of_the_runner_that_can_not_be_written_are_an_error_with_a_remedy")]),
+    row("Machine", "too little memory: for the builder's BuildKit, a step, the push engine", &[(MEMORY, "too_little_memory_for_buildkit_is_an_error_with_a_remedy"), (MEMORY, "a_step_that_needs_more_memory_than_the_builder_has_is_an_error_with_a_remedy"), (MEMORY, "the_engine_pushes_with_little_memory")]),
     row("Machine", "buildx killed for its memory", &[(FAILURE, "a_buildx_that_is_killed_is_an_error_that_speaks_of_memory")]),
 ];
 

@@ -7,20 +7,25 @@ use crate::rig::{Action, Classic, busybox, registry};
 use crate::runner::{Ended, Runner, docker};
 
 fn container_action(dockerfile: &str, tag: &str) -> Action {
+    container_action_with(dockerfile, tag, "namespace=ignored")
+}
+
+/// The same with an option of the driver.
+pub(crate) fn container_action_with(dockerfile: &str, tag: &str, option: &str) -> Action {
     Action::new(dockerfile)
         .input("tags", &format!("{}/{tag}", registry()))
         .input("driver", "docker-container")
         .input(
             "driver-opts",
             &format!(
-                "image={}/rig/buildkit:latest\nnetwork=host\nnamespace=ignored",
+                "image={}/rig/buildkit:latest\nnetwork=host\n{option}",
                 registry()
             ),
         )
 }
 
 /// The builder of a run is nowhere: neither its container nor its volume.
-fn is_gone(run: &Ended) {
+pub(crate) fn is_gone(run: &Ended) {
     let name = format!("name=buildx_buildkit_{}", run.output("builder"));
     for args in [
         &["ps", "--all", "--quiet"][..],

@@ -37,6 +37,7 @@ mod machine_faults;
 mod main_job;
 #[path = "../action/marks.rs"]
 mod marks;
+mod memory;
 mod network;
 mod newcomer;
 mod oidc;
