@@ -6,10 +6,13 @@ use std::path::Path;
 
 use ::dockerfile::{Configuration, Entry};
 use image::ImageRef;
-use protocol::{Base, Destination, Job, Login, Proxies, RemovedInstruction, Secrets};
+use protocol::{
+    Base, Destination, Job, Login, PlatformImage, Proxies, RemovedInstruction, Secrets,
+};
 use secrecy::{ExposeSecret as _, SecretString};
 
 use super::Preparation;
+use super::dockerfile::Read;
 use crate::buildx::Reason;
 use crate::plan::{EngineFiles, Hidden};
 use crate::runner::private::{PrivateError, create_private_folder, write_private};
@@ -46,17 +49,21 @@ pub(super) fn left_nonce(folder: &Path) -> Option<String> {
 impl Preparation<'_> {
     pub(super) fn write_context(
         &self,
-        configuration: &Configuration,
-        image: Option<&ImageRef>,
+        Read {
+            configuration,
+            images,
+            runs_in,
+        }: &Read,
         base: Base,
         nonce: &str,
     ) -> Result<(), Reason> {
         let job = Job {
             version: protocol::VERSION,
             nonce: nonce.to_owned(),
-            destinations: self.destinations(image),
+            destinations: self.destinations(images),
             compression: self.plan.compression,
             base,
+            platforms: self.platforms(*runs_in),
             kept: kept(configuration),
             times: self.plan.times,
             previous: self.plan.previous.clone(),
@@ -78,20 +85,34 @@ impl Preparation<'_> {
             &files.context.join(protocol::JOB_FILE),
             serde_json::to_vec(&job),
         )?;
-        write(&files.secrets, serde_json::to_vec(&self.secrets(image)))
+        write(
+            &files.secrets,
+            serde_json::to_vec(&self.secrets(images.first())),
+        )
     }
 
-    /// The plan's, each with the base image's repository where layers may be mounted from.
-    fn destinations(&self, base: Option<&ImageRef>) -> Vec<Destination> {
+    /// Those of an image that has several.
+    fn platforms(&self, runs_in: Option<usize>) -> Vec<PlatformImage> {
+        let platforms = self.image.platforms.iter().enumerate();
+        let platforms = platforms.filter(|_| self.image.platforms.len() > 1);
+        platforms
+            .map(|(place, platform)| PlatformImage {
+                platform: platform.clone(),
+                is_own: runs_in == Some(place),
+            })
+            .collect()
+    }
+
+    /// The plan's, each with the base images' repositories where layers may be mounted from.
+    fn destinations(&self, bases: &[ImageRef]) -> Vec<Destination> {
         let destinations = self.plan.destinations.iter().cloned();
         destinations
             .map(|mut destination| {
-                let base = base.filter(|base| {
+                let bases = bases.iter().filter(|base| {
                     base.host == destination.registry && base.repository != destination.repository
                 });
-                destination
-                    .mount_from
-                    .extend(base.map(|base| base.repository.clone()));
+                let repositories = bases.map(|base| base.repository.clone());
+                destination.mount_from.extend(repositories);
                 destination
             })
             .collect()

@@ -2,7 +2,7 @@
 //! (<https://docs.docker.com/reference/cli/docker/buildx/build/#metadata-file>).
 
 use protocol::Summary;
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
 use crate::buildx::metadata::Metadata;
 use crate::plan::ImagePlan;
@@ -12,13 +12,19 @@ pub(crate) fn complete(metadata: &mut Metadata, summary: &Summary, image: &Image
     let names = image.push.iter().flat_map(|push| &push.names);
     let names: Vec<String> = names.map(ToString::to_string).collect();
     let digest = summary.digest.to_string();
-    let configuration = summary.configuration.to_string();
+    let configuration = summary.configuration.as_ref().map(ToString::to_string);
+    if let Some(configuration) = &configuration {
+        let name = "containerimage.config.digest".to_owned();
+        metadata.json.insert(name, json!(configuration));
+    }
+    let mut descriptor =
+        json!({"mediaType": summary.media_type, "digest": digest, "size": summary.size});
+    let annotations = of_index_descriptor(&image.annotations);
+    if configuration.is_none() && !annotations.is_empty() {
+        descriptor["annotations"] = annotations.into();
+    }
     let entries = [
-        ("containerimage.config.digest", json!(configuration)),
-        (
-            "containerimage.descriptor",
-            json!({"mediaType": summary.media_type, "digest": digest, "size": summary.size}),
-        ),
+        ("containerimage.descriptor", descriptor),
         ("containerimage.digest", json!(digest)),
         ("image.name", json!(names.join(","))),
     ];
@@ -26,5 +32,37 @@ pub(crate) fn complete(metadata: &mut Metadata, summary: &Summary, image: &Image
         metadata.json.insert(name.to_owned(), value);
     }
     metadata.digest = Some(summary.digest.clone());
-    metadata.image_id = Some(configuration);
+    // As buildx writes `--iidfile`: an index has no configuration.
+    metadata.image_id = configuration.or(Some(digest));
+}
+
+/// Annotations of the index's descriptor, `index-descriptor:name=value`: metadata is the only place that has it.
+fn of_index_descriptor(annotations: &[String]) -> Map<String, Value> {
+    let annotations = annotations.iter().filter_map(|text| {
+        let (name, value) = text.split_once('=')?;
+        let (levels, name) = name.split_once(':')?;
+        let mut levels = levels.split(',');
+        let is_named = levels.any(|level| level == "index-descriptor");
+        is_named.then(|| (name.to_owned(), value.into()))
+    });
+    annotations.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn annotations_of_the_indexs_descriptor_are_told_from_others() {
+        let given = [
+            "a=1",
+            "index:b=2",
+            "index-descriptor:c=3=4",
+            "index,index-descriptor:d=5",
+            "manifest-descriptor:e=6",
+            "index-descriptor:f",
+        ];
+        let found = of_index_descriptor(&given.map(str::to_owned));
+        assert_eq!(Value::from(found), json!({"c": "3=4", "d": "5"}));
+    }
 }

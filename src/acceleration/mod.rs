@@ -55,7 +55,7 @@ pub(crate) struct Prepared {
     start: Start,
     arguments: BTreeMap<String, String>,
     nonce: String,
-    runs_in_image: bool,
+    runs_in: Option<usize>,
 }
 
 /// What the step compares the image with.
@@ -78,22 +78,18 @@ impl Preparation<'_> {
         context::create_folders(&self.plan.files)?;
         let found = self.find_dockerfile().await?;
         let arguments = self.arguments();
-        let read = dockerfile::configuration(self, &found.text, &arguments)?;
-        let dockerfile::Read {
-            configuration,
-            image,
-            runs_in_image,
-        } = read;
-        let (start, base) = self.start(&configuration, image.as_ref()).await?;
+        let read = dockerfile::read(self, &found.text, &arguments)?;
+        let (configuration, image) = (&read.configuration, read.images.first());
+        let (start, base) = self.start(configuration, image).await?;
         let nonce = context::nonce()?;
-        self.write_context(&configuration, image.as_ref(), base, &nonce)?;
+        self.write_context(&read, base, &nonce)?;
         Ok(Prepared {
             dockerfile: found.path,
-            configuration: configuration.cfg,
+            configuration: read.configuration.cfg,
             start,
             arguments,
             nonce,
-            runs_in_image,
+            runs_in: read.runs_in,
         })
     }
 
@@ -182,7 +178,7 @@ impl Prepared {
             step: &plan.step,
             files: &plan.files,
             nonce: &self.nonce,
-            runs_in_image: self.runs_in_image,
+            runs_in: self.runs_in,
         }
     }
 }

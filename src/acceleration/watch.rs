@@ -31,14 +31,18 @@ impl Watch {
                 None
             }
             Event::Compared {
+                platform,
                 changed,
                 removed,
                 bytes: size,
                 milliseconds,
             } => {
                 let time = duration(std::time::Duration::from_millis(*milliseconds));
+                let platform = platform.as_ref();
+                let platform = platform.map(|platform| format!("{}: ", one_line(platform)));
                 Some(format!(
-                    "{changed} files differ from the base image ({}), {removed} are removed; compared in {time}",
+                    "{}{changed} files differ from the base image ({}), {removed} are removed; compared in {time}",
+                    platform.unwrap_or_default(),
                     bytes(*size)
                 ))
             }
@@ -229,7 +233,7 @@ mod tests {
         assert!(!line.contains('\u{1b}') && !line.contains('\n'), "{line}");
         let summary = Summary {
             digest: digest.clone(),
-            configuration: digest,
+            configuration: Some(digest),
             media_type: String::new(),
             size: 1,
             layers: vec![layer],

@@ -432,7 +432,7 @@ mod tests {
         let digest = Digest::sha256([0; 32]);
         said.summary = Some(Summary {
             digest: digest.clone(),
-            configuration: digest,
+            configuration: Some(digest),
             media_type: String::new(),
             size: 1,
             layers: Vec::new(),

@@ -2,7 +2,8 @@
 //!
 //! Three targets: `image` is the user's build, `configuration` the same Dockerfile without what makes files, and `push` the build step
 //! that gets the file systems of both. With the Engine's classic store, `base` is the base image alone, and the step gets its file
-//! system. Reference: <https://docs.docker.com/build/bake/reference/>.
+//! system. Where the image is for several platforms, `image` and `configuration` are, too, and `push` gets the file systems of all.
+//! Reference: <https://docs.docker.com/build/bake/reference/>.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -55,8 +56,8 @@ pub(crate) struct Definition<'a> {
     pub files: &'a EngineFiles,
     /// Random, and known to this run alone.
     pub nonce: &'a str,
-    /// Whether the step runs in the image itself, and not in one of its own.
-    pub runs_in_image: bool,
+    /// The platform, by its place, in whose image the step runs; none if it runs in an image of its own.
+    pub runs_in: Option<usize>,
 }
 
 impl Definition<'_> {
@@ -84,7 +85,21 @@ impl Definition<'_> {
         let output = format!(
             "type=image,name=localhost:{port}/{repository}:latest,push=true,oci-mediatypes=true,store=false,registry.insecure=true"
         );
-        definition(json!({ CONFIGURATION: self.configuration(&output) }))
+        let mut configuration = self.configuration(&output);
+        if !self.platforms().is_empty() {
+            // An image's own are the step's to write.
+            let annotations = json!(self.image.annotations);
+            configuration.insert("annotations".to_owned(), annotations);
+        }
+        definition(json!({ CONFIGURATION: configuration }))
+    }
+
+    /// The platforms, if there are several.
+    fn platforms(&self) -> &[String] {
+        match self.image.platforms.as_slice() {
+            [] | [_] => &[],
+            several => several,
+        }
     }
 
     /// Flags have the names that `build` has for them, in its order.
@@ -183,7 +198,7 @@ impl Definition<'_> {
         };
         let mut target = json!({
             "context": self.files.context,
-            "dockerfile-inline": step_dockerfile(self.nonce, compared.is_some(), self.runs_in_image),
+            "dockerfile-inline": step_dockerfile(self.nonce, compared.is_some(), self.platforms(), self.runs_in),
             "contexts": {"final": format!("target:{IMAGE}"), "step": self.step},
             "secret": [format!("id={},src={}", protocol::secrets_id(self.nonce), self.files.secrets.display())],
             "entitlements": ["network.host"],
@@ -226,34 +241,53 @@ fn step_root(nonce: &str) -> String {
     format!("/.fast-ecr-push-{nonce}")
 }
 
-fn step_dockerfile(nonce: &str, has_base: bool, is_in_image: bool) -> String {
+fn step_dockerfile(
+    nonce: &str,
+    has_base: bool,
+    platforms: &[String],
+    runs_in: Option<usize>,
+) -> String {
     let stage = stage(nonce);
     let job = format!("/{}", protocol::JOB_FILE);
-    let run = |root: &str, image: (&str, &str, &str), argument: &str| {
-        // Program and job are mounted from where they come, so that BuildKit copies neither.
-        let mounts = [
-            (",from=step", PROGRAM_FILE, PROGRAM),
-            ("", &job, &format!("{PROGRAM_FOLDER}{job}")),
-            image,
-        ];
-        let base = has_base.then_some((",from=base", "/", "/base"));
+    let places: Vec<Option<usize>> = match platforms.len() {
+        0 => vec![None],
+        several => (0..several).map(Some).collect(),
+    };
+    let run = |root: &str, hidden: Option<(&str, &str, &str)>, argument: &str| {
         let mut run = "RUN --network=host".to_owned();
-        for (from, source, target) in mounts.into_iter().chain(base) {
-            let source = match source {
-                "/" => String::new(),
-                path => format!(",source={path}"),
-            };
+        let mut mount = |from: &str, source: &str, target: &str| {
             run += &format!(" --mount=type=bind{from}{source},target={root}{target}");
+        };
+        // Program and job are mounted from where they come, so that BuildKit copies neither.
+        mount(",from=step", &format!(",source={PROGRAM_FILE}"), PROGRAM);
+        mount(
+            "",
+            &format!(",source={job}"),
+            &format!("{PROGRAM_FOLDER}{job}"),
+        );
+        if let Some((from, source, target)) = hidden {
+            mount(from, &format!(",source={source}"), target);
+        }
+        let mounted = |place: &&Option<usize>| runs_in.is_none_or(|own| own != place.unwrap_or(0));
+        for place in places.iter().filter(mounted) {
+            let stage = of_platform("final", *place);
+            let path = protocol::mounted_at(protocol::IMAGE_PATH, *place);
+            mount(&format!(",from={stage}"), "", &path);
+        }
+        for place in places.iter().filter(|_| has_base) {
+            let stage = of_platform("base", *place);
+            let path = protocol::mounted_at(protocol::BASE_PATH, *place);
+            mount(&format!(",from={stage}"), "", &path);
         }
         let (id, secrets) = (protocol::secrets_id(nonce), protocol::SECRETS_PATH);
         run += &format!(" --mount=type=secret,id={id},target={root}{secrets}");
         run += &format!(" --mount=type=cache,id=fast-ecr-push-digests,target={root}/cache");
         format!("ARG TARGETARCH\n{run} [\"{root}{PROGRAM}\"{argument}]\n")
     };
-    if !is_in_image {
-        let image = (",from=final", "/", "/final");
-        return format!("FROM scratch AS {stage}\n") + &run("", image, "");
-    }
+    let stages = stages_of_platforms(platforms, has_base);
+    let Some(own) = runs_in else {
+        return format!("{stages}FROM scratch AS {stage}\n") + &run("", None, "");
+    };
 
     // BuildKit hashes all files of what a step mounts, but not of what it runs in (`getMountDeps` in
     // <https://github.com/moby/buildkit/blob/v0.32.0/solver/llbsolver/ops/exec.go>): the step of a large image that runs in it starts
@@ -263,13 +297,37 @@ fn step_dockerfile(nonce: &str, has_base: bool, is_in_image: bool) -> String {
     let root = step_root(nonce);
     let folder = "/.fast-ecr-push/hidden";
     let (user, group) = protocol::OWNER_OF_MISSING;
-    let stages = format!(
-        "FROM final AS final-image\nUSER {user}:{group}\nWORKDIR /etc\nUSER 0:0\n\
+    let image = of_platform("final", (!platforms.is_empty()).then_some(own));
+    let own = format!(
+        "FROM {image} AS final-image\nUSER {user}:{group}\nWORKDIR /etc\nUSER 0:0\n\
          FROM final-image AS hidden\nCOPY --from=final-image /etc {folder}/etc\n\
          FROM final-image AS {stage}\nWORKDIR /\n"
     );
     let hidden = (",from=hidden", folder, protocol::HIDDEN_PATH);
-    stages + &run(&root, hidden, &format!(", \"{root}\""))
+    stages + &own + &run(&root, Some(hidden), &format!(", \"{root}\""))
+}
+
+/// Stages with the file systems of each platform; none where there is one.
+fn stages_of_platforms(platforms: &[String], has_base: bool) -> String {
+    if platforms.is_empty() {
+        return String::new();
+    }
+    // BuildKit would warn of platforms that are no variables.
+    let mut text = "# check=skip=all\n".to_owned();
+    for name in ["final", "base"] {
+        for (place, platform) in platforms.iter().enumerate() {
+            if name == "final" || has_base {
+                let stage = of_platform(name, Some(place));
+                text += &format!("FROM --platform={platform} {name} AS {stage}\n");
+            }
+        }
+    }
+    text
+}
+
+/// The stage of a platform.
+fn of_platform(name: &str, place: Option<usize>) -> String {
+    place.map_or_else(|| name.to_owned(), |place| format!("{name}-{place}"))
 }
 
 /// The arguments for a target of a definition. The definition is ours, so that it may read what it names.
@@ -340,7 +398,7 @@ WORKDIR /
 ARG TARGETARCH
 RUN --network=host --mount=type=bind,from=step,source=/fast-ecr-push-step-$TARGETARCH,target=/.fast-ecr-push-01/program/fast-ecr-push-step --mount=type=bind,source=/job.json,target=/.fast-ecr-push-01/program/job.json --mount=type=bind,from=hidden,source=/.fast-ecr-push/hidden,target=/.fast-ecr-push-01/hidden --mount=type=bind,from=base,target=/.fast-ecr-push-01/base --mount=type=secret,id=fast-ecr-push-01,target=/.fast-ecr-push-01/run/secrets/fast-ecr-push-step --mount=type=cache,id=fast-ecr-push-digests,target=/.fast-ecr-push-01/cache ["/.fast-ecr-push-01/program/fast-ecr-push-step", "/.fast-ecr-push-01"]
 "#;
-        assert_eq!(step_dockerfile("01", true, true), expected);
+        assert_eq!(step_dockerfile("01", true, &[], Some(0)), expected);
     }
 
     #[test]
@@ -349,6 +407,37 @@ RUN --network=host --mount=type=bind,from=step,source=/fast-ecr-push-step-$TARGE
 ARG TARGETARCH
 RUN --network=host --mount=type=bind,from=step,source=/fast-ecr-push-step-$TARGETARCH,target=/program/fast-ecr-push-step --mount=type=bind,source=/job.json,target=/program/job.json --mount=type=bind,from=final,target=/final --mount=type=secret,id=fast-ecr-push-01,target=/run/secrets/fast-ecr-push-step --mount=type=cache,id=fast-ecr-push-digests,target=/cache ["/program/fast-ecr-push-step"]
 "#;
-        assert_eq!(step_dockerfile("01", false, false), expected);
+        assert_eq!(step_dockerfile("01", false, &[], None), expected);
+    }
+
+    #[test]
+    fn a_step_gets_the_images_of_all_platforms_and_runs_in_the_one_it_can() {
+        let platforms = ["linux/arm64", "linux/amd64"].map(str::to_owned);
+        let expected = r#"# check=skip=all
+FROM --platform=linux/arm64 final AS final-0
+FROM --platform=linux/amd64 final AS final-1
+FROM --platform=linux/arm64 base AS base-0
+FROM --platform=linux/amd64 base AS base-1
+FROM final-1 AS final-image
+USER 64123:63211
+WORKDIR /etc
+USER 0:0
+FROM final-image AS hidden
+COPY --from=final-image /etc /.fast-ecr-push/hidden/etc
+FROM final-image AS step-01
+WORKDIR /
+ARG TARGETARCH
+RUN --network=host --mount=type=bind,from=step,source=/fast-ecr-push-step-$TARGETARCH,target=/.fast-ecr-push-01/program/fast-ecr-push-step --mount=type=bind,source=/job.json,target=/.fast-ecr-push-01/program/job.json --mount=type=bind,from=hidden,source=/.fast-ecr-push/hidden,target=/.fast-ecr-push-01/hidden --mount=type=bind,from=final-0,target=/.fast-ecr-push-01/final/0 --mount=type=bind,from=base-0,target=/.fast-ecr-push-01/base/0 --mount=type=bind,from=base-1,target=/.fast-ecr-push-01/base/1 --mount=type=secret,id=fast-ecr-push-01,target=/.fast-ecr-push-01/run/secrets/fast-ecr-push-step --mount=type=cache,id=fast-ecr-push-digests,target=/.fast-ecr-push-01/cache ["/.fast-ecr-push-01/program/fast-ecr-push-step", "/.fast-ecr-push-01"]
+"#;
+        let found = step_dockerfile("01", true, &platforms, Some(1));
+        assert_eq!(found, expected);
+        let expected = r#"# check=skip=all
+FROM --platform=linux/arm64 final AS final-0
+FROM --platform=linux/amd64 final AS final-1
+FROM scratch AS step-01
+ARG TARGETARCH
+RUN --network=host --mount=type=bind,from=step,source=/fast-ecr-push-step-$TARGETARCH,target=/program/fast-ecr-push-step --mount=type=bind,source=/job.json,target=/program/job.json --mount=type=bind,from=final-0,target=/final/0 --mount=type=bind,from=final-1,target=/final/1 --mount=type=secret,id=fast-ecr-push-01,target=/run/secrets/fast-ecr-push-step --mount=type=cache,id=fast-ecr-push-digests,target=/cache ["/program/fast-ecr-push-step"]
+"#;
+        assert_eq!(step_dockerfile("01", false, &platforms, None), expected);
     }
 }

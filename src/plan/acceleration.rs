@@ -1,6 +1,6 @@
 //! Whether the push engine pushes instead of BuildKit.
 //!
-//! The engine is a build step of ours that reads the image's files where BuildKit keeps them. It makes one image for one platform
+//! The engine is a build step of ours that reads the image's files where BuildKit keeps them. It makes one image for each platform,
 //! with layers of its own. What needs BuildKit's export stays with BuildKit, and so does what is not known well enough. More
 //! reasons come to light when the Dockerfile is read, which is not the plan's to do.
 
@@ -14,7 +14,7 @@ use serde::{Serialize, Serializer};
 use super::cache::Kind;
 use super::{
     BuilderPlan, CachePlan, Diagnostics, Driver, EngineFiles, Fallback, Hidden, Naming, PushPlan,
-    Sources,
+    Sources, kubernetes,
 };
 use crate::facts::{Address, Engine};
 use crate::inputs::cache::{Backend, CacheEntry};
@@ -41,8 +41,13 @@ pub(crate) struct EnginePlan {
     pub times: protocol::LayerTimes,
     /// Tags of the first destination under which an earlier image may be, the nearest first.
     pub previous: Vec<String>,
-    /// Annotations of the manifest.
+    /// Annotations of the manifest. For several platforms BuildKit writes all annotations into the configurations' manifests.
     pub annotations: Vec<(String, String)>,
+    /// The builder's own platform, if it is known before the builder is there.
+    pub own_platform: Option<String>,
+    /// Whether the builder's kernel runs programs of each platform that an image is built for. Builders of the Engine name only such
+    /// platforms, and others are refused; the nodes of a cluster are told what to build for.
+    pub kernel_runs_all: bool,
     /// The folder with the build step's binaries.
     pub step: PathBuf,
     /// Variables of proxies between BuildKit and the registries.
@@ -123,13 +128,19 @@ fn engine(situation: &Situation<'_>, push: &PushPlan) -> Result<EnginePlan, Fall
         return Err(Fallback::CgroupParent);
     }
     let compression = compression(inputs)?;
+    let annotations = match inputs.platforms.len() {
+        0 | 1 => annotations(situation.annotations)?,
+        _ => Vec::new(),
+    };
     Ok(EnginePlan {
         is_required,
         compression,
         previous: previous(&push.names, sources.run),
         destinations: destinations(&push.names),
         times: inputs.layer_times.into(),
-        annotations: annotations(situation.annotations)?,
+        annotations,
+        own_platform: own_platform(builder),
+        kernel_runs_all: builder.driver != Driver::Kubernetes,
         step: step.folder.clone(),
         proxies: proxies(builder, sources),
         authorities: authorities(builder, sources),
@@ -142,6 +153,16 @@ fn engine(situation: &Situation<'_>, push: &PushPlan) -> Result<EnginePlan, Fall
 fn architecture(builder: &BuilderPlan) -> Option<&str> {
     let mut parts = builder.platform.split('/').skip(1);
     parts.next()
+}
+
+/// The platform whose programs run on the builder as they are, if it is known before the builder is there.
+fn own_platform(builder: &BuilderPlan) -> Option<String> {
+    let Some(kubernetes) = &builder.kubernetes else {
+        return Some(builder.platform.clone());
+    };
+    let node = kubernetes.nodes.first()?;
+    let architecture = node.node_selector.get(kubernetes::ARCHITECTURE)?;
+    Some(format!("linux/{architecture}"))
 }
 
 /// What only BuildKit exports.
@@ -160,8 +181,10 @@ fn check_export(situation: &Situation<'_>) -> Result<(), Fallback> {
         Fallback::Attestations
     } else if situation.is_taken {
         Fallback::Taken
-    } else if inputs.platforms.len() > 1 {
-        Fallback::Platforms
+    } else if inputs.platforms.len() > protocol::MOST_PLATFORMS {
+        Fallback::Platforms(inputs.platforms.len().to_string())
+    } else if inputs.platforms.len() > 1 && situation.builder.has_classic_store() {
+        Fallback::ClassicPlatforms
     } else {
         return Ok(());
     })

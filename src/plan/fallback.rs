@@ -37,10 +37,14 @@ fallbacks! {
         "`provenance`, `sbom`, `attests`";
     Taken => "a tag exists and can't move, so that the image has to be the one that BuildKit made",
         "immutable tags";
-    Platforms => "the image is for several platforms",
-        "the engine makes one image";
+    Platforms("6") => "the image is for {0} platforms",
+        "the engine pushes at most 4, one after the other";
+    ClassicPlatforms => "the Engine's classic image store holds no image for several platforms",
+        "containerd's does";
+    PlatformStages("linux/arm64") => "the image has other stages for {0} than for its first platform",
+        "as with `FROM base-$TARGETARCH`";
     Nodes => "the builder has several nodes",
-        "as above";
+        "the engine's step runs on one, and sees the files of that alone";
     HostNetwork => "`buildkitd-flags` does not allow `network.host`, which the build step needs to reach the registry",
         "the default flags allow it";
     Rootless => "BuildKit runs without root, where the build step was not tried",

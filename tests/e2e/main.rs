@@ -51,6 +51,7 @@ mod proxy;
 mod push_engine;
 mod push_engine_builds;
 mod push_engine_faults;
+mod push_engine_platforms;
 mod registry;
 mod rig;
 mod runner;

@@ -24,6 +24,8 @@ pub enum Event {
     },
     /// Both trees are compared.
     Compared {
+        /// The platform, where the image has several.
+        platform: Option<String>,
         /// Files, links, devices that differ.
         changed: u64,
         removed: u64,
@@ -93,19 +95,19 @@ pub struct Published {
     pub tags: Vec<String>,
 }
 
-/// The image, and what it took.
+/// The image, or the index of an image for several platforms, and what it took.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Summary {
-    /// Digest of the manifest.
+    /// Digest of the manifest or the index.
     #[serde(with = "digest_text")]
     pub digest: Digest,
-    /// Digest of the configuration: the image's id.
-    #[serde(with = "digest_text")]
-    pub configuration: Digest,
+    /// Digest of the configuration: the image's id. An index has none.
+    #[serde(with = "optional_digest_text")]
+    pub configuration: Option<Digest>,
     pub media_type: String,
-    /// Size of the manifest (bytes).
+    /// Size of the manifest or the index (bytes).
     pub size: u64,
-    /// In the image's order.
+    /// In the image's order, platform by platform; what several platforms have is named once.
     pub layers: Vec<Layer>,
     /// Bytes sent to all registries.
     pub uploaded: u64,
@@ -118,7 +120,7 @@ pub struct Summary {
     pub milliseconds: u64,
 }
 
-/// More packages are not named.
+/// More packages are not named, of all platforms together.
 pub const MOST_PACKAGES: usize = 100;
 
 /// A package that was added, removed or changed.
@@ -186,6 +188,25 @@ mod digest_text {
     }
 }
 
+mod optional_digest_text {
+    use super::{Deserialize as _, Deserializer, Digest, Serialize as _, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(
+        digest: &Option<Digest>,
+        to: S,
+    ) -> Result<S::Ok, S::Error> {
+        digest.as_ref().map(ToString::to_string).serialize(to)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<Option<Digest>, D::Error> {
+        let text = Option::<String>::deserialize(from)?;
+        let parsed = text.map(|text| text.parse().map_err(serde::de::Error::custom));
+        parsed.transpose()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -209,6 +230,7 @@ mod tests {
         let events = [
             Event::Listening { port: 4711 },
             Event::Compared {
+                platform: Some("linux/arm64".to_owned()),
                 changed: 1,
                 removed: 2,
                 bytes: 3,
@@ -217,7 +239,7 @@ mod tests {
             Event::Layer(layer.clone()),
             Event::Done(Summary {
                 digest: digest('b'),
-                configuration: digest('c'),
+                configuration: Some(digest('c')),
                 media_type: "m".to_owned(),
                 size: 1,
                 layers: vec![layer],

@@ -16,6 +16,8 @@ pub struct Job {
     pub compression: Compression,
     /// What the image starts from.
     pub base: Base,
+    /// The platforms of an image that has several, in the index's order; empty for an image of one.
+    pub platforms: Vec<PlatformImage>,
     /// Instructions of the Dockerfile that the configuration's history has, at its end.
     pub kept: usize,
     pub times: LayerTimes,
@@ -29,6 +31,16 @@ pub struct Job {
     pub answer_within: Option<u64>,
     /// Threads that compress. Default: one per core.
     pub threads: Option<usize>,
+}
+
+/// The image of one platform, and where the step finds it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PlatformImage {
+    /// As BuildKit writes it: `linux/arm64`.
+    pub platform: String,
+    /// Whether the step runs in this image. Others are mounted ([`crate::mounted_at`]).
+    pub is_own: bool,
 }
 
 /// A repository that gets the image.

@@ -12,11 +12,13 @@ pub use event::{
     Event, EventError, LARGEST_LINE, Layer, LayerSource, MOST_PACKAGES, PackageChange,
     PackageState, Published, Summary, parse, render,
 };
-pub use job::{Base, BaseImage, Compression, Destination, Job, LayerTimes, RemovedInstruction};
+pub use job::{
+    Base, BaseImage, Compression, Destination, Job, LayerTimes, PlatformImage, RemovedInstruction,
+};
 pub use secrets::{Login, Proxies, Secrets};
 
 /// Version of the protocol.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;
 
 /// File name of the [`Job`] in the step's build context.
 pub const JOB_FILE: &str = "job.json";
@@ -40,6 +42,22 @@ pub const NETWORK_FILES: [&str; 2] = ["hosts", "resolv.conf"];
 
 /// User and group that own `/etc` where it was made for the step, since the image has none. Users of packages have lower numbers.
 pub const OWNER_OF_MISSING: (u32, u32) = (64_123, 63_211);
+
+/// Where the step finds the image's root file system, unless it runs in the image.
+pub const IMAGE_PATH: &str = "/final";
+
+/// Where the step finds the root file system that the image is compared with.
+pub const BASE_PATH: &str = "/base";
+
+/// [`IMAGE_PATH`] or [`BASE_PATH`] of the `place`th platform of an image that has several.
+#[must_use]
+pub fn mounted_at(path: &str, place: Option<usize>) -> String {
+    place.map_or_else(|| path.to_owned(), |place| format!("{path}/{place}"))
+}
+
+/// An image for more platforms is not pushed by the step: BuildKit passes on so many bytes of a step's log in a second
+/// (`BUILDKIT_STEP_LOG_MAX_SPEED`), and each layer has a line.
+pub const MOST_PLATFORMS: usize = 4;
 
 /// Where a step that runs in the image has a copy of the image's `etc`.
 pub const HIDDEN_PATH: &str = "/hidden";

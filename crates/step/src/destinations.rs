@@ -10,7 +10,7 @@ use image::Digest;
 use protocol::{Base, Job, Secrets};
 use upload::{
     Blob, Credentials, Descriptor, How, Memory, Pending, Present, Proxies, RegistrySettings,
-    Repository, Settings, Timing, Uploader,
+    Repository, Settings, Stored, Timing, Uploader,
 };
 
 /// Content that waits for its uploads, of all layers together (bytes).
@@ -50,6 +50,15 @@ fn timing(longest: Option<Duration>) -> Timing {
         answer: limit(usual.answer),
         ..usual
     }
+}
+
+/// What becomes of the repositories' tags.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Tags {
+    /// They name the manifest.
+    Written,
+    /// They stay as they are: the manifest is one of several platforms.
+    Left,
 }
 
 struct Target {
@@ -200,8 +209,14 @@ impl Destinations {
         true
     }
 
-    /// Writes the manifest and the tags, and reads them back.
-    pub(crate) fn publish(&self, media_type: &str, manifest: &[u8]) -> anyhow::Result<()> {
+    /// Writes a manifest, or the index of some that are there, and the tags, and reads them back.
+    pub(crate) fn publish(
+        &self,
+        media_type: &str,
+        manifest: &[u8],
+        parts: &[Stored],
+        tags: Tags,
+    ) -> anyhow::Result<Vec<Stored>> {
         let present = self.present().clone();
         let blobs: Vec<Present> = present.into_values().flatten().collect();
         let mut images = Vec::new();
@@ -209,14 +224,15 @@ impl Destinations {
             let complete =
                 target
                     .repository
-                    .complete(media_type, manifest.to_vec(), &blobs, &[])?;
-            images.push((complete, target.tags.clone()));
+                    .complete(media_type, manifest.to_vec(), &blobs, parts)?;
+            let tags = match tags {
+                Tags::Written => target.tags.clone(),
+                Tags::Left => Vec::new(),
+            };
+            images.push((complete, tags));
         }
-        self.uploader
-            .publish(images)
-            .wait()
-            .context("could not write the image's manifest")?;
-        Ok(())
+        let written = self.uploader.publish(images).wait();
+        written.context("could not write the image's manifest")
     }
 
     /// What the uploads to all registries are doing.

@@ -17,13 +17,11 @@ use anyhow::{Context as _, bail};
 use layers::{Hidden, Tree};
 use protocol::{HIDDEN_PATH, MOUNTED, NETWORK_FILES, OWNER_OF_MISSING};
 
-use crate::push::BASE;
-
 /// Where the network files are.
 const ETC: &str = "etc";
 
-/// Makes the folder the root directory, and gives the image's tree.
-pub(crate) fn enter(folder: &Path) -> anyhow::Result<Tree> {
+/// Makes the folder the root directory, and gives the image's tree; `base` is in the folder what it is compared with.
+pub(crate) fn enter(folder: &Path, base: &Path) -> anyhow::Result<Tree> {
     let mounts = fs::read_to_string("/proc/self/mountinfo").context("could not read the mounts")?;
     check(&mounts, folder)?;
     let failed = || format!("could not make `{}` the root directory", folder.display());
@@ -43,7 +41,7 @@ pub(crate) fn enter(folder: &Path) -> anyhow::Result<Tree> {
 
     let mounted = MOUNTED.map(|name| Hidden {
         name,
-        seen: Some(Path::new(BASE)).filter(|base| base.is_dir()),
+        seen: Some(base).filter(|base| base.is_dir()),
         only: &[],
     });
     let etc = Hidden {

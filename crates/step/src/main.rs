@@ -5,6 +5,9 @@
 //! the network of BuildKit. It compares the two trees, packs what is new into
 //! even layers on all cores, uploads them while they are packed, and writes configuration, manifest and tags last.
 //!
+//! It does so for one platform after the other where the image has several, with the file systems at `/final/0` and so on, and writes
+//! an index of their manifests then. The program is one of the builder's own architecture.
+//!
 //! In: the [`Job`](protocol::Job) and the [`Secrets`](protocol::Secrets). Out: [`Event`]s, one a line. Exit code 0 when the image is
 //! complete in all registries, else 1.
 
@@ -13,6 +16,7 @@ mod compose;
 mod destinations;
 mod events;
 mod in_image;
+mod index;
 mod job;
 mod previous;
 mod push;
@@ -25,14 +29,10 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use events::Events;
-use layers::Tree;
-use protocol::{Event, JOB_FILE};
+use protocol::{BASE_PATH, Event, JOB_FILE};
 
 /// Where program and job are.
-const PROGRAM: &str = "/program";
-
-/// Where the image is for a step that runs in an image of its own.
-const FINAL: &str = "/final";
+const PROGRAM: &str = "program";
 
 fn main() -> ExitCode {
     let events = Arc::new(Events::default());
@@ -52,9 +52,11 @@ fn start(events: &Arc<Events>) -> anyhow::Result<()> {
     // Reads `/proc` and `/sys`, which another root directory does not have.
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let folder = std::env::args_os().nth(1);
-    let image = match folder {
-        Some(folder) => in_image::enter(Path::new(&folder))?,
-        None => Tree::open(Path::new(FINAL))?,
-    };
-    push::run(events, &Path::new(PROGRAM).join(JOB_FILE), image, threads)
+    let folder = folder.as_ref().map(Path::new);
+    let root = folder.unwrap_or(Path::new("/"));
+    let job = job::read(&root.join(PROGRAM).join(JOB_FILE))?;
+    let own = job.platforms.iter().position(|image| image.is_own);
+    let base = protocol::mounted_at(BASE_PATH, own);
+    let image = folder.map(|folder| in_image::enter(folder, Path::new(&base)));
+    push::run(events, job, image.transpose()?, threads)
 }

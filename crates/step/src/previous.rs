@@ -15,8 +15,11 @@ use std::path::{Path, PathBuf};
 use image::Digest;
 use layers::{Assignment, Headers, Packages, shared_file};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use upload::{Descriptor, Fetched, Repository};
+
+use crate::index;
 
 /// The manifest's annotation.
 pub(crate) const ANNOTATION: &str = "com.github.fast-ecr-push.layers";
@@ -84,14 +87,25 @@ struct RootFs {
 
 impl Previous {
     /// Reads that of the first reference that has one, or the one that is noted. What can't be read is passed over: it costs time
-    /// only.
-    pub(crate) fn read(repository: &Repository, references: &[String], note: &Path) -> Self {
+    /// only. An index is read if there is a platform: its image of that.
+    pub(crate) fn read(
+        repository: &Repository,
+        references: &[String],
+        platform: Option<&str>,
+        note: &Path,
+    ) -> Self {
         let asked: Vec<_> = references
             .iter()
             .map(|reference| repository.manifest(reference))
             .collect();
         let fetched = asked.into_iter().filter_map(|it| it.wait().ok().flatten());
-        let mut found = fetched.filter_map(|fetched| Self::of(repository, &fetched));
+        let mut found = fetched.filter_map(|fetched| {
+            let digest = platform.and_then(|platform| part_of_index(&fetched, platform));
+            digest.map_or_else(
+                || Self::of(repository, &fetched),
+                |digest| Self::image(repository, &digest),
+            )
+        });
         found
             .next()
             .or_else(|| Self::image(repository, &noted(note)?))
@@ -188,6 +202,14 @@ fn parse(text: &str) -> Option<Kept> {
     serde_json::from_str(text).ok()
 }
 
+/// The digest of a platform's image, if the manifest is an index that names one.
+fn part_of_index(fetched: &Fetched, platform: &str) -> Option<Digest> {
+    let index: Value = serde_json::from_slice(&fetched.bytes).ok()?;
+    let mut parts = index.get("manifests")?.as_array()?.iter();
+    let part = parts.find(|part| index::platform(part).as_deref() == Some(platform))?;
+    part.get("digest")?.as_str()?.parse().ok()
+}
+
 fn noted(path: &Path) -> Option<Digest> {
     let text = shared_file::read(path, LONGEST_NOTE).ok()?;
     str::from_utf8(&text).ok()?.parse().ok()
@@ -198,9 +220,16 @@ pub(crate) fn note(path: &Path, image: &Digest) {
     let _ = shared_file::replace(path, image.as_str().as_bytes());
 }
 
-/// Where a builder notes the last image of a repository.
-pub(crate) fn note_path(folder: &Path, registry: &str, repository: &str) -> PathBuf {
-    let name = Sha256::digest(format!("{registry}/{repository}"));
+/// Where a builder notes the last image of a repository, for a platform if there are several.
+pub(crate) fn note_path(
+    folder: &Path,
+    registry: &str,
+    repository: &str,
+    platform: Option<&str>,
+) -> PathBuf {
+    let platform = platform.map(|platform| format!(" {platform}"));
+    let platform = platform.unwrap_or_default();
+    let name = Sha256::digest(format!("{registry}/{repository}{platform}"));
     let name = Digest::sha256(name.into()).to_string();
     folder.join(name.replace(':', "-"))
 }
@@ -260,7 +289,7 @@ mod tests {
     #[test]
     fn a_note_is_a_digest_or_nothing() {
         let folder = tempfile::tempdir().unwrap();
-        let path = note_path(folder.path(), "registry", "repository");
+        let path = note_path(folder.path(), "registry", "repository", None);
         assert_eq!(noted(&path), None);
         note(&path, &digest("image"));
         assert_eq!(noted(&path), Some(digest("image")));

@@ -1,4 +1,5 @@
-//! The order of the work: listen, compare, plan, pack and upload while the configuration arrives, compose, publish.
+//! The order of the work: listen, compare, plan, pack and upload while the configuration arrives, compose, publish. Where there are
+//! several platforms, all but the first is done for one after the other, without tags; then the index gets them.
 
 use std::io::PipeReader;
 use std::path::Path;
@@ -12,21 +13,23 @@ use image::Digest;
 use layers::{
     Compression, Diff, LayerState, Limits, Owners, Packages, Packer, Plan, Times, Tree, Workers,
 };
-use protocol::{Event, Job, LayerSource, LayerTimes, Published, Summary, configuration_repository};
+use protocol::{
+    BASE_PATH, Event, IMAGE_PATH, Job, LayerSource, LayerTimes, MOST_PACKAGES, PackageChange,
+    PackageState, Published, Summary, configuration_repository, mounted_at,
+};
 use sha2::{Digest as _, Sha256};
-use upload::{Blob, Descriptor, How, Pending, Present};
+use upload::{Blob, Descriptor, How, Pending, Present, Stored};
 
 use crate::base_image;
 use crate::compose::{self, Base, BaseLayer, NewLayer};
-use crate::destinations::Destinations;
+use crate::destinations::{Destinations, Tags};
 use crate::events::Events;
+use crate::index::Index;
 use crate::job;
 use crate::previous::{self, Kept, Previous};
 use crate::receiver::{Layers, Received, Receiver};
 use crate::remembered::Remembered;
 
-/// Where the step finds the base image.
-pub(crate) const BASE: &str = "/base";
 /// A cache mount.
 const CACHE_FOLDER: &str = "/cache";
 const CACHE: &str = "/cache/digests";
@@ -52,15 +55,14 @@ pub(crate) fn hint(error: &anyhow::Error) -> Option<String> {
     upload.and_then(upload::Error::hint).map(str::to_owned)
 }
 
-/// Does all of it.
+/// Does all of it; `own` is the image that the step runs in, if it does.
 pub(crate) fn run(
     events: &Arc<Events>,
-    job: &Path,
-    image: Tree,
+    job: Job,
+    mut own: Option<Tree>,
     threads: usize,
 ) -> anyhow::Result<()> {
     let started = Instant::now();
-    let job = job::read(job)?;
     let destinations = Arc::new(Destinations::new(&job, &job::secrets()?)?);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
@@ -77,105 +79,276 @@ pub(crate) fn run(
     events.send(&Event::Listening {
         port: receiver.port,
     });
-
-    let workers = Workers::new(job.threads.unwrap_or(threads), MEMORY)?;
-    let base = match job.base {
-        protocol::Base::Scratch => None,
-        _ => Some(Tree::open(Path::new(BASE))?),
-    };
-    let note = job.destinations.first().map(|destination| {
-        previous::note_path(
-            Path::new(CACHE_FOLDER),
-            &destination.registry,
-            &destination.repository,
-        )
-    });
-    let previous = {
-        let (destinations, job, note) = (Arc::clone(&destinations), job.clone(), note.clone());
-        std::thread::spawn(move || {
-            let note = note.unwrap_or_default();
-            let first = destinations.first();
-            first.map(|first| Previous::read(first, &job.previous, &note))
-        })
-    };
-    let diff = Diff::new(&image, base.as_ref(), &workers)?;
-    let owners = Owners::read(&image, &diff, &workers)?;
-    let packing = Arc::new(Packing {
-        image,
-        diff,
-        owners,
-        workers,
-        compression: compression(&job),
-        times: job.times,
-    });
-    let Packing { diff, owners, .. } = &*packing;
-    let sizes = diff.entries.iter().map(|entry| entry.found.size);
-    let bytes = sizes.fold(0, u64::saturating_add);
-    events.send(&Event::Compared {
-        changed: diff.entries.len() as u64,
-        removed: diff.removed.len() as u64,
-        bytes,
-        milliseconds: milliseconds(started),
-    });
-
-    // The number of layers below matters only where there are very many, so that nothing waits for the configuration.
-    let limits = Limits::default();
-    // Without the image before, it takes longer.
-    let previous = Arc::new(previous.join().ok().flatten().unwrap_or_default());
-    let before = Some(&previous.kept.assignment).filter(|_| previous.is_known());
-    let mut plan = Plan::new(diff, owners, 0, before, limits);
-    let count = plan.layers.len();
-    let remembered = Remembered::load(
-        Path::new(CACHE),
-        (packing.compression, media_type(&job)),
-        Arc::clone(&previous),
-        Arc::clone(&destinations),
-    );
-    let work = Arc::new(Work {
-        job,
-        remembered,
-        destinations: Arc::clone(&destinations),
-        events: Arc::clone(events),
-        packing: Arc::clone(&packing),
-        previous: Arc::clone(&previous),
-        packed: AtomicU64::new(0),
-        total: bytes,
-    });
-    let pushing = work.start(plan.clone())?;
-
-    let received = runtime.block_on(receiver.wait(PATIENCE));
-    let received = match (received, receiver.problem()) {
-        (_, Some(problem)) => {
-            return Err(problem.context("could not copy a layer of the base image"));
+    let mut receive = || {
+        let received = runtime.block_on(receiver.wait(PATIENCE));
+        match (received, receiver.problem()) {
+            (_, Some(problem)) => Err(problem.context("could not copy a layer of the base image")),
+            (received, None) => Ok(received?),
         }
-        (received, None) => received?,
     };
-    let base = compose_base(&work.job, &received)?;
-    let copies = match work.job.base {
-        protocol::Base::Registry(_) => copies(&destinations, &base.layers),
-        _ => Vec::new(),
+    let pushing = Pushing {
+        job,
+        events: Arc::clone(events),
+        destinations,
+        threads,
     };
-    let mut layers = finished(pushing)?;
-    if base.layers.len() + count > limits.layers_with_base {
-        plan = Plan::new(diff, owners, base.layers.len(), before, limits);
-        layers = work.push(&plan)?;
+    let platforms = &pushing.job.platforms;
+    if platforms.is_empty() {
+        let image = pushing.image(None, own, &mut receive)?;
+        pushing.done(started, &image.manifest.clone(), vec![image]);
+        return Ok(());
     }
-    let kept = Kept {
-        assignment: plan.assignment,
-        packages: Packages::new(diff, owners),
-        headers: layers.iter().map(Pushed::headers).collect(),
-    };
-    for copy in copies {
-        let copied = destinations.finish(copy);
-        copied.context("could not copy a layer of the base image")?;
+    let mut images = Vec::new();
+    for (place, platform) in platforms.iter().enumerate() {
+        let own = own.take_if(|_| platform.is_own);
+        images.push(pushing.image(Some(place), own, &mut receive)?);
     }
-    let image = work.publish(&base, &layers, &kept, started)?;
-    let states = layers.iter().map(|layer| (layer.state, layer.tar));
-    work.remembered.keep(states, &image, Path::new(CACHE));
-    if let Some(note) = note {
-        previous::note(&note, &image);
-    }
+    let index = pushing.index(&receive()?, &images)?;
+    pushing.done(started, &index, images);
     Ok(())
+}
+
+/// A push, of an image or of several.
+struct Pushing {
+    job: Job,
+    events: Arc<Events>,
+    destinations: Arc<Destinations>,
+    /// Of this machine.
+    threads: usize,
+}
+
+/// A manifest or an index.
+#[derive(Clone)]
+struct Manifest {
+    digest: Digest,
+    media_type: String,
+    /// Bytes.
+    size: usize,
+    /// Digest of the configuration; none for an index.
+    configuration: Option<Digest>,
+}
+
+/// An image that is in all repositories.
+struct Image {
+    manifest: Manifest,
+    stored: Vec<Stored>,
+    layers: Vec<protocol::Layer>,
+    /// None if no image before it is known.
+    packages: Option<Vec<PackageChange>>,
+}
+
+impl Pushing {
+    fn platform(&self, place: Option<usize>) -> Option<&str> {
+        let image = self.job.platforms.get(place?)?;
+        Some(&image.platform)
+    }
+
+    /// Pushes the image, or that of a platform, of which no tag tells yet. `receive` waits for what BuildKit pushes.
+    fn image(
+        &self,
+        place: Option<usize>,
+        own: Option<Tree>,
+        receive: &mut impl FnMut() -> anyhow::Result<Received>,
+    ) -> anyhow::Result<Image> {
+        let started = Instant::now();
+        let platform = self.platform(place);
+        let Self {
+            job,
+            events,
+            destinations,
+            ..
+        } = self;
+        let workers = Workers::new(job.threads.unwrap_or(self.threads), MEMORY)?;
+        let open = |path: &str| Tree::open(Path::new(&mounted_at(path, place)));
+        let image = own.map_or_else(|| open(IMAGE_PATH), Ok)?;
+        let base = match job.base {
+            protocol::Base::Scratch => None,
+            _ => Some(open(BASE_PATH)?),
+        };
+        let note = job.destinations.first().map(|destination| {
+            previous::note_path(
+                Path::new(CACHE_FOLDER),
+                &destination.registry,
+                &destination.repository,
+                platform,
+            )
+        });
+        let previous = {
+            let (destinations, tags) = (Arc::clone(destinations), job.previous.clone());
+            let (platform, note) = (platform.map(str::to_owned), note.clone());
+            std::thread::spawn(move || {
+                let note = note.unwrap_or_default();
+                let first = destinations.first();
+                first.map(|first| Previous::read(first, &tags, platform.as_deref(), &note))
+            })
+        };
+        let diff = Diff::new(&image, base.as_ref(), &workers)?;
+        let owners = Owners::read(&image, &diff, &workers)?;
+        let packing = Arc::new(Packing {
+            image,
+            diff,
+            owners,
+            workers,
+            compression: compression(job),
+            times: job.times,
+        });
+        let Packing { diff, owners, .. } = &*packing;
+        let sizes = diff.entries.iter().map(|entry| entry.found.size);
+        let bytes = sizes.fold(0, u64::saturating_add);
+        events.send(&Event::Compared {
+            platform: platform.map(str::to_owned),
+            changed: diff.entries.len() as u64,
+            removed: diff.removed.len() as u64,
+            bytes,
+            milliseconds: milliseconds(started),
+        });
+
+        // The number of layers below matters only where there are very many, so that nothing waits for the configuration.
+        let limits = Limits::default();
+        // Without the image before, it takes longer.
+        let previous = Arc::new(previous.join().ok().flatten().unwrap_or_default());
+        let before = Some(&previous.kept.assignment).filter(|_| previous.is_known());
+        let mut plan = Plan::new(diff, owners, 0, before, limits);
+        let count = plan.layers.len();
+        let remembered = Remembered::load(
+            Path::new(CACHE),
+            (packing.compression, media_type(job)),
+            Arc::clone(&previous),
+            Arc::clone(destinations),
+        );
+        let work = Arc::new(Work {
+            job: job.clone(),
+            remembered,
+            destinations: Arc::clone(destinations),
+            events: Arc::clone(events),
+            packing: Arc::clone(&packing),
+            previous: Arc::clone(&previous),
+            packed: AtomicU64::new(0),
+            total: bytes,
+        });
+        let pushing = work.start(plan.clone())?;
+
+        let base = compose_base(job, &receive()?, platform)?;
+        let copies = match job.base {
+            protocol::Base::Registry(_) => copies(destinations, &base.layers),
+            _ => Vec::new(),
+        };
+        let mut layers = finished(pushing)?;
+        if base.layers.len() + count > limits.layers_with_base {
+            plan = Plan::new(diff, owners, base.layers.len(), before, limits);
+            layers = work.push(&plan)?;
+        }
+        let kept = Kept {
+            assignment: plan.assignment,
+            packages: Packages::new(diff, owners),
+            headers: layers.iter().map(Pushed::headers).collect(),
+        };
+        for copy in copies {
+            let copied = destinations.finish(copy);
+            copied.context("could not copy a layer of the base image")?;
+        }
+        let tags = match place {
+            None => Tags::Written,
+            Some(_) => Tags::Left,
+        };
+        let image = work.publish(&base, &layers, &kept, tags)?;
+        if tags == Tags::Written {
+            self.announce(&image.manifest);
+        }
+        let states = layers.iter().map(|layer| (layer.state, layer.tar));
+        let digest = &image.manifest.digest;
+        work.remembered.keep(states, digest, Path::new(CACHE));
+        if let Some(note) = note {
+            previous::note(&note, digest);
+        }
+        Ok(image)
+    }
+
+    /// Writes the index of the images, and the tags.
+    fn index(&self, received: &Received, images: &[Image]) -> anyhow::Result<Manifest> {
+        let platforms = || self.job.platforms.iter().map(|image| &*image.platform);
+        let mut index = Index::read(&received.manifest, platforms())?;
+        for (platform, image) in platforms().zip(images) {
+            index.replace(platform, &image.manifest.digest, image.manifest.size);
+        }
+        let text = index.text();
+        let parts = images.iter().flat_map(|image| image.stored.iter().cloned());
+        let parts: Vec<Stored> = parts.collect();
+        let written = Tags::Written;
+        self.destinations
+            .publish(index.media_type(), &text, &parts, written)?;
+        let index = Manifest {
+            digest: digest(&text),
+            media_type: index.media_type().to_owned(),
+            size: text.len(),
+            configuration: None,
+        };
+        self.announce(&index);
+        Ok(index)
+    }
+
+    /// Says what tags name now.
+    fn announce(&self, manifest: &Manifest) {
+        for destination in &self.job.destinations {
+            self.events.send(&Event::Published(Published {
+                registry: destination.registry.clone(),
+                repository: destination.repository.clone(),
+                digest: manifest.digest.clone(),
+                tags: destination.tags.clone(),
+            }));
+        }
+    }
+
+    /// Says what was pushed.
+    fn done(&self, started: Instant, manifest: &Manifest, images: Vec<Image>) {
+        let progress = self.destinations.progress();
+        let packages = merged(images.iter().map(|image| image.packages.as_deref()));
+        let mut layers: Vec<protocol::Layer> = Vec::new();
+        for layer in images.into_iter().flat_map(|image| image.layers) {
+            if layers.iter().all(|other| other.digest != layer.digest) {
+                layers.push(layer);
+            }
+        }
+        let reused = layers
+            .iter()
+            .filter(|layer| layer.source != LayerSource::Uploaded);
+        self.events.send(&Event::Done(Summary {
+            digest: manifest.digest.clone(),
+            configuration: manifest.configuration.clone(),
+            media_type: manifest.media_type.clone(),
+            size: manifest.size as u64,
+            reused: reused.map(|layer| layer.size).sum(),
+            layers,
+            uploaded: progress.sent,
+            streams: count(progress.most_streams),
+            packages,
+            milliseconds: milliseconds(started),
+        }));
+    }
+}
+
+/// Changes of packages in all platforms, one that several have once. None if no platform knows the image before.
+fn merged<'a>(
+    platforms: impl Iterator<Item = Option<&'a [PackageChange]>>,
+) -> Option<Vec<PackageChange>> {
+    let mut merged: Option<Vec<PackageChange>> = None;
+    for changes in platforms.flatten() {
+        let merged = merged.get_or_insert_default();
+        for change in changes {
+            if merged.len() < MOST_PACKAGES && !merged.iter().any(|other| is_same(other, change)) {
+                merged.push(change.clone());
+            }
+        }
+    }
+    merged
+}
+
+/// Whether two changes are the same but for sizes, which differ from platform to platform.
+fn is_same(one: &PackageChange, other: &PackageChange) -> bool {
+    let version = |state: &Option<PackageState>| state.as_ref().map(|state| state.version.clone());
+    one.name == other.name
+        && version(&one.before) == version(&other.before)
+        && version(&one.after) == version(&other.after)
 }
 
 fn finished(pushing: JoinHandle<anyhow::Result<Vec<Pushed>>>) -> anyhow::Result<Vec<Pushed>> {
@@ -183,16 +356,25 @@ fn finished(pushing: JoinHandle<anyhow::Result<Vec<Pushed>>>) -> anyhow::Result<
     ended.unwrap_or_else(|_| Err(anyhow!("the thread that pushes layers has ended")))
 }
 
-/// The configuration, and the layers that are not packed here.
-fn compose_base(job: &Job, received: &Received) -> anyhow::Result<Base> {
-    let digest = compose::configuration_digest(&received.manifest)?;
+/// The configuration, of a platform if there are several, and the layers that are not packed here.
+fn compose_base(job: &Job, received: &Received, platform: Option<&str>) -> anyhow::Result<Base> {
+    let manifest = match platform {
+        None => &received.manifest,
+        Some(platform) => {
+            let platforms = job.platforms.iter().map(|image| &*image.platform);
+            let digest = Index::read(&received.manifest, platforms)?.manifest(platform)?;
+            let manifest = received.manifests.get(digest.as_str());
+            manifest.ok_or_else(|| anyhow!("BuildKit did not push the manifest for {platform}"))?
+        }
+    };
+    let digest = compose::configuration_digest(manifest)?;
     let configuration = received
         .blobs
         .get(digest.as_str())
         .ok_or_else(|| anyhow!("BuildKit did not push the image's configuration"))?;
     let layers = match job.base {
         protocol::Base::Configuration => {
-            return Ok(Base::new(&received.manifest, configuration)?);
+            return Ok(Base::new(manifest, configuration)?);
         }
         protocol::Base::Scratch => Vec::new(),
         protocol::Base::Registry(_) => {
@@ -444,14 +626,14 @@ impl Work {
         }
     }
 
-    /// Configuration, manifest and tags. Returns the manifest's digest.
+    /// Configuration, manifest and tags.
     fn publish(
         &self,
         base: &Base,
         layers: &[Pushed],
         kept: &Kept,
-        started: Instant,
-    ) -> anyhow::Result<Digest> {
+        tags: Tags,
+    ) -> anyhow::Result<Image> {
         let new: Vec<NewLayer> = layers.iter().map(|pushed| pushed.layer.clone()).collect();
         let configuration = base.configuration(&new, &self.job.removed);
         let id = digest(&configuration);
@@ -471,17 +653,9 @@ impl Work {
             }
         }
         let media_type = base.media_type();
-        self.destinations.publish(media_type, &manifest)?;
-        let digest = digest(&manifest);
-        for destination in &self.job.destinations {
-            self.events.send(&Event::Published(Published {
-                registry: destination.registry.clone(),
-                repository: destination.repository.clone(),
-                digest: digest.clone(),
-                tags: destination.tags.clone(),
-            }));
-        }
-        let progress = self.destinations.progress();
+        let stored = self
+            .destinations
+            .publish(media_type, &manifest, &[], tags)?;
         let bases = base.layers.iter().map(|layer| protocol::Layer {
             name: "base image".to_owned(),
             digest: layer.digest.clone(),
@@ -491,27 +665,21 @@ impl Work {
         let own = layers
             .iter()
             .map(|pushed| event_layer(&pushed.layer, pushed.source));
-        let all: Vec<protocol::Layer> = bases.chain(own).collect();
-        let reused = all
-            .iter()
-            .filter(|layer| layer.source != LayerSource::Uploaded);
-        self.events.send(&Event::Done(Summary {
-            digest: digest.clone(),
-            configuration: id,
-            media_type: media_type.to_owned(),
-            size: manifest.len() as u64,
-            reused: reused.map(|layer| layer.size).fold(0, u64::saturating_add),
-            layers: all,
-            uploaded: progress.sent,
-            streams: count(progress.most_streams),
-            packages: self.previous.is_known().then(|| {
-                let changes = kept.packages.changes(&self.previous.kept.packages);
-                let changes = changes.into_iter().take(protocol::MOST_PACKAGES);
-                changes.map(package_change).collect()
-            }),
-            milliseconds: milliseconds(started),
-        }));
-        Ok(digest)
+        let packages = self.previous.is_known().then(|| {
+            let changes = kept.packages.changes(&self.previous.kept.packages);
+            changes.into_iter().map(package_change).collect()
+        });
+        Ok(Image {
+            manifest: Manifest {
+                digest: digest(&manifest),
+                media_type: media_type.to_owned(),
+                size: manifest.len(),
+                configuration: Some(id),
+            },
+            stored,
+            layers: bases.chain(own).collect(),
+            packages,
+        })
     }
 
     /// Says how far the work is, until it is over.
@@ -547,12 +715,12 @@ fn event_layer(layer: &NewLayer, source: LayerSource) -> protocol::Layer {
     }
 }
 
-fn package_change(change: layers::PackageChange) -> protocol::PackageChange {
-    let state = |state: layers::PackageState| protocol::PackageState {
+fn package_change(change: layers::PackageChange) -> PackageChange {
+    let state = |state: layers::PackageState| PackageState {
         size: state.size,
         version: state.version,
     };
-    protocol::PackageChange {
+    PackageChange {
         name: change.name,
         before: change.before.map(state),
         after: change.after.map(state),

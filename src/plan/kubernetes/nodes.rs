@@ -21,7 +21,7 @@ const BUILDKITD_FLAGS: [&str; 2] = [
 
 /// The label of machines that names their architecture
 /// (<https://kubernetes.io/docs/reference/labels-annotations-taints/#kubernetes-io-arch>).
-const ARCHITECTURE: &str = "kubernetes.io/arch";
+pub(in crate::plan) const ARCHITECTURE: &str = "kubernetes.io/arch";
 
 /// Length of a node's name, which is that of a workload. With the suffixes of its revision and pods it still is a label's value
 /// (63 characters).

@@ -55,7 +55,18 @@ fn buildkit_pushes_where_the_engine_can_not_or_would_not_help() {
         (&[TAG, NO_CACHE, ("sbom", "true")], Some("attestations")),
         (
             &[TAG, NO_CACHE, ("platforms", "linux/amd64,linux/arm64")],
-            Some("several platforms"),
+            None,
+        ),
+        (
+            &[
+                TAG,
+                NO_CACHE,
+                (
+                    "platforms",
+                    "linux/amd64,linux/arm64,linux/arm/v7,linux/s390x,linux/ppc64le",
+                ),
+            ],
+            Some("for 5 platforms"),
         ),
         (
             &[TAG, NO_CACHE, ("compression", "estargz")],
@@ -98,6 +109,61 @@ fn buildkit_pushes_where_the_engine_can_not_or_would_not_help() {
             _ => panic!("{pairs:?}: {found:?}"),
         }
     }
+}
+
+#[test]
+fn the_annotations_of_several_platforms_are_buildkits_to_write() {
+    let annotations = ("annotations", "a=b\nindex:c=d\nmanifest[linux/arm64]:e=f");
+    let platforms = ("platforms", "linux/amd64,linux/arm64");
+    let engine = engine(&[TAG, NO_CACHE, platforms, annotations]);
+    assert_eq!(engine.annotations, []);
+    let classic = facts(ImageStore::Classic);
+    let found = reason(&[TAG, NO_CACHE, platforms, ("driver", "docker")], &classic);
+    assert!(
+        found
+            .as_ref()
+            .is_some_and(|found| found.contains("classic image store")),
+        "{found:?}"
+    );
+}
+
+#[test]
+fn the_builders_own_platform_is_known_where_its_machine_is_chosen() {
+    let own = |plan: &Plan| match &plan.images[0].acceleration {
+        Acceleration::Engine(engine) => (engine.own_platform.clone(), engine.kernel_runs_all),
+        Acceleration::Plain(reason) => panic!("{reason:?}"),
+    };
+    let on = [TAG, ("accelerate", "on")];
+    let plan = plan_with(&on, &facts(ImageStore::Containerd), None).unwrap();
+    assert_eq!(own(&plan), (Some("linux/amd64".to_owned()), true));
+    for (options, platform, expected) in [
+        ("", "linux/arm64", Some("linux/arm64")),
+        ("", "linux/arm/v7", Some("linux/arm64")),
+        (
+            "nodeselector=kubernetes.io/arch=amd64",
+            "linux/arm64",
+            Some("linux/amd64"),
+        ),
+        ("qemu.install=true", "linux/arm64", None),
+    ] {
+        let plan = in_cluster(&[
+            ("accelerate", "on"),
+            ("platforms", platform),
+            ("driver-opts", options),
+        ]);
+        let expected = (expected.map(str::to_owned), false);
+        assert_eq!(own(&plan.unwrap()), expected, "{options} {platform}");
+    }
+    let several = [
+        ("accelerate", "auto"),
+        ("builder", "team"),
+        ("platforms", "linux/amd64,linux/arm64"),
+    ];
+    let plan = in_cluster(&several).unwrap();
+    let Acceleration::Plain(Some(reason)) = &plan.images[0].acceleration else {
+        panic!("{:?}", plan.images[0].acceleration);
+    };
+    assert!(matches!(reason, Fallback::Nodes), "{reason}");
 }
 
 #[test]

@@ -111,13 +111,15 @@ pub(crate) fn registry(bytes: &[u8]) {
     let _ = repository.push(Blob::bytes(b"{}".as_slice().into())).wait();
     script();
     let _ = repository.obtain(&wanted, &["team/base".to_owned()]).wait();
-    script();
     let note = memory().join("no-note");
-    let previous = Previous::read(&repository, &["latest".to_owned()], &note);
-    assert!(previous.is_known() || previous == Previous::default());
-    if let Some(annotation) = previous.kept.annotation() {
-        let again: Kept = serde_json::from_str(&annotation).unwrap();
-        assert_eq!(again, previous.kept);
+    for platform in [None, Some("linux/arm64")] {
+        script();
+        let previous = Previous::read(&repository, &["latest".to_owned()], platform, &note);
+        assert!(previous.is_known() || previous == Previous::default());
+        if let Some(annotation) = previous.kept.annotation() {
+            let again: Kept = serde_json::from_str(&annotation).unwrap();
+            assert_eq!(again, previous.kept);
+        }
     }
 }
 

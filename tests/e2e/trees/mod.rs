@@ -2,7 +2,7 @@
 
 mod changes;
 mod times;
-mod tree;
+pub(crate) mod tree;
 mod unpackers;
 
 use std::fs::{self, Permissions};
