@@ -137,7 +137,7 @@ impl Targets {
 }
 
 /// A vertex's name without its target, if it is that target's.
-fn without_target(name: &str, target: &str) -> Option<String> {
+pub(super) fn without_target(name: &str, target: &str) -> Option<String> {
     let rest = name.strip_prefix('[')?.strip_prefix(target)?;
     match rest.strip_prefix("] ") {
         Some(rest) => Some(rest.to_owned()),
