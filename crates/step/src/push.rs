@@ -1,5 +1,5 @@
 //! The order of the work: listen, compare, plan, pack and upload while the configuration arrives, compose, publish. Where there are
-//! several platforms, all but the first is done for one after the other, without tags; then the index gets them.
+//! several platforms, each in turn is compared, packed and pushed by its digest; then the index gets the tags.
 
 use std::io::PipeReader;
 use std::path::Path;
@@ -143,7 +143,7 @@ impl Pushing {
         Some(&image.platform)
     }
 
-    /// Pushes the image, or that of a platform, of which no tag tells yet. `receive` waits for what BuildKit pushes.
+    /// Pushes the image with its tags, or that of a platform without. `receive` waits for what BuildKit pushes.
     fn image(
         &self,
         place: Option<usize>,
