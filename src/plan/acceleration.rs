@@ -124,6 +124,9 @@ fn engine(situation: &Situation<'_>, push: &PushPlan) -> Result<EnginePlan, Fall
     check_export(situation)?;
     check_builder(builder)?;
     check_cache(situation, is_required)?;
+    if inputs.platforms.len() > 1 && situation.disk_lasts && !is_required {
+        return Err(Fallback::HashedPlatforms);
+    }
     if inputs.cgroup_parent.is_some() {
         return Err(Fallback::CgroupParent);
     }

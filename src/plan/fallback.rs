@@ -39,6 +39,8 @@ fallbacks! {
         "immutable tags";
     Platforms("6") => "the image is for {0} platforms",
         "the engine pushes at most 4, one after the other";
+    HashedPlatforms => "BuildKit would read the files of all platforms but one after each change, and the builder's disk lasts",
+        "not with `accelerate: on`: a first push is faster, and one of other code slower";
     ClassicPlatforms => "the Engine's classic image store holds no image for several platforms",
         "containerd's does";
     PlatformStages("linux/arm64") => "the image has other stages for {0} than for its first platform",

@@ -55,6 +55,15 @@ fn buildkit_pushes_where_the_engine_can_not_or_would_not_help() {
         (&[TAG, NO_CACHE, ("sbom", "true")], Some("attestations")),
         (
             &[TAG, NO_CACHE, ("platforms", "linux/amd64,linux/arm64")],
+            Some("after each change"),
+        ),
+        (
+            &[
+                TAG,
+                NO_CACHE,
+                container,
+                ("platforms", "linux/amd64,linux/arm64"),
+            ],
             None,
         ),
         (
@@ -115,7 +124,8 @@ fn buildkit_pushes_where_the_engine_can_not_or_would_not_help() {
 fn the_annotations_of_several_platforms_are_buildkits_to_write() {
     let annotations = ("annotations", "a=b\nindex:c=d\nmanifest[linux/arm64]:e=f");
     let platforms = ("platforms", "linux/amd64,linux/arm64");
-    let engine = engine(&[TAG, NO_CACHE, platforms, annotations]);
+    let on = ("accelerate", "on");
+    let engine = engine(&[TAG, NO_CACHE, platforms, annotations, on]);
     assert_eq!(engine.annotations, []);
     let classic = facts(ImageStore::Classic);
     let found = reason(&[TAG, NO_CACHE, platforms, ("driver", "docker")], &classic);
