@@ -218,6 +218,8 @@ impl Bench {
             ],
         );
         eprintln!("an image of {megabytes} MB: built in {seconds:.1} s");
+        // Else the disk is still busy with the build while the first push is timed.
+        program("sync", &[]);
     }
 
     /// Names and values of inputs for a push.

@@ -22,6 +22,7 @@ use flate2::{Compress, FlushCompress};
 use sha2::{Digest as _, Sha256};
 
 use crate::error::{Error, Result};
+use crate::turns::Turn;
 use crate::workers::{Share, Workers};
 
 /// How blobs are compressed.
@@ -133,6 +134,8 @@ pub(crate) struct Stream<'a, W> {
     workers: &'a Workers,
     codec: &'a Arc<Codec>,
     sink: W,
+    /// About the blob's bytes.
+    size: u64,
     filling: Option<Chunk>,
     pending: VecDeque<Receiver<io::Result<Chunk>>>,
     spare: Vec<Chunk>,
@@ -147,6 +150,7 @@ struct Chunk {
     blob: Vec<u8>,
     checksum: Option<crc32fast::Hasher>,
     share: Option<Share>,
+    turn: Option<Turn>,
 }
 
 /// A hash and the number of bytes that went into it.
@@ -168,11 +172,17 @@ impl Counted {
 }
 
 impl<'a, W: Write> Stream<'a, W> {
-    pub(crate) fn new(workers: &'a Workers, codec: &'a Arc<Codec>, sink: W) -> Result<Self> {
+    pub(crate) fn new(
+        workers: &'a Workers,
+        codec: &'a Arc<Codec>,
+        sink: W,
+        size: u64,
+    ) -> Result<Self> {
         let mut stream = Self {
             workers,
             codec,
             sink,
+            size,
             filling: None,
             pending: VecDeque::new(),
             spare: Vec::new(),
@@ -226,23 +236,29 @@ impl<'a, W: Write> Stream<'a, W> {
 
     fn empty_chunk(&mut self) -> Result<Chunk> {
         let size = self.codec.compression.chunk();
-        let share = loop {
+        let (turn, share) = loop {
+            let turn = self.workers.turn(self.size);
             if let Some(share) = self.workers.try_take(2 * size) {
-                break Some(share);
+                break (turn, Some(share));
             }
-            // Where other layers hold all memory, this one goes on with a chunk at a time: those may wait for its upload to end.
-            if !self.pass_on_next()? {
-                break None;
+            if self.pending.is_empty() {
+                // Where other layers hold all memory, this one goes on with a chunk at a time: those may wait for its upload to end.
+                break (turn, None);
             }
+            // May wait for a connection.
+            drop(turn);
+            self.pass_on_next()?;
         };
         let mut chunk = self.spare.pop().unwrap_or_else(|| Chunk {
             tar: Vec::with_capacity(size),
             blob: Vec::new(),
             checksum: None,
             share: None,
+            turn: None,
         });
         chunk.tar.clear();
         chunk.share = share;
+        chunk.turn = Some(turn);
         Ok(chunk)
     }
 
@@ -258,6 +274,7 @@ impl<'a, W: Write> Stream<'a, W> {
                     checksum.update(&chunk.tar);
                     chunk.checksum = Some(checksum);
                 }
+                chunk.turn = None;
                 chunk
             });
             // Nobody waits for it if the layer was given up.

@@ -43,6 +43,7 @@ pub mod shared_file;
 mod tar;
 mod times;
 mod tree;
+mod turns;
 mod workers;
 
 pub use cache::{CacheError, DigestCache, Fingerprint, Headers, LayerState};

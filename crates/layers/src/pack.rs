@@ -109,7 +109,7 @@ impl<'a> Packer<'a> {
 
     /// Writes the layer's blob to `sink`: compressed on all workers, passed on in order while the rest is read.
     pub fn compress(&self, layer: &Layer, sink: &mut impl Write) -> Result<Blob> {
-        let mut stream = Stream::new(self.workers, &self.codec, sink)?;
+        let mut stream = Stream::new(self.workers, &self.codec, sink, layer.estimate)?;
         self.write(layer, &mut |bytes| stream.write(bytes))?;
         let (tar, blob) = stream.finish()?;
         let (hash, size) = blob.finish();

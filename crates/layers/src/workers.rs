@@ -3,25 +3,32 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::error::{Error, Result};
+use crate::turns::{Turn, Turns};
 
 /// Threads for comparing and compressing, shared by all layers that are packed at a time.
 #[derive(Debug)]
 pub struct Workers {
     pool: rayon::ThreadPool,
+    turns: Arc<Turns>,
     memory: Arc<Memory>,
 }
+
+/// Chunks for each thread: one that it compresses, and one that is read and hashed meanwhile.
+const CHUNKS_PER_THREAD: usize = 2;
 
 impl Workers {
     /// Starts `threads` threads, one per core. Chunks that wait for a thread or for the taker of a layer use at most `memory`
     /// bytes, and one chunk of each layer that is packed at a time.
     pub fn new(threads: usize, memory: usize) -> Result<Self> {
+        let threads = threads.max(1);
         let pool = rayon::ThreadPoolBuilder::new()
-            .num_threads(threads.max(1))
+            .num_threads(threads)
             .thread_name(|number| format!("pack-{number}"))
             .build()
             .map_err(Error::Threads)?;
         Ok(Self {
             pool,
+            turns: Turns::new(threads.saturating_mul(CHUNKS_PER_THREAD)),
             memory: Arc::new(Memory {
                 free: Mutex::new(memory),
             }),
@@ -30,6 +37,11 @@ impl Workers {
 
     pub(crate) fn pool(&self) -> &rayon::ThreadPool {
         &self.pool
+    }
+
+    /// Waits until a chunk of a layer of about `size` bytes is next.
+    pub(crate) fn turn(&self, size: u64) -> Turn {
+        self.turns.take(size)
     }
 
     /// Takes `bytes` if they are free now.
