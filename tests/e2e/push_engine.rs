@@ -33,6 +33,16 @@ pub(crate) fn is_by_engine(run: &Ended) -> bool {
     run.values.outputs.contains_key("pushed-bytes")
 }
 
+/// A run in which the engine pushes, and nothing is amiss.
+pub(crate) fn by_engine(action: &Action) -> Ended {
+    let run = action.run().succeeded();
+    assert!(is_by_engine(&run), "{}", run.log());
+    for level in ["warning", "error"] {
+        assert!(run.annotations(level).is_empty(), "{}", run.log());
+    }
+    run
+}
+
 fn inspected(image: &str) -> serde_json::Value {
     docker(&["pull", "--quiet", image]);
     let text = docker(&["inspect", image]);

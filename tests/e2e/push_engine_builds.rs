@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::faulty::{Fault, Front, Rule};
-use crate::push_engine::{INSTEAD, is_by_engine, rule};
+use crate::push_engine::{INSTEAD, by_engine, is_by_engine, rule};
 use crate::registry::{get, manifest};
 use crate::rig::{Action, Classic, busybox, registry};
 use crate::runner::{Ended, Runner, docker};
@@ -25,15 +25,6 @@ fn action(dockerfile: &str, repository: &str) -> Action {
         .input("tags", &format!("{}/{repository}:1", registry()))
         .input("labels", "com.example.a=b")
         .input("cache", "none")
-}
-
-fn by_engine(action: &Action) -> Ended {
-    let run = action.run().succeeded();
-    assert!(is_by_engine(&run), "{}", run.log());
-    for level in ["warning", "error"] {
-        assert!(run.annotations(level).is_empty(), "{}", run.log());
-    }
-    run
 }
 
 /// What the first Engine says about an image of the rig's registry. It is gone again then.

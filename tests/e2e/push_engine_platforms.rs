@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use serde_json::Value;
 
 use crate::faulty::{Fault, Front, Rule};
-use crate::push_engine::{INSTEAD, is_by_engine};
+use crate::push_engine::{INSTEAD, by_engine, is_by_engine};
 use crate::registry::{get, manifest};
 use crate::rig::{Action, registry, variable};
 use crate::runner::{Ended, docker};
@@ -48,15 +48,6 @@ fn action(repository: &str) -> Action {
         .input("tags", &format!("{}/{repository}:1", registry()))
         .input("labels", "com.example.a=b")
         .input("cache", "none")
-}
-
-fn by_engine(action: &Action) -> Ended {
-    let run = action.run().succeeded();
-    assert!(is_by_engine(&run), "{}", run.log());
-    for level in ["warning", "error"] {
-        assert!(run.annotations(level).is_empty(), "{}", run.log());
-    }
-    run
 }
 
 /// The tree of one platform's image.

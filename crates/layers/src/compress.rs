@@ -237,7 +237,7 @@ impl<'a, W: Write> Stream<'a, W> {
     fn empty_chunk(&mut self) -> Result<Chunk> {
         let size = self.codec.compression.chunk();
         let (turn, share) = loop {
-            let turn = self.workers.turn(self.size);
+            let turn = self.workers.chunk(self.size);
             if let Some(share) = self.workers.try_take(2 * size) {
                 break (turn, Some(share));
             }

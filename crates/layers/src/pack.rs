@@ -96,8 +96,9 @@ impl<'a> Packer<'a> {
         }
     }
 
-    /// Writes the layer's tar to `sink`.
+    /// Writes the layer's tar to `sink`. So many layers are packed at a time as there are threads, the largest first.
     pub fn pack(&self, layer: &Layer, sink: &mut impl Write) -> Result<PackedLayer> {
+        let _turn = self.workers.layer(layer.estimate);
         let mut counted = Counted::default();
         self.write(layer, &mut |bytes| {
             counted.update(bytes);

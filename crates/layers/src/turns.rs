@@ -1,4 +1,4 @@
-//! Who may work on the next chunk, where several layers wait for a core.
+//! Which layer is next, where several wait for a core.
 //!
 //! A connection to a registry carries so much and no more, so that the image is there when its largest layer is. That layer is never
 //! kept waiting by others; they have the cores while it waits for its connection.
@@ -7,7 +7,7 @@ use std::cmp::Reverse;
 use std::collections::BTreeSet;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-/// So many chunks are worked on at a time.
+/// So many chunks, or layers, are worked on at a time.
 #[derive(Debug)]
 pub(crate) struct Turns {
     state: Mutex<State>,
@@ -22,15 +22,15 @@ struct State {
     last: u64,
 }
 
-/// One chunk's turn, until it is dropped.
+/// The turn of a chunk or a layer, until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Turn(Arc<Turns>);
 
 impl Turns {
-    pub(crate) fn new(chunks: usize) -> Arc<Self> {
+    pub(crate) fn new(most: usize) -> Arc<Self> {
         Arc::new(Self {
             state: Mutex::new(State {
-                free: chunks,
+                free: most,
                 waiting: BTreeSet::new(),
                 last: 0,
             }),
@@ -38,7 +38,7 @@ impl Turns {
         })
     }
 
-    /// Waits for a turn, for a chunk of a layer of about `size` bytes.
+    /// Waits for the turn of a layer of about `size` bytes, or of its next chunk.
     pub(crate) fn take(self: &Arc<Self>, size: u64) -> Turn {
         let mut state = self.state();
         state.last += 1;

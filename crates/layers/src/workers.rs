@@ -9,7 +9,8 @@ use crate::turns::{Turn, Turns};
 #[derive(Debug)]
 pub struct Workers {
     pool: rayon::ThreadPool,
-    turns: Arc<Turns>,
+    chunks: Arc<Turns>,
+    layers: Arc<Turns>,
     memory: Arc<Memory>,
 }
 
@@ -28,7 +29,8 @@ impl Workers {
             .map_err(Error::Threads)?;
         Ok(Self {
             pool,
-            turns: Turns::new(threads.saturating_mul(CHUNKS_PER_THREAD)),
+            chunks: Turns::new(threads.saturating_mul(CHUNKS_PER_THREAD)),
+            layers: Turns::new(threads),
             memory: Arc::new(Memory {
                 free: Mutex::new(memory),
             }),
@@ -40,8 +42,14 @@ impl Workers {
     }
 
     /// Waits until a chunk of a layer of about `size` bytes is next.
-    pub(crate) fn turn(&self, size: u64) -> Turn {
-        self.turns.take(size)
+    pub(crate) fn chunk(&self, size: u64) -> Turn {
+        self.chunks.take(size)
+    }
+
+    /// Waits until a layer of about `size` bytes is next, of those that are only read. Were all read at the same pace, the largest
+    /// would be read last, alone, on one core.
+    pub(crate) fn layer(&self, size: u64) -> Turn {
+        self.layers.take(size)
     }
 
     /// Takes `bytes` if they are free now.
