@@ -80,6 +80,17 @@ struct Receiver {
     base: Option<Digest>,
 }
 
+/// What the two calls of buildx learn from each other.
+#[derive(Debug)]
+struct Signals {
+    /// The step runs.
+    begun: CancellationToken,
+    /// The step has the configuration.
+    taken: CancellationToken,
+    /// Both calls are to end.
+    stop: CancellationToken,
+}
+
 /// What the step has said.
 #[derive(Debug, Default)]
 struct Said {
@@ -114,8 +125,11 @@ impl Build<'_> {
         let mut text = FinalLines::default();
         let mut targets = Targets::new(definition.nonce);
         let mut said = Said::default();
-        let stop = self.cancel.child_token();
-        let (begun, taken) = (CancellationToken::new(), CancellationToken::new());
+        let signals = Signals {
+            begun: CancellationToken::new(),
+            taken: CancellationToken::new(),
+            stop: self.cancel.child_token(),
+        };
         let (receivers, receiver) = mpsc::channel(1);
         let metadata = &self.image.files.metadata;
         let arguments = bake::arguments(
@@ -130,17 +144,17 @@ impl Build<'_> {
         command.env.extend([warnings]);
         let (progress_of, text_of) = (&mut progress, &mut text);
         let (targets_of, said_of) = (&mut targets, &mut said);
-        let (stop_of, begun_of, taken_of) = (&stop, &begun, &taken);
+        let signals_of = &signals;
         let build = async move {
             let _running = self.ongoing.one();
             // The stream, and with it the sender, ends before the other call is waited for.
             command
-                .stream(stop_of, move |event| match event {
+                .stream(&signals_of.stop, move |event| match event {
                     Event::Stderr(line) => match rawjson::parse(line) {
                         Line::Status(status) => {
                             let mut parts = targets_of.split(status);
                             if targets_of.has_step() {
-                                begun_of.cancel();
+                                signals_of.begun.cancel();
                             }
                             redact::status(&mut parts.image, self.redactor);
                             on_status(&parts.image);
@@ -150,7 +164,7 @@ impl Build<'_> {
                                     continue;
                                 };
                                 if said_of.push_started.is_some() {
-                                    taken_of.cancel();
+                                    signals_of.taken.cancel();
                                 }
                                 if let StepEvent::Listening { port } = event {
                                     match receiver_of(definition, targets_of, port) {
@@ -158,7 +172,7 @@ impl Build<'_> {
                                         Ok(receiver) => drop(receivers.try_send(receiver)),
                                         Err(reason) => {
                                             said_of.fail(reason);
-                                            stop_of.cancel();
+                                            signals_of.stop.cancel();
                                         }
                                     }
                                 }
@@ -187,7 +201,7 @@ impl Build<'_> {
                                 );
                             }
                             if said_of.silence.is_some() || said_of.is_silent(now, self.patience) {
-                                stop_of.cancel();
+                                signals_of.stop.cancel();
                             }
                         }
                     }
@@ -196,7 +210,7 @@ impl Build<'_> {
         };
         let (ended, configured) = tokio::join!(
             build,
-            self.push_configuration(definition, receiver, (&begun, &taken), &stop)
+            self.push_configuration(definition, receiver, &signals)
         );
         if self.cancel.is_cancelled() {
             return Err(BuildError::Cancelled);
@@ -254,13 +268,12 @@ impl Build<'_> {
     ///
     /// buildx takes about as long to look at the builder as BuildKit to start the step, so it does that when the step has `begun`, and
     /// waits for the definition then. The Engine asks for the manifest once more when it has pushed it. A step with little to do has ended
-    /// by then, which is no failure: `taken` says that it has the configuration.
+    /// by then, which is no failure if it has `taken` the configuration.
     async fn push_configuration(
         &self,
         definition: &Definition<'_>,
         mut receiver: mpsc::Receiver<Receiver>,
-        (begun, taken): (&CancellationToken, &CancellationToken),
-        stop: &CancellationToken,
+        Signals { begun, taken, stop }: &Signals,
     ) -> Result<(), Reason> {
         let over = stop.child_token();
         let (sender, input) = oneshot::channel();

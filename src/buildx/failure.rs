@@ -189,8 +189,9 @@ const CONNECTION: &[&str] = &[
 ];
 
 /// Whether the builder's container has ended, and may be about to start again: the Engine says so
-/// (<https://github.com/moby/moby/blob/v28.5.2/daemon/errors.go>), or a command in it ended, of which buildx has the code alone
-/// (<https://github.com/docker/buildx/blob/461836ba0/driver/docker-container/driver.go>, `run`).
+/// (<https://github.com/moby/moby/blob/v28.5.2/daemon/errors.go>), of which its client has the status alone where a command was to be
+/// attached (<https://github.com/moby/moby/blob/v28.5.2/client/hijack.go>), or a command in it ended, of which buildx has the code
+/// alone (<https://github.com/docker/buildx/blob/461836ba0/driver/docker-container/driver.go>, `run`).
 pub(crate) fn is_of_ended_container(message: &str) -> bool {
     let message = message.trim_end().to_lowercase();
     let of_engine = message.split_once("error response from daemon: container ");
@@ -199,6 +200,7 @@ pub(crate) fn is_of_ended_container(message: &str) -> bool {
     });
     let is_number = |text: &str| !text.is_empty() && text.bytes().all(|it| it.is_ascii_digit());
     has_ended
+        || message.contains("unable to upgrade to tcp, received 409")
         || message
             .rsplit_once("exit code ")
             .is_some_and(|(_, code)| is_number(code))
@@ -288,6 +290,7 @@ mod tests {
                 true,
             ),
             ("container 0a1b is not running", true),
+            ("unable to upgrade to tcp, received 409", true),
             ("No such image: buildkit:latest", false),
         ] {
             failure.step = None;

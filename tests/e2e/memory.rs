@@ -36,14 +36,12 @@ fn leaves_nothing(run: &Ended, name: &str) {
     assert_eq!(status, 404, "{name}");
 }
 
-/// It ends while it boots, as soon as buildx asks it something, or with the first layer.
+/// It ends while it boots; where it boots, with the first layer at the latest.
 #[test]
 fn too_little_memory_for_buildkit_is_an_error_with_a_remedy() {
     let cases = [
         ("8m", "could not start the builder"),
-        ("24m", "the builder"),
-        ("36m", "the builder"),
-        ("48m", "was lost during the build"),
+        ("48m", "the builder"),
     ];
     std::thread::scope(|scope| {
         for (memory, when) in cases {

@@ -73,14 +73,16 @@ pub(crate) fn read(
         .collect()
 }
 
-/// The layers of the candidate with which an image of these `diff_ids` begins.
+/// The layers of the candidate with which an image of these `diff_ids` begins: of several the one with most, since any image begins with one
+/// that has none.
 pub(crate) fn layers_of(
     candidates: &[Candidate],
     diff_ids: &[String],
 ) -> anyhow::Result<Vec<BaseLayer>> {
     let found = candidates
         .iter()
-        .find(|candidate| diff_ids.starts_with(&candidate.diff_ids));
+        .filter(|candidate| diff_ids.starts_with(&candidate.diff_ids))
+        .max_by_key(|candidate| candidate.diff_ids.len());
     let found = found.ok_or_else(|| {
         anyhow!("the base image in its registry is not the one that the image was built on")
     })?;
@@ -195,6 +197,18 @@ mod tests {
         for other in [&["a"][..], &["b", "a"], &[]] {
             assert!(layers_of(&all, &ids(other)).is_err(), "{other:?}");
         }
+    }
+
+    #[test]
+    fn an_empty_candidate_is_the_base_only_where_no_other_is() {
+        let all = [candidate(&[]), candidate(&["a", "b"]), candidate(&["a"])];
+        let layers = |ids: &[&str]| {
+            let ids: Vec<_> = ids.iter().map(|&id| id.to_owned()).collect();
+            layers_of(&all, &ids).unwrap().len()
+        };
+        assert_eq!(layers(&["a", "b", "c"]), 2);
+        assert_eq!(layers(&["a", "c"]), 1);
+        assert_eq!(layers(&["x"]), 0);
     }
 
     #[test]
