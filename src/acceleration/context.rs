@@ -93,8 +93,7 @@ impl Preparation<'_> {
 
     /// Those of an image that has several.
     fn platforms(&self, runs_in: Option<usize>) -> Vec<PlatformImage> {
-        let platforms = self.image.platforms.iter().enumerate();
-        let platforms = platforms.filter(|_| self.image.platforms.len() > 1);
+        let platforms = self.image.several_platforms().iter().enumerate();
         platforms
             .map(|(place, platform)| PlatformImage {
                 platform: platform.clone(),

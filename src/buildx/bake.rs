@@ -86,20 +86,12 @@ impl Definition<'_> {
             "type=image,name=localhost:{port}/{repository}:latest,push=true,oci-mediatypes=true,store=false,registry.insecure=true"
         );
         let mut configuration = self.configuration(&output);
-        if !self.platforms().is_empty() {
+        if !self.image.several_platforms().is_empty() {
             // An image's own are the step's to write.
             let annotations = json!(self.image.annotations);
             configuration.insert("annotations".to_owned(), annotations);
         }
         definition(json!({ CONFIGURATION: configuration }))
-    }
-
-    /// The platforms, if there are several.
-    fn platforms(&self) -> &[String] {
-        match self.image.platforms.as_slice() {
-            [] | [_] => &[],
-            several => several,
-        }
     }
 
     /// Flags have the names that `build` has for them, in its order.
@@ -198,7 +190,7 @@ impl Definition<'_> {
         };
         let mut target = json!({
             "context": self.files.context,
-            "dockerfile-inline": step_dockerfile(self.nonce, compared.is_some(), self.platforms(), self.runs_in),
+            "dockerfile-inline": step_dockerfile(self.nonce, compared.is_some(), self.image.several_platforms(), self.runs_in),
             "contexts": {"final": format!("target:{IMAGE}"), "step": self.step},
             "secret": [format!("id={},src={}", protocol::secrets_id(self.nonce), self.files.secrets.display())],
             "entitlements": ["network.host"],

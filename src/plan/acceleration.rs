@@ -45,8 +45,8 @@ pub(crate) struct EnginePlan {
     pub annotations: Vec<(String, String)>,
     /// The builder's own platform, if it is known before the builder is there.
     pub own_platform: Option<String>,
-    /// Whether the builder's kernel runs programs of each platform that an image is built for. Builders of the Engine name only such
-    /// platforms, and others are refused; the nodes of a cluster are told what to build for.
+    /// Whether the builder's kernel runs programs of each platform that an image is built for. Builders of the Engine list only such
+    /// platforms, and we refuse others. In a cluster we name the platforms of each node ourselves.
     pub kernel_runs_all: bool,
     /// The folder with the build step's binaries.
     pub step: PathBuf,

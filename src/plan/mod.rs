@@ -171,6 +171,14 @@ pub(crate) struct StepOptions {
 }
 
 impl ImagePlan {
+    /// The platforms, if there are several.
+    pub(crate) fn several_platforms(&self) -> &[String] {
+        match self.platforms.as_slice() {
+            [] | [_] => &[],
+            several => several,
+        }
+    }
+
     /// The build arguments with their values. One without a value has that of the variable of its name, if there is one.
     pub(crate) fn arguments(
         &self,

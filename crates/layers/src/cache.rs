@@ -360,7 +360,7 @@ mod tests {
         Digest::sha256([seed; 32])
     }
 
-    /// Of a layer that `number` stands for.
+    /// The state of a layer, another one for each `number`.
     fn state(number: u32) -> LayerState {
         let mut hash = [0; 32];
         hash[..4].copy_from_slice(&number.to_le_bytes());

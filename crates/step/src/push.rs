@@ -317,7 +317,7 @@ impl Pushing {
             configuration: manifest.configuration.clone(),
             media_type: manifest.media_type.clone(),
             size: manifest.size as u64,
-            reused: reused.map(|layer| layer.size).sum(),
+            reused: reused.map(|layer| layer.size).fold(0, u64::saturating_add),
             layers,
             uploaded: progress.sent,
             streams: count(progress.most_streams),
