@@ -8,8 +8,8 @@ use std::error::Error;
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderValue, Uri};
+use http_body_util::{BodyExt as _, Limited};
 use jiff::Timestamp;
-use octocrab::params::actions::ArchiveFormat;
 use octocrab::service::middleware::auth_header::AuthHeaderLayer;
 use octocrab::service::middleware::base_uri::BaseUriLayer;
 use octocrab::service::middleware::reqwest_connector::ReqwestConnector;
@@ -25,6 +25,9 @@ use crate::runner::USER_AGENT;
 const PAGE: usize = 100;
 
 const MOST_PAGES: usize = 10;
+
+/// Limit for an answer (bytes). A page of 100 runs, which quote their repository, has 2 MB.
+pub(super) const LONGEST_ANSWER: usize = 16 * 1024 * 1024;
 
 /// What is asked for, in the plural, and the permission it needs.
 #[derive(Debug, Clone, Copy)]
@@ -49,7 +52,7 @@ pub(super) enum Method {
 /// A good answer.
 #[derive(Debug)]
 pub(super) struct Answer {
-    body: String,
+    body: Vec<u8>,
     /// Whether another page follows.
     more: bool,
 }
@@ -118,17 +121,15 @@ impl GitHub {
         Ok(())
     }
 
-    /// An artifact's zip file; the caller has checked its size.
+    /// An artifact's zip file, which is in a store that GitHub redirects to.
     pub(super) async fn archive(
         &self,
         id: u64,
         question: Question,
     ) -> Result<Vec<u8>, HistoryError> {
-        let (owner, name) = self.repository.split_once('/').unwrap_or_default();
-        let actions = self.client.actions();
-        let fetched = actions.download_artifact(owner, name, id.into(), ArchiveFormat::Zip);
-        let bytes = fetched.await.map_err(|error| failed(error, question))?;
-        Ok(bytes.to_vec())
+        let path = format!("actions/artifacts/{id}/zip");
+        let answer = self.answer(Method::Get, &path, None, question).await?;
+        Ok(answer.body)
     }
 
     pub(super) async fn write(
@@ -159,9 +160,10 @@ impl GitHub {
         let response = sent.map_err(|error| failed(error, question))?;
         let status = response.status().as_u16();
         let headers = response.headers().clone();
-        let body = self.client.body_to_string(response).await;
-        let body = body.map_err(|error| failed(error, question))?;
-        Answer::read(status, &headers, body, question)
+        let body = Limited::new(response.into_body(), LONGEST_ANSWER);
+        let body = body.collect().await;
+        let body = body.map_err(|error| cut_short(error, question))?;
+        Answer::read(status, &headers, body.to_bytes().into(), question)
     }
 }
 
@@ -170,19 +172,20 @@ impl Answer {
     pub(super) fn read(
         status: u16,
         headers: &HeaderMap,
-        body: String,
+        body: Vec<u8>,
         question: Question,
     ) -> Result<Self, HistoryError> {
         let Question { what, permission } = question;
         let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
         let (retry_after, left) = (header("retry-after"), header("x-ratelimit-remaining"));
-        let limited = retry_after.is_some() || left == Some("0") || body.contains("rate limit");
+        let says_limit = || String::from_utf8_lossy(&body).contains("rate limit");
+        let limited = || retry_after.is_some() || left == Some("0") || says_limit();
         match status {
             200..300 => Ok(Self {
                 more: header("link").is_some_and(|link| link.contains("rel=\"next\"")),
                 body,
             }),
-            403 | 429 if limited => Err(HistoryError::RateLimit {
+            403 | 429 if limited() => Err(HistoryError::RateLimit {
                 what,
                 again: again(retry_after, header("x-ratelimit-reset")),
             }),
@@ -200,7 +203,7 @@ impl Answer {
         &self,
         question: Question,
     ) -> Result<T, HistoryError> {
-        parsed(serde_json::from_str(&self.body), question)
+        parsed(serde_json::from_slice(&self.body), question)
     }
 
     /// `key` is the list's field, if the answer is not the list itself.
@@ -234,6 +237,16 @@ fn failed(source: octocrab::Error, question: Question) -> HistoryError {
     HistoryError::Request {
         what: question.what,
         source: Box::new(source),
+    }
+}
+
+/// A body that is too long, or that the connection did not bring.
+fn cut_short(error: Box<dyn Error + Send + Sync>, question: Question) -> HistoryError {
+    let what = question.what;
+    match error.downcast::<octocrab::Error>() {
+        Ok(source) => HistoryError::Request { what, source },
+        // `Limited` adds only its own.
+        Err(_) => HistoryError::TooLong { what },
     }
 }
 

@@ -68,6 +68,8 @@ pub(crate) enum HistoryError {
     },
     #[error("GitHub answered the request for {what} with status {status}")]
     Status { what: &'static str, status: u16 },
+    #[error("GitHub's answer about {what} is longer than {} MiB", github::LONGEST_ANSWER >> 20)]
+    TooLong { what: &'static str },
     #[error("could not parse GitHub's answer about {what}")]
     Unreadable {
         what: &'static str,

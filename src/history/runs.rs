@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 
-use super::github::{GitHub, Question};
+use super::github::{GitHub, LONGEST_ANSWER, Question};
 use super::leg::Leg;
 use super::{HistoryError, Workflow, artifact};
 use crate::compare::median;
@@ -19,9 +19,6 @@ const RUNS: usize = 5;
 
 /// Runs that are tried.
 const MOST_RUNS: usize = 15;
-
-/// Limit for a download (bytes).
-const LARGEST_ARTIFACT: u64 = 16 * 1024 * 1024;
 
 const QUESTION: Question = Question {
     what: "earlier runs",
@@ -179,7 +176,9 @@ async fn from_artifact(
 /// The newest artifact of this name that may be downloaded.
 fn newest(artifacts: &[Artifact], name: &str) -> Option<u64> {
     let usable = artifacts.iter().filter(|artifact| {
-        artifact.name == name && !artifact.expired && artifact.size_in_bytes <= LARGEST_ARTIFACT
+        artifact.name == name
+            && !artifact.expired
+            && artifact.size_in_bytes <= LONGEST_ANSWER as u64
     });
     usable.map(|artifact| artifact.id).max()
 }

@@ -3,6 +3,11 @@
 #[path = "../../tests/action/github.rs"]
 mod stand_in;
 
+use std::io::{Read as _, Write as _};
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use secrecy::SecretString;
 use serde_json::{Value, json};
 
@@ -259,6 +264,66 @@ async fn a_server_that_does_not_answer_is_an_error() {
     let workflow = Workflow::from_env(&env, Some(&SecretString::from("hush"))).unwrap();
     let error = earlier(&workflow, "times", &leg()).await.unwrap_err();
     assert!(matches!(error, HistoryError::Request { .. }), "{error:?}");
+}
+
+/// A server whose answers end only when the client goes away, and how many bytes it got rid of.
+fn endless() -> (String, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let sent = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&sent);
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let _ = stream.read(&mut [0; 4096]);
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n[");
+            let zeros = b"0,".repeat(1 << 15);
+            while stream.write_all(&zeros).is_ok() {
+                count.fetch_add(zeros.len(), Ordering::Relaxed);
+            }
+        }
+    });
+    (format!("http://{address}/file.zip?sig=x"), sent)
+}
+
+/// The limit, and what the system's buffers of a connection hold.
+const MOST_SENT: usize = 2 * super::github::LONGEST_ANSWER;
+
+#[tokio::test]
+async fn an_answer_without_an_end_is_an_error_and_not_kept() {
+    let (address, sent) = endless();
+    let (_github, workflow) = start(vec![(
+        "GET ",
+        Answer::refusal(302, "Found").header("location", &address),
+    )]);
+    let error = earlier(&workflow, "times", &leg()).await.unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "GitHub's answer about earlier runs is longer than 16 MiB"
+    );
+    let sent = sent.load(Ordering::Relaxed);
+    assert!((1..MOST_SENT).contains(&sent), "{sent}");
+}
+
+#[tokio::test]
+async fn the_jobs_count_where_an_artifact_has_no_end() {
+    let (lists, jobs_of) = (list(99), of_run(99));
+    let (address, sent) = endless();
+    let times = ("2026-01-01T00:00:00Z", "2026-01-01T00:00:42Z");
+    let (_github, workflow) = start(vec![
+        ("GET ", repository()),
+        ("GET /actions/runs/100", this_run()),
+        (RUNS, runs(&[99])),
+        (&lists, artifact(1, "times", false)),
+        (
+            "GET /actions/artifacts/1/zip",
+            Answer::refusal(302, "Found").header("location", &address),
+        ),
+        (OURS, jobs(&[job("build", None)])),
+        (&jobs_of, jobs(&[job("build", Some(times))])),
+    ]);
+    assert_eq!(found(&workflow).await, (42, 1));
+    let sent = sent.load(Ordering::Relaxed);
+    assert!((1..MOST_SENT).contains(&sent), "{sent}");
 }
 
 const COMMENTS: &str = "GET /issues/7/comments?per_page=100&page=1";

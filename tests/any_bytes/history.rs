@@ -44,7 +44,7 @@ fn answer(bytes: &[u8]) {
             headers.append(name, value);
         }
     }
-    let read = |index| Answer::read(status, &headers, part(&parts, index).to_owned(), QUESTION);
+    let read = |index| Answer::read(status, &headers, part(&parts, index).into(), QUESTION);
     match [2, 3, 4, 5].map(read) {
         [Ok(repository), Ok(runs), Ok(artifacts), Ok(jobs)] => {
             runs::tests::check(&[repository, runs, artifacts, jobs]);
