@@ -35,6 +35,9 @@ pub enum FolderError {
     /// More bytes than the limit.
     #[error("the files have more than {} GiB", .0 >> 30)]
     TooLarge(u64),
+    /// More folders in each other than the limit.
+    #[error("more than {0} folders are in each other")]
+    TooDeep(usize),
     /// It was ended from outside.
     #[error("it was stopped")]
     Stopped,

@@ -35,6 +35,9 @@ impl Default for Limits {
     }
 }
 
+/// How many folders may be in each other: the walk calls itself for each, and a path may name 2,000.
+pub(crate) const DEEPEST: usize = 256;
+
 /// How far the work is. It can also stop the work.
 #[derive(Debug, Default)]
 pub struct Progress {
@@ -114,6 +117,7 @@ pub(crate) struct Walk<'a> {
     pub(crate) sizes: Vec<u64>,
     bytes: u64,
     entries: u64,
+    depth: usize,
     found: &'a mut dyn FnMut(Job),
 }
 
@@ -131,6 +135,7 @@ impl<'a> Walk<'a> {
             sizes: Vec::new(),
             bytes: 0,
             entries: 0,
+            depth: 0,
             found,
         }
     }
@@ -145,6 +150,10 @@ impl<'a> Walk<'a> {
             path: path.to_owned(),
             source,
         };
+        self.depth += 1;
+        if self.depth > DEEPEST {
+            return Err(FolderError::TooDeep(DEEPEST));
+        }
         let mut names = Vec::new();
         for entry in fs::read_dir(path).map_err(failed)? {
             names.push(entry.map_err(failed)?.file_name().into_vec());
@@ -173,6 +182,7 @@ impl<'a> Walk<'a> {
             let entry = self.entry(name, &path, relative.as_deref(), is_excluded)?;
             entries.extend(entry);
         }
+        self.depth -= 1;
         Ok(entries)
     }
 

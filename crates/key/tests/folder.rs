@@ -58,6 +58,20 @@ fn a_copy_with_other_times_and_in_another_place_is_the_same() {
     assert_eq!(hash(one.path()), hash(&link.path().join("here")));
 }
 
+/// A path has at most 4,096 bytes, so that it may name 2,000 folders.
+#[test]
+fn a_folder_that_is_too_deep_is_refused_and_does_not_end_the_program() {
+    let folder = tempfile::tempdir().unwrap();
+    write(folder.path(), &format!("{}f", "d/".repeat(255)), "content");
+    assert_eq!(read(folder.path(), "").size(), (256, 7));
+    let length = folder.path().as_os_str().len();
+    let deep = "e/".repeat((4_000 - length) / 2);
+    write(folder.path(), &format!("{deep}f"), "content");
+    let error = read_with(folder.path(), "", Limits::default()).unwrap_err();
+    assert_eq!(error.to_string(), "more than 256 folders are in each other");
+    assert_eq!(read(folder.path(), "e").size(), (256, 7));
+}
+
 #[test]
 fn every_change_that_an_image_may_show_is_another_key() {
     type Change = fn(&Path);
