@@ -19,6 +19,7 @@ use std::convert::Infallible;
 use std::io::{self, Write as _};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full, Limited};
@@ -47,6 +48,9 @@ const LARGEST_DOCUMENT: usize = 4 * 1024 * 1024;
 
 /// First byte of a TLS record with a handshake (RFC 8446, section 5.1).
 const TLS_HANDSHAKE: u8 = 0x16;
+
+/// How long a connection that could not be accepted waits.
+const ACCEPT_AGAIN: Duration = Duration::from_millis(20);
 
 /// What BuildKit pushed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -128,10 +132,15 @@ impl Receiver {
         });
         let serving = Arc::clone(&shared);
         tokio::spawn(async move {
-            // A connection that could not be accepted is BuildKit's to open again.
-            while let Ok((stream, _)) = listener.accept().await {
-                let shared = Arc::clone(&serving);
-                tokio::spawn(serve(stream, shared));
+            loop {
+                match listener.accept().await {
+                    Ok((stream, _)) => {
+                        let shared = Arc::clone(&serving);
+                        tokio::spawn(serve(stream, shared));
+                    }
+                    // The client went away, or no descriptor is free: others may have opened many connections.
+                    Err(_) => tokio::time::sleep(ACCEPT_AGAIN).await,
+                }
             }
         });
         Ok(Self {
@@ -152,10 +161,7 @@ impl Receiver {
     }
 
     /// Waits for the manifest or the index, with which BuildKit ends its push.
-    pub(crate) async fn wait(
-        &mut self,
-        patience: std::time::Duration,
-    ) -> Result<Received, ReceiveError> {
+    pub(crate) async fn wait(&mut self, patience: Duration) -> Result<Received, ReceiveError> {
         let arrived = self.received.wait_for(Option::is_some);
         let late = || ReceiveError::Late(patience.as_secs());
         let received = tokio::time::timeout(patience, arrived).await;
@@ -498,4 +504,68 @@ fn named(status: StatusCode, digest: &Digest) -> Response<Full<Bytes>> {
             .insert("docker-content-digest", digest);
     }
     response
+}
+
+#[cfg(test)]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a test starts itself with a limit"
+)]
+mod tests {
+    use std::fs::File;
+    use std::io::Read as _;
+    use std::net::TcpStream;
+    use std::process::Command;
+
+    use protocol::{Job, Secrets};
+    use serde_json::json;
+
+    use super::*;
+
+    fn destinations() -> Arc<Destinations> {
+        let job = json!({
+            "version": protocol::VERSION, "nonce": "a", "destinations": [],
+            "compression": { "method": "zstd", "level": 1 }, "base": { "kind": "scratch" },
+            "platforms": [], "kept": 0, "times": "keep", "previous": [], "removed": [], "annotations": [],
+            "answer_within": null, "threads": null,
+        });
+        let job: Job = serde_json::from_value(job).unwrap();
+        Arc::new(Destinations::new(&job, &Secrets::default()).unwrap())
+    }
+
+    /// The limit of descriptors is that of a whole process, so the test has one of its own.
+    #[test]
+    fn connections_are_accepted_again_after_descriptors_ran_out() {
+        let own = std::env::current_exe().unwrap();
+        let test = "receiver::tests::runs_out_of_descriptors";
+        let script = format!("ulimit -n 60 && exec \"$0\" --exact {test} --ignored");
+        let ended = Command::new("sh").arg("-c").arg(script).arg(own).output();
+        let ended = ended.unwrap();
+        let printed = String::from_utf8_lossy(&ended.stdout);
+        assert!(printed.contains("1 passed"), "{printed}");
+    }
+
+    #[test]
+    #[ignore = "needs a limit of its own: the test above starts it"]
+    fn runs_out_of_descriptors() {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let listening = Receiver::listen("a".to_owned(), Layers::Kept, destinations());
+        let receiver = runtime.block_on(listening).unwrap();
+        let address = ("127.0.0.1", receiver.port);
+        let mut files = Vec::new();
+        while let Ok(file) = File::open("/dev/null") {
+            files.push(file);
+        }
+        // The client has the last descriptor, and the receiver none.
+        files.pop();
+        let waiting = TcpStream::connect(address).unwrap();
+        std::thread::sleep(Duration::from_millis(300));
+        drop((files, waiting));
+        let mut stream = TcpStream::connect(address).unwrap();
+        let question = b"GET /v2/ HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+        stream.write_all(question).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
+    }
 }
