@@ -30,6 +30,7 @@
 //! # }
 //! ```
 
+mod bytecode;
 mod cache;
 mod compress;
 mod diff;
@@ -46,6 +47,7 @@ mod tree;
 mod turns;
 mod workers;
 
+pub use bytecode::NORMAL;
 pub use cache::{CacheError, DigestCache, Fingerprint, Headers, LayerState};
 pub use compress::Compression;
 pub use diff::{Diff, Entry};
@@ -55,6 +57,6 @@ pub use pack::{Blob, PACKER, PackedLayer, Packer};
 pub use packages::{PackageChange, PackageState, Packages};
 pub use path::TreePath;
 pub use plan::{Assignment, Layer, Limits, Plan};
-pub use times::{NORMAL, Times};
+pub use times::Times;
 pub use tree::{Found, Hidden, Kind, Time, Tree};
 pub use workers::Workers;

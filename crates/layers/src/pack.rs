@@ -7,13 +7,14 @@ use std::sync::Arc;
 
 use image::Digest;
 
+use crate::bytecode::{HEADER, Source};
 use crate::compress::{Codec, Compression, Counted, Stream};
 use crate::diff::{Diff, Entry};
 use crate::error::{Error, Result};
 use crate::path::TreePath;
 use crate::plan::Layer;
 use crate::tar::{self, Link};
-use crate::times::{self, Change, Source, Times};
+use crate::times::{Change, Times};
 use crate::tree::{Cursor, Found, Kind, Tree, capability};
 use crate::workers::Workers;
 
@@ -268,11 +269,11 @@ fn copy_header(
     source: Source,
     out: &mut impl FnMut(&[u8]) -> Result<()>,
 ) -> Result<u64> {
-    let length = times::HEADER as u64;
+    let length = HEADER as u64;
     if size < length {
         return Ok(0);
     }
-    let mut header = [0; times::HEADER];
+    let mut header = [0; HEADER];
     file.read_exact(&mut header)
         .map_err(Error::tree("could not read", path))?;
     source.adapt(&mut header);

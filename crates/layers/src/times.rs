@@ -23,16 +23,13 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 
 use rayon::prelude::*;
 
+use crate::bytecode::{NORMAL, Source};
 use crate::diff::{Diff, Entry};
 use crate::error::Result;
 use crate::owner::{Owner, Owners};
 use crate::path::TreePath;
 use crate::tree::{Cursor, Found, Kind, Time, Tree};
 use crate::workers::Workers;
-
-/// The time of what packages own: 1985-10-26 08:15 UTC, which npm gives to files for the same reason; ZIP can express it.
-/// <https://github.com/npm/pacote/blob/v21.0.0/lib/util/tar-create-options.js>
-pub const NORMAL: i64 = 499_162_500;
 
 /// Directories below these have their times in caches.
 const NOTED: [&[u8]; 4] = [b"fonts", b"icons", b"mime", b"applications"];
@@ -54,13 +51,6 @@ pub(crate) enum Change {
     Time,
     /// Another time, and that of the source in the header.
     Bytecode(Source),
-}
-
-/// What the header of bytecode says about its source: the lowest 32 bits of both.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Source {
-    pub modified: u32,
-    pub size: u32,
 }
 
 impl<'a> Times<'a> {
@@ -94,7 +84,8 @@ impl<'a> Times<'a> {
             // Python looks at the time of what a link points to, which no package need own.
             let source = source.filter(|source| source.found.kind == Kind::File);
             let change = source.map_or(Change::Time, |source| {
-                Change::Bytecode(Source::of(&source.found))
+                let found = &source.found;
+                Change::Bytecode(Source::new(found.modified.seconds, found.size))
             });
             (*path, change)
         });
@@ -258,40 +249,5 @@ fn has_pep_552(name: &[u8]) -> bool {
         Some([minor]) => (b'7'..=b'9').contains(minor),
         Some([ten @ b'1'..=b'9', one]) => ten.is_ascii_digit() && one.is_ascii_digit(),
         _ => false,
-    }
-}
-
-/// How much of bytecode is its header (bytes).
-pub(crate) const HEADER: usize = 16;
-
-impl Source {
-    fn of(found: &Found) -> Self {
-        let [.., a, b, c, d] = found.modified.seconds.to_be_bytes();
-        let [.., e, f, g, h] = found.size.to_be_bytes();
-        Self {
-            modified: u32::from_be_bytes([a, b, c, d]),
-            size: u32::from_be_bytes([e, f, g, h]),
-        }
-    }
-
-    /// Changes the header of bytecode of this source: version (two bytes, then a carriage return and a line feed), flags, time, size. Headers
-    /// with a hash instead of a time are left alone, as is what is no header.
-    pub(crate) fn adapt(self, header: &mut [u8; HEADER]) {
-        let [_, _, b'\r', b'\n', 0, 0, 0, 0, time @ .., s0, s1, s2, s3] = header else {
-            return;
-        };
-        let [t0, t1, t2, t3] = *time;
-        let noted = u32::from_le_bytes([t0, t1, t2, t3]);
-        let is_fresh =
-            noted == self.modified && u32::from_le_bytes([*s0, *s1, *s2, *s3]) == self.size;
-        // What fits in 32 bits, as it is a constant.
-        let [.., a, b, c, d] = NORMAL.to_be_bytes();
-        let normal = u32::from_be_bytes([a, b, c, d]);
-        if is_fresh {
-            *time = normal.to_le_bytes();
-        } else if noted == normal {
-            // Out of date, and must not fit by chance.
-            *time = (normal + 1).to_le_bytes();
-        }
     }
 }

@@ -21,9 +21,10 @@ pub(crate) struct Candidate {
     pub diff_ids: Vec<String>,
 }
 
+/// A manifest, or an index of some.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Manifest {
+pub(crate) struct Manifest {
     config: Option<Part>,
     #[serde(default)]
     layers: Vec<Part>,
@@ -65,12 +66,26 @@ pub(crate) fn read(
     if named.config.is_some() {
         return Ok(vec![candidate(repository, &named)?]);
     }
-    let here = named.manifests.iter().filter(|part| {
-        let platform = part.platform.as_ref();
-        platform.is_none_or(|platform| platform.architecture == architecture)
-    });
-    here.map(|part| candidate(repository, &manifest(repository, &part.digest)?))
+    let images = named.images(architecture)?;
+    let images = images.iter();
+    images
+        .map(|digest| candidate(repository, &manifest(repository, digest.as_str())?))
         .collect()
+}
+
+impl Manifest {
+    pub(crate) fn read(text: &[u8]) -> anyhow::Result<Self> {
+        serde_json::from_slice(text).context("could not read the base image's manifest")
+    }
+
+    /// The digests of an index's images for an architecture.
+    pub(crate) fn images(&self, architecture: &str) -> anyhow::Result<Vec<Digest>> {
+        let here = self.manifests.iter().filter(|part| {
+            let platform = part.platform.as_ref();
+            platform.is_none_or(|platform| platform.architecture == architecture)
+        });
+        here.map(|part| Ok(part.digest.parse()?)).collect()
+    }
 }
 
 /// The layers of the candidate with which an image of these `diff_ids` begins: of several the one with most, since any image begins with one
@@ -98,19 +113,10 @@ fn manifest(repository: &Repository, reference: &str) -> anyhow::Result<Manifest
         )
     };
     let fetched = fetched.ok_or_else(missing)?;
-    serde_json::from_slice(&fetched.bytes).context("could not read the base image's manifest")
+    Manifest::read(&fetched.bytes)
 }
 
 fn candidate(repository: &Repository, manifest: &Manifest) -> anyhow::Result<Candidate> {
-    #[derive(Deserialize)]
-    struct Configuration {
-        rootfs: RootFs,
-    }
-    #[derive(Deserialize)]
-    struct RootFs {
-        #[serde(default)]
-        diff_ids: Vec<String>,
-    }
     let config = manifest.config.as_ref();
     let config = config.ok_or_else(|| anyhow!("the base image's manifest is no image's"))?;
     let config = config.descriptor()?;
@@ -125,24 +131,40 @@ fn candidate(repository: &Repository, manifest: &Manifest) -> anyhow::Result<Can
         Descriptor::of(&text) == config,
         "the base image's configuration is not the one that its manifest names"
     );
-    let configuration: Configuration =
-        serde_json::from_slice(&text).context("could not read the base image's configuration")?;
-    let diff_ids = configuration.rootfs.diff_ids;
-    ensure!(
-        diff_ids.len() == manifest.layers.len(),
-        "the base image's manifest and configuration have different numbers of layers"
-    );
-    let layers = manifest.layers.iter().map(|part| {
-        Ok(BaseLayer {
-            digest: part.digest.parse()?,
-            size: part.size,
-            media_type: oci(&part.media_type)?.to_owned(),
+    Candidate::new(manifest, &text)
+}
+
+impl Candidate {
+    /// The image of a manifest and its configuration.
+    pub(crate) fn new(manifest: &Manifest, configuration: &[u8]) -> anyhow::Result<Self> {
+        #[derive(Deserialize)]
+        struct Configuration {
+            rootfs: RootFs,
+        }
+        #[derive(Deserialize)]
+        struct RootFs {
+            #[serde(default)]
+            diff_ids: Vec<String>,
+        }
+        let configuration: Configuration = serde_json::from_slice(configuration)
+            .context("could not read the base image's configuration")?;
+        let diff_ids = configuration.rootfs.diff_ids;
+        ensure!(
+            diff_ids.len() == manifest.layers.len(),
+            "the base image's manifest and configuration have different numbers of layers"
+        );
+        let layers = manifest.layers.iter().map(|part| {
+            Ok(BaseLayer {
+                digest: part.digest.parse()?,
+                size: part.size,
+                media_type: oci(&part.media_type)?.to_owned(),
+            })
+        });
+        Ok(Self {
+            layers: layers.collect::<anyhow::Result<_>>()?,
+            diff_ids,
         })
-    });
-    Ok(Candidate {
-        layers: layers.collect::<anyhow::Result<_>>()?,
-        diff_ids,
-    })
+    }
 }
 
 /// A layer's media type in a manifest of OCI, as BuildKit translates it
@@ -196,6 +218,20 @@ mod tests {
         assert_eq!(layers_of(&all, &ids(&["a", "b", "c"])).unwrap().len(), 2);
         for other in [&["a"][..], &["b", "a"], &[]] {
             assert!(layers_of(&all, &ids(other)).is_err(), "{other:?}");
+        }
+    }
+
+    #[test]
+    fn an_index_names_images_by_digest() {
+        let images = |digest: &str| {
+            let index =
+                format!(r#"{{"manifests":[{{"mediaType":"","digest":"{digest}","size":1}}]}}"#);
+            Manifest::read(index.as_bytes()).unwrap().images("amd64")
+        };
+        let digest = format!("sha256:{}", "a".repeat(64));
+        assert_eq!(images(&digest).unwrap().len(), 1);
+        for other in ["latest", "../../other/manifests/latest", "sha256:a?n=1", ""] {
+            assert!(images(other).is_err(), "{other}");
         }
     }
 

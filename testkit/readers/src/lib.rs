@@ -9,29 +9,44 @@
 )]
 
 // A program has no library to take it from.
+#[path = "../../../crates/step/src/base_image.rs"]
+mod base_image;
 #[path = "../../../crates/step/src/compose.rs"]
 #[expect(dead_code, reason = "the step uses all of it")]
 mod compose;
+#[path = "../../../crates/step/src/destinations.rs"]
+#[expect(dead_code, reason = "the step uses all of it")]
+mod destinations;
 #[path = "../../../crates/step/src/index.rs"]
 #[cfg_attr(not(test), expect(dead_code, reason = "the step uses all of it"))]
 mod index;
+#[path = "../../../crates/step/src/previous.rs"]
+#[expect(dead_code, reason = "the step uses all of it")]
+mod previous;
+#[path = "../../../crates/step/src/receiver.rs"]
+mod receiver;
+#[path = "../../../crates/step/src/uploads.rs"]
+mod uploads;
 // The same for what a library keeps to itself.
+#[path = "../../../crates/layers/src/bytecode.rs"]
+#[expect(unreachable_pub, reason = "the library shows it")]
+mod bytecode;
 #[path = "../../../crates/upload/src/challenge.rs"]
 mod challenge;
 #[path = "../../../crates/upload/src/location.rs"]
 #[expect(dead_code, unreachable_pub, reason = "the uploader uses all of it")]
 mod location;
-#[path = "../../../crates/step/src/previous.rs"]
-#[expect(dead_code, reason = "the step uses all of it")]
-mod previous;
 
 mod change;
+mod folder;
+mod pushed;
 mod registry;
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
+use base_image::{Candidate, Manifest};
 use compose::{Base, NewLayer};
 use dockerfile::{Build, Dockerfile, Ignore, Platform};
 use image::{EcrRegistry, ImageRef};
@@ -90,6 +105,10 @@ pub const TARGETS: &[Target] = &[
     target!("challenge", challenge),
     target!("location", location),
     target!("registry", registry::registry),
+    target!("base-image", base_image),
+    target!("receiver", pushed::receiver),
+    target!("bytecode", bytecode),
+    target!("folder", folder::folder),
 ];
 
 fn corpus(target: &str) -> Vec<Vec<u8>> {
@@ -178,6 +197,65 @@ fn image(bytes: &[u8]) {
     let text = base.manifest((&digest, 1), &[layer], &[("a".to_owned(), "b".to_owned())]);
     let manifest: serde_json::Value = serde_json::from_slice(&text).unwrap();
     assert_eq!(list(&manifest["layers"]), count);
+}
+
+/// The base image's manifest or index, and its configuration, between separators: an image made on it begins with its layers.
+fn base_image(bytes: &[u8]) {
+    let cut = bytes.iter().position(|byte| *byte == SEPARATOR as u8);
+    let (manifest, configuration) = bytes.split_at(cut.unwrap_or(bytes.len()));
+    let Ok(manifest) = Manifest::read(manifest) else {
+        return;
+    };
+    let _ = manifest.images("amd64");
+    let Ok(base) = Candidate::new(&manifest, configuration.get(1..).unwrap_or_default()) else {
+        return;
+    };
+    assert_eq!(base.layers.len(), base.diff_ids.len());
+    let oci = "application/vnd.oci.image.layer.v1.tar";
+    assert!(base.layers.iter().all(|it| it.media_type.starts_with(oci)));
+    let mut image = base.diff_ids.clone();
+    image.push("sha256:1".to_owned());
+    let none = Candidate {
+        layers: Vec::new(),
+        diff_ids: Vec::new(),
+    };
+    let found = base_image::layers_of(&[none, base.clone()], &image).unwrap();
+    assert_eq!(found, base.layers);
+}
+
+/// The header of bytecode, then size and time of its source: Python takes what it took before, and nothing else.
+fn bytecode(bytes: &[u8]) {
+    let Some((header, rest)) = bytes.split_first_chunk() else {
+        return;
+    };
+    let Some((size, modified)) = rest.split_first_chunk() else {
+        return;
+    };
+    let Some((modified, _)) = modified.split_first_chunk() else {
+        return;
+    };
+    let (size, modified) = (u64::from_le_bytes(*size), i64::from_le_bytes(*modified));
+    let mut adapted: [u8; bytecode::HEADER] = *header;
+    bytecode::Source::new(modified, size).adapt(&mut adapted);
+    assert_eq!(adapted[..8], header[..8]);
+    assert_eq!(adapted[12..], header[12..]);
+    // As `SourceLoader` of `importlib/_bootstrap_external.py` looks at a header without flags.
+    let is_taken = |header: &[u8; bytecode::HEADER], modified: i64| {
+        let number = |at: usize| {
+            let bytes = header[at..at + 4].try_into().unwrap();
+            u32::from_le_bytes(bytes)
+        };
+        number(4) == 0
+            && i64::from(number(8)) == modified & 0xffff_ffff
+            && u64::from(number(12)) == size & 0xffff_ffff
+    };
+    let is_header = header[2..4] == *b"\r\n" && header[4..8] == [0; 4];
+    if is_header {
+        let taken = is_taken(header, modified);
+        assert_eq!(is_taken(&adapted, bytecode::NORMAL), taken);
+    } else {
+        assert_eq!(adapted, *header);
+    }
 }
 
 /// An event that is read can be written, and is then read as the same.

@@ -59,6 +59,11 @@ fn server() -> &'static Server {
     })
 }
 
+/// The server's; it has nothing while no answers are scripted.
+pub(crate) fn address() -> &'static str {
+    &server().address
+}
+
 /// Reads a request and sends the next answer, or that nothing is there.
 fn answer(mut stream: TcpStream) {
     let _ = stream.set_read_timeout(Some(Duration::from_millis(50)));
@@ -123,6 +128,6 @@ pub(crate) fn registry(bytes: &[u8]) {
     }
 }
 
-fn digest(bytes: &[u8]) -> Digest {
+pub(crate) fn digest(bytes: &[u8]) -> Digest {
     Digest::sha256(Sha256::digest(bytes).into())
 }
