@@ -99,6 +99,33 @@ fn digests(index: &Value) -> Vec<String> {
     digests.collect()
 }
 
+/// What buildx is told of a builder in a container, which finds the rig's registry.
+fn container() -> String {
+    format!("image={}/rig/buildkit:latest\nnetwork=host", registry())
+}
+
+/// Holds that each platform's image has the configuration and the files that BuildKit's has. Returns the files with other times.
+fn is_the_image_of_buildkit(repository: &str, ours: &Ended, theirs: &Ended) -> Vec<Vec<u8>> {
+    let index = |run: &Ended| manifest(repository, run.output("digest"));
+    let (our_index, their_index) = (index(ours), index(theirs));
+    assert_eq!(without_digests(&our_index), without_digests(&their_index));
+    let mut times = Vec::new();
+    for (place, platform) in PLATFORMS.into_iter().enumerate() {
+        let of = |index: &Value| configuration(repository, &digests(index)[place]);
+        assert_eq!(of(&our_index), of(&their_index), "{platform}");
+        let difference = tree::compare(
+            &unpacked(ours.output("image"), platform),
+            &unpacked(theirs.output("image"), platform),
+        );
+        assert!(
+            difference.names.is_empty() && difference.links == 0,
+            "{platform}: {difference:?}"
+        );
+        times.extend(difference.times);
+    }
+    times
+}
+
 fn metadata(run: &Ended) -> Value {
     serde_json::from_str(run.output("metadata")).unwrap()
 }
@@ -130,31 +157,14 @@ fn an_image_for_two_platforms_is_the_one_of_buildkit_and_is_sent_once() {
     let plain = action.input("accelerate", "off").input("tags", &tag);
     let plain = plain.run().succeeded();
     assert!(!is_by_engine(&plain), "{}", plain.log());
+    let times = is_the_image_of_buildkit(repository, &first, &plain);
+    assert!(times.is_empty(), "{times:?}");
     let theirs = manifest(repository, plain.output("digest"));
-    assert_eq!(without_digests(&index), without_digests(&theirs));
-    let their_image = plain.output("image");
-    for (place, platform) in PLATFORMS.into_iter().enumerate() {
-        let (our, their) = (&digests(&index)[place], &digests(&theirs)[place]);
-        assert_eq!(
-            configuration(repository, our),
-            configuration(repository, their)
-        );
+    for (our, their) in digests(&index).iter().zip(digests(&theirs)) {
         let mut own = manifest(repository, our)["annotations"].take();
         let kept = own.as_object_mut().unwrap();
         assert!(kept.remove("com.github.fast-ecr-push.layers").is_some());
-        assert_eq!(
-            own,
-            manifest(repository, their)["annotations"],
-            "{platform}"
-        );
-        let difference = tree::compare(
-            &unpacked(&image, platform),
-            &unpacked(their_image, platform),
-        );
-        assert!(
-            difference.names.is_empty() && difference.links == 0 && difference.times.is_empty(),
-            "{platform}: {difference:?}"
-        );
+        assert_eq!(own, manifest(repository, &their)["annotations"]);
     }
     let (ours, theirs) = (metadata(&first), metadata(&plain));
     let name = "containerimage.descriptor";
@@ -167,6 +177,27 @@ fn an_image_for_two_platforms_is_the_one_of_buildkit_and_is_sent_once() {
         of_image.cloned().collect()
     };
     assert_eq!(names(&ours), names(&theirs));
+}
+
+#[test]
+fn a_builder_in_a_container_pushes_two_platforms_by_itself() {
+    let repository = "platforms/container";
+    let action = action(repository)
+        .input("driver", "docker-container")
+        .input("driver-opts", &container());
+    let run = by_engine(&action);
+    assert_eq!(run.output("driver"), "docker-container");
+    assert!(run.number("pushed-bytes") > 0.0, "{}", run.log());
+    let tag = format!("{}/{repository}:plain", registry());
+    let plain = action.input("accelerate", "off").input("tags", &tag);
+    let plain = plain.run().succeeded();
+    assert!(!is_by_engine(&plain), "{}", plain.log());
+    // Each run has a new builder, which makes these directories at another time.
+    let made: [&[u8]; 4] = [b"srv", b"srv/of", b"srv/ofv2", b"srv/x"];
+    for path in is_the_image_of_buildkit(repository, &run, &plain) {
+        let is_made = made.iter().any(|made| path.starts_with(made));
+        assert!(is_made, "{}", String::from_utf8_lossy(&path));
+    }
 }
 
 #[test]

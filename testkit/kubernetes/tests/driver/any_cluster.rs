@@ -275,18 +275,7 @@ fn a_named_builder_is_kept_and_changed_only_when_told_to() {
 fn a_named_builder_runs_the_push_engines_step_and_nothing_is_sent_twice() {
     let cluster = Cluster::any();
     let name = "fast-ecr-push-engine";
-    let program = std::env::var_os("STEP").expect("`make e2e` says where the step is");
-    let architecture = match std::env::consts::ARCH {
-        "x86_64" => "amd64",
-        _ => "arm64",
-    };
-    let step = cluster.file("step");
-    std::fs::create_dir_all(&step).unwrap();
-    std::fs::copy(
-        program,
-        step.join(format!("fast-ecr-push-step-{architecture}")),
-    )
-    .unwrap();
+    let step = cluster.step();
     let tag = cluster.tag("engine");
     let run = || {
         let inputs = [("tags", &*tag), ("builder", name), ("accelerate", "on")];

@@ -151,6 +151,20 @@ impl Cluster {
         self.folder.join(name)
     }
 
+    /// A folder with the push engine's step, for builders of this machine's architecture.
+    pub(crate) fn step(&self) -> PathBuf {
+        let program = std::env::var_os("STEP").expect("`make e2e` says where the step is");
+        let architecture = match std::env::consts::ARCH {
+            "x86_64" => "amd64",
+            _ => "arm64",
+        };
+        let step = self.file("step");
+        std::fs::create_dir_all(&step).unwrap();
+        let name = format!("fast-ecr-push-step-{architecture}");
+        std::fs::copy(program, step.join(name)).unwrap();
+        step
+    }
+
     /// The action's program.
     pub(crate) fn program(&self) -> PathBuf {
         program("fast-ecr-push")

@@ -31,7 +31,7 @@ fn manifest(method: &str, image: &str) -> String {
     write!(
         stream,
         "{method} /v2/{repository}/manifests/{tag} HTTP/1.0\r\nHost: {host}\r\n\
-         Accept: application/vnd.oci.image.manifest.v1+json\r\n\r\n"
+         Accept: application/vnd.oci.image.manifest.v1+json, application/vnd.oci.image.index.v1+json\r\n\r\n"
     )
     .unwrap();
     let mut answer = String::new();

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::POD;
+use super::{POD, manifest};
 use crate::cluster::Cluster;
 
 const BOTH: (&str, &str) = ("platforms", "linux/amd64,linux/arm64");
@@ -42,6 +42,57 @@ fn two_platforms_have_two_native_nodes() {
         seconds < 2.0 * POD.as_secs_f64(),
         "one after the other: {seconds} s"
     );
+    assert_eq!(cluster.stop(), [""; 0]);
+}
+
+/// An index in the registry, without digests and sizes.
+fn index(image: &str) -> Value {
+    let answer = manifest("GET", image);
+    let (_, body) = answer.split_once("\r\n\r\n").unwrap();
+    let mut index: Value = serde_json::from_str(body).unwrap();
+    for part in index["manifests"].as_array_mut().unwrap() {
+        let part = part.as_object_mut().unwrap();
+        part.retain(|name, _| !matches!(name.as_str(), "digest" | "size"));
+    }
+    index
+}
+
+#[test]
+fn one_node_pushes_two_platforms_of_its_architecture_with_the_push_engine() {
+    let cluster = Cluster::stand_in();
+    let dockerfile = format!(
+        "FROM {}\nARG TARGETPLATFORM\nENV A=$TARGETPLATFORM\nRUN --network=none echo $TARGETPLATFORM > /x\nCOPY unique /\n",
+        cluster.base()
+    );
+    std::fs::write(cluster.context("Dockerfile"), dockerfile).unwrap();
+    let tag = cluster.tag("platforms");
+    std::fs::write(cluster.context("unique"), &tag).unwrap();
+    let step = cluster.step();
+    let run = |tag: &str, accelerate: &str| {
+        let inputs = [
+            ("tags", tag),
+            // The rig's BuildKit has no emulators: variants of one architecture, which one node builds.
+            ("platforms", "linux/amd64,linux/amd64/v2"),
+            ("cache", "none"),
+            ("accelerate", accelerate),
+        ];
+        let env = [("FAST_ECR_PUSH_STEP", step.to_str().unwrap())];
+        let run = cluster.run_with(&inputs, &env);
+        run.succeeded();
+        run
+    };
+    // The run's own builder: its disk does not last, so that the engine is taken unasked.
+    let first = run(&tag, "auto");
+    assert_ne!(first.output("pushed-bytes"), "0", "{}", first.log);
+    assert!(first.log.contains("linux/amd64/v2: "), "{}", first.log);
+    let second = run(&tag, "auto");
+    assert_eq!(second.output("pushed-bytes"), "0", "{}", second.log);
+    assert_eq!(first.output("digest"), second.output("digest"));
+    let plain = cluster.tag("plain");
+    let by_buildkit = run(&plain, "off");
+    assert!(!by_buildkit.outputs.contains("pushed-bytes"));
+    assert_eq!(index(&tag), index(&plain));
+    assert_eq!(cluster.record("workloads").len(), 3);
     assert_eq!(cluster.stop(), [""; 0]);
 }
 
