@@ -62,6 +62,7 @@ const ROWS: &[Row] = &[
     row("Amazon EKS", "a token ends during the build", &[(LONG, "a_build_outlives_its_tokens")]),
     row("Amazon EKS", "the cluster refuses, or its API fails", &[(TROUBLES, "every_bad_input_has_its_own_error_and_hint_within_ten_seconds")]),
     row("Kubernetes", "5xx, and a watch that ended with 410", &[(TROUBLES, "calls_are_repeated_after_transient_errors")]),
+    row("Kubernetes", "the API server restarts while it creates the builder", &[(NETWORK, "an_api_server_that_ends_while_it_creates_a_builder_delays_the_build"), (NETWORK, "an_api_server_that_ends_while_it_creates_a_builder_that_stays_leaves_it_whole"), (NETWORK, "an_api_server_that_ends_for_long_while_it_creates_a_builder_is_an_error_and_nothing_is_left")]),
     row("Kubernetes", "the API server restarts while pods boot", &[(NETWORK, "an_api_server_that_stops_while_pods_boot_delays_the_build"), (NETWORK, "an_api_server_that_stays_away_while_pods_boot_is_an_error_within_the_builders_time")]),
     row("Kubernetes", "the API server restarts during the build", &[(NETWORK, "an_api_server_that_stops_during_the_build_ends_it_and_the_builder_is_removed_when_it_is_back"), (NETWORK, "an_api_server_that_restarts_ends_the_build_and_the_builder_is_removed")]),
     row("Kubernetes", "pod evicted", &[(LONG, "an_evicted_pod_ends_the_build_within_ten_seconds")]),

@@ -46,7 +46,7 @@ use client::Cluster;
 pub(crate) use error::KubernetesError;
 use follow::{Follower, Progress};
 use monitor::Monitor;
-use provision::Provisioned;
+use provision::{Failed, Provisioned};
 pub(super) use removal::remove_left;
 use tunnel::Tunnel;
 
@@ -170,14 +170,15 @@ impl Running {
         if !self.kept {
             self.cleanup.add(&node.name)?;
         }
-        let provisioned = provision::node(&self.cluster, kubernetes, node).await;
-        if let Err(KubernetesError::Api(error)) = &provisioned
-            && !error.is_transient()
-        {
-            // After a transient error it may exist.
-            self.cleanup.remove(&node.name)?;
-        }
-        let provisioned = provisioned?;
+        let provisioned = match provision::node(&self.cluster, kubernetes, node).await {
+            Ok(provisioned) => provisioned,
+            Err(Failed { error, may_exist }) => {
+                if !self.kept && !may_exist {
+                    self.cleanup.remove(&node.name)?;
+                }
+                return Err(error);
+            }
+        };
         let may_renew = self.cluster.may_renew_heartbeats() && !kubernetes.kept;
         let cluster = self.cluster.clone();
         let monitor = Monitor::start(cluster, &node.name, provisioned.skew, may_renew);
@@ -191,8 +192,11 @@ impl Running {
         let Some(config) = config else { return Ok(()) };
         // After the workload, whose pod waits for it: scheduling takes longer.
         let what = "create a ConfigMap";
-        let created = self.cluster.create_if_missing::<ConfigMap>(what, config);
-        Ok(created.await?)
+        let create = || {
+            let config = config.clone();
+            self.cluster.create_if_missing::<ConfigMap>(what, config)
+        };
+        Ok(provision::repeat(kubernetes, create).await.result?)
     }
 
     /// Waits for all nodes. Meanwhile registers them with buildx and removes orphans.

@@ -2,12 +2,16 @@
 //!
 //! In: the plan. Out: [`Provisioned`]. A builder for one run is always created. A persistent one is used as it is: differences from the plan
 //! are reported, and with `replace` it is created anew on the same volume.
+//!
+//! Calls are repeated for a while: an API server may restart at any moment, also between a creation and its answer.
 
 use std::time::Duration;
 
+use backon::{ExponentialBuilder, Retryable as _};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use serde_json::Value;
+use tokio::time::Instant;
 
 use super::api_error::ApiError;
 use super::client::Cluster;
@@ -19,6 +23,34 @@ use crate::runner::log;
 
 /// How long the deletion of a workload may take: its pods get 10 s to exit.
 const DELETED_WITHIN: Duration = Duration::from_secs(30);
+
+/// How long a call is repeated; less where the builder has less time.
+const REPEATED_FOR: Duration = Duration::from_secs(30);
+const FIRST_WAIT: Duration = Duration::from_millis(200);
+const LONGEST_WAIT: Duration = Duration::from_secs(2);
+
+/// A node has no workload.
+#[derive(Debug)]
+pub(super) struct Failed {
+    pub error: KubernetesError,
+    /// Whether the answer to its creation was lost.
+    pub may_exist: bool,
+}
+
+impl From<KubernetesError> for Failed {
+    fn from(error: KubernetesError) -> Self {
+        Self {
+            error,
+            may_exist: false,
+        }
+    }
+}
+
+impl From<ApiError> for Failed {
+    fn from(error: ApiError) -> Self {
+        KubernetesError::from(error).into()
+    }
+}
 
 /// A workload for a node.
 #[derive(Debug)]
@@ -62,7 +94,7 @@ pub(super) async fn node(
     cluster: &Cluster,
     plan: &KubernetesPlan,
     node: &Node,
-) -> Result<Provisioned, KubernetesError> {
+) -> Result<Provisioned, Failed> {
     let now = Timestamp::now();
     let heartbeat = if cluster.may_renew_heartbeats() {
         now
@@ -72,11 +104,14 @@ pub(super) async fn node(
     let heartbeat = (!plan.kept).then_some(heartbeat);
     let wanted = manifest::workload(plan, node, heartbeat);
     if plan.kept
-        && let (found, ()) = tokio::join!(find(cluster, node), compare_volume(cluster, plan, node))
-        && let Some(found) = found?
+        && let (found, ()) = tokio::join!(
+            repeat(plan, || find(cluster, node)),
+            compare_volume(cluster, plan, node)
+        )
+        && let Some(found) = found.result?
     {
         if !is_replaced(plan, node, &found, &wanted) {
-            return reused(plan, node, &found);
+            return Ok(reused(plan, node, &found)?);
         }
         delete(cluster, node, &found).await?;
     }
@@ -86,7 +121,7 @@ pub(super) async fn node(
 }
 
 /// The persistent workload, of either kind: it may have been created with another number of pods.
-async fn find(cluster: &Cluster, node: &Node) -> Result<Option<Found>, KubernetesError> {
+async fn find(cluster: &Cluster, node: &Node) -> Result<Option<Found>, ApiError> {
     if let Some(found) = cluster.find(node.workload, &node.name).await? {
         return Ok(Some(found));
     }
@@ -97,7 +132,45 @@ async fn find(cluster: &Cluster, node: &Node) -> Result<Option<Found>, Kubernete
     match cluster.find(other, &node.name).await {
         // An identity that may not read them has created none.
         Err(error) if error.is_forbidden() => Ok(None),
-        found => Ok(found?),
+        found => found,
+    }
+}
+
+/// What became of a call.
+#[derive(Debug)]
+pub(super) struct Repeated<T> {
+    pub result: Result<T, ApiError>,
+    /// Whether an answer was lost: the server may have done what it was asked for.
+    pub is_lost: bool,
+}
+
+/// Repeats a call while there is no answer, or the server has a problem.
+pub(super) async fn repeat<T, F>(plan: &KubernetesPlan, call: impl FnMut() -> F) -> Repeated<T>
+where
+    F: Future<Output = Result<T, ApiError>>,
+{
+    let begun = Instant::now();
+    let longest = REPEATED_FOR.min(Duration::from_secs(plan.timeout_seconds));
+    let waits = ExponentialBuilder::default()
+        .with_min_delay(FIRST_WAIT)
+        .with_max_delay(LONGEST_WAIT)
+        .with_jitter()
+        .without_max_times();
+    let mut is_lost = false;
+    let result = call
+        .retry(waits)
+        .when(|error: &ApiError| error.is_transient() && begun.elapsed() < longest)
+        .notify(|error, _| {
+            if !is_lost {
+                let seconds = longest.as_secs();
+                tracing::info!("{error}: trying again for up to {seconds} s");
+            }
+            is_lost = true;
+        })
+        .await;
+    Repeated {
+        is_lost: is_lost || result.as_ref().is_err_and(ApiError::is_transient),
+        result,
     }
 }
 
@@ -121,22 +194,35 @@ async fn create(
     plan: &KubernetesPlan,
     node: &Node,
     wanted: Value,
-) -> Result<Provisioned, KubernetesError> {
+) -> Result<Provisioned, Failed> {
     if let Some(claim) = manifest::claim(plan, node) {
         let what = "create a PersistentVolumeClaim";
-        let created = cluster.create_if_missing::<PersistentVolumeClaim>(what, claim);
-        created.await?;
+        let create = || cluster.create_if_missing::<PersistentVolumeClaim>(what, claim.clone());
+        repeat(plan, create).await.result?;
     }
-    let requested = Timestamp::now();
-    match cluster.create(node.workload, wanted).await {
-        Ok(found) => Ok(Provisioned::new(&found, Some(requested))),
-        // Another job created it at the same time.
-        Err(ApiError::Refused { code: 409, .. }) if plan.kept => {
-            match cluster.find(node.workload, &node.name).await? {
-                Some(found) => reused(plan, node, &found),
-                None => Err(KubernetesError::Gone {
+    let first = Timestamp::now();
+    let create = async || {
+        let requested = Timestamp::now();
+        let found = cluster.create(node.workload, wanted.clone()).await?;
+        Ok((found, requested))
+    };
+    let Repeated { result, is_lost } = repeat(plan, create).await;
+    let failed = |error: KubernetesError| Failed {
+        error,
+        may_exist: is_lost,
+    };
+    match result {
+        Ok((found, requested)) => Ok(Provisioned::new(&found, Some(requested))),
+        // Ours, whose answer was lost, or another job created it at the same time.
+        Err(ApiError::Refused { code: 409, .. }) if plan.kept || is_lost => {
+            let found = repeat(plan, || cluster.find(node.workload, &node.name)).await;
+            match found.result.map_err(|error| failed(error.into()))? {
+                // Of another job, too, it may lack what belongs to it.
+                Some(found) if is_lost => Ok(Provisioned::new(&found, Some(first))),
+                Some(found) => Ok(reused(plan, node, &found)?),
+                None => Err(failed(KubernetesError::Gone {
                     name: node.name.clone(),
-                }),
+                })),
             }
         }
         // The cluster's version or its policies do not accept our manifest.
@@ -159,7 +245,7 @@ async fn create(
                 heartbeat: None,
             })
         }
-        Err(error) => Err(error.into()),
+        Err(error) => Err(failed(error.into())),
     }
 }
 

@@ -20,7 +20,7 @@ use crate::answer::{self, Body, Refusal};
 use crate::route::Route;
 use crate::script::{Fault, Script};
 use crate::store::{Change, Key, Store, in_seconds};
-use crate::{auth, controller, exec, protobuf, valid};
+use crate::{auth, controller, exec, protobuf, restart, valid};
 
 /// The longest body that is read.
 const BODY: usize = 1 << 20;
@@ -131,6 +131,11 @@ impl Cluster {
             Some(code) => Err(Refusal::new(code, "InternalError", "a fault by script")),
             None => self.perform(request, &route, &script).await,
         };
+        if let Some(takes) = fault.and_then(|fault| fault.restart_ms) {
+            restart::ask(&self.folder, Duration::from_millis(takes));
+            // The connection ends with the server.
+            std::future::pending::<()>().await;
+        }
         if let Some(fault) = fault.filter(|fault| fault.late_ms > 0) {
             self.note("late.jsonl", &json!({ "call": call }).to_string());
             tokio::time::sleep(Duration::from_millis(fault.late_ms)).await;

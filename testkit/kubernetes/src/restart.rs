@@ -14,6 +14,8 @@ use tokio::time::sleep;
 
 use crate::cluster::Cluster;
 
+const FILE: &str = "restart";
+
 const POLL: Duration = Duration::from_millis(20);
 
 /// How often the port is asked for when the server returns: another program may have it for a moment.
@@ -29,7 +31,7 @@ where
     F: Future<Output = ()> + Send + 'static,
 {
     let address = listener.local_addr()?;
-    let file = cluster.folder.join("restart");
+    let file = cluster.folder.join(FILE);
     loop {
         let mut connections = JoinSet::new();
         let takes = tokio::select! {
@@ -58,6 +60,12 @@ where
         connections.spawn(serve(stream));
         while connections.try_join_next().is_some() {}
     }
+}
+
+/// Has the server stop for so long, as a test does.
+pub(crate) fn ask(folder: &Path, takes: Duration) {
+    // Without it the test does not see the server stop, and fails.
+    let _ = std::fs::write(folder.join(FILE), takes.as_millis().to_string());
 }
 
 /// How long the server is to be away, once it is to stop.

@@ -73,6 +73,9 @@ pub(crate) struct Fault {
     /// How many milliseconds the answer takes; the call is done at once.
     #[serde(default)]
     pub late_ms: u64,
+    /// For how many milliseconds the API server stops before it answers.
+    #[serde(default)]
+    pub restart_ms: Option<u64>,
 }
 
 impl Fault {

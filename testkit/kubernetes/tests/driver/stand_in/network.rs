@@ -333,6 +333,101 @@ fn an_api_server_that_stays_away_while_pods_boot_is_an_error_within_the_builders
     assert_eq!(cluster.stop(), [""; 0]);
 }
 
+/// The server ends after it has created a workload, and before; it answers neither, and nothing listens for a while.
+fn ends_at(call: &str, is_done: bool, takes: Duration) -> String {
+    let mut fault = json!({ "call": call, "times": 1, "restart_ms": takes.as_millis() as u64 });
+    if !is_done {
+        fault["code"] = 0.into();
+    }
+    json!({ "faults": [fault] }).to_string()
+}
+
+#[test]
+fn an_api_server_that_ends_while_it_creates_a_builder_delays_the_build() {
+    let config = ("buildkitd-config-inline", "debug = true");
+    for (call, is_done) in [
+        ("create deployments", true),
+        ("create deployments", false),
+        ("create configmaps", true),
+        ("create configmaps", false),
+    ] {
+        let cluster = Cluster::stand_in();
+        let takes = Duration::from_secs(3);
+        cluster.script(&ends_at(call, is_done, takes));
+        let begun = Instant::now();
+        let run = cluster.run(&[config]);
+        run.succeeded();
+        assert!(begun.elapsed() > takes, "{call} {is_done}: {}", run.log);
+        assert!(
+            run.log.contains("trying again for up to 30 s"),
+            "{}",
+            run.log
+        );
+        assert_eq!(cluster.record("workloads").len(), 1, "{call} {is_done}");
+        assert_eq!(cluster.stop(), [""; 0], "{call} {is_done}");
+    }
+}
+
+/// Its configuration belongs to it, though the run did not hear that it made the workload.
+#[test]
+fn an_api_server_that_ends_while_it_creates_a_builder_that_stays_leaves_it_whole() {
+    let name = "fast-ecr-push-restart";
+    let claim = "persistent-volume-claim.requests.storage=1Gi";
+    let pods = "persistent-volume-claim.requests.storage=1Gi\nreplicas=2";
+    for (call, options) in [
+        ("get deployments", claim),
+        ("create persistentvolumeclaims", claim),
+        ("create deployments", claim),
+        ("create statefulsets", pods),
+    ] {
+        let cluster = Cluster::stand_in();
+        if options == pods && !cluster.has_buildx_since((0, 34)) {
+            assert_eq!(cluster.stop(), [""; 0]);
+            continue;
+        }
+        cluster.script(&ends_at(call, true, Duration::from_secs(3)));
+        let inputs = [
+            ("builder", name),
+            ("driver-opts", options),
+            ("buildkitd-config-inline", "debug = true"),
+        ];
+        for _ in 0..2 {
+            cluster.run(&inputs).succeeded();
+        }
+        let objects = cluster.objects();
+        let config = objects.config(name, "buildkitd.toml");
+        assert!(config.contains("debug = true"), "{config}");
+        assert_eq!(cluster.record("workloads").len(), 1, "{call}");
+        objects.delete_builder(name);
+        assert_eq!(cluster.stop(), [""; 0], "{call}");
+    }
+}
+
+#[test]
+fn an_api_server_that_ends_for_long_while_it_creates_a_builder_is_an_error_and_nothing_is_left() {
+    for is_done in [true, false] {
+        let cluster = Cluster::stand_in();
+        cluster.script(&ends_at(
+            "create deployments",
+            is_done,
+            Duration::from_secs(10),
+        ));
+        let begun = Instant::now();
+        let run = cluster.run(&[("driver-opts", "timeout=4s")]);
+        assert_eq!(run.code, Some(3), "{}", run.log);
+        let words = "error: could not reach the Kubernetes API";
+        assert!(run.log.contains(words), "{}", run.log);
+        assert!(run.log.contains("hint: "), "{}", run.log);
+        assert!(
+            begun.elapsed() < Duration::from_secs(40),
+            "{:?}",
+            begun.elapsed()
+        );
+        assert_eq!(cluster.record("workloads").len(), usize::from(is_done));
+        assert_eq!(cluster.stop(), [""; 0]);
+    }
+}
+
 /// The pod is still said to run: it takes a cluster its time to find out.
 #[test]
 fn a_node_that_falls_silent_ends_the_build() {

@@ -76,18 +76,22 @@ fn a_post_step_that_can_not_remove_the_builder_says_what_does() {
 #[test]
 fn what_was_made_though_nobody_said_so_is_removed() {
     let cluster = Cluster::stand_in();
-    cluster.script(r#"{"faults":[{"call":"create deployments","late_ms":20000,"times":1}]}"#);
-    let run = cluster.run(&[]);
+    cluster.script(r#"{"faults":[{"call":"create deployments","late_ms":20000,"times":100}]}"#);
+    let run = cluster.run(&[("driver-opts", "timeout=8s")]);
     assert_eq!(run.code, Some(3), "{}", run.log);
     assert!(run.log.contains("no answer within 10 s"), "{}", run.log);
+    assert_eq!(cluster.record("workloads").len(), 1);
     assert_eq!(cluster.stop(), [""; 0]);
 }
 
 #[test]
 fn a_builder_goes_where_its_configuration_could_not_be_made() {
     let cluster = Cluster::stand_in();
-    cluster.script(r#"{"faults":[{"call":"create configmaps","code":500,"times":1}]}"#);
-    let run = cluster.run(&[("buildkitd-config-inline", "debug = true")]);
+    cluster.script(r#"{"faults":[{"call":"create configmaps","code":500,"times":1000}]}"#);
+    let run = cluster.run(&[
+        ("buildkitd-config-inline", "debug = true"),
+        ("driver-opts", "timeout=3s"),
+    ]);
     assert_eq!(run.code, Some(3), "{}", run.log);
     assert!(
         run.log.contains("could not create a ConfigMap"),
