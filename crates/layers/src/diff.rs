@@ -29,6 +29,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::error::{Error, Result};
 use crate::path::TreePath;
+use crate::times::is_bytecode;
 use crate::tree::{Directory, Found, Kind, Tree, capability};
 use crate::workers::Workers;
 
@@ -56,6 +57,8 @@ pub struct Diff {
     pub directories: BTreeMap<TreePath, Found>,
     /// The capabilities of the directories that have any, which is allowed though useless.
     pub(crate) capabilities: HashMap<TreePath, Vec<u8>>,
+    /// Python's bytecode that is the base's: a source that is new beside it must keep its time.
+    pub(crate) bytecode: HashSet<TreePath>,
 }
 
 impl Diff {
@@ -84,6 +87,7 @@ impl Diff {
             linked,
             directories: all,
             capabilities,
+            bytecode,
             error: _,
         } = seen;
         let changed: HashSet<u64> = entries
@@ -100,7 +104,14 @@ impl Diff {
         removed.sort_unstable();
 
         let mut directories = BTreeMap::new();
+        let mut last = None;
         for path in entries.iter().map(|entry| &entry.path).chain(&removed) {
+            // Neighbours are in the same directory.
+            let parent = path.split().map(|(parent, _)| parent);
+            if parent == last {
+                continue;
+            }
+            last = parent;
             for above in path.ancestors() {
                 if directories.contains_key(&above) {
                     break;
@@ -125,6 +136,7 @@ impl Diff {
             removed,
             directories,
             capabilities,
+            bytecode,
         })
     }
 }
@@ -138,6 +150,7 @@ struct Seen {
     linked: Vec<Entry>,
     directories: HashMap<TreePath, Found>,
     capabilities: HashMap<TreePath, Vec<u8>>,
+    bytecode: HashSet<TreePath>,
     error: Option<Error>,
 }
 
@@ -164,6 +177,7 @@ impl Walk {
                 found.linked.append(&mut seen.linked);
                 found.directories.extend(seen.directories);
                 found.capabilities.extend(seen.capabilities);
+                found.bytecode.extend(seen.bytecode);
                 drop(found);
                 for Below { name, in_base } in below {
                     let image = Arc::clone(image);
@@ -265,7 +279,12 @@ impl Walk {
                     };
                     if !same {
                         seen.entries.push(entry(path));
-                    } else if found.names > 1 {
+                        continue;
+                    }
+                    if is_bytecode(&path) {
+                        seen.bytecode.insert(path.clone());
+                    }
+                    if found.names > 1 {
                         seen.linked.push(entry(path));
                     }
                 }

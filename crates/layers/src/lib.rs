@@ -20,7 +20,7 @@
 //! let diff = Diff::new(&image, Some(&base), &workers)?;
 //! let owners = Owners::read(&image, &diff, &workers)?;
 //! let plan = Plan::new(&diff, &owners, 5, None, Limits::default());
-//! let times = Times::of_packages(&image, &diff, &owners, &workers)?;
+//! let times = Times::of_packages(&diff, &owners);
 //! let packer = Packer::new(&image, &diff, &times, &workers, Compression::Zstd { level: 1 });
 //! for layer in plan.largest_first() {
 //!     let blob = packer.compress(layer, &mut std::io::sink())?;

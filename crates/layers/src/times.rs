@@ -21,21 +21,14 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
-use rayon::prelude::*;
-
 use crate::bytecode::{NORMAL, Source};
 use crate::diff::{Diff, Entry};
-use crate::error::Result;
 use crate::owner::{Owner, Owners};
 use crate::path::TreePath;
-use crate::tree::{Cursor, Found, Kind, Time, Tree};
-use crate::workers::Workers;
+use crate::tree::{Found, Kind, Time};
 
 /// Directories below these have their times in caches.
 const NOTED: [&[u8]; 4] = [b"fonts", b"icons", b"mime", b"applications"];
-
-/// Directories that one thread looks into at a time.
-const NEIGHBOURS: usize = 64;
 
 /// Names of a diff with other times than found.
 #[derive(Debug, Default)]
@@ -60,23 +53,19 @@ impl<'a> Times<'a> {
         Self::default()
     }
 
-    /// [`NORMAL`] for what packages own. Reads directories, no files.
-    pub fn of_packages(
-        image: &Tree,
-        diff: &'a Diff,
-        owners: &Owners,
-        workers: &Workers,
-    ) -> Result<Self> {
+    /// [`NORMAL`] for what packages own. Reads nothing.
+    #[must_use]
+    pub fn of_packages(diff: &'a Diff, owners: &Owners) -> Self {
         let directories = directories(diff, owners);
         let is_noted = diff.entries.iter().any(|entry| notes_times(&entry.path));
         if is_noted {
-            return Ok(Self {
+            return Self {
                 files: HashMap::new(),
                 directories,
-            });
+            };
         }
         let owned = Owned::new(diff, owners);
-        let kept = owned.sources_to_keep(image, workers)?;
+        let kept = owned.sources_to_keep(diff);
         let files = owned.all.iter().filter(|(path, _)| !kept.contains(*path));
         let files = files.map(|(path, _)| {
             let source = source(path).filter(|source| !kept.contains(source));
@@ -90,7 +79,7 @@ impl<'a> Times<'a> {
             (*path, change)
         });
         let files = files.collect();
-        Ok(Self { files, directories })
+        Self { files, directories }
     }
 
     pub(crate) fn of(&self, path: &TreePath) -> Option<Change> {
@@ -125,10 +114,17 @@ fn normal(found: &Found) -> Found {
 /// Directories above something that a package owns: each layer has all above its files.
 fn directories(diff: &Diff, owners: &Owners) -> BTreeSet<TreePath> {
     let mut directories = BTreeSet::new();
+    let mut last = None;
     for (entry, owner) in owners.each(diff) {
         if !owner.is_package() {
             continue;
         }
+        // Neighbours are in the same directory.
+        let parent = entry.path.split().map(|(parent, _)| parent);
+        if parent == last {
+            continue;
+        }
+        last = parent;
         for above in entry.path.ancestors() {
             if above.components().any(|part| NOTED.contains(&part)) {
                 continue;
@@ -149,11 +145,10 @@ fn notes_times(path: &TreePath) -> bool {
     if has_classes || name.ends_with(b".nbi") {
         return true;
     }
-    let in_place = path
-        .parent()
-        .is_some_and(|parent| parent.name() == b"__pycache__");
     // Bytecode without a tag has no source.
-    name.ends_with(b".pyc") && !in_place && name.iter().filter(|&&byte| byte == b'.').count() > 1
+    name.ends_with(b".pyc")
+        && !is_bytecode(path)
+        && name.iter().filter(|&&byte| byte == b'.').count() > 1
 }
 
 /// Files that may get another time.
@@ -188,53 +183,35 @@ impl<'a> Owned<'a> {
     }
 
     /// Sources with bytecode that can't be adapted.
-    fn sources_to_keep(&self, image: &Tree, workers: &Workers) -> Result<HashSet<TreePath>> {
-        let sources = self.all.keys().filter(|path| path.name().ends_with(b".py"));
-        let parents: BTreeSet<TreePath> = sources.filter_map(|path| path.parent()).collect();
-        let parents: Vec<TreePath> = parents.into_iter().collect();
-        // Neighbours have the directories above them in common.
-        let kept: Vec<Vec<TreePath>> = workers.pool().install(|| {
-            let parents = parents.par_chunks(NEIGHBOURS);
-            parents
-                .map(|parents| self.sources_to_keep_in(parents, image))
-                .collect::<Result<_>>()
-        })?;
-        Ok(kept.into_iter().flatten().collect())
+    fn sources_to_keep(&self, diff: &Diff) -> HashSet<TreePath> {
+        let new = diff.entries.iter().map(|entry| &entry.path);
+        let all = new.chain(&diff.bytecode).filter(|path| is_bytecode(path));
+        let fixed = all.filter(|path| {
+            let entry = self.all.get(path);
+            let can_change =
+                entry.is_some_and(|it| it.found.kind == Kind::File && it.found.names == 1);
+            !(can_change && has_pep_552(path.name()))
+        });
+        fixed.filter_map(source).collect()
     }
+}
 
-    fn sources_to_keep_in(&self, parents: &[TreePath], image: &Tree) -> Result<Vec<TreePath>> {
-        let mut cursor = Cursor::new(image.clone());
-        let mut kept = Vec::new();
-        for parent in parents {
-            let directory = cursor.enter(parent)?;
-            if !directory.is_directory(b"__pycache__")? {
-                continue;
-            }
-            let bytecode = parent.join(b"__pycache__");
-            for name in cursor.enter(&bytecode)?.names()? {
-                let path = bytecode.join(&name);
-                let Some(source) = source(&path) else {
-                    continue;
-                };
-                let can_change = self
-                    .all
-                    .get(&path)
-                    .is_some_and(|entry| entry.found.kind == Kind::File && entry.found.names == 1);
-                if !(can_change && has_pep_552(&name)) {
-                    kept.push(source);
-                }
-            }
-        }
-        Ok(kept)
-    }
+/// Whether it is bytecode in the directory where Python looks for it.
+pub(crate) fn is_bytecode(path: &TreePath) -> bool {
+    path.as_bytes().ends_with(b".pyc")
+        && path.split().is_some_and(|(parent, _)| {
+            parent
+                .strip_suffix(b"__pycache__")
+                .is_some_and(|above| matches!(above, [] | [.., b'/']))
+        })
 }
 
 /// `a/m.py` for `a/__pycache__/m.cpython-312.opt-1.pyc`. <https://peps.python.org/pep-3147/>
 pub(crate) fn source(path: &TreePath) -> Option<TreePath> {
-    let parent = path.parent()?;
-    if parent.name() != b"__pycache__" || !path.name().ends_with(b".pyc") {
+    if !is_bytecode(path) {
         return None;
     }
+    let parent = path.parent()?;
     let module = path.name().split(|&byte| byte == b'.').next()?;
     Some(parent.parent()?.join(&[module, b".py"].concat()))
 }

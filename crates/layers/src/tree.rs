@@ -241,17 +241,6 @@ impl Directory {
         })
     }
 
-    /// Whether `name` is a directory.
-    pub(crate) fn is_directory(&self, name: &[u8]) -> Result<bool> {
-        match self.stat(name) {
-            Ok(stat) => Ok(Found::from(&stat).kind == Kind::Directory),
-            Err(Errno::NOENT) => Ok(false),
-            Err(error) => Err(Error::tree("could not look at", &self.path.join(name))(
-                error,
-            )),
-        }
-    }
-
     /// Where the symbolic link `name` points.
     pub(crate) fn target(&self, name: &[u8]) -> Result<Vec<u8>> {
         self.holder(name)
@@ -512,13 +501,12 @@ mod tests {
         for name in ["dev", "etc"] {
             let inode = fs::metadata(seen.join(name)).unwrap().ino();
             assert_eq!(root.look(name.as_bytes()).unwrap().inode, inode);
-            assert!(root.is_directory(name.as_bytes()).unwrap());
+            assert_eq!(root.look(name.as_bytes()).unwrap().kind, Kind::Directory);
             assert_eq!(root.capability_of(name.as_bytes()).unwrap(), None);
         }
         let found = root.look(b"etc").unwrap();
         assert_eq!((found.mode, found.modified.seconds), (0o711, 5));
         for name in ["proc", "mine"] {
-            assert!(!root.is_directory(name.as_bytes()).unwrap());
             assert!(root.look(name.as_bytes()).is_err());
             assert!(root.enter(name.as_bytes()).is_err());
         }

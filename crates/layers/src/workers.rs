@@ -41,6 +41,15 @@ impl Workers {
         &self.pool
     }
 
+    /// Does both at the same time.
+    pub fn join<A: Send, B: Send>(
+        &self,
+        one: impl FnOnce() -> A + Send,
+        other: impl FnOnce() -> B + Send,
+    ) -> (A, B) {
+        self.pool.join(one, other)
+    }
+
     /// Waits until a chunk of a layer of about `size` bytes is next.
     pub(crate) fn chunk(&self, size: u64) -> Turn {
         self.chunks.take(size)

@@ -102,7 +102,7 @@ fn pack(root: &Path) -> (LayerState, Digest, Vec<u8>) {
     let tree = Tree::open(root).unwrap();
     let diff = Diff::new(&tree, None, &workers).unwrap();
     let owners = Owners::read(&tree, &diff, &workers).unwrap();
-    let times = Times::of_packages(&tree, &diff, &owners, &workers).unwrap();
+    let times = Times::of_packages(&diff, &owners);
     let level = Compression::Zstd { level: 1 };
     let packer = Packer::new(&tree, &diff, &times, &workers, level);
     let layer = Layer::whole(&diff);
@@ -366,4 +366,49 @@ fn headers_are_those_of_the_tar_on_every_builder() {
         touch(image, "@1600000000");
     });
     assert_eq!(same, here.headers);
+}
+
+#[test]
+fn a_source_beside_bytecode_of_the_base_keeps_its_time() {
+    let base = Image::installed(1_700_000_000);
+    let image = tempfile::tempdir().unwrap();
+    let from = format!("{}/.", base.root.path().display());
+    run(Command::new("cp").args(["-a", &from]).arg(image.path()));
+    let module = |root: &Path| root.join(SITE).join("one/two.py");
+    // Of the same length, so that only its time says that the bytecode is out of date.
+    fs::write(module(image.path()), "def f():\n    return 3\n").unwrap();
+    let list = format!("{SITE}/one-1.0.dist-info/RECORD");
+    fs::write(
+        image.path().join(&list),
+        "one/two.py,,\none-1.0.dist-info/RECORD,,\n",
+    )
+    .unwrap();
+
+    let workers = Workers::new(1, 16 << 20).unwrap();
+    let [tree, below] = [image.path(), base.root.path()].map(|root| Tree::open(root).unwrap());
+    let diff = Diff::new(&tree, Some(&below), &workers).unwrap();
+    let owners = Owners::read(&tree, &diff, &workers).unwrap();
+    let times = Times::of_packages(&diff, &owners);
+    let packer = Packer::new(
+        &tree,
+        &diff,
+        &times,
+        &workers,
+        Compression::Zstd { level: 1 },
+    );
+    let mut tar = Vec::new();
+    packer.pack(&Layer::whole(&diff), &mut tar).unwrap();
+    let unpacked = tempfile::tempdir().unwrap();
+    let file = unpacked.path().join(".tar");
+    fs::write(&file, tar).unwrap();
+    run(Command::new("tar")
+        .arg("-xf")
+        .arg(&file)
+        .arg("-C")
+        .arg(unpacked.path()));
+    assert_eq!(
+        seconds(&module(unpacked.path())),
+        seconds(&module(image.path()))
+    );
+    assert_eq!(seconds(&unpacked.path().join(&list)), NORMAL);
 }

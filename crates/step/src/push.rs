@@ -203,13 +203,8 @@ impl Pushing {
             milliseconds: milliseconds(started),
         });
 
-        // The number of layers below matters only where there are very many, so that nothing waits for the configuration.
-        let limits = Limits::default();
         // Without the image before, it takes longer.
         let previous = Arc::new(previous.join().ok().flatten().unwrap_or_default());
-        let before = Some(&previous.kept.assignment).filter(|_| previous.is_known());
-        let mut plan = Plan::new(diff, owners, 0, before, limits);
-        let count = plan.layers.len();
         let remembered = Remembered::load(
             Path::new(CACHE),
             (packing.compression, media_type(job)),
@@ -226,21 +221,22 @@ impl Pushing {
             packed: AtomicU64::new(0),
             total: bytes,
         });
-        let pushing = work.start(plan.clone())?;
+        let pushing = work.start()?;
 
         let base = compose_base(job, &receive()?, platform)?;
         let copies = match job.base {
             protocol::Base::Registry(_) => copies(destinations, &base.layers),
             _ => Vec::new(),
         };
-        let mut layers = finished(pushing)?;
-        if base.layers.len() + count > limits.layers_with_base {
-            plan = Plan::new(diff, owners, base.layers.len(), before, limits);
-            layers = work.push(&plan)?;
+        let packages = Packages::new(diff, owners);
+        let (mut plan, mut layers) = finished(pushing)?;
+        if base.layers.len() + plan.layers.len() > Limits::default().layers_with_base {
+            plan = work.plan(base.layers.len());
+            layers = work.push(&plan, &packing.times())?;
         }
         let kept = Kept {
             assignment: plan.assignment,
-            packages: Packages::new(diff, owners),
+            packages,
             headers: layers.iter().map(Pushed::headers).collect(),
         };
         for copy in copies {
@@ -261,6 +257,8 @@ impl Pushing {
         if let Some(note) = note {
             previous::note(&note, digest);
         }
+        // Many small pieces of memory, for which nothing has to wait.
+        std::thread::spawn(move || drop((work, packing)));
         Ok(image)
     }
 
@@ -351,7 +349,10 @@ fn is_same(one: &PackageChange, other: &PackageChange) -> bool {
         && version(&one.after) == version(&other.after)
 }
 
-fn finished(pushing: JoinHandle<anyhow::Result<Vec<Pushed>>>) -> anyhow::Result<Vec<Pushed>> {
+/// The thread that plans, packs and uploads layers.
+type Layering = JoinHandle<anyhow::Result<(Plan, Vec<Pushed>)>>;
+
+fn finished(pushing: Layering) -> anyhow::Result<(Plan, Vec<Pushed>)> {
     let ended = pushing.join();
     ended.unwrap_or_else(|_| Err(anyhow!("the thread that pushes layers has ended")))
 }
@@ -412,12 +413,10 @@ struct Packing {
 
 impl Packing {
     /// The times that the layers have.
-    fn times(&self) -> layers::Result<Times<'_>> {
+    fn times(&self) -> Times<'_> {
         match self.times {
-            LayerTimes::Keep => Ok(Times::kept()),
-            LayerTimes::Packages => {
-                Times::of_packages(&self.image, &self.diff, &self.owners, &self.workers)
-            }
+            LayerTimes::Keep => Times::kept(),
+            LayerTimes::Packages => Times::of_packages(&self.diff, &self.owners),
         }
     }
 
@@ -439,9 +438,9 @@ impl Packing {
             .name("pack again".to_owned())
             .spawn(move || {
                 // Who reads sees that the content is too short.
-                if let Ok(times) = packing.times() {
-                    let _ = packing.packer(&times).compress(&layer, &mut writer);
-                }
+                let _ = packing
+                    .packer(&packing.times())
+                    .compress(&layer, &mut writer);
             })?;
         Ok(reader)
     }
@@ -477,22 +476,31 @@ impl Pushed {
 }
 
 impl Work {
-    /// Packs and uploads all layers on a thread. The program may end before it does.
-    fn start(
-        self: &Arc<Self>,
-        plan: Plan,
-    ) -> anyhow::Result<JoinHandle<anyhow::Result<Vec<Pushed>>>> {
+    /// Plans, packs and uploads all layers on a thread. The program may end before it does.
+    fn start(self: &Arc<Self>) -> anyhow::Result<Layering> {
         let work = Arc::clone(self);
         std::thread::Builder::new()
             .name("layers".to_owned())
-            .spawn(move || work.push(&plan))
+            .spawn(move || {
+                // The number of layers below matters only where there are very many, so that nothing waits for the configuration.
+                let workers = &work.packing.workers;
+                let (plan, times) = workers.join(|| work.plan(0), || work.packing.times());
+                let layers = work.push(&plan, &times)?;
+                Ok((plan, layers))
+            })
             .context("could not start a thread")
     }
 
+    /// The layers over a base of so many.
+    fn plan(&self, base_layers: usize) -> Plan {
+        let Packing { diff, owners, .. } = &*self.packing;
+        let before = Some(&self.previous.kept.assignment).filter(|_| self.previous.is_known());
+        Plan::new(diff, owners, base_layers, before, Limits::default())
+    }
+
     /// Packs and uploads all layers, the largest first. They are in the image's order then.
-    fn push(&self, plan: &Plan) -> anyhow::Result<Vec<Pushed>> {
-        let times = self.packing.times()?;
-        let packer = self.packing.packer(&times);
+    fn push(&self, plan: &Plan, times: &Times<'_>) -> anyhow::Result<Vec<Pushed>> {
+        let packer = self.packing.packer(times);
         let queue = Mutex::new(plan.largest_first().into_iter());
         let done: Mutex<Vec<Pushed>> = Mutex::default();
         let failed: Mutex<Option<anyhow::Error>> = Mutex::default();
@@ -506,7 +514,7 @@ impl Work {
                             let Some(layer) = lock(&queue).next() else {
                                 return;
                             };
-                            match self.push_layer(layer, &times, &packer) {
+                            match self.push_layer(layer, times, &packer) {
                                 Ok(pushed) => lock(&done).push(pushed),
                                 Err(error) => {
                                     lock(&failed).get_or_insert(error);

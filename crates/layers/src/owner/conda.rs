@@ -3,6 +3,8 @@
 
 use serde::Deserialize;
 
+use std::sync::Arc;
+
 use super::{Format, Owner, Package, text};
 use crate::path::TreePath;
 
@@ -27,7 +29,7 @@ pub(super) fn package(path: &TreePath) -> Option<Package> {
         return None;
     }
     Some(Package {
-        owner: Owner::Conda(text(name)),
+        owner: Arc::new(Owner::Conda(text(name))),
         version: Some(text(version)),
         format: Format::Conda,
         base: directory.parent()?,

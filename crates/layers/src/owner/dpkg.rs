@@ -1,6 +1,8 @@
 //! `info/PACKAGE.list`, the list of a Debian package's files and directories: an absolute path a line.
 //! <https://manpages.debian.org/bookworm/dpkg-dev/deb.5.en.html> names the package's other files in `info`.
 
+use std::sync::Arc;
+
 use super::{Format, Owner, Package, text};
 use crate::path::TreePath;
 
@@ -17,7 +19,7 @@ pub(super) fn package(path: &TreePath) -> Option<Package> {
         return None;
     }
     Some(Package {
-        owner: Owner::Dpkg(text(name)),
+        owner: Arc::new(Owner::Dpkg(text(name))),
         version: None,
         format: Format::Dpkg,
         base: TreePath::root(),

@@ -20,6 +20,7 @@ mod pip;
 
 use std::collections::HashMap;
 use std::fmt;
+use std::sync::Arc;
 
 use rayon::prelude::*;
 
@@ -82,12 +83,12 @@ impl fmt::Display for Owner {
 /// Who owns what in one image.
 #[derive(Debug, Default)]
 pub struct Owners {
-    claims: HashMap<TreePath, Owner>,
+    claims: HashMap<TreePath, Arc<Owner>>,
     /// Whose a directory directly in `site-packages` is.
-    python: HashMap<TreePath, Owner>,
-    versions: HashMap<Owner, String>,
+    python: HashMap<TreePath, Arc<Owner>>,
+    versions: HashMap<Arc<Owner>, String>,
     /// One for each entry of the diff.
-    entries: Vec<Owner>,
+    entries: Vec<Arc<Owner>>,
 }
 
 impl Owners {
@@ -141,7 +142,7 @@ impl Owners {
         let owners = &*self;
         self.entries = workers.pool().install(|| {
             let entries = diff.entries.par_iter();
-            entries.map(|entry| owners.of(&entry.path)).collect()
+            entries.map(|entry| owners.find(&entry.path)).collect()
         });
     }
 
@@ -150,23 +151,29 @@ impl Owners {
         &'o self,
         diff: &'d Diff,
     ) -> impl Iterator<Item = (&'d Entry, &'o Owner)> + Clone {
-        diff.entries.iter().zip(&self.entries)
+        diff.entries
+            .iter()
+            .zip(self.entries.iter().map(|owner| &**owner))
     }
 
     /// The owner of `path`.
     pub fn of(&self, path: &TreePath) -> Owner {
+        (*self.find(path)).clone()
+    }
+
+    fn find(&self, path: &TreePath) -> Arc<Owner> {
         self.claims
             .get(path)
             .or_else(|| self.claims.get(&source(path)?))
             .or_else(|| self.python.get(&in_site_packages(path)?))
             .cloned()
-            .or_else(|| node_package(path))
+            .or_else(|| node_package(path).map(Arc::new))
             .or_else(|| {
                 conda::package(path)
                     .or_else(|| dpkg::package(path))
                     .map(|it| it.owner)
             })
-            .unwrap_or_else(|| Owner::of_directory(path))
+            .unwrap_or_else(|| Arc::new(Owner::of_directory(path)))
     }
 
     /// The version of a package, if its list's name tells.
@@ -183,7 +190,7 @@ impl Owners {
         let directory = |name: &&str| TreePath::from("site-packages").join(name.as_bytes());
         let owned = names
             .iter()
-            .map(|name| (directory(name), Owner::Pip((*name).to_owned())));
+            .map(|name| (directory(name), Arc::new(Owner::Pip((*name).to_owned()))));
         let mut owners = Self {
             python: owned.collect(),
             ..Self::default()
@@ -207,7 +214,7 @@ impl Owners {
 /// A package's list, as its name tells.
 #[derive(Debug, PartialEq, Eq)]
 struct Package {
-    owner: Owner,
+    owner: Arc<Owner>,
     version: Option<String>,
     format: Format,
     /// What relative paths in the list start from.
@@ -420,7 +427,7 @@ mod tests {
             let mut owners = Owners::default();
             for format in [Format::Record, Format::Dpkg, Format::Conda] {
                 let package = Package {
-                    owner: Owner::Pip("x".to_owned()),
+                    owner: Arc::new(Owner::Pip("x".to_owned())),
                     version: None,
                     format,
                     base: "a/b".into(),

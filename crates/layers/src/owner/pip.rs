@@ -1,6 +1,8 @@
 //! `RECORD`, the list of a Python distribution's files: lines of CSV, path first.
 //! <https://packaging.python.org/en/latest/specifications/recording-installed-packages/#the-record-file>
 
+use std::sync::Arc;
+
 use super::{Format, Owner, Package, text};
 use crate::path::TreePath;
 
@@ -17,7 +19,7 @@ pub(super) fn package(path: &TreePath) -> Option<Package> {
         return None;
     }
     Some(Package {
-        owner: Owner::Pip(normalised(&text(name))),
+        owner: Arc::new(Owner::Pip(normalised(&text(name)))),
         version: version.map(text),
         format: Format::Record,
         base: directory.parent()?,
