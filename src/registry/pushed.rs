@@ -93,18 +93,23 @@ pub(crate) struct Layer {
     pub platform: Option<String>,
 }
 
-/// Looks at what was pushed; `None` when nothing was. From a container of our own (`isolated`) a
-/// registry on the Engine's loopback is not asked: `localhost` is another machine here.
-pub(crate) async fn confirm(
+/// What the registry had under a digest. The push engine's image is looked at while its build still comes to an end.
+#[derive(Debug)]
+pub(crate) struct Looked {
+    digest: Digest,
+    contents: Option<Contents>,
+}
+
+/// Looks at an image that was pushed. From a container of our own (`isolated`) a registry on the Engine's loopback is not asked:
+/// `localhost` is another machine here.
+pub(crate) async fn look(
     image: &ImagePlan,
-    metadata: &Metadata,
+    digest: Digest,
     imagetools: &Imagetools<'_>,
     isolated: bool,
-    redactor: &Redactor,
-) -> Option<PushedImage> {
-    let digest = metadata.digest.as_ref()?;
+) -> Option<Looked> {
     let first = image.push.as_ref()?.names.first()?;
-    let reference = by_digest(first, digest);
+    let reference = by_digest(first, &digest);
     let contents = if isolated && is_loopback(&first.host) {
         tracing::debug!("`{}` can't be reached from this container", first.host);
         None
@@ -114,12 +119,30 @@ pub(crate) async fn confirm(
     if contents.is_none() {
         tracing::debug!("could not read the manifest of `{reference}` back");
     }
-    let mut contents = contents.unwrap_or_default();
+    Some(Looked { digest, contents })
+}
+
+/// The image of buildx's metadata, as it is in the registry; `None` when nothing was pushed. Looks at it, unless it was `looked` at already.
+pub(crate) async fn confirm(
+    image: &ImagePlan,
+    metadata: &Metadata,
+    looked: Option<Looked>,
+    imagetools: &Imagetools<'_>,
+    isolated: bool,
+    redactor: &Redactor,
+) -> Option<PushedImage> {
+    let digest = metadata.digest.as_ref()?;
+    let first = image.push.as_ref()?.names.first()?;
+    let looked = match looked.filter(|looked| looked.digest == *digest) {
+        Some(looked) => looked,
+        None => look(image, digest.clone(), imagetools, isolated).await?,
+    };
+    let mut contents = looked.contents.unwrap_or_default();
     for layer in &mut contents.layers {
         layer.created_by = layer.created_by.as_deref().map(|made| redactor.text(made));
     }
     Some(PushedImage {
-        reference,
+        reference: by_digest(first, digest),
         registry: first.host.clone(),
         bytes: (!contents.blobs.is_empty()).then(|| contents.bytes()),
         layers: contents.layers,

@@ -1,7 +1,9 @@
 //! One image, pushed by the push engine.
 
+use image::Digest;
 use jiff::Timestamp;
-use protocol::Summary;
+use protocol::{Event, Summary};
+use tokio::sync::oneshot;
 
 use super::build_image::wait_to_retry;
 use super::execution::Execution;
@@ -16,7 +18,7 @@ use crate::runner::log::{Group, NOTICE};
 use crate::timings::Recorder;
 
 impl Execution<'_> {
-    /// Builds and pushes with the push engine; none if BuildKit has to push.
+    /// Builds and pushes with the push engine; none if BuildKit has to push. `publish` gets the image's digest before the build ends.
     ///
     /// # Errors
     /// When the user's build fails, the run is cancelled, or BuildKit must not take over: by request, or because tags name the
@@ -26,6 +28,7 @@ impl Execution<'_> {
         build: &Build<'_>,
         plan: &EnginePlan,
         credentials: &Credentials,
+        publish: oneshot::Sender<Digest>,
         recorder: &mut Recorder,
     ) -> Result<Option<(Metadata, Summary)>, Error> {
         let preparation = Preparation {
@@ -41,6 +44,7 @@ impl Execution<'_> {
         let retries = self.plan.retries;
         let mut waits = waits(retries);
         let mut attempt = 1;
+        let mut publish = Some(publish);
         loop {
             let prepared = match preparation.prepare().await {
                 Ok(prepared) => prepared,
@@ -58,6 +62,12 @@ impl Execution<'_> {
                 &definition,
                 |status| recorder.record(status, Timestamp::now()),
                 |event| {
+                    if let Event::Done(summary) = event
+                        && let Some(publish) = publish.take()
+                    {
+                        // Without a receiver the run was cancelled.
+                        let _ = publish.send(summary.digest.clone());
+                    }
                     if let Some(line) = watch.see(event, Timestamp::now()) {
                         tracing::info!("{}", self.run.redactor.text(&line));
                     }

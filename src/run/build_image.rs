@@ -4,8 +4,10 @@
 
 use std::time::Duration;
 
+use image::Digest;
 use jiff::Timestamp;
 use protocol::Summary;
+use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use super::execution::{Execution, With};
@@ -26,6 +28,9 @@ use crate::run::error::Error;
 use crate::runner::log::Group;
 use crate::runner::mounts::Mounts;
 use crate::timings::{Phase, Recorder, Retry};
+
+/// How timings name it.
+const READ_BACK: &str = "read the manifest back";
 
 impl Execution<'_> {
     /// Builds and pushes an image, the `place`th of the plan, and leaves its key.
@@ -59,9 +64,16 @@ impl Execution<'_> {
         };
         let work = async {
             let push = Push::new(image, &imagetools);
-            let metadata = self.build(&build, push, with.credentials, recorder);
+            let (publish, published) = oneshot::channel();
+            let metadata = self.build(&build, push, with.credentials, publish, recorder);
             let before = pushed::before(image, &imagetools, isolated);
-            let (metadata, before) = with_side_task(metadata, before).await;
+            let look = async {
+                let digest = published.await.ok()?;
+                let begin = Timestamp::now();
+                let looked = pushed::look(image, digest, &imagetools, isolated).await?;
+                Some((looked, stage(READ_BACK, Phase::Setup, begin)))
+            };
+            let ((metadata, before), looked) = tokio::join!(with_side_task(metadata, before), look);
             let (mut metadata, engine) = metadata?;
             let begin = Timestamp::now();
             let export = build.write_cache(&mut metadata, |status| {
@@ -73,11 +85,11 @@ impl Execution<'_> {
             if self.run.cancel.is_cancelled() {
                 return Err(BuildError::Cancelled.into());
             }
-            Ok((metadata, engine, before.flatten()))
+            Ok((metadata, engine, before.flatten(), looked))
         };
         let lost = builder.lost(&ongoing);
         let built = Box::pin(unless_lost(work, lost, &cancel)).await;
-        let (metadata, engine, before) = match built {
+        let (metadata, engine, before, looked) = match built {
             // buildx noticed first, but can't say why.
             Err(Error::Build(error)) if error.is_disconnection() && !cancel.is_cancelled() => {
                 let lost = builder.after_disconnection().await;
@@ -92,9 +104,13 @@ impl Execution<'_> {
         };
         let pushed = async {
             let redactor = &self.run.redactor;
-            let pushed = pushed::confirm(image, &metadata, &imagetools, isolated, redactor);
+            let (looked, read) = looked.unzip();
+            let pushed = pushed::confirm(image, &metadata, looked, &imagetools, isolated, redactor);
             let pushed = pushed.await;
-            (pushed, stage("read the manifest back", Phase::Setup, begin))
+            (
+                pushed,
+                read.unwrap_or_else(|| stage(READ_BACK, Phase::Setup, begin)),
+            )
         };
         let key = self.leave_key(place, image, metadata.digest.as_ref(), with, recorder);
         let ((mut image, read), key) = tokio::join!(pushed, Box::pin(key));
@@ -114,16 +130,19 @@ impl Execution<'_> {
         })
     }
 
-    /// Builds and pushes: with the push engine if the plan has it, else, or if it can't, with BuildKit alone.
+    /// Builds and pushes: with the push engine if the plan has it, else, or if it can't, with BuildKit alone. `publish` gets the digest of
+    /// the engine's image as soon as that is in its registries.
     async fn build(
         &self,
         build: &Build<'_>,
         push: Push<'_>,
         credentials: &Credentials,
+        publish: oneshot::Sender<Digest>,
         recorder: &mut Recorder,
     ) -> Result<(Metadata, Option<Summary>), Error> {
         if let Acceleration::Engine(plan) = &build.image.acceleration {
-            let pushed = Box::pin(self.accelerate(build, plan, credentials, recorder)).await?;
+            let pushed =
+                Box::pin(self.accelerate(build, plan, credentials, publish, recorder)).await?;
             if let Some((metadata, summary)) = pushed {
                 return Ok((metadata, Some(summary)));
             }
