@@ -34,6 +34,7 @@ const MACHINE: &str = "tests/e2e/machine_faults.rs";
 const MEMORY: &str = "tests/e2e/memory.rs";
 const ANY: &str = "testkit/kubernetes/tests/driver/any_cluster.rs";
 const LONG: &str = "testkit/kubernetes/tests/driver/stand_in/long.rs";
+const HISTORY: &str = "src/history/tests.rs";
 const NETWORK: &str = "testkit/kubernetes/tests/driver/stand_in/network.rs";
 const TROUBLES: &str = "testkit/kubernetes/tests/driver/stand_in/troubles.rs";
 const REMOVAL: &str = "testkit/kubernetes/tests/driver/stand_in/removal.rs";
@@ -61,6 +62,9 @@ const ROWS: &[Row] = &[
     row("AWS", "credentials revoked during the build", &[(OIDC, "credentials_that_are_revoked_during_the_build_end_it_with_the_cause")]),
     row("Amazon EKS", "a token ends during the build", &[(LONG, "a_build_outlives_its_tokens")]),
     row("Amazon EKS", "the cluster refuses, or its API fails", &[(TROUBLES, "every_bad_input_has_its_own_error_and_hint_within_ten_seconds")]),
+    row("GitHub", "refusals, rate limits, 5xx, an answer that can't be read", &[(HISTORY, "refusals_have_an_explanation")]),
+    row("GitHub", "nothing listens", &[(HISTORY, "a_server_that_does_not_answer_is_an_error")]),
+    row("GitHub", "huge answer", &[(HISTORY, "an_answer_without_an_end_is_an_error_and_not_kept"), (HISTORY, "the_jobs_count_where_an_artifact_has_no_end")]),
     row("Kubernetes", "5xx, and a watch that ended with 410", &[(TROUBLES, "calls_are_repeated_after_transient_errors")]),
     row("Kubernetes", "the API server restarts while it creates the builder", &[(NETWORK, "an_api_server_that_ends_while_it_creates_a_builder_delays_the_build"), (NETWORK, "an_api_server_that_ends_while_it_creates_a_builder_that_stays_leaves_it_whole"), (NETWORK, "an_api_server_that_ends_for_long_while_it_creates_a_builder_is_an_error_and_nothing_is_left")]),
     row("Kubernetes", "the API server restarts while pods boot", &[(NETWORK, "an_api_server_that_stops_while_pods_boot_delays_the_build"), (NETWORK, "an_api_server_that_stays_away_while_pods_boot_is_an_error_within_the_builders_time")]),
@@ -99,7 +103,7 @@ fn sentence(name: &str) -> String {
 fn is_there(file: &str, name: &str) -> bool {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
     let text = std::fs::read_to_string(path).unwrap_or_default();
-    let heads = [format!("    fn {name}("), format!("\nfn {name}(")];
+    let heads = ["    fn", "\nfn", "\nasync fn"].map(|head| format!("{head} {name}("));
     heads.iter().any(|head| {
         text.split_once(head).is_some_and(|(before, _)| {
             let attributes = before.lines().rev().map(str::trim);
