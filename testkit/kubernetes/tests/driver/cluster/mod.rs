@@ -153,7 +153,7 @@ impl Cluster {
 
     /// A folder with the push engine's step, for builders of this machine's architecture.
     pub(crate) fn step(&self) -> PathBuf {
-        let program = std::env::var_os("STEP").expect("`make e2e` says where the step is");
+        let program = variable("STEP");
         let architecture = match std::env::consts::ARCH {
             "x86_64" => "amd64",
             _ => "arm64",
