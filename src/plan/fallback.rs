@@ -49,8 +49,6 @@ fallbacks! {
         "the engine's step runs on one, and sees the files of that alone";
     HostNetwork => "`buildkitd-flags` does not allow `network.host`, which the build step needs to reach the registry",
         "the default flags allow it";
-    Rootless => "BuildKit runs without root, where the build step was not tried",
-        "`rootless`, or such an image of BuildKit";
     InlineCache => "the inline cache is part of BuildKit's export",
         "`cache: inline`, `cache-to: type=inline`";
     Cache => "BuildKit has to compress the layers anyway for the cache, and its disk is new in every run",
