@@ -227,7 +227,7 @@ impl Bench {
             .args(["build", "--builder", "default", "--provenance=false"])
             .args([
                 "--output",
-                "type=image,push=true,compression=zstd,oci-mediatypes=true,store=false",
+                "type=image,push=true,compression=zstd,compression-level=1,oci-mediatypes=true,store=false",
             ])
             .args(["--tag", &self.tag, "--metadata-file"])
             .arg(self.folder.join("plain.json"))

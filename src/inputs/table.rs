@@ -193,7 +193,7 @@ inputs! {
     /// Compression of new layers: `auto` (zstd where possible; gzip in your own `outputs`), `gzip`,
     /// `zstd`, `estargz` or `uncompressed`
     "compression" => compression: Compression = "auto";
-    /// Compression level: 0 to 9 for gzip and estargz, 0 to 22 for zstd
+    /// Compression level: 0 to 9 for gzip and estargz, 0 to 22 for zstd (by default 1)
     "compression-level" => compression_level: Option<Number<0, 22>>;
     /// Push with the push engine, which packs and uploads straight from the builder's file system: `auto` (where it helps), `on`
     /// (or fail) or `off`; see docs/push-engine.md

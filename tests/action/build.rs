@@ -11,7 +11,7 @@ fn the_engines_own_buildkit_pushes_without_storing() {
         [
             "version",
             "build --iidfile [ROOT]/temp/fast-ecr-push-[ID]/image-id-0 \
-             --output type=image,push=true,compression=zstd,oci-mediatypes=true,store=false \
+             --output type=image,push=true,compression=zstd,compression-level=1,oci-mediatypes=true,store=false \
              --attest type=provenance,disabled=true --tag registry.test/team/app:1 \
              --builder default --metadata-file [ROOT]/temp/fast-ecr-push-[ID]/metadata-0.json \
              --progress rawjson .",

@@ -76,7 +76,7 @@ fn plain_buildx_makes_the_same_image() {
         .args(["build", "--builder", "default", "--provenance=false"])
         .args([
             "--output",
-            "type=image,push=true,compression=zstd,oci-mediatypes=true",
+            "type=image,push=true,compression=zstd,compression-level=1,oci-mediatypes=true",
         ])
         .args(["--tag", &tag("plain"), "--metadata-file"])
         .arg(&metadata)

@@ -33,7 +33,9 @@ fn a_cluster_needs_no_engine_but_loading_does() {
     assert_eq!(plan.builder.driver, Driver::Kubernetes);
     assert_eq!(
         outputs(&plan),
-        ["type=image,push=true,compression=zstd,oci-mediatypes=true,store=false"]
+        [
+            "type=image,push=true,compression=zstd,compression-level=1,oci-mediatypes=true,store=false"
+        ]
     );
     let Err(PlanError::Inputs(errors)) = in_cluster(&[("load", "true")]) else {
         panic!("loads into nothing");

@@ -37,7 +37,7 @@ fn the_command_line_has_build_push_actions_order() {
             "--label",
             "k=v",
             "--output",
-            "type=image,push=true,compression=zstd,oci-mediatypes=true,store=false",
+            "type=image,push=true,compression=zstd,compression-level=1,oci-mediatypes=true,store=false",
             "--platform",
             "linux/amd64,linux/arm64",
             "--attest",

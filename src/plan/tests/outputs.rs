@@ -5,7 +5,8 @@ use super::*;
 #[test]
 fn outputs_follow_push_load_and_compression() {
     const TAG: (&str, &str) = ("tags", "r.example/a:1");
-    const PUSHED: &str = "type=image,push=true,compression=zstd,oci-mediatypes=true";
+    const PUSHED: &str =
+        "type=image,push=true,compression=zstd,compression-level=1,oci-mediatypes=true";
     let container = ("driver", "docker-container");
     let cases: &[(&str, Pairs<'_>, &[&str])] = &[
         (
@@ -103,7 +104,10 @@ fn outputs_follow_push_load_and_compression() {
                 ("push", "true"),
                 ("compression", "zstd"),
             ],
-            &[PUSHED, "type=docker,compression=zstd,oci-mediatypes=true"],
+            &[
+                PUSHED,
+                "type=docker,compression=zstd,compression-level=1,oci-mediatypes=true",
+            ],
         ),
         (
             "BuildKit in a container stores nothing",

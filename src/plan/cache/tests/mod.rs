@@ -92,8 +92,7 @@ fn pull_request_of(repository: &str) -> WorkflowRun {
     )
 }
 
-const EXPORT: &str =
-    "mode=max,image-manifest=true,oci-mediatypes=true,compression=zstd,ignore-error=true";
+const EXPORT: &str = "mode=max,image-manifest=true,oci-mediatypes=true,compression=zstd,compression-level=1,ignore-error=true";
 
 #[test]
 fn auto_takes_what_suits_the_builder() {
