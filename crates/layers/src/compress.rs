@@ -40,7 +40,20 @@ pub enum Compression {
     },
 }
 
+/// Bytes after compression, guessed. A connection to Amazon ECR takes 10 s for so many.
+const LARGEST_AT_LEVEL_1: u64 = 256 << 20;
+
 impl Compression {
+    /// That of a layer of about `estimate` bytes. Level 2 instead of 1 for the largest: the image waits for the connection that carries
+    /// one. Of a library of 760 MB it makes 340 MB instead of 370, in 3.2 s of processor time instead of 2.8; of all layers it would take
+    /// a seventh more for 7 % less. It depends on the layer alone, so that images share it.
+    pub(crate) fn of_layer(self, estimate: u64) -> Self {
+        match self {
+            Self::Zstd { level: 1 } if estimate > LARGEST_AT_LEVEL_1 => Self::Zstd { level: 2 },
+            other => other,
+        }
+    }
+
     /// The tar's bytes in a chunk. Larger chunks compress better, smaller ones need less memory. Against chunks of 16 MiB, these
     /// cost 0.2 % with gzip, 0.4 % with zstd at level 1 and 1 to 2 % at level 3.
     pub(crate) fn chunk(self) -> usize {

@@ -76,7 +76,10 @@ pub struct Packer<'a> {
     diff: &'a Diff,
     times: &'a Times<'a>,
     workers: &'a Workers,
+    compression: Compression,
     codec: Arc<Codec>,
+    /// For the largest layers.
+    denser: Arc<Codec>,
 }
 
 impl<'a> Packer<'a> {
@@ -93,7 +96,9 @@ impl<'a> Packer<'a> {
             diff,
             times,
             workers,
+            compression,
             codec: Arc::new(Codec::new(compression)),
+            denser: Arc::new(Codec::new(compression.of_layer(u64::MAX))),
         }
     }
 
@@ -111,7 +116,13 @@ impl<'a> Packer<'a> {
 
     /// Writes the layer's blob to `sink`: compressed on all workers, passed on in order while the rest is read.
     pub fn compress(&self, layer: &Layer, sink: &mut impl Write) -> Result<Blob> {
-        let mut stream = Stream::new(self.workers, &self.codec, sink, layer.estimate)?;
+        let is_as_asked = self.compression.of_layer(layer.estimate) == self.compression;
+        let codec = if is_as_asked {
+            &self.codec
+        } else {
+            &self.denser
+        };
+        let mut stream = Stream::new(self.workers, codec, sink, layer.estimate)?;
         self.write(layer, &mut |bytes| stream.write(bytes))?;
         let (tar, blob) = stream.finish()?;
         let (hash, size) = blob.finish();

@@ -252,3 +252,28 @@ fn a_taker_that_fails_ends_the_layer_and_frees_its_memory() {
         packer.compress(&layer, &mut std::io::sink()).unwrap();
     }
 }
+
+#[test]
+fn the_largest_layers_are_packed_denser_than_level_1() {
+    let folder = tempfile::tempdir().unwrap();
+    let lines = (0..200_000_u64).map(|number| format!("{} {}\n", number * number % 8191, number));
+    fs::write(folder.path().join("file"), lines.collect::<String>()).unwrap();
+    let workers = Workers::new(2, 16 << 20).unwrap();
+    let tree = Tree::open(folder.path()).unwrap();
+    let diff = Diff::new(&tree, None, &workers).unwrap();
+    let times = Times::kept();
+    let size = |level, estimate| {
+        let mut layer = Layer::whole(&diff);
+        layer.estimate = estimate;
+        let level = Compression::Zstd { level };
+        let packer = Packer::new(&tree, &diff, &times, &workers, level);
+        packer.compress(&layer, &mut std::io::sink()).unwrap().size
+    };
+    let (usual, large) = (256 << 20, (256 << 20) + 1);
+    assert_eq!(size(1, large), size(2, usual));
+    assert!(size(1, large) < size(1, usual));
+    // Another level is what somebody has asked for.
+    for level in [2, 3] {
+        assert_eq!(size(level, large), size(level, usual));
+    }
+}
