@@ -2,23 +2,31 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use ::dockerfile::{Configuration, Entry};
 use image::ImageRef;
 use protocol::{
-    Base, Destination, Job, Login, PlatformImage, Proxies, RemovedInstruction, Secrets,
+    Base, Destination, IndexJob, Job, Login, Proxies, RemovedInstruction, Secrets, Summary,
 };
 use secrecy::{ExposeSecret as _, SecretString};
+use serde::Serialize;
 
 use super::Preparation;
 use super::dockerfile::Read;
+use super::index;
 use crate::buildx::Reason;
-use crate::plan::{EngineFiles, Hidden};
+use crate::plan::{EngineFiles, EnginePart, Hidden};
 use crate::runner::private::{PrivateError, create_private_folder, write_private};
 
 fn not_written(error: &PrivateError) -> Reason {
     Reason::new(error.to_string())
+}
+
+fn write(path: &Path, content: &impl Serialize) -> Result<(), Reason> {
+    // Plain data of our own types always serializes.
+    let json = serde_json::to_vec(content).unwrap_or_default();
+    write_private(path, &json).map_err(|error| not_written(&error))
 }
 
 /// Creates the folders, empty.
@@ -47,71 +55,89 @@ pub(super) fn left_nonce(folder: &Path) -> Option<String> {
 }
 
 impl Preparation<'_> {
+    /// Writes the job of a part into a context of its own; the context.
     pub(super) fn write_context(
         &self,
+        (place, part): (Option<usize>, &EnginePart),
         Read {
             configuration,
-            images,
-            runs_in,
+            image,
+            ..
         }: &Read,
         base: Base,
         nonce: &str,
-    ) -> Result<(), Reason> {
+    ) -> Result<PathBuf, Reason> {
         let job = Job {
             version: protocol::VERSION,
             nonce: nonce.to_owned(),
-            destinations: self.destinations(images),
+            destinations: self.destinations(image.as_ref(), place.is_some()),
             compression: self.plan.compression,
             base,
-            platforms: self.platforms(*runs_in),
+            platform: part.platform.clone().filter(|_| place.is_some()),
             kept: kept(configuration),
             times: self.plan.times,
             previous: self.plan.previous.clone(),
             removed: removed(configuration),
-            annotations: self.plan.annotations.clone(),
-            // Two tries fit into the time after which the step itself is given up.
-            answer_within: self
-                .silence_timeout
-                .map(|limit| limit.as_secs().div_ceil(2)),
+            annotations: part.annotations.clone(),
+            answer_within: self.answer_within(),
             threads: None,
         };
-        let write = |path: &Path, json: Result<Vec<u8>, serde_json::Error>| {
-            // Plain data of our own types always serializes.
-            let json = json.unwrap_or_default();
-            write_private(path, &json).map_err(|error| not_written(&error))
-        };
         let files = &self.plan.files;
-        write(
-            &files.context.join(protocol::JOB_FILE),
-            serde_json::to_vec(&job),
-        )?;
-        write(
-            &files.secrets,
-            serde_json::to_vec(&self.secrets(images.first())),
-        )
+        let mut context = files.context.clone();
+        if let Some(place) = place {
+            context.push(place.to_string());
+            create_private_folder(&context).map_err(|error| not_written(&error))?;
+        }
+        write(&context.join(protocol::JOB_FILE), &job)?;
+        write(&files.secrets, &self.secrets(image.as_ref()))?;
+        Ok(context)
     }
 
-    /// Those of an image that has several.
-    fn platforms(&self, runs_in: Option<usize>) -> Vec<PlatformImage> {
-        let platforms = self.image.several_platforms().iter().enumerate();
-        platforms
-            .map(|(place, platform)| PlatformImage {
-                platform: platform.clone(),
-                is_own: runs_in == Some(place),
-            })
-            .collect()
+    /// Writes the job of the step that writes an index; the context.
+    pub(super) fn write_index_context(
+        &self,
+        index: &str,
+        images: &[Summary],
+        nonce: &str,
+    ) -> Result<PathBuf, Reason> {
+        let job = IndexJob {
+            version: protocol::VERSION,
+            nonce: nonce.to_owned(),
+            destinations: self.plan.destinations.clone(),
+            media_type: index::MEDIA_TYPE.to_owned(),
+            index: index.to_owned(),
+            images: images
+                .iter()
+                .map(|image| image.digest.to_string())
+                .collect(),
+            answer_within: self.answer_within(),
+        };
+        let context = self.plan.files.context.join("index");
+        create_private_folder(&context).map_err(|error| not_written(&error))?;
+        write(&context.join(protocol::INDEX_JOB_FILE), &job)?;
+        Ok(context)
     }
 
-    /// The plan's, each with the base images' repositories where layers may be mounted from.
-    fn destinations(&self, bases: &[ImageRef]) -> Vec<Destination> {
+    /// Two tries fit into the time after which the step itself is given up.
+    fn answer_within(&self) -> Option<u64> {
+        self.silence_timeout
+            .map(|limit| limit.as_secs().div_ceil(2))
+    }
+
+    /// The plan's, each with the base image's repository where layers may be mounted from. The image of one of several platforms
+    /// gets no tag.
+    fn destinations(&self, base: Option<&ImageRef>, is_one_of_several: bool) -> Vec<Destination> {
         let destinations = self.plan.destinations.iter().cloned();
         destinations
             .map(|mut destination| {
-                let bases = bases.iter().filter(|base| {
+                if is_one_of_several {
+                    destination.tags.clear();
+                }
+                let base = base.filter(|base| {
                     base.host == destination.registry && base.repository != destination.repository
                 });
-                let repositories = bases.map(|base| base.repository.clone());
-                destination.mount_from.extend(repositories);
+                let repository = base.map(|base| base.repository.clone());
+                destination.mount_from.extend(repository);
                 destination
             })
             .collect()

@@ -10,7 +10,7 @@ use image::ImageRef;
 
 use super::{Preparation, in_image, unreadable};
 use crate::buildx::{Reason, command};
-use crate::plan::{Context, EnginePlan, Fallback, lower_case};
+use crate::plan::{Context, EnginePart, Fallback, lower_case};
 
 /// A Dockerfile is no longer (bytes): BuildKit refuses what is.
 const LONGEST: u64 = 1 << 20;
@@ -95,79 +95,26 @@ fn read_file(path: &Path) -> Result<Vec<u8>, Reason> {
 /// What a Dockerfile says that the engine needs.
 #[derive(Debug)]
 pub(super) struct Read {
-    /// What is left for the configuration, the same for all platforms.
+    /// What is left for the configuration.
     pub configuration: Configuration,
-    /// The images that it starts from, where they have a name. More than one if platforms have others.
-    pub images: Vec<ImageRef>,
-    /// The platform, by its place in the plan, in whose image the step can run. 0 for an image of the builder's own platform.
-    pub runs_in: Option<usize>,
+    /// The image that it starts from, if that has a name.
+    pub image: Option<ImageRef>,
+    /// Whether the step can run in the image.
+    pub runs_in_image: bool,
 }
 
-/// The same for one platform.
-#[derive(Debug)]
-struct OfPlatform {
-    configuration: Configuration,
-    image: Option<ImageRef>,
-    /// Whether a step can run in the image, as far as its files go.
-    runs_in_image: bool,
-}
-
-/// Reads the Dockerfile, for each of the image's platforms.
+/// Reads the Dockerfile, for one of the image's parts.
 pub(super) fn read(
     preparation: &Preparation<'_>,
     text: &[u8],
     arguments: &BTreeMap<String, String>,
+    part: &EnginePart,
 ) -> Result<Read, Reason> {
-    let given = &preparation.image.platforms;
-    let (first, others) = match given.split_first() {
-        Some((first, others)) => (Some(first.as_str()), others),
-        None => (None, given.as_slice()),
-    };
-    let read = |platform| of_platform(preparation, text, arguments, platform);
-    let first = read(first)?;
-    let mut images: Vec<ImageRef> = first.image.into_iter().collect();
-    let mut runs = vec![first.runs_in_image];
-    for platform in others {
-        let other = read(Some(platform))?;
-        if !is_same(&other.configuration, &first.configuration) {
-            return Err(Fallback::PlatformStages(platform.clone()).into());
-        }
-        let new = other.image.filter(|image| !images.contains(image));
-        images.extend(new);
-        runs.push(other.runs_in_image);
-    }
-    let EnginePlan {
-        own_platform,
-        kernel_runs_all,
-        ..
-    } = preparation.plan;
-    let runs_in = in_image::place(given, own_platform.as_deref(), *kernel_runs_all);
-    Ok(Read {
-        configuration: first.configuration,
-        images,
-        runs_in: runs_in.filter(|place| runs.get(*place) == Some(&true)),
-    })
-}
-
-/// Whether one build with both platforms gives both configurations, and both are compared with the same kind of tree.
-fn is_same(one: &Configuration, other: &Configuration) -> bool {
-    let starts_from_nothing = |of: &Configuration| of.origin == Origin::Scratch;
-    one.cfg == other.cfg
-        && one.entries == other.entries
-        && starts_from_nothing(one) == starts_from_nothing(other)
-}
-
-fn of_platform(
-    preparation: &Preparation<'_>,
-    text: &[u8],
-    arguments: &BTreeMap<String, String>,
-    platform: Option<&str>,
-) -> Result<OfPlatform, Reason> {
     let not_understood = |error: ::dockerfile::Unsupported| Fallback::Dockerfile(error.to_string());
     let file = Dockerfile::read(text).map_err(not_understood)?;
     let image = preparation.image;
     let contexts = image.build_contexts.iter();
-    let platform = platform.map(Platform::parse);
+    let platform = part.platform.as_deref().map(Platform::parse);
     let build = Build {
         target: image.target.clone(),
         args: arguments.clone(),
@@ -192,8 +139,8 @@ fn of_platform(
         }
         Origin::Scratch | Origin::Stage(_) => None,
     };
-    let runs_in_image = in_image::is_possible(&graph, &image.context);
-    Ok(OfPlatform {
+    let runs_in_image = !part.is_emulated && in_image::is_possible(&graph, &image.context);
+    Ok(Read {
         configuration,
         image: base,
         runs_in_image,

@@ -1,4 +1,4 @@
-//! Whether the build step can run in the image that it pushes. BuildKit does not hash the image then.
+//! Whether the build step can run in the image that it pushes, as far as the image's files go. BuildKit does not hash the image then.
 //!
 //! BuildKit mounts file systems on some directories of what a step runs in ([`MOUNTED`]). The step can't see the image's own there, so
 //! they have to be the base's: commands of the build can't change them either, for the same reason. Copies can.
@@ -10,19 +10,6 @@ use ::dockerfile::{Graph, Kind, Reach};
 use protocol::MOUNTED;
 
 use crate::plan::Context;
-
-/// The platform whose image may have a step run in it, by its place: the builder's own, of which the step's program is. In an image of
-/// another one BuildKit starts an emulator of its own, which can't run that program, unless the kernel runs the platform's programs
-/// (`getEmulator` in <https://github.com/moby/buildkit/blob/v0.32.0/solver/llbsolver/ops/exec_binfmt.go>).
-pub(super) fn place(
-    platforms: &[String],
-    own: Option<&str>,
-    kernel_runs_all: bool,
-) -> Option<usize> {
-    let mut given = platforms.iter();
-    let place = given.position(|platform| Some(platform.as_str()) == own);
-    place.or((platforms.is_empty() || kernel_runs_all).then_some(0))
-}
 
 /// Whether the step sees all files of the image that it runs in.
 pub(super) fn is_possible(graph: &Graph<'_>, context: &Context) -> bool {
@@ -73,34 +60,6 @@ mod tests {
         let build = Build::default();
         let graph = file.resolve(&build).unwrap();
         is_possible(&graph, context)
-    }
-
-    #[test]
-    fn a_step_runs_in_no_image_that_buildkit_emulates() {
-        for (platforms, own, in_cluster, with_engine) in [
-            ("", None, Some(0), Some(0)),
-            ("", Some("linux/amd64"), Some(0), Some(0)),
-            ("linux/amd64", Some("linux/amd64"), Some(0), Some(0)),
-            ("linux/arm64", Some("linux/amd64"), None, Some(0)),
-            ("linux/amd64/v3", Some("linux/amd64"), None, Some(0)),
-            ("linux/amd64", None, None, Some(0)),
-            (
-                "linux/arm64 linux/amd64",
-                Some("linux/amd64"),
-                Some(1),
-                Some(1),
-            ),
-            (
-                "linux/arm64 linux/s390x",
-                Some("linux/amd64"),
-                None,
-                Some(0),
-            ),
-        ] {
-            let given: Vec<String> = platforms.split_whitespace().map(str::to_owned).collect();
-            let found = [false, true].map(|runs_all| place(&given, own, runs_all));
-            assert_eq!(found, [in_cluster, with_engine], "{platforms} on {own:?}");
-        }
     }
 
     #[test]

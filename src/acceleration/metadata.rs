@@ -5,7 +5,7 @@ use protocol::Summary;
 use serde_json::{Map, Value, json};
 
 use crate::buildx::metadata::Metadata;
-use crate::plan::ImagePlan;
+use crate::plan::{Annotation, ImagePlan, Level};
 
 /// Adds what is now in the registries.
 pub(crate) fn complete(metadata: &mut Metadata, summary: &Summary, image: &ImagePlan) {
@@ -39,11 +39,9 @@ pub(crate) fn complete(metadata: &mut Metadata, summary: &Summary, image: &Image
 /// Annotations of the index's descriptor, `index-descriptor:name=value`: metadata is the only place that has it.
 fn of_index_descriptor(annotations: &[String]) -> Map<String, Value> {
     let annotations = annotations.iter().filter_map(|text| {
-        let (name, value) = text.split_once('=')?;
-        let (levels, name) = name.split_once(':')?;
-        let mut levels = levels.split(',');
-        let is_named = levels.any(|level| level == "index-descriptor");
-        is_named.then(|| (name.to_owned(), value.into()))
+        let annotation = Annotation::read(text)?;
+        let is_named = annotation.is_of(Level::IndexDescriptor);
+        is_named.then(|| (annotation.name.to_owned(), annotation.value.into()))
     });
     annotations.collect()
 }

@@ -11,16 +11,17 @@ mod context;
 mod dockerfile;
 mod engine_images;
 mod in_image;
+pub(crate) mod index;
 mod metadata;
 mod watch;
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use ::dockerfile::{Configuration, Origin};
-use image::{Digest, ImageRef, is_loopback};
-use protocol::{Base, BaseImage};
+use ::dockerfile::Origin;
+use image::{Digest, is_loopback};
+use protocol::{Base, BaseImage, Summary};
 use tokio_util::sync::CancellationToken;
 
 use crate::buildx::bake::{self, Definition};
@@ -29,6 +30,7 @@ use crate::credentials::Credentials;
 use crate::facts::Address;
 use crate::plan::{EnginePlan, Fallback, ImagePlan};
 use crate::runner::env::Env;
+use dockerfile::Read;
 pub(crate) use metadata::complete;
 pub(crate) use watch::{Watch, speed};
 
@@ -51,11 +53,22 @@ pub(crate) struct Preparation<'a> {
 pub(crate) struct Prepared {
     /// The Dockerfile's path, here or in a context that is elsewhere.
     dockerfile: String,
-    configuration: String,
-    start: Start,
     arguments: BTreeMap<String, String>,
     nonce: String,
-    runs_in: Option<usize>,
+    parts: Vec<Part>,
+}
+
+/// What is pushed by a step: the image, or that of one of its platforms.
+#[derive(Debug)]
+struct Part {
+    /// Among several.
+    place: Option<usize>,
+    platform: Option<String>,
+    configuration: String,
+    start: Start,
+    /// The step's build context.
+    context: PathBuf,
+    runs_in_image: bool,
 }
 
 /// What the step compares the image with.
@@ -78,26 +91,37 @@ impl Preparation<'_> {
         context::create_folders(&self.plan.files)?;
         let found = self.find_dockerfile().await?;
         let arguments = self.arguments();
-        let read = dockerfile::read(self, &found.text, &arguments)?;
-        let (configuration, image) = (&read.configuration, read.images.first());
-        let (start, base) = self.start(configuration, image).await?;
         let nonce = context::nonce()?;
-        self.write_context(&read, base, &nonce)?;
+        let mut parts = Vec::new();
+        for (place, part) in self.plan.places() {
+            let read = dockerfile::read(self, &found.text, &arguments, part)?;
+            let (start, base) = self.start(&read).await?;
+            let context = self.write_context((place, part), &read, base, &nonce)?;
+            parts.push(Part {
+                place,
+                platform: part.platform.clone(),
+                configuration: read.configuration.cfg,
+                start,
+                context,
+                runs_in_image: read.runs_in_image,
+            });
+        }
         Ok(Prepared {
             dockerfile: found.path,
-            configuration: read.configuration.cfg,
-            start,
             arguments,
             nonce,
-            runs_in: read.runs_in,
+            parts,
         })
     }
 
     /// What the image is compared with, for buildx and for the step.
     async fn start(
         &self,
-        configuration: &Configuration,
-        image: Option<&ImageRef>,
+        Read {
+            configuration,
+            image,
+            ..
+        }: &Read,
     ) -> Result<(Start, Base), Reason> {
         if configuration.origin == Origin::Scratch {
             return Ok((Start::Scratch, Base::Scratch));
@@ -126,6 +150,18 @@ impl Preparation<'_> {
         let platform = self.image.platforms.first()?;
         let mut parts = platform.split('/').skip(1);
         parts.next().map(str::to_owned)
+    }
+
+    /// Writes what the step is given that writes the index of these images; its build context.
+    ///
+    /// # Errors
+    /// When it can't be written.
+    pub(crate) fn prepare_index(
+        &self,
+        prepared: &Prepared,
+        images: &[Summary],
+    ) -> Result<PathBuf, Reason> {
+        self.write_index_context(&index::text(self.plan, images), images, &prepared.nonce)
     }
 
     /// Removes from the Engine what it needed for the push, and what runs left that were killed.
@@ -166,6 +202,19 @@ impl Prepared {
             image,
             dockerfile: &self.dockerfile,
             arguments: &self.arguments,
+            step: &plan.step,
+            files: &plan.files,
+            nonce: &self.nonce,
+            parts: self.parts.iter().map(Part::definition).collect(),
+        }
+    }
+}
+
+impl Part {
+    fn definition(&self) -> bake::Part<'_> {
+        bake::Part {
+            place: self.place,
+            platform: self.platform.as_deref(),
             configuration: &self.configuration,
             base: match &self.start {
                 Start::Configuration => bake::Base::Configuration,
@@ -175,10 +224,8 @@ impl Prepared {
                     digest: digest.as_ref(),
                 },
             },
-            step: &plan.step,
-            files: &plan.files,
-            nonce: &self.nonce,
-            runs_in: self.runs_in,
+            context: &self.context,
+            runs_in_image: self.runs_in_image,
         }
     }
 }

@@ -31,18 +31,15 @@ impl Watch {
                 None
             }
             Event::Compared {
-                platform,
                 changed,
                 removed,
                 bytes: size,
                 milliseconds,
+                ..
             } => {
                 let time = duration(std::time::Duration::from_millis(*milliseconds));
-                let platform = platform.as_ref();
-                let platform = platform.map(|platform| format!("{}: ", one_line(platform)));
                 Some(format!(
-                    "{}{changed} files differ from the base image ({}), {removed} are removed; compared in {time}",
-                    platform.unwrap_or_default(),
+                    "{changed} files differ from the base image ({}), {removed} are removed; compared in {time}",
                     bytes(*size)
                 ))
             }

@@ -1,20 +1,22 @@
 //! A build whose image the push engine pushes.
 //!
 //! Two calls of buildx: one builds and runs the step; the other pushes the image's configuration to the step, as soon as that
-//! listens. The user's build looks as if it were alone, in the log and in the errors.
+//! listens. For several platforms the first builds and runs the steps of all, and each step has a second call of its own. The user's build
+//! looks as if it were alone, in the log and in the errors.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use futures_util::future::join_all;
 use image::Digest;
 use jiff::Timestamp;
 use protocol::{Event as StepEvent, Summary};
-use serde_json::Value;
+use serde_json::{Map, Value};
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use super::bake::{self, Base, CONFIGURATION, Definition, IMAGE, PUSH};
+use super::bake::{self, Base, CONFIGURATION, Definition, IMAGE, PUSH, Part, target};
 use super::build::log_caches;
 use super::cache::Caches;
 use super::failure::Failure;
@@ -29,24 +31,43 @@ use crate::plan::Fallback;
 use crate::process::{Event, Input, ProcessError};
 use crate::runner::private::write_private;
 
+/// The name of the provenance in buildx's metadata
+/// (<https://docs.docker.com/reference/cli/docker/buildx/build/#metadata-file>).
+const PROVENANCE: &str = "buildx.build.provenance";
+
 /// How long what the step says may be on its way.
 const NEWS: Duration = Duration::from_secs(2);
 
 /// What came of it, where the user's own build did not fail.
 #[derive(Debug)]
 pub(crate) enum Accelerated {
-    /// The image is in its registries.
+    /// The image is in its registries; if it is one of several platforms, without tags.
     Pushed {
         /// What buildx says about the user's build.
         metadata: Box<Metadata>,
-        summary: Box<Summary>,
+        /// What each step did.
+        summaries: Vec<Summary>,
     },
-    /// The image is built, but is not in all of its registries.
-    NotPushed {
-        reason: Reason,
-        /// Whether it is in one of them, under its tags.
-        is_published: bool,
-    },
+    /// The image is built.
+    NotPushed(NotPushed),
+}
+
+/// An image is not in all of its registries.
+#[derive(Debug)]
+pub(crate) struct NotPushed {
+    pub reason: Reason,
+    /// Whether it is in one of them, under its tags.
+    pub is_published: bool,
+}
+
+impl From<Reason> for NotPushed {
+    /// Before anything was pushed.
+    fn from(reason: Reason) -> Self {
+        Self {
+            reason,
+            is_published: false,
+        }
+    }
 }
 
 /// Why the push engine did not push.
@@ -80,31 +101,41 @@ struct Receiver {
     base: Option<Digest>,
 }
 
-/// What the two calls of buildx learn from each other.
-#[derive(Debug)]
+/// What the two calls of buildx that a part needs learn from each other.
+#[derive(Debug, Clone)]
 struct Signals {
     /// The step runs.
     begun: CancellationToken,
     /// The step has the configuration.
     taken: CancellationToken,
-    /// Both calls are to end.
+    /// All calls are to end.
     stop: CancellationToken,
 }
 
-/// What the step has said.
+/// A step that runs, or will.
+#[derive(Debug)]
+struct Step {
+    said: Said,
+    signals: Signals,
+    /// To the call that pushes the configuration.
+    receivers: mpsc::Sender<Receiver>,
+}
+
+/// What a step has said.
 #[derive(Debug, Default)]
-struct Said {
-    summary: Option<Summary>,
-    failed: Option<Reason>,
-    push_started: Option<Timestamp>,
+pub(super) struct Said {
+    pub summary: Option<Summary>,
+    pub failed: Option<Reason>,
+    /// Since when the manifest is in a registry.
+    published: Option<Timestamp>,
+    /// Whether it has tags there.
+    pub has_tags: bool,
     /// When the step last said something.
     heard: Option<Instant>,
-    /// A registry that was silent for too long in the user's build.
-    silence: Option<Silence>,
 }
 
 impl Build<'_> {
-    /// Builds and pushes; `on_status` gets the progress of the user's build, `on_event` what the step does.
+    /// Builds and pushes; `on_status` gets the progress of the user's build, `on_event` what the step of a part does.
     ///
     /// # Errors
     /// When buildx can't be run, the user's build fails, the builder is lost, or the run is cancelled.
@@ -112,25 +143,30 @@ impl Build<'_> {
         &self,
         definition: &Definition<'_>,
         mut on_status: impl FnMut(&SolveStatus),
-        mut on_event: impl FnMut(&StepEvent),
+        mut on_event: impl FnMut(usize, &StepEvent),
     ) -> Result<Accelerated, BuildError> {
         let files = definition.files;
         if let Err(reason) = write(&files.definition, &definition.push()) {
-            return Ok(Accelerated::NotPushed {
-                reason,
-                is_published: false,
-            });
+            return Ok(Accelerated::NotPushed(reason.into()));
         }
         let mut progress = Progress::default();
         let mut text = FinalLines::default();
-        let mut targets = Targets::new(definition.nonce);
-        let mut said = Said::default();
-        let signals = Signals {
-            begun: CancellationToken::new(),
-            taken: CancellationToken::new(),
-            stop: self.cancel.child_token(),
-        };
-        let (receivers, receiver) = mpsc::channel(1);
+        let mut targets = Targets::of(definition);
+        let mut silence: Option<Silence> = None;
+        let stop = self.cancel.child_token();
+        let (mut steps, waiting): (Vec<_>, Vec<_>) = definition
+            .parts
+            .iter()
+            .map(|part| {
+                let (step, receiver) = Step::new(&stop);
+                let configuration = Waiting {
+                    part,
+                    receiver,
+                    signals: step.signals.clone(),
+                };
+                (step, configuration)
+            })
+            .unzip();
         let metadata = &self.image.files.metadata;
         let arguments = bake::arguments(
             &files.definition,
@@ -143,40 +179,35 @@ impl Build<'_> {
         let warnings = ("BUILDX_METADATA_WARNINGS".to_owned(), "1".into());
         command.env.extend([warnings]);
         let (progress_of, text_of) = (&mut progress, &mut text);
-        let (targets_of, said_of) = (&mut targets, &mut said);
-        let signals_of = &signals;
+        let (targets_of, silence_of) = (&mut targets, &mut silence);
+        let stop_of = &stop;
         let build = async move {
             let _running = self.ongoing.one();
-            // The stream, and with it the sender, ends before the other call is waited for.
-            command
-                .stream(&signals_of.stop, move |event| match event {
+            let ended = command
+                .stream(stop_of, |event| match event {
                     Event::Stderr(line) => match rawjson::parse(line) {
                         Line::Status(status) => {
                             let mut parts = targets_of.split(status);
-                            if targets_of.has_step() {
-                                signals_of.begun.cancel();
+                            for (place, step) in steps.iter().enumerate() {
+                                if targets_of.has_step(place) {
+                                    step.signals.begun.cancel();
+                                }
                             }
                             redact::status(&mut parts.image, self.redactor);
                             on_status(&parts.image);
                             progress_of.show(&parts.image, |line| tracing::info!("{line}"));
-                            for line in &parts.lines {
-                                let Some(event) = said_of.hear(line) else {
+                            for (place, line) in &parts.lines {
+                                let (Some(step), Some(part)) =
+                                    (steps.get_mut(*place), definition.parts.get(*place))
+                                else {
                                     continue;
                                 };
-                                if said_of.push_started.is_some() {
-                                    signals_of.taken.cancel();
-                                }
-                                if let StepEvent::Listening { port } = event {
-                                    match receiver_of(definition, targets_of, port) {
-                                        // A second port would be no work of ours.
-                                        Ok(receiver) => drop(receivers.try_send(receiver)),
-                                        Err(reason) => {
-                                            said_of.fail(reason);
-                                            signals_of.stop.cancel();
-                                        }
-                                    }
-                                }
-                                on_event(&event);
+                                let Some(event) = step.said.hear(line) else {
+                                    continue;
+                                };
+                                let base = targets_of.base(*place);
+                                step.follow(&event, part, base, targets_of.trigger(*place));
+                                on_event(*place, &event);
                             }
                         }
                         Line::Text(line) if line.starts_with('{') => {}
@@ -188,34 +219,41 @@ impl Build<'_> {
                     Event::Second => {
                         let now = Instant::now();
                         progress_of.tick(now, Timestamp::now(), |line| tracing::info!("{line}"));
-                        if said_of.silence.is_none() {
+                        if silence_of.is_none() {
                             let silent = progress_of.silent(now);
-                            said_of.silence =
+                            *silence_of =
                                 silence::find(progress_of.running(), silent, self.patience);
-                            // The push engine's step is not part of this progress.
-                            if !said_of.is_running() && said_of.silence.is_none() {
-                                said_of.silence = silence::find_idle(
+                            // The push engine's steps are not part of this progress.
+                            let any_runs = steps.iter().any(|step| step.said.is_running());
+                            if !any_runs && silence_of.is_none() {
+                                *silence_of = silence::find_idle(
                                     progress_of.running(),
                                     silent,
                                     self.patience,
                                 );
                             }
-                            if said_of.silence.is_some() || said_of.is_silent(now, self.patience) {
-                                signals_of.stop.cancel();
+                            let mut said = steps.iter_mut().map(|step| &mut step.said);
+                            if silence_of.is_some()
+                                || said.any(|said| said.is_silent(now, self.patience))
+                            {
+                                stop_of.cancel();
                             }
                         }
                     }
                 })
-                .await
+                .await;
+            // With the senders end the other calls that still wait for their step.
+            let said: Vec<Said> = steps.into_iter().map(|step| step.said).collect();
+            (ended, said)
         };
-        let (ended, configured) = tokio::join!(
-            build,
-            self.push_configuration(definition, receiver, &signals)
-        );
+        let configure = waiting
+            .into_iter()
+            .map(|waiting| self.push_configuration(definition, waiting));
+        let ((ended, said), configured) = tokio::join!(build, join_all(configure));
         if self.cancel.is_cancelled() {
             return Err(BuildError::Cancelled);
         }
-        if let Some(silence) = said.silence.take() {
+        if let Some(silence) = silence {
             return Err(BuildError::Silent {
                 silence,
                 pushing: None,
@@ -225,24 +263,22 @@ impl Build<'_> {
             Err(ProcessError::Cancelled { .. }) => None,
             other => Some(other.map_err(BuildError::Process)?),
         };
-        if let (Some(status), Some(summary)) = (status, said.summary.take())
+        let summaries: Option<Vec<Summary>> =
+            said.iter().map(|said| said.summary.clone()).collect();
+        if let (Some(status), Some(summaries)) = (status, summaries)
             && status.success()
         {
             let mut metadata = match Metadata::read(&self.image.files) {
                 Ok(metadata) => metadata,
                 Err(error) => return Err(BuildError::Metadata(error)),
             };
-            let of_image = metadata.json.remove(IMAGE);
-            metadata.json = match of_image {
-                Some(Value::Object(json)) => json,
-                _ => serde_json::Map::new(),
-            };
+            metadata.json = of_image(metadata.json, &definition.parts);
             metadata.caches = Caches::of(&progress);
             log_caches(&metadata.caches);
-            metadata.push_started = said.push_started;
+            metadata.push_started = said.iter().find_map(|said| said.published);
             return Ok(Accelerated::Pushed {
                 metadata: Box::new(metadata),
-                summary: Box::new(summary),
+                summaries,
             });
         }
         let failure = Failure::new(&progress, text.as_slice(), self.redactor);
@@ -254,17 +290,17 @@ impl Build<'_> {
                 status,
             });
         }
-        let reason = said.failed.or(configured.err());
-        Ok(Accelerated::NotPushed {
-            reason: reason.unwrap_or_else(|| match fallback(&failure.message) {
-                Some(fallback) => fallback.into(),
-                None => Reason::new(failure.message),
-            }),
-            is_published: said.push_started.is_some(),
-        })
+        let is_published = said.iter().any(|said| said.has_tags);
+        let mut failed = said.into_iter().filter_map(|said| said.failed);
+        let mut unconfigured = configured.into_iter().filter_map(Result::err);
+        let reason = failed.next().or_else(|| unconfigured.next());
+        Ok(Accelerated::NotPushed(NotPushed {
+            reason: reason.unwrap_or_else(|| reason_of(failure)),
+            is_published,
+        }))
     }
 
-    /// Pushes the image's configuration to the step, once it says where it listens. If that can't be, the step's build is stopped.
+    /// Pushes the configuration of a part to its step, once that says where it listens. If that can't be, all is stopped.
     ///
     /// buildx takes about as long to look at the builder as BuildKit to start the step, so it does that when the step has `begun`, and
     /// waits for the definition then. The Engine asks for the manifest once more when it has pushed it. A step with little to do has ended
@@ -272,8 +308,11 @@ impl Build<'_> {
     async fn push_configuration(
         &self,
         definition: &Definition<'_>,
-        mut receiver: mpsc::Receiver<Receiver>,
-        Signals { begun, taken, stop }: &Signals,
+        Waiting {
+            part,
+            mut receiver,
+            signals: Signals { begun, taken, stop },
+        }: Waiting<'_>,
     ) -> Result<(), Reason> {
         let over = stop.child_token();
         let (sender, input) = oneshot::channel();
@@ -281,7 +320,7 @@ impl Build<'_> {
             // Without a receiver the build has ended.
             match receiver.recv().await {
                 Some(Receiver { port, base }) => {
-                    let definition = definition.push_configuration(port, base.as_ref());
+                    let definition = definition.push_configuration(part, port, base.as_ref());
                     // buildx may have failed already.
                     let _ = sender.send(definition.to_string().into_bytes());
                 }
@@ -341,6 +380,14 @@ impl Build<'_> {
     }
 }
 
+/// Why a step failed that said nothing.
+pub(super) fn reason_of(failure: Failure) -> Reason {
+    match fallback(&failure.message) {
+        Some(fallback) => fallback.into(),
+        None => Reason::new(failure.message),
+    }
+}
+
 /// What the builder turned out to lack, from BuildKit's words (`checksum` of `cache/contenthash/checksum.go` and `Check` of
 /// `util/entitlements/entitlements.go` in <https://github.com/moby/buildkit>).
 fn fallback(message: &str) -> Option<Fallback> {
@@ -352,19 +399,87 @@ fn fallback(message: &str) -> Option<Fallback> {
     Some(Fallback::NoStepFor(architecture.to_owned()))
 }
 
-/// The registry that the step plays, if the image can be pushed.
+/// A part whose configuration is to be pushed.
+struct Waiting<'a> {
+    part: &'a Part<'a>,
+    receiver: mpsc::Receiver<Receiver>,
+    signals: Signals,
+}
+
+/// What buildx says of the user's build. For several platforms that is what it says of the first, with the provenance of each under the
+/// name that it has where they are one target.
+fn of_image(mut json: Map<String, Value>, parts: &[Part<'_>]) -> Map<String, Value> {
+    let mut all = Map::new();
+    for part in parts {
+        let Some(Value::Object(of_part)) = json.remove(&target(IMAGE, part.place)) else {
+            continue;
+        };
+        for (name, value) in of_part {
+            let platform = part.platform.filter(|_| part.place.is_some());
+            let name = match platform.filter(|_| name == PROVENANCE) {
+                Some(platform) => format!("{name}/{platform}"),
+                None => name,
+            };
+            all.entry(name).or_insert(value);
+        }
+    }
+    all
+}
+
+impl Step {
+    /// One that has not begun, and where to learn of the registry that it plays.
+    fn new(stop: &CancellationToken) -> (Self, mpsc::Receiver<Receiver>) {
+        let (receivers, receiver) = mpsc::channel(1);
+        let step = Self {
+            said: Said::default(),
+            signals: Signals {
+                begun: CancellationToken::new(),
+                taken: CancellationToken::new(),
+                stop: stop.clone(),
+            },
+            receivers,
+        };
+        (step, receiver)
+    }
+
+    /// Passes on what an event says to the call that pushes the configuration, or ends all.
+    fn follow(
+        &mut self,
+        event: &StepEvent,
+        part: &Part<'_>,
+        base: Option<&Digest>,
+        trigger: Option<&str>,
+    ) {
+        if self.said.published.is_some() {
+            self.signals.taken.cancel();
+        }
+        if let StepEvent::Listening { port } = event {
+            match receiver_of(part, *port, base, trigger) {
+                // A second port would be no work of ours.
+                Ok(receiver) => drop(self.receivers.try_send(receiver)),
+                Err(reason) => {
+                    self.said.fail(reason);
+                    self.signals.stop.cancel();
+                }
+            }
+        }
+    }
+}
+
+/// The registry that a step plays, if the image can be pushed.
 fn receiver_of(
-    definition: &Definition<'_>,
-    targets: &Targets,
+    part: &Part<'_>,
     port: u16,
+    base: Option<&Digest>,
+    trigger: Option<&str>,
 ) -> Result<Receiver, Reason> {
-    if let Some(trigger) = targets.trigger() {
+    if let Some(trigger) = trigger {
         return Err(Fallback::Trigger(trigger.to_owned()).into());
     }
-    let base = match definition.base {
+    let base = match part.base {
         Base::Configuration | Base::Scratch => None,
         Base::Image { digest, .. } => {
-            let digest = targets.base().or(digest);
+            let digest = base.or(digest);
             let digest = digest.ok_or(Fallback::LocalBase)?;
             Some(digest.clone())
         }
@@ -380,7 +495,7 @@ impl Said {
 
     /// Whether the step has begun, has not ended, and been silent for too long: it limits all that it waits for, and says each half second what it
     /// does, but for the comparison and the last requests.
-    fn is_silent(&mut self, now: Instant, patience: Patience) -> bool {
+    pub(super) fn is_silent(&mut self, now: Instant, patience: Patience) -> bool {
         let (Some(heard), Some(limit), None) = (self.heard, patience.request, &self.summary) else {
             return false;
         };
@@ -395,7 +510,7 @@ impl Said {
     }
 
     /// Takes in a line of the step; the event in it.
-    fn hear(&mut self, line: &str) -> Option<StepEvent> {
+    pub(super) fn hear(&mut self, line: &str) -> Option<StepEvent> {
         self.heard = Some(Instant::now());
         let event = match protocol::parse(line) {
             Ok(event) => event,
@@ -405,8 +520,9 @@ impl Said {
             }
         }?;
         match &event {
-            StepEvent::Published(_) => {
-                self.push_started = self.push_started.or(Some(Timestamp::now()));
+            StepEvent::Published(published) => {
+                self.published = self.published.or(Some(Timestamp::now()));
+                self.has_tags |= !published.tags.is_empty();
             }
             StepEvent::Done(summary) => self.summary = Some(summary.clone()),
             StepEvent::Failed { message, hint } => self.fail(Reason {
@@ -424,7 +540,7 @@ impl Said {
     }
 }
 
-fn write(path: &Path, definition: &Value) -> Result<(), Reason> {
+pub(super) fn write(path: &Path, definition: &Value) -> Result<(), Reason> {
     let written = write_private(path, definition.to_string().as_bytes());
     written.map_err(|error| Reason::new(error.to_string()))
 }

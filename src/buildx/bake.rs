@@ -2,7 +2,8 @@
 //!
 //! Three targets: `image` is the user's build, `configuration` the same Dockerfile without what makes files, and `push` the build step
 //! that gets the file systems of both. With the Engine's classic store, `base` is the base image alone, and the step gets its file
-//! system. Where the image is for several platforms, `image` and `configuration` are, too, and `push` gets the file systems of all.
+//! system. Where the image is for several platforms each has targets of its own, `image-0` and so on, for which buildx takes the same node;
+//! one more `push` writes their index when all are there.
 //! Reference: <https://docs.docker.com/build/bake/reference/>.
 
 use std::collections::BTreeMap;
@@ -48,35 +49,74 @@ pub(crate) struct Definition<'a> {
     pub dockerfile: &'a str,
     /// Values of build arguments.
     pub arguments: &'a BTreeMap<String, String>,
-    /// Text of the Dockerfile for the configuration.
-    pub configuration: &'a str,
-    pub base: Base<'a>,
     /// The folder with the step's binaries.
     pub step: &'a Path,
     pub files: &'a EngineFiles,
     /// Random, and known to this run alone.
     pub nonce: &'a str,
-    /// The platform, by its place, in whose image the step runs; none if it runs in an image of its own.
-    pub runs_in: Option<usize>,
+    /// What is pushed, each by a step of its own.
+    pub parts: Vec<Part<'a>>,
+}
+
+/// The image, or that of one of its platforms.
+#[derive(Debug)]
+pub(crate) struct Part<'a> {
+    /// Among several.
+    pub place: Option<usize>,
+    /// None: the builder's own.
+    pub platform: Option<&'a str>,
+    /// Text of the Dockerfile for the configuration.
+    pub configuration: &'a str,
+    pub base: Base<'a>,
+    /// The step's build context.
+    pub context: &'a Path,
+    /// Whether the step runs in the image. If not, it runs in one of its own.
+    pub runs_in_image: bool,
+}
+
+/// A target's name: that of its only part, or that of the part at this place.
+pub(super) fn target(name: &str, place: Option<usize>) -> String {
+    place.map_or_else(|| name.to_owned(), |place| format!("{name}-{place}"))
 }
 
 impl Definition<'_> {
-    /// The build with the step.
+    /// The build with the steps, all of which are what [`PUSH`] names.
     pub(crate) fn push(&self) -> Value {
-        let mut targets = json!({ IMAGE: self.image(), PUSH: self.step() });
-        let compared = match &self.base {
-            Base::Configuration => Some((CONFIGURATION, self.configuration("type=cacheonly"))),
-            Base::Image { dockerfile, .. } => Some((BASE, self.without_files(dockerfile))),
-            Base::Scratch => None,
-        };
-        if let (Some(targets), Some((name, target))) = (targets.as_object_mut(), compared) {
-            targets.insert(name.to_owned(), target.into());
+        let mut targets = Map::new();
+        let mut steps = Vec::new();
+        for part in &self.parts {
+            let mut add = |name: &str, value: Value| {
+                targets.insert(target(name, part.place), value);
+            };
+            add(IMAGE, self.image(part).into());
+            add(PUSH, self.step(part));
+            match &part.base {
+                Base::Configuration => {
+                    let configuration = self.configuration(part, "type=cacheonly");
+                    add(CONFIGURATION, configuration.into());
+                }
+                Base::Image { dockerfile, .. } => {
+                    add(BASE, self.without_files(part, dockerfile).into());
+                }
+                Base::Scratch => {}
+            }
+            steps.push(target(PUSH, part.place));
         }
-        definition(targets)
+        let mut definition = json!({ "target": targets });
+        // That of a single part is its name already.
+        if steps.len() > 1 {
+            definition["group"] = json!({ PUSH: { "targets": steps } });
+        }
+        escaped(definition)
     }
 
-    /// The push of the configuration to the registry that the step plays, on the base image of this digest.
-    pub(crate) fn push_configuration(&self, port: u16, base: Option<&Digest>) -> Value {
+    /// The push of a part's configuration to the registry that its step plays, on the base image of this digest.
+    pub(crate) fn push_configuration(
+        &self,
+        part: &Part<'_>,
+        port: u16,
+        base: Option<&Digest>,
+    ) -> Value {
         let mut repository = protocol::configuration_repository(self.nonce);
         if let Some((_, hex)) = base.and_then(|base| base.as_str().split_once(':')) {
             repository.push('/');
@@ -85,19 +125,20 @@ impl Definition<'_> {
         let output = format!(
             "type=image,name=localhost:{port}/{repository}:latest,push=true,oci-mediatypes=true,store=false,registry.insecure=true"
         );
-        let mut configuration = self.configuration(&output);
-        if !self.image.several_platforms().is_empty() {
-            // An image's own are the step's to write.
-            let annotations = json!(self.image.annotations);
-            configuration.insert("annotations".to_owned(), annotations);
-        }
-        definition(json!({ CONFIGURATION: configuration }))
+        escaped(json!({ "target": { CONFIGURATION: self.configuration(part, &output) } }))
+    }
+
+    /// The step that writes the index of all parts, from this build context.
+    pub(crate) fn index(&self, context: &Path) -> Value {
+        let dockerfile = index_dockerfile(self.nonce);
+        let step = self.step_in(context, &dockerfile, Map::new());
+        escaped(json!({ "target": { PUSH: step } }))
     }
 
     /// Flags have the names that `build` has for them, in its order.
-    fn image(&self) -> Map<String, Value> {
+    fn image(&self, part: &Part<'_>) -> Map<String, Value> {
         let ImagePlan { steps, .. } = self.image;
-        let mut target = self.common(&command::context(&self.image.context));
+        let mut target = self.common(part, &command::context(&self.image.context));
         target.insert("dockerfile".to_owned(), json!(self.dockerfile));
         let mut set = |name: &str, value: Value| {
             let is_empty = value.is_null()
@@ -129,8 +170,8 @@ impl Definition<'_> {
         target
     }
 
-    fn configuration(&self, output: &str) -> Map<String, Value> {
-        let mut target = self.without_files(self.configuration);
+    fn configuration(&self, part: &Part<'_>, output: &str) -> Map<String, Value> {
+        let mut target = self.without_files(part, part.configuration);
         target.insert("output".to_owned(), json!([output]));
         let labels = self
             .image
@@ -141,14 +182,14 @@ impl Definition<'_> {
         target
     }
 
-    fn without_files(&self, dockerfile: &str) -> Map<String, Value> {
-        let mut target = self.common(&self.files.empty.to_string_lossy());
+    fn without_files(&self, part: &Part<'_>, dockerfile: &str) -> Map<String, Value> {
+        let mut target = self.common(part, &self.files.empty.to_string_lossy());
         target.insert("dockerfile-inline".to_owned(), json!(dockerfile));
         target
     }
 
     /// What the build and its configuration have in common.
-    fn common(&self, context: &str) -> Map<String, Value> {
+    fn common(&self, part: &Part<'_>, context: &str) -> Map<String, Value> {
         let mut target = Map::new();
         let contexts = self.image.build_contexts.iter();
         let contexts = contexts.map(|context| (context.name.clone(), json!(context.value)));
@@ -163,8 +204,8 @@ impl Definition<'_> {
             "attest".to_owned(),
             json!(["type=provenance,disabled=true"]),
         );
-        if !self.image.platforms.is_empty() {
-            target.insert("platforms".to_owned(), json!(self.image.platforms));
+        if let Some(platform) = part.platform {
+            target.insert("platforms".to_owned(), json!([platform]));
         }
         if let Some(name) = &self.image.target {
             target.insert("target".to_owned(), json!(name));
@@ -181,27 +222,26 @@ impl Definition<'_> {
         hosts.collect::<Map<_, _>>().into()
     }
 
-    /// Without a platform: it runs in the builder's own, whatever the image is for.
-    fn step(&self) -> Value {
-        let compared = match self.base {
+    /// With a platform only if others may be on other nodes. Whatever it is, the step's program is one of the node's own.
+    fn step(&self, part: &Part<'_>) -> Value {
+        let compared = match part.base {
             Base::Configuration => Some(CONFIGURATION),
             Base::Image { .. } => Some(BASE),
             Base::Scratch => None,
         };
-        let mut target = json!({
-            "context": self.files.context,
-            "dockerfile-inline": step_dockerfile(self.nonce, compared.is_some(), self.image.several_platforms(), self.runs_in),
-            "contexts": {"final": format!("target:{IMAGE}"), "step": self.step},
-            "secret": [format!("id={},src={}", protocol::secrets_id(self.nonce), self.files.secrets.display())],
-            "entitlements": ["network.host"],
-            "extra-hosts": self.hosts(),
-            "output": ["type=cacheonly"],
-            "attest": ["type=provenance,disabled=true"],
-            // What it copies keeps its times.
-            "args": {"SOURCE_DATE_EPOCH": ""},
-        });
-        if let (Some(contexts), Some(compared)) = (target["contexts"].as_object_mut(), compared) {
-            contexts.insert("base".to_owned(), json!(format!("target:{compared}")));
+        let mut contexts = Map::new();
+        let mut link = |name: &str, of: &str| {
+            let linked = format!("target:{}", target(of, part.place));
+            contexts.insert(name.to_owned(), linked.into());
+        };
+        link("final", IMAGE);
+        if let Some(compared) = compared {
+            link("base", compared);
+        }
+        let dockerfile = step_dockerfile(self.nonce, compared.is_some(), part.runs_in_image);
+        let mut target = self.step_in(part.context, &dockerfile, contexts);
+        if part.place.is_some() {
+            target["platforms"] = json!([part.platform]);
         }
         // BuildKit asks the session of any target for what a step of the image needs.
         if let Some(secrets) = target["secret"].as_array_mut() {
@@ -212,10 +252,27 @@ impl Definition<'_> {
         }
         target
     }
+
+    /// A step of ours, with its program among these contexts.
+    fn step_in(&self, context: &Path, dockerfile: &str, mut contexts: Map<String, Value>) -> Value {
+        contexts.insert("step".to_owned(), json!(self.step));
+        json!({
+            "context": context,
+            "dockerfile-inline": dockerfile,
+            "contexts": contexts,
+            "secret": [format!("id={},src={}", protocol::secrets_id(self.nonce), self.files.secrets.display())],
+            "entitlements": ["network.host"],
+            "extra-hosts": self.hosts(),
+            "output": ["type=cacheonly"],
+            "attest": ["type=provenance,disabled=true"],
+            // What it copies keeps its times.
+            "args": {"SOURCE_DATE_EPOCH": ""},
+        })
+    }
 }
 
-/// The program, in what the target calls `step`: one for the builder's own architecture.
-const PROGRAM_FILE: &str = "/fast-ecr-push-step-$TARGETARCH";
+/// The program, in what the target calls `step`: one for the node's own architecture.
+const PROGRAM_FILE: &str = "/fast-ecr-push-step-$BUILDARCH";
 
 /// The folder in which the step sees its program and its job.
 const PROGRAM_FOLDER: &str = "/program";
@@ -233,19 +290,21 @@ fn step_root(nonce: &str) -> String {
     format!("/.fast-ecr-push-{nonce}")
 }
 
-fn step_dockerfile(
-    nonce: &str,
-    has_base: bool,
-    platforms: &[String],
-    runs_in: Option<usize>,
-) -> String {
+fn index_dockerfile(nonce: &str) -> String {
+    let (stage, job) = (stage(nonce), protocol::INDEX_JOB_FILE);
+    let (id, secrets) = (protocol::secrets_id(nonce), protocol::SECRETS_PATH);
+    format!(
+        "FROM --platform=$BUILDPLATFORM scratch AS {stage}\nARG BUILDARCH\nRUN --network=host \
+         --mount=type=bind,from=step,source={PROGRAM_FILE},target={PROGRAM} \
+         --mount=type=bind,source=/{job},target={PROGRAM_FOLDER}/{job} \
+         --mount=type=secret,id={id},target={secrets} [\"{PROGRAM}\"]\n"
+    )
+}
+
+fn step_dockerfile(nonce: &str, has_base: bool, runs_in_image: bool) -> String {
     let stage = stage(nonce);
     let job = format!("/{}", protocol::JOB_FILE);
-    let places: Vec<Option<usize>> = match platforms.len() {
-        0 => vec![None],
-        several => (0..several).map(Some).collect(),
-    };
-    let run = |root: &str, hidden: Option<(&str, &str, &str)>, argument: &str| {
+    let run = |root: &str, image: (&str, &str, &str), argument: &str| {
         let mut run = "RUN --network=host".to_owned();
         let mut mount = |from: &str, source: &str, target: &str| {
             run += &format!(" --mount=type=bind{from}{source},target={root}{target}");
@@ -257,29 +316,21 @@ fn step_dockerfile(
             &format!(",source={job}"),
             &format!("{PROGRAM_FOLDER}{job}"),
         );
-        if let Some((from, source, target)) = hidden {
-            mount(from, &format!(",source={source}"), target);
-        }
-        let mounted = |place: &&Option<usize>| runs_in.is_none_or(|own| own != place.unwrap_or(0));
-        for place in places.iter().filter(mounted) {
-            let stage = of_platform("final", *place);
-            let path = protocol::mounted_at(protocol::IMAGE_PATH, *place);
-            mount(&format!(",from={stage}"), "", &path);
-        }
-        for place in places.iter().filter(|_| has_base) {
-            let stage = of_platform("base", *place);
-            let path = protocol::mounted_at(protocol::BASE_PATH, *place);
-            mount(&format!(",from={stage}"), "", &path);
+        let (from, source, target) = image;
+        mount(from, source, target);
+        if has_base {
+            mount(",from=base", "", protocol::BASE_PATH);
         }
         let (id, secrets) = (protocol::secrets_id(nonce), protocol::SECRETS_PATH);
         run += &format!(" --mount=type=secret,id={id},target={root}{secrets}");
         run += &format!(" --mount=type=cache,id=fast-ecr-push-digests,target={root}/cache");
-        format!("ARG TARGETARCH\n{run} [\"{root}{PROGRAM}\"{argument}]\n")
+        format!("ARG BUILDARCH\n{run} [\"{root}{PROGRAM}\"{argument}]\n")
     };
-    let stages = stages_of_platforms(platforms, has_base);
-    let Some(own) = runs_in else {
-        return format!("{stages}FROM scratch AS {stage}\n") + &run("", None, "");
-    };
+    if !runs_in_image {
+        let image = (",from=final", "", protocol::IMAGE_PATH);
+        return format!("FROM --platform=$BUILDPLATFORM scratch AS {stage}\n")
+            + &run("", image, "");
+    }
 
     // BuildKit hashes all files of what a step mounts, but not of what it runs in (`getMountDeps` in
     // <https://github.com/moby/buildkit/blob/v0.32.0/solver/llbsolver/ops/exec.go>): the step of a large image that runs in it starts
@@ -289,37 +340,13 @@ fn step_dockerfile(
     let root = step_root(nonce);
     let folder = "/.fast-ecr-push/hidden";
     let (user, group) = protocol::OWNER_OF_MISSING;
-    let image = of_platform("final", (!platforms.is_empty()).then_some(own));
-    let own = format!(
-        "FROM {image} AS final-image\nUSER {user}:{group}\nWORKDIR /etc\nUSER 0:0\n\
+    let source = format!(",source={folder}");
+    let hidden = (",from=hidden", source.as_str(), protocol::HIDDEN_PATH);
+    format!(
+        "FROM final AS final-image\nUSER {user}:{group}\nWORKDIR /etc\nUSER 0:0\n\
          FROM final-image AS hidden\nCOPY --from=final-image /etc {folder}/etc\n\
          FROM final-image AS {stage}\nWORKDIR /\n"
-    );
-    let hidden = (",from=hidden", folder, protocol::HIDDEN_PATH);
-    stages + &own + &run(&root, Some(hidden), &format!(", \"{root}\""))
-}
-
-/// Stages with the file systems of each platform; none where there is one.
-fn stages_of_platforms(platforms: &[String], has_base: bool) -> String {
-    if platforms.is_empty() {
-        return String::new();
-    }
-    // BuildKit would warn of platforms that are no variables.
-    let mut text = "# check=skip=all\n".to_owned();
-    for name in ["final", "base"] {
-        for (place, platform) in platforms.iter().enumerate() {
-            if name == "final" || has_base {
-                let stage = of_platform(name, Some(place));
-                text += &format!("FROM --platform={platform} {name} AS {stage}\n");
-            }
-        }
-    }
-    text
-}
-
-/// The stage of a platform.
-fn of_platform(name: &str, place: Option<usize>) -> String {
-    place.map_or_else(|| name.to_owned(), |place| format!("{name}-{place}"))
+    ) + &run(&root, hidden, &format!(", \"{root}\""))
 }
 
 /// The arguments for a target of a definition. The definition is ours, so that it may read what it names.
@@ -355,10 +382,6 @@ fn pair(text: &str, separators: &[char]) -> Option<(String, Value)> {
 
 /// The whole file. Bake reads every text as a template of HCL
 /// (<https://github.com/hashicorp/hcl/blob/main/json/spec.md#strings>).
-fn definition(targets: Value) -> Value {
-    json!({ "target": escaped(targets) })
-}
-
 fn escaped(value: Value) -> Value {
     let text = |text: &str| text.replace("${", "$${").replace("%{", "%%{");
     match value {
@@ -387,49 +410,18 @@ FROM final-image AS hidden
 COPY --from=final-image /etc /.fast-ecr-push/hidden/etc
 FROM final-image AS step-01
 WORKDIR /
-ARG TARGETARCH
-RUN --network=host --mount=type=bind,from=step,source=/fast-ecr-push-step-$TARGETARCH,target=/.fast-ecr-push-01/program/fast-ecr-push-step --mount=type=bind,source=/job.json,target=/.fast-ecr-push-01/program/job.json --mount=type=bind,from=hidden,source=/.fast-ecr-push/hidden,target=/.fast-ecr-push-01/hidden --mount=type=bind,from=base,target=/.fast-ecr-push-01/base --mount=type=secret,id=fast-ecr-push-01,target=/.fast-ecr-push-01/run/secrets/fast-ecr-push-step --mount=type=cache,id=fast-ecr-push-digests,target=/.fast-ecr-push-01/cache ["/.fast-ecr-push-01/program/fast-ecr-push-step", "/.fast-ecr-push-01"]
+ARG BUILDARCH
+RUN --network=host --mount=type=bind,from=step,source=/fast-ecr-push-step-$BUILDARCH,target=/.fast-ecr-push-01/program/fast-ecr-push-step --mount=type=bind,source=/job.json,target=/.fast-ecr-push-01/program/job.json --mount=type=bind,from=hidden,source=/.fast-ecr-push/hidden,target=/.fast-ecr-push-01/hidden --mount=type=bind,from=base,target=/.fast-ecr-push-01/base --mount=type=secret,id=fast-ecr-push-01,target=/.fast-ecr-push-01/run/secrets/fast-ecr-push-step --mount=type=cache,id=fast-ecr-push-digests,target=/.fast-ecr-push-01/cache ["/.fast-ecr-push-01/program/fast-ecr-push-step", "/.fast-ecr-push-01"]
 "#;
-        assert_eq!(step_dockerfile("01", true, &[], Some(0)), expected);
+        assert_eq!(step_dockerfile("01", true, true), expected);
     }
 
     #[test]
     fn a_step_that_cannot_run_in_the_image_runs_in_one_of_its_own() {
-        let expected = r#"FROM scratch AS step-01
-ARG TARGETARCH
-RUN --network=host --mount=type=bind,from=step,source=/fast-ecr-push-step-$TARGETARCH,target=/program/fast-ecr-push-step --mount=type=bind,source=/job.json,target=/program/job.json --mount=type=bind,from=final,target=/final --mount=type=secret,id=fast-ecr-push-01,target=/run/secrets/fast-ecr-push-step --mount=type=cache,id=fast-ecr-push-digests,target=/cache ["/program/fast-ecr-push-step"]
+        let expected = r#"FROM --platform=$BUILDPLATFORM scratch AS step-01
+ARG BUILDARCH
+RUN --network=host --mount=type=bind,from=step,source=/fast-ecr-push-step-$BUILDARCH,target=/program/fast-ecr-push-step --mount=type=bind,source=/job.json,target=/program/job.json --mount=type=bind,from=final,target=/final --mount=type=secret,id=fast-ecr-push-01,target=/run/secrets/fast-ecr-push-step --mount=type=cache,id=fast-ecr-push-digests,target=/cache ["/program/fast-ecr-push-step"]
 "#;
-        assert_eq!(step_dockerfile("01", false, &[], None), expected);
-    }
-
-    #[test]
-    fn a_step_gets_the_images_of_all_platforms_and_runs_in_the_one_it_can() {
-        let platforms = ["linux/arm64", "linux/amd64"].map(str::to_owned);
-        let expected = r#"# check=skip=all
-FROM --platform=linux/arm64 final AS final-0
-FROM --platform=linux/amd64 final AS final-1
-FROM --platform=linux/arm64 base AS base-0
-FROM --platform=linux/amd64 base AS base-1
-FROM final-1 AS final-image
-USER 64123:63211
-WORKDIR /etc
-USER 0:0
-FROM final-image AS hidden
-COPY --from=final-image /etc /.fast-ecr-push/hidden/etc
-FROM final-image AS step-01
-WORKDIR /
-ARG TARGETARCH
-RUN --network=host --mount=type=bind,from=step,source=/fast-ecr-push-step-$TARGETARCH,target=/.fast-ecr-push-01/program/fast-ecr-push-step --mount=type=bind,source=/job.json,target=/.fast-ecr-push-01/program/job.json --mount=type=bind,from=hidden,source=/.fast-ecr-push/hidden,target=/.fast-ecr-push-01/hidden --mount=type=bind,from=final-0,target=/.fast-ecr-push-01/final/0 --mount=type=bind,from=base-0,target=/.fast-ecr-push-01/base/0 --mount=type=bind,from=base-1,target=/.fast-ecr-push-01/base/1 --mount=type=secret,id=fast-ecr-push-01,target=/.fast-ecr-push-01/run/secrets/fast-ecr-push-step --mount=type=cache,id=fast-ecr-push-digests,target=/.fast-ecr-push-01/cache ["/.fast-ecr-push-01/program/fast-ecr-push-step", "/.fast-ecr-push-01"]
-"#;
-        let found = step_dockerfile("01", true, &platforms, Some(1));
-        assert_eq!(found, expected);
-        let expected = r#"# check=skip=all
-FROM --platform=linux/arm64 final AS final-0
-FROM --platform=linux/amd64 final AS final-1
-FROM scratch AS step-01
-ARG TARGETARCH
-RUN --network=host --mount=type=bind,from=step,source=/fast-ecr-push-step-$TARGETARCH,target=/program/fast-ecr-push-step --mount=type=bind,source=/job.json,target=/program/job.json --mount=type=bind,from=final-0,target=/final/0 --mount=type=bind,from=final-1,target=/final/1 --mount=type=secret,id=fast-ecr-push-01,target=/run/secrets/fast-ecr-push-step --mount=type=cache,id=fast-ecr-push-digests,target=/cache ["/program/fast-ecr-push-step"]
-"#;
-        assert_eq!(step_dockerfile("01", false, &platforms, None), expected);
+        assert_eq!(step_dockerfile("01", false, false), expected);
     }
 }

@@ -20,6 +20,7 @@ pub(crate) mod create;
 pub(crate) mod failure;
 mod final_lines;
 pub(crate) mod imagetools;
+mod index;
 mod instance;
 pub(crate) mod metadata;
 pub(crate) mod progress;
@@ -36,7 +37,7 @@ use std::path::PathBuf;
 
 use crate::process::Command;
 
-pub(crate) use accelerated::{Accelerated, Reason};
+pub(crate) use accelerated::{Accelerated, NotPushed, Reason};
 pub(crate) use build::{Build, BuildError};
 pub(crate) use instance::{add_options, remove_instance};
 

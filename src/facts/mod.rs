@@ -99,7 +99,7 @@ impl Facts {
             job_caches: None,
             step: Some(Step {
                 folder: "/usr/local/libexec/fast-ecr-push".into(),
-                architectures: ["amd64".to_owned()].into(),
+                architectures: ["amd64", "arm64"].map(str::to_owned).into(),
             }),
             repositories: BTreeMap::new(),
             taken: BTreeSet::new(),

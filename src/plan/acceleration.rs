@@ -13,8 +13,8 @@ use serde::{Serialize, Serializer};
 
 use super::cache::Kind;
 use super::{
-    BuilderPlan, CachePlan, Diagnostics, Driver, EngineFiles, Fallback, Hidden, Naming, PushPlan,
-    Sources, kubernetes,
+    BuilderPlan, CachePlan, Diagnostics, Driver, EngineFiles, Fallback, Hidden, Level, Naming,
+    Node, PushPlan, Sources, annotations,
 };
 use crate::facts::{Address, Engine};
 use crate::inputs::cache::{Backend, CacheEntry};
@@ -41,13 +41,10 @@ pub(crate) struct EnginePlan {
     pub times: protocol::LayerTimes,
     /// Tags of the first destination under which an earlier image may be, the nearest first.
     pub previous: Vec<String>,
-    /// Annotations of the manifest. For several platforms BuildKit writes all annotations into the configurations' manifests.
-    pub annotations: Vec<(String, String)>,
-    /// The builder's own platform, if it is known before the builder is there.
-    pub own_platform: Option<String>,
-    /// Whether the builder's kernel runs programs of each platform that an image is built for. Builders of the Engine list only such
-    /// platforms, and we refuse others. In a cluster we name the platforms of each node ourselves.
-    pub kernel_runs_all: bool,
+    /// What it pushes: the image, or one for each of its platforms, and an index of them.
+    pub parts: Vec<EnginePart>,
+    /// Annotations of that index.
+    pub index_annotations: Vec<(String, String)>,
     /// The folder with the build step's binaries.
     pub step: PathBuf,
     /// Variables of proxies between BuildKit and the registries.
@@ -59,6 +56,33 @@ pub(crate) struct EnginePlan {
     /// The run's own files for it.
     pub files: EngineFiles,
 }
+
+/// An image that a build step pushes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct EnginePart {
+    /// None: the builder's own.
+    pub platform: Option<String>,
+    /// Annotations of the manifest.
+    pub annotations: Vec<(String, String)>,
+    /// Annotations of the manifest's descriptor in an index.
+    pub descriptor_annotations: Vec<(String, String)>,
+    /// Whether BuildKit may run the platform's programs under an emulator of its own, which can't run the step's (`getEmulator` in
+    /// <https://github.com/moby/buildkit/blob/v0.32.0/solver/llbsolver/ops/exec_binfmt.go>). Builders of the Engine list only platforms that
+    /// the kernel runs, and we refuse others. In a cluster we name the platforms of each node ourselves.
+    pub is_emulated: bool,
+}
+
+impl EnginePlan {
+    /// The parts, each with its place if there are several.
+    pub(crate) fn places(&self) -> impl Iterator<Item = (Option<usize>, &EnginePart)> {
+        let are_several = self.parts.len() > 1;
+        let parts = self.parts.iter().enumerate();
+        parts.map(move |(place, part)| (are_several.then_some(place), part))
+    }
+}
+
+/// More platforms are not pushed: the steps run at the same time.
+const MOST_PLATFORMS: usize = 4;
 
 /// The oldest buildx that the engine was tried with: its `bake` allows what is asked of it by flags.
 const OLDEST_BUILDX: Version = Version::new(0, 29, 0);
@@ -117,33 +141,32 @@ fn engine(situation: &Situation<'_>, push: &PushPlan) -> Result<EnginePlan, Fall
         return Err(Fallback::Buildx(facts.buildx.version.to_string()));
     }
     let step = facts.step.as_ref().ok_or(Fallback::NoStep)?;
-    let architecture = architecture(builder);
-    if let Some(architecture) = architecture.filter(|name| !step.architectures.contains(*name)) {
+    let missing = architectures(builder).find(|name| !step.architectures.contains(*name));
+    if let Some(architecture) = missing {
         return Err(Fallback::NoStepFor(architecture.to_owned()));
     }
     check_export(situation)?;
     check_builder(builder)?;
     check_cache(situation, is_required)?;
-    if inputs.platforms.len() > 1 && situation.disk_lasts && !is_required {
-        return Err(Fallback::HashedPlatforms);
-    }
     if inputs.cgroup_parent.is_some() {
         return Err(Fallback::CgroupParent);
     }
     let compression = compression(inputs)?;
-    let annotations = match inputs.platforms.len() {
-        0 | 1 => annotations(situation.annotations)?,
-        _ => Vec::new(),
-    };
+    let mut platforms: Vec<String> = Vec::new();
+    for platform in inputs.platforms.iter().map(ToString::to_string) {
+        if !platforms.contains(&platform) {
+            platforms.push(platform);
+        }
+    }
+    annotations::check(situation.annotations, &platforms)?;
     Ok(EnginePlan {
         is_required,
         compression,
         previous: previous(&push.names, sources.run),
         destinations: destinations(&push.names),
         times: inputs.layer_times.into(),
-        annotations,
-        own_platform: own_platform(builder),
-        kernel_runs_all: builder.driver != Driver::Kubernetes,
+        parts: parts(&platforms, situation.annotations, builder),
+        index_annotations: annotations::of(situation.annotations, Level::Index, None),
         step: step.folder.clone(),
         proxies: proxies(builder, sources),
         authorities: authorities(builder, sources),
@@ -152,20 +175,40 @@ fn engine(situation: &Situation<'_>, push: &PushPlan) -> Result<EnginePlan, Fall
     })
 }
 
-/// The builder's architecture, if it is known before the builder is there.
-fn architecture(builder: &BuilderPlan) -> Option<&str> {
-    let mut parts = builder.platform.split('/').skip(1);
-    parts.next()
+/// The architectures of the builder's nodes that are known before it is there.
+fn architectures(builder: &BuilderPlan) -> impl Iterator<Item = &str> {
+    let own = builder.platform.split('/').nth(1);
+    let nodes = builder.kubernetes.iter().flat_map(|it| &it.nodes);
+    own.into_iter().chain(nodes.filter_map(Node::architecture))
 }
 
-/// The platform whose programs run on the builder as they are, if it is known before the builder is there.
-fn own_platform(builder: &BuilderPlan) -> Option<String> {
-    let Some(kubernetes) = &builder.kubernetes else {
-        return Some(builder.platform.clone());
+/// One image for each platform.
+fn parts(platforms: &[String], annotations: &[String], builder: &BuilderPlan) -> Vec<EnginePart> {
+    let of = |level, platform: Option<&String>| {
+        annotations::of(annotations, level, platform.map(String::as_str))
     };
-    let node = kubernetes.nodes.first()?;
-    let architecture = node.node_selector.get(kubernetes::ARCHITECTURE)?;
-    Some(format!("linux/{architecture}"))
+    let part = |platform: Option<&String>| EnginePart {
+        platform: platform.cloned(),
+        annotations: of(Level::Manifest, platform),
+        descriptor_annotations: of(Level::ManifestDescriptor, platform),
+        is_emulated: platform.is_some_and(|platform| may_be_emulated(platform, builder)),
+    };
+    match platforms {
+        [] => vec![part(None)],
+        given => given.iter().map(|platform| part(Some(platform))).collect(),
+    }
+}
+
+/// Whether a platform may not be that of its node.
+fn may_be_emulated(platform: &String, builder: &BuilderPlan) -> bool {
+    let Some(kubernetes) = &builder.kubernetes else {
+        return false;
+    };
+    let mut nodes = kubernetes.nodes.iter();
+    let node = nodes.find(|node| node.platforms.contains(platform));
+    let node = node.or(kubernetes.nodes.first());
+    let architecture = node.and_then(Node::architecture);
+    architecture.is_none_or(|architecture| format!("linux/{architecture}") != *platform)
 }
 
 /// What only BuildKit exports.
@@ -184,7 +227,7 @@ fn check_export(situation: &Situation<'_>) -> Result<(), Fallback> {
         Fallback::Attestations
     } else if situation.is_taken {
         Fallback::Taken
-    } else if inputs.platforms.len() > protocol::MOST_PLATFORMS {
+    } else if inputs.platforms.len() > MOST_PLATFORMS {
         Fallback::Platforms(inputs.platforms.len().to_string())
     } else if inputs.platforms.len() > 1 && situation.builder.has_classic_store() {
         Fallback::ClassicPlatforms
@@ -197,14 +240,18 @@ fn check_export(situation: &Situation<'_>) -> Result<(), Fallback> {
 /// dockerd's and has root.
 fn check_builder(builder: &BuilderPlan) -> Result<(), Fallback> {
     let flags = builder.buildkitd_flags.as_deref();
+    let nodes = builder.kubernetes.iter().flat_map(|it| &it.nodes);
+    let may_use_network = |node: &Node| {
+        let mut flags = node.buildkitd_flags.iter();
+        flags.any(|flag| flag.contains("network.host"))
+    };
     Err(
-        if flags.is_some_and(|flags| !flags.contains("network.host")) {
+        if flags.is_some_and(|flags| !flags.contains("network.host"))
+            || !nodes.clone().all(may_use_network)
+        {
             Fallback::HostNetwork
-        } else if let Some(kubernetes) = &builder.kubernetes {
-            match kubernetes.nodes.as_slice() {
-                [node] if node.replicas == 1 => return Ok(()),
-                _ => Fallback::Nodes,
-            }
+        } else if nodes.clone().any(|node| node.replicas != 1) {
+            Fallback::Replicas
         } else {
             return Ok(());
         },
@@ -309,29 +356,6 @@ fn previous(names: &[ImageRef], run: Option<&WorkflowRun>) -> Vec<String> {
     references
 }
 
-/// Those of the manifest: `name=value` and `manifest:name=value`, as in buildx
-/// (<https://docs.docker.com/build/metadata/annotations/>). Without an index there is nothing for those of an index.
-fn annotations(given: &[String]) -> Result<Vec<(String, String)>, Fallback> {
-    let mut annotations = Vec::new();
-    for text in given {
-        let Some((name, value)) = text.split_once('=') else {
-            continue;
-        };
-        let name = match name.split_once(':') {
-            None => name,
-            Some(("manifest", name)) => name,
-            Some(("index" | "index-descriptor" | "manifest-descriptor", _)) => continue,
-            Some((level, _)) if level.contains('[') => {
-                return Err(Fallback::PlatformAnnotation(name.to_owned()));
-            }
-            // A colon of the name itself.
-            Some(_) => name,
-        };
-        annotations.push((name.to_owned(), value.to_owned()));
-    }
-    Ok(annotations)
-}
-
 /// The proxies that BuildKit uses: the Engine's own has the Engine's, which are taken to be this machine's.
 fn proxies(builder: &BuilderPlan, sources: &Sources<'_>) -> Vec<(String, Hidden)> {
     let is_proxy = |name: &str| {
@@ -359,17 +383,16 @@ fn proxies(builder: &BuilderPlan, sources: &Sources<'_>) -> Vec<(String, Hidden)
 
 /// The authorities that BuildKit trusts.
 fn authorities(builder: &BuilderPlan, sources: &Sources<'_>) -> String {
-    let of_node = builder.kubernetes.as_ref().and_then(|kubernetes| {
-        let node = kubernetes.nodes.first()?;
-        node.certificates.clone()
-    });
+    let nodes = builder.kubernetes.iter().flat_map(|it| &it.nodes);
+    let mut of_nodes: Vec<&str> = nodes.filter_map(|it| it.certificates.as_deref()).collect();
+    of_nodes.dedup();
     match builder.driver {
         Driver::Docker => sources.facts.network.certificates.clone(),
         Driver::DockerContainer => {
             let file = builder.certificates.as_ref();
             file.map_or_else(String::new, |file| file.text.clone())
         }
-        _ => of_node.unwrap_or_default(),
+        _ => of_nodes.concat(),
     }
 }
 

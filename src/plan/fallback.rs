@@ -38,15 +38,11 @@ fallbacks! {
     Taken => "a tag exists and can't move, so that the image has to be the one that BuildKit made",
         "immutable tags";
     Platforms("6") => "the image is for {0} platforms",
-        "the engine pushes at most 4, one after the other";
-    HashedPlatforms => "BuildKit would read the files of all platforms but one after each change, and the builder's disk lasts",
-        "not with `accelerate: on`: a first push is faster, and one of other code slower";
+        "the engine pushes at most 4, all at the same time";
     ClassicPlatforms => "the Engine's classic image store holds no image for several platforms",
         "containerd's does";
-    PlatformStages("linux/arm64") => "the image has other stages for {0} than for its first platform",
-        "as with `FROM base-$TARGETARCH`";
-    Nodes => "the builder has several nodes",
-        "the engine's step runs on one, and sees the files of that alone";
+    Replicas => "a node of the builder has several pods",
+        "`replicas`: the engine's step runs in one, and sees the files of that alone";
     HostNetwork => "`buildkitd-flags` does not allow `network.host`, which the build step needs to reach the registry",
         "the default flags allow it";
     InlineCache => "the inline cache is part of BuildKit's export",
@@ -57,7 +53,7 @@ fallbacks! {
         "";
     Compression("estargz") => "the push engine does not make layers of `compression: {0}`",
         "also `uncompressed`";
-    PlatformAnnotation("manifest[linux/arm64]:a") => "the annotation `{0}` names a platform",
+    PlatformAnnotation("manifest[linux/arm64]:a") => "the annotation `{0}` names a platform that `platforms` does not",
         "";
     DockerfileAddress("https://example.com/Dockerfile") => "the Dockerfile is at `{0}`",
         "the engine reads Dockerfiles of folders and Git repositories";

@@ -4,6 +4,7 @@
 //! typed data without IO, clock or randomness: the same input gives the same plan. Nothing edits it; a new fact makes a new plan.
 
 mod acceleration;
+mod annotations;
 mod attestations;
 mod builder;
 mod buildkitd;
@@ -48,7 +49,8 @@ use crate::inputs::registry_auth::Login;
 use crate::inputs::{Call, InputError, Inputs, Network};
 use crate::runner::workflow::WorkflowRun;
 
-pub(crate) use acceleration::{Acceleration, EnginePlan};
+pub(crate) use acceleration::{Acceleration, EnginePart, EnginePlan};
+pub(crate) use annotations::{Annotation, Level};
 pub(crate) use builder::{BuilderPlan, check_cluster};
 pub(crate) use cache::{CACHE_TAGS, CachePlan, Kind as CacheKind};
 pub(crate) use context::{Context, NamedContext, lower_case};
@@ -171,14 +173,6 @@ pub(crate) struct StepOptions {
 }
 
 impl ImagePlan {
-    /// The platforms, if there are several.
-    pub(crate) fn several_platforms(&self) -> &[String] {
-        match self.platforms.as_slice() {
-            [] | [_] => &[],
-            several => several,
-        }
-    }
-
     /// The build arguments with their values. One without a value has that of the variable of its name, if there is one.
     pub(crate) fn arguments(
         &self,

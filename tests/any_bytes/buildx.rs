@@ -103,7 +103,7 @@ fn progress(bytes: &[u8]) {
 
 /// The progress of a build with the push engine. Of the step come lines, of the user's build what is its own.
 fn targets(bytes: &[u8]) {
-    let mut targets = Targets::new("1");
+    let mut targets = Targets::new("1", [(None, None)]);
     for line in bytes.split(|byte| *byte == b'\n') {
         match rawjson::parse(line) {
             Line::Status(status) => {
@@ -113,7 +113,7 @@ fn targets(bytes: &[u8]) {
                     .map(|vertex| vertex.name.clone())
                     .collect();
                 let parts = targets.split(status);
-                assert!(parts.lines.iter().all(|line| !line.contains('\n')));
+                assert!(parts.lines.iter().all(|(_, line)| !line.contains('\n')));
                 let is_other = |name: &&String| {
                     let others = ["push", "configuration", "base"];
                     others.iter().any(|it| without_target(name, it).is_some())
@@ -127,7 +127,7 @@ fn targets(bytes: &[u8]) {
             }
         }
     }
-    let _ = (targets.trigger(), targets.base(), targets.has_step());
+    let _ = (targets.trigger(0), targets.base(0), targets.has_step(0));
 }
 
 fn progress_end() -> std::time::Instant {

@@ -16,8 +16,8 @@ pub struct Job {
     pub compression: Compression,
     /// What the image starts from.
     pub base: Base,
-    /// The platforms of an image that has several, in the index's order; empty for an image of one.
-    pub platforms: Vec<PlatformImage>,
+    /// The image's platform, if it is one of several: `linux/arm64`. An image before it is looked for in an index.
+    pub platform: Option<String>,
     /// Instructions of the Dockerfile that the configuration's history has, at its end.
     pub kept: usize,
     pub times: LayerTimes,
@@ -33,14 +33,23 @@ pub struct Job {
     pub threads: Option<usize>,
 }
 
-/// The image of one platform, and where the step finds it.
+/// To write the index of images that other steps have pushed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct PlatformImage {
-    /// As BuildKit writes it: `linux/arm64`.
-    pub platform: String,
-    /// Whether the step runs in this image. Others are mounted ([`crate::mounted_at`]).
-    pub is_own: bool,
+pub struct IndexJob {
+    /// [`crate::VERSION`].
+    pub version: u32,
+    /// That of the images' jobs. It keeps BuildKit from taking the step from its cache.
+    pub nonce: String,
+    /// Where the images are, and the tags that the index gets.
+    pub destinations: Vec<Destination>,
+    pub media_type: String,
+    /// Text of the index.
+    pub index: String,
+    /// Digests of the images that it names.
+    pub images: Vec<String>,
+    /// As in a [`Job`].
+    pub answer_within: Option<u64>,
 }
 
 /// A repository that gets the image.

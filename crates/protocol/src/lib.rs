@@ -13,15 +13,18 @@ pub use event::{
     PackageState, Published, Summary, parse, render,
 };
 pub use job::{
-    Base, BaseImage, Compression, Destination, Job, LayerTimes, PlatformImage, RemovedInstruction,
+    Base, BaseImage, Compression, Destination, IndexJob, Job, LayerTimes, RemovedInstruction,
 };
 pub use secrets::{Login, Proxies, Secrets};
 
 /// Version of the protocol.
-pub const VERSION: u32 = 4;
+pub const VERSION: u32 = 5;
 
 /// File name of the [`Job`] in the step's build context.
 pub const JOB_FILE: &str = "job.json";
+
+/// File name of an [`IndexJob`] there, in place of a [`Job`].
+pub const INDEX_JOB_FILE: &str = "index.json";
 
 /// Id of the build secret with the [`Secrets`]. BuildKit asks all sessions of a build for a secret, so that a step of the user's build
 /// could mount it under a name that it can guess.
@@ -48,16 +51,6 @@ pub const IMAGE_PATH: &str = "/final";
 
 /// Where the step finds the root file system that the image is compared with.
 pub const BASE_PATH: &str = "/base";
-
-/// [`IMAGE_PATH`] or [`BASE_PATH`] of the `place`th platform of an image that has several.
-#[must_use]
-pub fn mounted_at(path: &str, place: Option<usize>) -> String {
-    place.map_or_else(|| path.to_owned(), |place| format!("{path}/{place}"))
-}
-
-/// An image for more platforms is not pushed by the step: BuildKit passes on so many bytes of a step's log in a second
-/// (`BUILDKIT_STEP_LOG_MAX_SPEED`), and each layer has a line.
-pub const MOST_PLATFORMS: usize = 4;
 
 /// Where a step that runs in the image has a copy of the image's `etc`.
 pub const HIDDEN_PATH: &str = "/hidden";

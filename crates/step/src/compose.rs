@@ -63,8 +63,7 @@ pub(crate) struct Base {
     pub layers: Vec<BaseLayer>,
 }
 
-/// A document that is an object.
-pub(crate) fn object(what: &'static str, text: &[u8]) -> Result<Map<String, Value>, ComposeError> {
+fn object(what: &'static str, text: &[u8]) -> Result<Map<String, Value>, ComposeError> {
     serde_json::from_slice(text).map_err(|source| ComposeError::Json { what, source })
 }
 

@@ -5,9 +5,9 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::base_image::{self, Candidate};
-use anyhow::Context as _;
+use anyhow::{Context as _, anyhow};
 use image::Digest;
-use protocol::{Base, Job, Secrets};
+use protocol::{Base, Destination, Secrets};
 use upload::{
     Blob, Credentials, Descriptor, How, Memory, Pending, Present, Proxies, RegistrySettings,
     Repository, Settings, Stored, Timing, Uploader,
@@ -52,15 +52,6 @@ fn timing(longest: Option<Duration>) -> Timing {
     }
 }
 
-/// What becomes of the repositories' tags.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Tags {
-    /// They name the manifest.
-    Written,
-    /// They stay as they are: the manifest is one of several platforms.
-    Left,
-}
-
 struct Target {
     repository: Repository,
     mount_from: Vec<String>,
@@ -69,7 +60,12 @@ struct Target {
 
 impl Destinations {
     /// Makes clients; asks nothing yet.
-    pub(crate) fn new(job: &Job, secrets: &Secrets) -> anyhow::Result<Self> {
+    pub(crate) fn new(
+        destinations: &[Destination],
+        base: &Base,
+        answer_within: Option<u64>,
+        secrets: &Secrets,
+    ) -> anyhow::Result<Self> {
         let Secrets { proxies, .. } = secrets;
         let uploader = Uploader::start(&Settings {
             proxies: Proxies {
@@ -78,7 +74,7 @@ impl Destinations {
                 no_proxy: proxies.no_proxy.clone(),
             },
             authorities: secrets.authorities.clone(),
-            timing: timing(job.answer_within.map(Duration::from_secs)),
+            timing: timing(answer_within.map(Duration::from_secs)),
             ..Settings::default()
         })?;
         let mut registries: Vec<(&str, upload::Registry)> = Vec::new();
@@ -99,7 +95,7 @@ impl Destinations {
             Ok(registry)
         };
         let mut repositories = Vec::new();
-        for destination in &job.destinations {
+        for destination in destinations {
             let registry = registry(&destination.registry, destination.is_plain)?;
             repositories.push(Target {
                 repository: registry.repository(&destination.repository),
@@ -107,7 +103,7 @@ impl Destinations {
                 tags: destination.tags.clone(),
             });
         }
-        let base = match &job.base {
+        let base = match base {
             Base::Registry(base) => {
                 let registry = registry(&base.registry, base.is_plain)?;
                 let repository = registry.repository(&base.repository);
@@ -209,30 +205,52 @@ impl Destinations {
         true
     }
 
-    /// Writes a manifest, or the index of some that are there, and the tags, and reads them back.
-    pub(crate) fn publish(
-        &self,
-        media_type: &str,
-        manifest: &[u8],
-        parts: &[Stored],
-        tags: Tags,
-    ) -> anyhow::Result<Vec<Stored>> {
+    /// Writes the manifest and the tags, and reads them back.
+    pub(crate) fn publish(&self, media_type: &str, manifest: &[u8]) -> anyhow::Result<()> {
         let present = self.present().clone();
         let blobs: Vec<Present> = present.into_values().flatten().collect();
+        self.publish_with(media_type, manifest, |_| Ok((blobs.clone(), Vec::new())))
+    }
+
+    /// The same for an index of images that are there.
+    pub(crate) fn publish_index(
+        &self,
+        media_type: &str,
+        index: &[u8],
+        images: &[String],
+    ) -> anyhow::Result<()> {
+        self.publish_with(media_type, index, |repository| {
+            let asked: Vec<_> = images.iter().map(|it| repository.manifest(it)).collect();
+            let stored = asked.into_iter().zip(images).map(|(asked, image)| {
+                let found = asked.wait()?;
+                let found = found.ok_or_else(|| anyhow!("image {image} is not in the registry"))?;
+                Ok(repository.stored(&found))
+            });
+            Ok((Vec::new(), stored.collect::<anyhow::Result<_>>()?))
+        })
+    }
+
+    /// Publishes what `parts` proves to be whole in each repository.
+    fn publish_with(
+        &self,
+        media_type: &str,
+        text: &[u8],
+        parts: impl Fn(&Repository) -> anyhow::Result<(Vec<Present>, Vec<Stored>)>,
+    ) -> anyhow::Result<()> {
         let mut images = Vec::new();
-        for target in &self.repositories {
-            let complete =
-                target
-                    .repository
-                    .complete(media_type, manifest.to_vec(), &blobs, parts)?;
-            let tags = match tags {
-                Tags::Written => target.tags.clone(),
-                Tags::Left => Vec::new(),
-            };
-            images.push((complete, tags));
+        for Target {
+            repository, tags, ..
+        } in &self.repositories
+        {
+            let (blobs, manifests) = parts(repository)?;
+            let complete = repository.complete(media_type, text.to_vec(), &blobs, &manifests)?;
+            images.push((complete, tags.clone()));
         }
-        let written = self.uploader.publish(images).wait();
-        written.context("could not write the image's manifest")
+        self.uploader
+            .publish(images)
+            .wait()
+            .context("could not write the image's manifest")?;
+        Ok(())
     }
 
     /// What the uploads to all registries are doing.

@@ -15,13 +15,13 @@ use std::path::Path;
 
 use anyhow::{Context as _, bail};
 use layers::{Hidden, Tree};
-use protocol::{HIDDEN_PATH, MOUNTED, NETWORK_FILES, OWNER_OF_MISSING};
+use protocol::{BASE_PATH, HIDDEN_PATH, MOUNTED, NETWORK_FILES, OWNER_OF_MISSING};
 
 /// Where the network files are.
 const ETC: &str = "etc";
 
-/// Makes the folder the root directory, and gives the image's tree; `base` is in the folder what it is compared with.
-pub(crate) fn enter(folder: &Path, base: &Path) -> anyhow::Result<Tree> {
+/// Makes the folder the root directory, and gives the image's tree.
+pub(crate) fn enter(folder: &Path) -> anyhow::Result<Tree> {
     let mounts = fs::read_to_string("/proc/self/mountinfo").context("could not read the mounts")?;
     check(&mounts, folder)?;
     let failed = || format!("could not make `{}` the root directory", folder.display());
@@ -41,7 +41,7 @@ pub(crate) fn enter(folder: &Path, base: &Path) -> anyhow::Result<Tree> {
 
     let mounted = MOUNTED.map(|name| Hidden {
         name,
-        seen: Some(base).filter(|base| base.is_dir()),
+        seen: Some(Path::new(BASE_PATH)).filter(|base| base.is_dir()),
         only: &[],
     });
     let etc = Hidden {

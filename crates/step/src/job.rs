@@ -3,19 +3,23 @@
 use std::path::Path;
 
 use anyhow::{Context as _, ensure};
-use protocol::{Job, SECRETS_PATH, Secrets, VERSION};
+use protocol::{SECRETS_PATH, Secrets, VERSION};
+use serde::de::DeserializeOwned;
 
-/// Reads the job.
-pub(crate) fn read(path: &Path) -> anyhow::Result<Job> {
+/// Reads a job.
+pub(crate) fn read<J: DeserializeOwned>(path: &Path) -> anyhow::Result<J> {
     let text =
         std::fs::read(path).with_context(|| format!("could not read `{}`", path.display()))?;
-    let job: Job = serde_json::from_slice(&text).context("could not read the job")?;
+    serde_json::from_slice(&text).context("could not read the job")
+}
+
+/// Refuses a job of another release.
+pub(crate) fn check(version: u32) -> anyhow::Result<()> {
     ensure!(
-        job.version == VERSION,
-        "the job has version {}, this step knows {VERSION}: both have to come from the same release",
-        job.version
+        version == VERSION,
+        "the job has version {version}, this step knows {VERSION}: both have to come from the same release"
     );
-    Ok(job)
+    Ok(())
 }
 
 /// Reads the secrets; none where the mount is missing.

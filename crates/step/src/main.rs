@@ -5,8 +5,7 @@
 //! the network of BuildKit. It compares the two trees, packs what is new into
 //! even layers on all cores, uploads them while they are packed, and writes configuration, manifest and tags last.
 //!
-//! It does so for one platform after the other where the image has several, with the file systems at `/final/0` and so on, and writes
-//! an index of their manifests then. The program is one of the builder's own architecture.
+//! Of an image for several platforms each has a step of its own, which writes no tags; one more step writes their index then ([`index`]).
 //!
 //! In: the [`Job`](protocol::Job) and the [`Secrets`](protocol::Secrets). Out: [`Event`]s, one a line. Exit code 0 when the image is
 //! complete in all registries, else 1.
@@ -29,10 +28,11 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use events::Events;
-use protocol::{BASE_PATH, Event, JOB_FILE};
+use layers::Tree;
+use protocol::{Event, IMAGE_PATH, INDEX_JOB_FILE, JOB_FILE};
 
 /// Where program and job are.
-const PROGRAM: &str = "program";
+const PROGRAM: &str = "/program";
 
 fn main() -> ExitCode {
     let events = Arc::new(Events::default());
@@ -51,12 +51,16 @@ fn main() -> ExitCode {
 fn start(events: &Arc<Events>) -> anyhow::Result<()> {
     // Reads `/proc` and `/sys`, which another root directory does not have.
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let program = Path::new(PROGRAM);
     let folder = std::env::args_os().nth(1);
-    let folder = folder.as_ref().map(Path::new);
-    let root = folder.unwrap_or(Path::new("/"));
-    let job = job::read(&root.join(PROGRAM).join(JOB_FILE))?;
-    let own = job.platforms.iter().position(|image| image.is_own);
-    let base = protocol::mounted_at(BASE_PATH, own);
-    let image = folder.map(|folder| in_image::enter(folder, Path::new(&base)));
-    push::run(events, job, image.transpose()?, threads)
+    let index = program.join(INDEX_JOB_FILE);
+    // An image may have a file of that name.
+    if folder.is_none() && index.exists() {
+        return index::run(events, &index);
+    }
+    let image = match folder {
+        Some(folder) => in_image::enter(Path::new(&folder))?,
+        None => Tree::open(Path::new(IMAGE_PATH))?,
+    };
+    push::run(events, &program.join(JOB_FILE), image, threads)
 }

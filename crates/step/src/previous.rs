@@ -19,8 +19,6 @@ use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use upload::{Descriptor, Fetched, Repository};
 
-use crate::index;
-
 /// The manifest's annotation.
 pub(crate) const ANNOTATION: &str = "com.github.fast-ecr-push.layers";
 
@@ -206,8 +204,21 @@ fn parse(text: &str) -> Option<Kept> {
 fn part_of_index(fetched: &Fetched, platform: &str) -> Option<Digest> {
     let index: Value = serde_json::from_slice(&fetched.bytes).ok()?;
     let mut parts = index.get("manifests")?.as_array()?.iter();
-    let part = parts.find(|part| index::platform(part).as_deref() == Some(platform))?;
+    let part = parts.find(|part| platform_of(part).as_deref() == Some(platform))?;
     part.get("digest")?.as_str()?.parse().ok()
+}
+
+/// The platform of an index's descriptor: `linux/arm64`, `linux/arm/v7`.
+fn platform_of(descriptor: &Value) -> Option<String> {
+    let platform = descriptor.get("platform")?;
+    let field = |name: &str| platform.get(name)?.as_str();
+    let variant = field("variant").map(|variant| format!("/{variant}"));
+    Some(format!(
+        "{}/{}{}",
+        field("os")?,
+        field("architecture")?,
+        variant.unwrap_or_default()
+    ))
 }
 
 fn noted(path: &Path) -> Option<Digest> {

@@ -1,5 +1,4 @@
-//! The order of the work: listen, compare, plan, pack and upload while the configuration arrives, compose, publish. Where there are
-//! several platforms, each in turn is compared, packed and pushed by its digest; then the index gets the tags.
+//! The order of the work: listen, compare, plan, pack and upload while the configuration arrives, compose, publish.
 
 use std::io::PipeReader;
 use std::path::Path;
@@ -13,18 +12,14 @@ use image::Digest;
 use layers::{
     Compression, Diff, LayerState, Limits, Owners, Packages, Packer, Plan, Times, Tree, Workers,
 };
-use protocol::{
-    BASE_PATH, Event, IMAGE_PATH, Job, LayerSource, LayerTimes, MOST_PACKAGES, PackageChange,
-    PackageState, Published, Summary, configuration_repository, mounted_at,
-};
+use protocol::{BASE_PATH, Event, Job, LayerSource, LayerTimes, Summary, configuration_repository};
 use sha2::{Digest as _, Sha256};
-use upload::{Blob, Descriptor, How, Pending, Present, Stored};
+use upload::{Blob, Descriptor, How, Pending, Present};
 
 use crate::base_image;
 use crate::compose::{self, Base, BaseLayer, NewLayer};
-use crate::destinations::{Destinations, Tags};
+use crate::destinations::Destinations;
 use crate::events::Events;
-use crate::index::Index;
 use crate::job;
 use crate::previous::{self, Kept, Previous};
 use crate::receiver::{Layers, Received, Receiver};
@@ -55,15 +50,20 @@ pub(crate) fn hint(error: &anyhow::Error) -> Option<String> {
     upload.and_then(upload::Error::hint).map(str::to_owned)
 }
 
-/// Does all of it; `own` is the image that the step runs in, if it does.
+/// Does all of it.
 pub(crate) fn run(
     events: &Arc<Events>,
-    job: Job,
-    mut own: Option<Tree>,
+    job: &Path,
+    image: Tree,
     threads: usize,
 ) -> anyhow::Result<()> {
     let started = Instant::now();
-    let destinations = Arc::new(Destinations::new(&job, &job::secrets()?)?);
+    let job: Job = job::read(job)?;
+    job::check(job.version)?;
+    let secrets = job::secrets()?;
+    let destinations =
+        Destinations::new(&job.destinations, &job.base, job.answer_within, &secrets)?;
+    let destinations = Arc::new(destinations);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .enable_all()
@@ -79,274 +79,106 @@ pub(crate) fn run(
     events.send(&Event::Listening {
         port: receiver.port,
     });
-    let mut receive = || {
-        let received = runtime.block_on(receiver.wait(PATIENCE));
-        match (received, receiver.problem()) {
-            (_, Some(problem)) => Err(problem.context("could not copy a layer of the base image")),
-            (received, None) => Ok(received?),
-        }
+
+    let workers = Workers::new(job.threads.unwrap_or(threads), MEMORY)?;
+    let base = match job.base {
+        protocol::Base::Scratch => None,
+        _ => Some(Tree::open(Path::new(BASE_PATH))?),
     };
-    let pushing = Pushing {
+    let note = job.destinations.first().map(|destination| {
+        previous::note_path(
+            Path::new(CACHE_FOLDER),
+            &destination.registry,
+            &destination.repository,
+            job.platform.as_deref(),
+        )
+    });
+    let previous = {
+        let (destinations, job, note) = (Arc::clone(&destinations), job.clone(), note.clone());
+        std::thread::spawn(move || {
+            let note = note.unwrap_or_default();
+            let first = destinations.first();
+            let platform = job.platform.as_deref();
+            first.map(|first| Previous::read(first, &job.previous, platform, &note))
+        })
+    };
+    let diff = Diff::new(&image, base.as_ref(), &workers)?;
+    let owners = Owners::read(&image, &diff, &workers)?;
+    let packing = Arc::new(Packing {
+        image,
+        diff,
+        owners,
+        workers,
+        compression: compression(&job),
+        times: job.times,
+    });
+    let Packing { diff, owners, .. } = &*packing;
+    let sizes = diff.entries.iter().map(|entry| entry.found.size);
+    let bytes = sizes.fold(0, u64::saturating_add);
+    events.send(&Event::Compared {
+        platform: job.platform.clone(),
+        changed: diff.entries.len() as u64,
+        removed: diff.removed.len() as u64,
+        bytes,
+        milliseconds: milliseconds(started),
+    });
+
+    // Without the image before, it takes longer.
+    let previous = Arc::new(previous.join().ok().flatten().unwrap_or_default());
+    let remembered = Remembered::load(
+        Path::new(CACHE),
+        (packing.compression, media_type(&job)),
+        Arc::clone(&previous),
+        Arc::clone(&destinations),
+    );
+    let work = Arc::new(Work {
         job,
+        remembered,
+        destinations: Arc::clone(&destinations),
         events: Arc::clone(events),
-        destinations,
-        threads,
+        packing: Arc::clone(&packing),
+        previous: Arc::clone(&previous),
+        packed: AtomicU64::new(0),
+        total: bytes,
+    });
+    let pushing = work.start()?;
+
+    let received = runtime.block_on(receiver.wait(PATIENCE));
+    let received = match (received, receiver.problem()) {
+        (_, Some(problem)) => {
+            return Err(problem.context("could not copy a layer of the base image"));
+        }
+        (received, None) => received?,
     };
-    let platforms = &pushing.job.platforms;
-    if platforms.is_empty() {
-        let image = pushing.image(None, own, &mut receive)?;
-        pushing.done(started, &image.manifest.clone(), vec![image]);
-        return Ok(());
+    let base = compose_base(&work.job, &received)?;
+    let copies = match work.job.base {
+        protocol::Base::Registry(_) => copies(&destinations, &base.layers),
+        _ => Vec::new(),
+    };
+    let packages = Packages::new(diff, owners);
+    let (mut plan, mut layers) = finished(pushing)?;
+    if base.layers.len() + plan.layers.len() > Limits::default().layers_with_base {
+        plan = work.plan(base.layers.len());
+        layers = work.push(&plan, &packing.times())?;
     }
-    let mut images = Vec::new();
-    for (place, platform) in platforms.iter().enumerate() {
-        let own = own.take_if(|_| platform.is_own);
-        images.push(pushing.image(Some(place), own, &mut receive)?);
+    let kept = Kept {
+        assignment: plan.assignment,
+        packages,
+        headers: layers.iter().map(Pushed::headers).collect(),
+    };
+    for copy in copies {
+        let copied = destinations.finish(copy);
+        copied.context("could not copy a layer of the base image")?;
     }
-    let index = pushing.index(&receive()?, &images)?;
-    pushing.done(started, &index, images);
+    let image = work.publish(&base, &layers, &kept, started)?;
+    let states = layers.iter().map(|layer| (layer.state, layer.tar));
+    work.remembered.keep(states, &image, Path::new(CACHE));
+    if let Some(note) = note {
+        previous::note(&note, &image);
+    }
+    // Many small pieces of memory, for which nothing has to wait.
+    std::thread::spawn(move || drop((work, packing)));
     Ok(())
-}
-
-/// A push, of an image or of several.
-struct Pushing {
-    job: Job,
-    events: Arc<Events>,
-    destinations: Arc<Destinations>,
-    /// Of this machine.
-    threads: usize,
-}
-
-/// A manifest or an index.
-#[derive(Clone)]
-struct Manifest {
-    digest: Digest,
-    media_type: String,
-    /// Bytes.
-    size: usize,
-    /// Digest of the configuration; none for an index.
-    configuration: Option<Digest>,
-}
-
-/// An image that is in all repositories.
-struct Image {
-    manifest: Manifest,
-    stored: Vec<Stored>,
-    layers: Vec<protocol::Layer>,
-    /// None if no image before it is known.
-    packages: Option<Vec<PackageChange>>,
-}
-
-impl Pushing {
-    fn platform(&self, place: Option<usize>) -> Option<&str> {
-        let image = self.job.platforms.get(place?)?;
-        Some(&image.platform)
-    }
-
-    /// Pushes the image with its tags, or that of a platform without. `receive` waits for what BuildKit pushes.
-    fn image(
-        &self,
-        place: Option<usize>,
-        own: Option<Tree>,
-        receive: &mut impl FnMut() -> anyhow::Result<Received>,
-    ) -> anyhow::Result<Image> {
-        let started = Instant::now();
-        let platform = self.platform(place);
-        let Self {
-            job,
-            events,
-            destinations,
-            ..
-        } = self;
-        let workers = Workers::new(job.threads.unwrap_or(self.threads), MEMORY)?;
-        let open = |path: &str| Tree::open(Path::new(&mounted_at(path, place)));
-        let image = own.map_or_else(|| open(IMAGE_PATH), Ok)?;
-        let base = match job.base {
-            protocol::Base::Scratch => None,
-            _ => Some(open(BASE_PATH)?),
-        };
-        let note = job.destinations.first().map(|destination| {
-            previous::note_path(
-                Path::new(CACHE_FOLDER),
-                &destination.registry,
-                &destination.repository,
-                platform,
-            )
-        });
-        let previous = {
-            let (destinations, tags) = (Arc::clone(destinations), job.previous.clone());
-            let (platform, note) = (platform.map(str::to_owned), note.clone());
-            std::thread::spawn(move || {
-                let note = note.unwrap_or_default();
-                let first = destinations.first();
-                first.map(|first| Previous::read(first, &tags, platform.as_deref(), &note))
-            })
-        };
-        let diff = Diff::new(&image, base.as_ref(), &workers)?;
-        let owners = Owners::read(&image, &diff, &workers)?;
-        let packing = Arc::new(Packing {
-            image,
-            diff,
-            owners,
-            workers,
-            compression: compression(job),
-            times: job.times,
-        });
-        let Packing { diff, owners, .. } = &*packing;
-        let sizes = diff.entries.iter().map(|entry| entry.found.size);
-        let bytes = sizes.fold(0, u64::saturating_add);
-        events.send(&Event::Compared {
-            platform: platform.map(str::to_owned),
-            changed: diff.entries.len() as u64,
-            removed: diff.removed.len() as u64,
-            bytes,
-            milliseconds: milliseconds(started),
-        });
-
-        // Without the image before, it takes longer.
-        let previous = Arc::new(previous.join().ok().flatten().unwrap_or_default());
-        let remembered = Remembered::load(
-            Path::new(CACHE),
-            (packing.compression, media_type(job)),
-            Arc::clone(&previous),
-            Arc::clone(destinations),
-        );
-        let work = Arc::new(Work {
-            job: job.clone(),
-            remembered,
-            destinations: Arc::clone(destinations),
-            events: Arc::clone(events),
-            packing: Arc::clone(&packing),
-            previous: Arc::clone(&previous),
-            packed: AtomicU64::new(0),
-            total: bytes,
-        });
-        let pushing = work.start()?;
-
-        let base = compose_base(job, &receive()?, platform)?;
-        let copies = match job.base {
-            protocol::Base::Registry(_) => copies(destinations, &base.layers),
-            _ => Vec::new(),
-        };
-        let packages = Packages::new(diff, owners);
-        let (mut plan, mut layers) = finished(pushing)?;
-        if base.layers.len() + plan.layers.len() > Limits::default().layers_with_base {
-            plan = work.plan(base.layers.len());
-            layers = work.push(&plan, &packing.times())?;
-        }
-        let kept = Kept {
-            assignment: plan.assignment,
-            packages,
-            headers: layers.iter().map(Pushed::headers).collect(),
-        };
-        for copy in copies {
-            let copied = destinations.finish(copy);
-            copied.context("could not copy a layer of the base image")?;
-        }
-        let tags = match place {
-            None => Tags::Written,
-            Some(_) => Tags::Left,
-        };
-        let image = work.publish(&base, &layers, &kept, tags)?;
-        if tags == Tags::Written {
-            self.announce(&image.manifest);
-        }
-        let states = layers.iter().map(|layer| (layer.state, layer.tar));
-        let digest = &image.manifest.digest;
-        work.remembered.keep(states, digest, Path::new(CACHE));
-        if let Some(note) = note {
-            previous::note(&note, digest);
-        }
-        // Many small pieces of memory, for which nothing has to wait.
-        std::thread::spawn(move || drop((work, packing)));
-        Ok(image)
-    }
-
-    /// Writes the index of the images, and the tags.
-    fn index(&self, received: &Received, images: &[Image]) -> anyhow::Result<Manifest> {
-        let platforms = || self.job.platforms.iter().map(|image| &*image.platform);
-        let mut index = Index::read(&received.manifest, platforms())?;
-        for (platform, image) in platforms().zip(images) {
-            index.replace(platform, &image.manifest.digest, image.manifest.size);
-        }
-        let text = index.text();
-        let parts = images.iter().flat_map(|image| image.stored.iter().cloned());
-        let parts: Vec<Stored> = parts.collect();
-        let written = Tags::Written;
-        self.destinations
-            .publish(index.media_type(), &text, &parts, written)?;
-        let index = Manifest {
-            digest: digest(&text),
-            media_type: index.media_type().to_owned(),
-            size: text.len(),
-            configuration: None,
-        };
-        self.announce(&index);
-        Ok(index)
-    }
-
-    /// Says what tags name now.
-    fn announce(&self, manifest: &Manifest) {
-        for destination in &self.job.destinations {
-            self.events.send(&Event::Published(Published {
-                registry: destination.registry.clone(),
-                repository: destination.repository.clone(),
-                digest: manifest.digest.clone(),
-                tags: destination.tags.clone(),
-            }));
-        }
-    }
-
-    /// Says what was pushed.
-    fn done(&self, started: Instant, manifest: &Manifest, images: Vec<Image>) {
-        let progress = self.destinations.progress();
-        let packages = merged(images.iter().map(|image| image.packages.as_deref()));
-        let mut layers: Vec<protocol::Layer> = Vec::new();
-        for layer in images.into_iter().flat_map(|image| image.layers) {
-            if layers.iter().all(|other| other.digest != layer.digest) {
-                layers.push(layer);
-            }
-        }
-        let reused = layers
-            .iter()
-            .filter(|layer| layer.source != LayerSource::Uploaded);
-        self.events.send(&Event::Done(Summary {
-            digest: manifest.digest.clone(),
-            configuration: manifest.configuration.clone(),
-            media_type: manifest.media_type.clone(),
-            size: manifest.size as u64,
-            reused: reused.map(|layer| layer.size).fold(0, u64::saturating_add),
-            layers,
-            uploaded: progress.sent,
-            streams: count(progress.most_streams),
-            packages,
-            milliseconds: milliseconds(started),
-        }));
-    }
-}
-
-/// Changes of packages in all platforms, one that several have once. None if no platform knows the image before.
-fn merged<'a>(
-    platforms: impl Iterator<Item = Option<&'a [PackageChange]>>,
-) -> Option<Vec<PackageChange>> {
-    let mut merged: Option<Vec<PackageChange>> = None;
-    for changes in platforms.flatten() {
-        let merged = merged.get_or_insert_default();
-        for change in changes {
-            if merged.len() < MOST_PACKAGES && !merged.iter().any(|other| is_same(other, change)) {
-                merged.push(change.clone());
-            }
-        }
-    }
-    merged
-}
-
-/// Whether two changes are the same but for sizes, which differ from platform to platform.
-fn is_same(one: &PackageChange, other: &PackageChange) -> bool {
-    let version = |state: &Option<PackageState>| state.as_ref().map(|state| state.version.clone());
-    one.name == other.name
-        && version(&one.before) == version(&other.before)
-        && version(&one.after) == version(&other.after)
 }
 
 /// The thread that plans, packs and uploads layers.
@@ -357,25 +189,16 @@ fn finished(pushing: Layering) -> anyhow::Result<(Plan, Vec<Pushed>)> {
     ended.unwrap_or_else(|_| Err(anyhow!("the thread that pushes layers has ended")))
 }
 
-/// The configuration, of a platform if there are several, and the layers that are not packed here.
-fn compose_base(job: &Job, received: &Received, platform: Option<&str>) -> anyhow::Result<Base> {
-    let manifest = match platform {
-        None => &received.manifest,
-        Some(platform) => {
-            let platforms = job.platforms.iter().map(|image| &*image.platform);
-            let digest = Index::read(&received.manifest, platforms)?.manifest(platform)?;
-            let manifest = received.manifests.get(digest.as_str());
-            manifest.ok_or_else(|| anyhow!("BuildKit did not push the manifest for {platform}"))?
-        }
-    };
-    let digest = compose::configuration_digest(manifest)?;
+/// The configuration, and the layers that are not packed here.
+fn compose_base(job: &Job, received: &Received) -> anyhow::Result<Base> {
+    let digest = compose::configuration_digest(&received.manifest)?;
     let configuration = received
         .blobs
         .get(digest.as_str())
         .ok_or_else(|| anyhow!("BuildKit did not push the image's configuration"))?;
     let layers = match job.base {
         protocol::Base::Configuration => {
-            return Ok(Base::new(manifest, configuration)?);
+            return Ok(Base::new(&received.manifest, configuration)?);
         }
         protocol::Base::Scratch => Vec::new(),
         protocol::Base::Registry(_) => {
@@ -634,14 +457,14 @@ impl Work {
         }
     }
 
-    /// Configuration, manifest and tags.
+    /// Configuration, manifest and tags. Returns the manifest's digest.
     fn publish(
         &self,
         base: &Base,
         layers: &[Pushed],
         kept: &Kept,
-        tags: Tags,
-    ) -> anyhow::Result<Image> {
+        started: Instant,
+    ) -> anyhow::Result<Digest> {
         let new: Vec<NewLayer> = layers.iter().map(|pushed| pushed.layer.clone()).collect();
         let configuration = base.configuration(&new, &self.job.removed);
         let id = digest(&configuration);
@@ -661,9 +484,10 @@ impl Work {
             }
         }
         let media_type = base.media_type();
-        let stored = self
-            .destinations
-            .publish(media_type, &manifest, &[], tags)?;
+        self.destinations.publish(media_type, &manifest)?;
+        let digest = digest(&manifest);
+        self.events.published(&self.job.destinations, &digest);
+        let progress = self.destinations.progress();
         let bases = base.layers.iter().map(|layer| protocol::Layer {
             name: "base image".to_owned(),
             digest: layer.digest.clone(),
@@ -673,21 +497,27 @@ impl Work {
         let own = layers
             .iter()
             .map(|pushed| event_layer(&pushed.layer, pushed.source));
-        let packages = self.previous.is_known().then(|| {
-            let changes = kept.packages.changes(&self.previous.kept.packages);
-            changes.into_iter().map(package_change).collect()
-        });
-        Ok(Image {
-            manifest: Manifest {
-                digest: digest(&manifest),
-                media_type: media_type.to_owned(),
-                size: manifest.len(),
-                configuration: Some(id),
-            },
-            stored,
-            layers: bases.chain(own).collect(),
-            packages,
-        })
+        let all: Vec<protocol::Layer> = bases.chain(own).collect();
+        let reused = all
+            .iter()
+            .filter(|layer| layer.source != LayerSource::Uploaded);
+        self.events.send(&Event::Done(Summary {
+            digest: digest.clone(),
+            configuration: Some(id),
+            media_type: media_type.to_owned(),
+            size: manifest.len() as u64,
+            reused: reused.map(|layer| layer.size).fold(0, u64::saturating_add),
+            layers: all,
+            uploaded: progress.sent,
+            streams: count(progress.most_streams),
+            packages: self.previous.is_known().then(|| {
+                let changes = kept.packages.changes(&self.previous.kept.packages);
+                let changes = changes.into_iter().take(protocol::MOST_PACKAGES);
+                changes.map(package_change).collect()
+            }),
+            milliseconds: milliseconds(started),
+        }));
+        Ok(digest)
     }
 
     /// Says how far the work is, until it is over.
@@ -723,12 +553,12 @@ fn event_layer(layer: &NewLayer, source: LayerSource) -> protocol::Layer {
     }
 }
 
-fn package_change(change: layers::PackageChange) -> PackageChange {
-    let state = |state: layers::PackageState| PackageState {
+fn package_change(change: layers::PackageChange) -> protocol::PackageChange {
+    let state = |state: layers::PackageState| protocol::PackageState {
         size: state.size,
         version: state.version,
     };
-    PackageChange {
+    protocol::PackageChange {
         name: change.name,
         before: change.before.map(state),
         after: change.after.map(state),
@@ -749,7 +579,7 @@ fn media_type(job: &Job) -> &'static str {
     }
 }
 
-fn digest(content: &[u8]) -> Digest {
+pub(crate) fn digest(content: &[u8]) -> Digest {
     Digest::sha256(Sha256::digest(content).into())
 }
 
@@ -757,7 +587,7 @@ fn count(streams: usize) -> u32 {
     u32::try_from(streams).unwrap_or(u32::MAX)
 }
 
-fn milliseconds(since: Instant) -> u64 {
+pub(crate) fn milliseconds(since: Instant) -> u64 {
     u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)
 }
 

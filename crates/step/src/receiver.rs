@@ -9,8 +9,6 @@
 //! in parts, each blob looked for afterwards, the manifest read back. It compresses layers anew unless it remembers a digest that is
 //! here, so those of the base image's own manifest are "there", and others are forgotten.
 //!
-//! For several platforms BuildKit pushes the manifest of each by its digest, and their index by its name, last.
-//!
 //! BuildKit tries HTTPS first where a port is given, and falls back to HTTP when the answer to its TLS greeting looks like HTTP
 //! (`net/http` turns exactly that into "server gave HTTP response to HTTPS client"), so that is what a greeting gets.
 
@@ -55,10 +53,7 @@ const ACCEPT_AGAIN: Duration = Duration::from_millis(20);
 /// What BuildKit pushed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Received {
-    /// The manifest, or the index where the image has several platforms.
     pub manifest: Bytes,
-    /// The manifests that the index names, by digest.
-    pub manifests: HashMap<String, Bytes>,
     /// Blobs that were sent, by digest: the configuration, and layers that no destination had.
     pub blobs: HashMap<String, Bytes>,
     /// The images that may be the base, where layers are not the manifest's.
@@ -97,7 +92,6 @@ struct Shared {
     uploads: Uploads,
     bases: OnceCell<Vec<Candidate>>,
     blobs: Mutex<HashMap<String, Bytes>>,
-    manifests: Mutex<HashMap<String, Bytes>>,
     /// Digests that BuildKit asked for as layers.
     layers: Mutex<HashSet<String>>,
     /// Why a layer could not be passed on.
@@ -125,7 +119,6 @@ impl Receiver {
             uploads: Uploads::default(),
             bases: OnceCell::new(),
             blobs: Mutex::default(),
-            manifests: Mutex::default(),
             layers: Mutex::default(),
             problem: Mutex::default(),
             received: sender,
@@ -160,7 +153,7 @@ impl Receiver {
         problem.take()
     }
 
-    /// Waits for the manifest or the index, with which BuildKit ends its push.
+    /// Waits for the manifest, with which BuildKit ends its push.
     pub(crate) async fn wait(&mut self, patience: Duration) -> Result<Received, ReceiveError> {
         let arrived = self.received.wait_for(Option::is_some);
         let late = || ReceiveError::Late(patience.as_secs());
@@ -236,8 +229,8 @@ impl Shared {
                 Layers::Kept => self.head(request.headers(), digest).await,
                 Layers::Dropped => self.head_forgotten(digest),
             },
-            (Method::PUT, Some(("manifests", name))) => self.take_manifest(request, name).await,
-            (Method::GET | Method::HEAD, Some(("manifests", name))) => self.manifest(name),
+            (Method::PUT, Some(("manifests", _))) => self.take_manifest(request).await,
+            (Method::GET | Method::HEAD, Some(("manifests", _))) => self.manifest(),
             _ => plain(StatusCode::NOT_FOUND),
         }
     }
@@ -290,31 +283,19 @@ impl Shared {
         }
     }
 
-    /// A manifest as it was pushed: buildx asks for the digest of what a tag names.
-    fn manifest(&self, name: &str) -> Response<Full<Bytes>> {
-        let manifest = match name.parse::<Digest>() {
-            Ok(digest) => self.manifests().get(digest.as_str()).cloned(),
-            Err(_) => {
-                let received = self.received.borrow();
-                received.as_ref().map(|received| received.manifest.clone())
-            }
-        };
-        let Some(manifest) = manifest else {
+    /// The manifest as it was pushed: buildx asks for its digest.
+    fn manifest(&self) -> Response<Full<Bytes>> {
+        let received = self.received.borrow().clone();
+        let Some(received) = received else {
             return plain(StatusCode::NOT_FOUND);
         };
-        let digest = Digest::sha256(Sha256::digest(&manifest).into());
+        let digest = Digest::sha256(Sha256::digest(&received.manifest).into());
         let mut response = named(StatusCode::OK, &digest);
-        if let Some(media_type) = media_type(&manifest) {
+        if let Some(media_type) = media_type(&received.manifest) {
             response.headers_mut().insert(CONTENT_TYPE, media_type);
         }
-        *response.body_mut() = Full::new(manifest);
+        *response.body_mut() = Full::new(received.manifest);
         response
-    }
-
-    fn manifests(&self) -> std::sync::MutexGuard<'_, HashMap<String, Bytes>> {
-        self.manifests
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Keeps the first reason for which nothing can come of the push.
@@ -415,26 +396,16 @@ impl Shared {
         }
     }
 
-    /// One by its digest is a part of the index; any other ends the push.
-    async fn take_manifest(&self, request: Request<Incoming>, name: &str) -> Response<Full<Bytes>> {
+    async fn take_manifest(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
         let Some(manifest) = document(request).await else {
             return plain(StatusCode::PAYLOAD_TOO_LARGE);
         };
         let digest = Digest::sha256(Sha256::digest(&manifest).into());
-        if let Ok(expected) = name.parse::<Digest>() {
-            if expected != digest {
-                return plain(StatusCode::BAD_REQUEST);
-            }
-            self.manifests().insert(digest.to_string(), manifest);
-            return named(StatusCode::CREATED, &digest);
-        }
         let blobs = self.blobs.lock().unwrap_or_else(PoisonError::into_inner);
         let blobs = blobs.clone();
         let bases = self.bases.get().cloned().unwrap_or_default();
-        let manifests = self.manifests().clone();
         self.received.send_replace(Some(Received {
             manifest,
-            manifests,
             blobs,
             bases,
         }));
@@ -526,11 +497,12 @@ mod tests {
         let job = json!({
             "version": protocol::VERSION, "nonce": "a", "destinations": [],
             "compression": { "method": "zstd", "level": 1 }, "base": { "kind": "scratch" },
-            "platforms": [], "kept": 0, "times": "keep", "previous": [], "removed": [], "annotations": [],
+            "platform": null, "kept": 0, "times": "keep", "previous": [], "removed": [], "annotations": [],
             "answer_within": null, "threads": null,
         });
         let job: Job = serde_json::from_value(job).unwrap();
-        Arc::new(Destinations::new(&job, &Secrets::default()).unwrap())
+        let made = Destinations::new(&job.destinations, &job.base, None, &Secrets::default());
+        Arc::new(made.unwrap())
     }
 
     /// The limit of descriptors is that of a whole process, so the test has one of its own.

@@ -16,29 +16,14 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use protocol::{
-    Base, Compression, Destination, Event, Job, LayerSource, LayerTimes, PlatformImage,
-    RemovedInstruction, Summary, VERSION, configuration_repository,
+    Base, Compression, Destination, Event, Job, LayerSource, LayerTimes, RemovedInstruction,
+    Summary, VERSION, configuration_repository,
 };
 use serde_json::{Value, json};
 
-/// The step's Dockerfile.
-fn step(platforms: &[&str]) -> String {
-    let mut stages = String::new();
-    let mut mounts = String::new();
-    for name in ["final", "base"] {
-        for (place, platform) in platforms.iter().enumerate() {
-            stages += &format!("FROM --platform={platform} {name} AS {name}-{place}\n");
-            mounts += &format!("--mount=type=bind,from={name}-{place},target=/{name}/{place} ");
-        }
-        if platforms.is_empty() {
-            mounts += &format!("--mount=type=bind,from={name},target=/{name} ");
-        }
-    }
-    format!(
-        "{stages}FROM scratch\nCOPY fast-ecr-push-step job.json /program/\nRUN --network=host {mounts}\
-         --mount=type=cache,id=fast-ecr-push-digests,target=/cache [\"/program/fast-ecr-push-step\"]\n"
-    )
-}
+const STEP: &str = "FROM scratch\nCOPY fast-ecr-push-step job.json /program/\nRUN --network=host \
+    --mount=type=bind,from=final,target=/final --mount=type=bind,from=base,target=/base \
+    --mount=type=cache,id=fast-ecr-push-digests,target=/cache [\"/program/fast-ecr-push-step\"]\n";
 
 fn variable(name: &str) -> String {
     std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set: `make e2e` runs this test"))
@@ -53,8 +38,6 @@ struct Case {
     /// Without what makes layers.
     configuration: &'static str,
     removed: &'static [(&'static str, usize)],
-    /// Several, or none for the builder's own.
-    platforms: &'static [&'static str],
 }
 
 impl Case {
@@ -67,7 +50,7 @@ impl Case {
         fs::write(app.join("file"), "from the context\n").unwrap();
         let step = folder.path().join("step");
         fs::create_dir(&step).unwrap();
-        fs::write(step.join("Dockerfile"), self::step(self.platforms)).unwrap();
+        fs::write(step.join("Dockerfile"), STEP).unwrap();
         fs::copy(variable("STEP"), step.join("fast-ecr-push-step")).unwrap();
         folder
     }
@@ -75,7 +58,6 @@ impl Case {
     fn user(&self) -> Value {
         json!({
             "context": "app",
-            "platforms": self.platforms,
             "output": ["type=cacheonly"],
             "entitlements": ["network.host"],
             "attest": ["type=provenance,disabled=true"],
@@ -86,7 +68,6 @@ impl Case {
         let from = format!("FROM {}/{}\n", variable("RIG_REGISTRY"), self.base);
         json!({
             "context": "app",
-            "platforms": self.platforms,
             "dockerfile-inline": format!("{from}{}", self.configuration),
             "output": [output],
             "attest": ["type=provenance,disabled=true"],
@@ -109,14 +90,7 @@ impl Case {
             }],
             compression,
             base: Base::Configuration,
-            platforms: self
-                .platforms
-                .iter()
-                .map(|platform| PlatformImage {
-                    platform: (*platform).to_owned(),
-                    is_own: false,
-                })
-                .collect(),
+            platform: None,
             kept: self
                 .configuration
                 .lines()
@@ -228,10 +202,9 @@ fn docker(arguments: &[&str]) -> Vec<u8> {
 type Tree = BTreeMap<Vec<u8>, String>;
 
 /// What Docker makes of the image: its tree, without what Docker itself puts into a container.
-fn tree(image: &str, platform: &str) -> Tree {
-    docker(&["pull", "--quiet", "--platform", platform, image]);
-    let id = docker(&["create", "--platform", platform, image, "none"]);
-    let id = String::from_utf8(id).unwrap();
+fn tree(image: &str) -> Tree {
+    docker(&["pull", "--quiet", image]);
+    let id = String::from_utf8(docker(&["create", image, "none"])).unwrap();
     let archive = docker(&["export", id.trim()]);
     docker(&["rm", id.trim()]);
     let mut tree = Tree::new();
@@ -312,37 +285,22 @@ fn compare(case: &Case, compression: Compression) {
     case.push_plainly(folder.path());
     let ours = format!("{registry}/step/{}:1", case.name);
     let theirs = format!("{registry}/plain/{}:1", case.name);
-    let own: &[&str] = &["linux/amd64", "linux/arm64"];
-    let own = own
-        .iter()
-        .find(|platform| platform.ends_with(architecture()));
-    let platforms = match case.platforms {
-        [] => std::slice::from_ref(own.unwrap()),
-        several => several,
-    };
-    for platform in platforms {
-        let (our_tree, their_tree) = (tree(&ours, platform), tree(&theirs, platform));
-        let differ: Vec<String> = our_tree
-            .keys()
-            .chain(their_tree.keys())
-            .filter(|path| our_tree.get(*path) != their_tree.get(*path))
-            // Docker makes them where the image has none.
-            .filter(|path| {
-                case.platforms.is_empty() || !matches!(path.as_slice(), b"proc/" | b"sys/")
-            })
-            .map(|path| {
-                let name = String::from_utf8_lossy(path);
-                format!(
-                    "{name}: {:?} instead of {:?}",
-                    our_tree.get(path),
-                    their_tree.get(path)
-                )
-            })
-            .collect();
-        assert!(differ.is_empty(), "{} {platform}: {differ:#?}", case.name);
-        assert_eq!(config(&ours), config(&theirs), "{} {platform}", case.name);
-        docker(&["image", "rm", &ours, &theirs]);
-    }
+    let (our_tree, their_tree) = (tree(&ours), tree(&theirs));
+    let differ: Vec<String> = our_tree
+        .keys()
+        .chain(their_tree.keys())
+        .filter(|path| our_tree.get(*path) != their_tree.get(*path))
+        .map(|path| {
+            let name = String::from_utf8_lossy(path);
+            format!(
+                "{name}: {:?} instead of {:?}",
+                our_tree.get(path),
+                their_tree.get(path)
+            )
+        })
+        .collect();
+    assert!(differ.is_empty(), "{}: {differ:#?}", case.name);
+    assert_eq!(config(&ours), config(&theirs), "{}", case.name);
     let layers = &summary(&events).layers;
     assert!(
         layers
@@ -360,14 +318,7 @@ fn compare(case: &Case, compression: Compression) {
             .all(|layer| matches!(layer.source, LayerSource::Base | LayerSource::Unchanged)),
         "{again:?}"
     );
-}
-
-/// This machine's, in Docker's words.
-fn architecture() -> &'static str {
-    match std::env::consts::ARCH {
-        "aarch64" => "arm64",
-        _ => "amd64",
-    }
+    docker(&["image", "rm", &ours, &theirs]);
 }
 
 const ZSTD: Compression = Compression::Zstd { level: 1 };
@@ -385,7 +336,6 @@ fn an_image_of_links_modes_and_removed_files_is_buildkits_own() {
                  RUN --network=none rm -rf /opt/a/b/c && rm hi2 && ln hi hi3 && touch /tmp/gone && rm /tmp/gone\nUSER 1000\nCMD [\"id\"]\n",
             configuration: "ENV A=1\nWORKDIR /srv/x\nUSER 1000\nCMD [\"id\"]\n",
             removed: &[("COPY file /srv/x/", 2), ("RUN ln", 2), ("RUN rm", 2)],
-            platforms: &[],
         },
         ZSTD,
     );
@@ -401,7 +351,6 @@ fn gzip_layers_are_read_by_docker_too() {
                  head -c 20000 /dev/urandom > /a/node_modules/x/$n; ln -s ../x/$n /a/node_modules/@s/$n; done\n",
             configuration: "",
             removed: &[],
-            platforms: &[],
         },
         Compression::Gzip { level: 1 },
     );
@@ -417,48 +366,6 @@ fn an_image_with_python_packages_is_buildkits_own() {
                  /usr/lib/python3.11/idlelib /usr/bin/pip && mv /usr/lib/python3.11/sqlite3 /usr/lib/python3.11/sqlite4\n",
             configuration: "",
             removed: &[("RUN pip install", 0)],
-            platforms: &[],
-        },
-        ZSTD,
-    );
-}
-
-/// A base image of files alone, which is built for any platform anywhere.
-fn push_base(platforms: &[&str]) {
-    let folder = tempfile::tempdir().unwrap();
-    let dockerfile = "FROM scratch\nARG TARGETARCH\nCOPY of-$TARGETARCH /etc/kind\nCOPY of-$TARGETARCH /usr/lib/a/b/c/d/e\n\
-                      ENV BASE=$TARGETARCH\n";
-    fs::write(folder.path().join("Dockerfile"), dockerfile).unwrap();
-    for name in ["of-amd64", "of-arm64"] {
-        fs::write(folder.path().join(name), name).unwrap();
-    }
-    let name = format!("{}/step/base:1", variable("RIG_REGISTRY"));
-    let base = json!({
-        "context": ".",
-        "platforms": platforms,
-        "output": [format!("type=image,name={name},push=true,oci-mediatypes=true,store=false")],
-        "attest": ["type=provenance,disabled=true"],
-    });
-    let base = json!({"target": {"base": base}});
-    fs::write(folder.path().join("base.json"), base.to_string()).unwrap();
-    let pushed = bake(folder.path(), "base.json", "base").output().unwrap();
-    let said = String::from_utf8_lossy(&pushed.stderr).into_owned();
-    assert!(pushed.status.success(), "{said}");
-}
-
-#[test]
-fn images_of_two_architectures_are_buildkits_own() {
-    let platforms = &["linux/amd64", "linux/arm64"];
-    push_base(platforms);
-    compare(
-        &Case {
-            name: "platforms",
-            base: "step/base:1",
-            dockerfile: "ARG TARGETARCH\nENV A=$TARGETARCH\nWORKDIR /srv/x\nCOPY --chmod=4755 file /srv/x/$TARGETARCH/\n\
-                         COPY file /etc/kind\nUSER 1000\nCMD [\"id\"]\n",
-            configuration: "ARG TARGETARCH\nENV A=$TARGETARCH\nWORKDIR /srv/x\nUSER 1000\nCMD [\"id\"]\n",
-            removed: &[("COPY file /srv/x/", 2), ("COPY file /etc/kind", 2)],
-            platforms,
         },
         ZSTD,
     );

@@ -37,6 +37,14 @@ pub struct Stored {
 }
 
 impl Stored {
+    /// One that was read from the repository.
+    pub(crate) fn of_repository(place: Place, manifest: &Fetched) -> Self {
+        Self {
+            descriptor: Descriptor::of(&manifest.bytes),
+            place,
+        }
+    }
+
     #[must_use]
     pub fn descriptor(&self) -> &Descriptor {
         &self.descriptor

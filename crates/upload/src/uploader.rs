@@ -249,6 +249,12 @@ impl Repository {
         )
     }
 
+    /// Proof that a manifest is here that was read from this repository.
+    #[must_use]
+    pub fn stored(&self, manifest: &Fetched) -> Stored {
+        Stored::of_repository(self.place.clone(), manifest)
+    }
+
     /// The digest that a tag names, `None` where it names none.
     #[must_use]
     pub fn digest(&self, tag: &str) -> Pending<Option<Digest>> {

@@ -20,7 +20,6 @@ use crate::credentials::kubeconfig::Access;
 use crate::inputs::Inputs;
 use crate::inputs::driver_options::DriverOption;
 use crate::runner::workflow::WorkflowRun;
-pub(in crate::plan) use nodes::ARCHITECTURE;
 pub(crate) use volume::{OPTION as VOLUME_OPTION, Workload};
 
 /// Seconds until a builder has to be ready, when nothing else is said. A node that has to be

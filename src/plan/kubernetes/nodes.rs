@@ -21,7 +21,7 @@ const BUILDKITD_FLAGS: [&str; 2] = [
 
 /// The label of machines that names their architecture
 /// (<https://kubernetes.io/docs/reference/labels-annotations-taints/#kubernetes-io-arch>).
-pub(in crate::plan) const ARCHITECTURE: &str = "kubernetes.io/arch";
+const ARCHITECTURE: &str = "kubernetes.io/arch";
 
 /// Length of a node's name, which is that of a workload. With the suffixes of its revision and pods it still is a label's value
 /// (63 characters).
@@ -158,7 +158,7 @@ impl Reader<'_> {
             );
         }
         node.platforms = platforms(&entry.platforms);
-        let selected = node.node_selector.get(ARCHITECTURE);
+        let selected = node.architecture();
         match (selected, only_architecture(&node.platforms)) {
             (Some(selected), _) if node.platforms.is_empty() => {
                 node.platforms = vec![format!("linux/{selected}")];
@@ -206,6 +206,11 @@ impl Reader<'_> {
 }
 
 impl Node {
+    /// That of its machines, if it asks for one.
+    pub(in crate::plan) fn architecture(&self) -> Option<&str> {
+        self.node_selector.get(ARCHITECTURE).map(String::as_str)
+    }
+
     /// Asks for machines of an architecture, also by the driver's own manifest.
     fn select(&mut self, architecture: String) {
         self.node_selector

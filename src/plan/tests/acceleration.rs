@@ -55,7 +55,7 @@ fn buildkit_pushes_where_the_engine_can_not_or_would_not_help() {
         (&[TAG, NO_CACHE, ("sbom", "true")], Some("attestations")),
         (
             &[TAG, NO_CACHE, ("platforms", "linux/amd64,linux/arm64")],
-            Some("after each change"),
+            None,
         ),
         (
             &[
@@ -121,12 +121,23 @@ fn buildkit_pushes_where_the_engine_can_not_or_would_not_help() {
 }
 
 #[test]
-fn the_annotations_of_several_platforms_are_buildkits_to_write() {
+fn several_platforms_are_an_image_each_and_an_index_of_them() {
     let annotations = ("annotations", "a=b\nindex:c=d\nmanifest[linux/arm64]:e=f");
-    let platforms = ("platforms", "linux/amd64,linux/arm64");
-    let on = ("accelerate", "on");
-    let engine = engine(&[TAG, NO_CACHE, platforms, annotations, on]);
-    assert_eq!(engine.annotations, []);
+    let platforms = ("platforms", "linux/amd64,linux/arm64,linux/amd64");
+    let engine = engine(&[TAG, NO_CACHE, platforms, annotations]);
+    let parts: Vec<(&str, Vec<&str>)> = engine
+        .parts
+        .iter()
+        .map(|part| {
+            let names = part.annotations.iter().map(|(name, _)| &**name);
+            (part.platform.as_deref().unwrap(), names.collect())
+        })
+        .collect();
+    assert_eq!(
+        parts,
+        [("linux/amd64", vec!["a"]), ("linux/arm64", vec!["a", "e"])]
+    );
+    assert_eq!(engine.index_annotations, [("c".to_owned(), "d".to_owned())]);
     let classic = facts(ImageStore::Classic);
     let found = reason(&[TAG, NO_CACHE, platforms, ("driver", "docker")], &classic);
     assert!(
@@ -138,43 +149,65 @@ fn the_annotations_of_several_platforms_are_buildkits_to_write() {
 }
 
 #[test]
-fn the_builders_own_platform_is_known_where_its_machine_is_chosen() {
-    let own = |plan: &Plan| match &plan.images[0].acceleration {
-        Acceleration::Engine(engine) => (engine.own_platform.clone(), engine.kernel_runs_all),
-        Acceleration::Plain(reason) => panic!("{reason:?}"),
+fn a_platform_that_is_not_its_nodes_may_be_emulated() {
+    let emulated = |plan: &Plan| -> Vec<bool> {
+        match &plan.images[0].acceleration {
+            Acceleration::Engine(engine) => {
+                engine.parts.iter().map(|part| part.is_emulated).collect()
+            }
+            Acceleration::Plain(reason) => panic!("{reason:?}"),
+        }
     };
-    let on = [TAG, ("accelerate", "on")];
+    let on = [TAG, ("accelerate", "on"), ("platforms", "linux/arm64")];
     let plan = plan_with(&on, &facts(ImageStore::Containerd), None).unwrap();
-    assert_eq!(own(&plan), (Some("linux/amd64".to_owned()), true));
-    for (options, platform, expected) in [
-        ("", "linux/arm64", Some("linux/arm64")),
-        ("", "linux/arm/v7", Some("linux/arm64")),
+    assert_eq!(emulated(&plan), [false]);
+    let both = "linux/amd64,linux/arm64";
+    let appended = "- {name: arm, platforms: linux/arm64, driver-opts: qemu.install=true}";
+    for (options, append, platforms, expected) in [
+        ("", "", "linux/arm64", vec![false]),
+        ("", "", "linux/arm/v7", vec![true]),
+        ("", "", both, vec![false, false]),
+        ("", appended, both, vec![false, true]),
         (
             "nodeselector=kubernetes.io/arch=amd64",
-            "linux/arm64",
-            Some("linux/amd64"),
+            "",
+            both,
+            vec![false, true],
         ),
-        ("qemu.install=true", "linux/arm64", None),
-        ("rootless=true", "linux/arm64", Some("linux/arm64")),
+        ("qemu.install=true", "", "linux/arm64", vec![true]),
+        ("rootless=true", "", "linux/arm64", vec![false]),
     ] {
         let plan = in_cluster(&[
             ("accelerate", "on"),
-            ("platforms", platform),
+            ("platforms", platforms),
             ("driver-opts", options),
+            ("append", append),
         ]);
-        let expected = (expected.map(str::to_owned), false);
-        assert_eq!(own(&plan.unwrap()), expected, "{options} {platform}");
+        let found = emulated(&plan.unwrap());
+        assert_eq!(found, expected, "{options} {append} {platforms}");
     }
-    let several = [
-        ("accelerate", "auto"),
-        ("builder", "team"),
-        ("platforms", "linux/amd64,linux/arm64"),
-    ];
-    let plan = in_cluster(&several).unwrap();
-    let Acceleration::Plain(Some(reason)) = &plan.images[0].acceleration else {
-        panic!("{:?}", plan.images[0].acceleration);
-    };
-    assert!(matches!(reason, Fallback::Nodes), "{reason}");
+}
+
+#[test]
+fn nodes_that_can_not_run_the_step_leave_the_push_to_buildkit() {
+    let arm = |option: &str| format!("- {{name: arm, platforms: linux/arm64, {option}}}");
+    for (option, expected) in [
+        ("driver-opts: replicas=2", "several pods"),
+        ("buildkitd-flags: --debug", "`network.host`"),
+    ] {
+        let append = arm(option);
+        let inputs = [
+            ("accelerate", "auto"),
+            ("builder", "team"),
+            ("platforms", "linux/amd64,linux/arm64"),
+            ("append", append.as_str()),
+        ];
+        let plan = in_cluster(&inputs).unwrap();
+        let Acceleration::Plain(Some(reason)) = &plan.images[0].acceleration else {
+            panic!("{option}: {:?}", plan.images[0].acceleration);
+        };
+        assert!(reason.to_string().contains(expected), "{option}: {reason}");
+    }
 }
 
 #[test]
@@ -267,6 +300,6 @@ fn each_repository_gets_its_tags() {
     );
     let annotations = [("a", "b"), ("c", "d=e")];
     let annotations = annotations.map(|(name, value)| (name.to_owned(), value.to_owned()));
-    assert_eq!(engine.annotations, annotations);
+    assert_eq!(engine.parts[0].annotations, annotations);
     assert_eq!(engine.compression, protocol::Compression::Zstd { level: 5 });
 }

@@ -17,9 +17,6 @@ mod compose;
 #[path = "../../../crates/step/src/destinations.rs"]
 #[expect(dead_code, reason = "the step uses all of it")]
 mod destinations;
-#[path = "../../../crates/step/src/index.rs"]
-#[cfg_attr(not(test), expect(dead_code, reason = "the step uses all of it"))]
-mod index;
 #[path = "../../../crates/step/src/previous.rs"]
 #[expect(dead_code, reason = "the step uses all of it")]
 mod previous;
@@ -50,7 +47,6 @@ use base_image::{Candidate, Manifest};
 use compose::{Base, NewLayer};
 use dockerfile::{Build, Dockerfile, Ignore, Platform};
 use image::{EcrRegistry, ImageRef};
-use index::Index;
 use layers::{Assignment, Diff, DigestCache, Limits, Owners, Plan, Tree, Workers};
 use lists::attributes::{self, Attributes};
 use lists::list::{self, Grammar};
@@ -158,26 +154,15 @@ fn ignore(bytes: &[u8]) {
     }
 }
 
-/// Manifest and configuration, with an empty line between them: either is refused, or the image made of them is whole. The manifest
-/// may be an index.
+/// Manifest and configuration, with an empty line between them: either is refused, or the image made of them is whole.
 fn image(bytes: &[u8]) {
     let cut = bytes.windows(2).position(|two| two == b"\n\n");
     let (manifest, configuration) = bytes.split_at(cut.unwrap_or(bytes.len()));
     let _ = compose::configuration_digest(manifest);
-    let digest = image::Digest::sha256([7; 32]);
-    let platforms = ["linux/amd64", "linux/arm64"];
-    if let Ok(mut index) = Index::read(manifest, platforms) {
-        for platform in platforms {
-            let _ = index.manifest(platform);
-            index.replace(platform, &digest, 1);
-            assert_eq!(index.manifest(platform).unwrap(), digest);
-        }
-        let text: serde_json::Value = serde_json::from_slice(&index.text()).unwrap();
-        assert_eq!(text["manifests"].as_array().unwrap().len(), 2);
-    }
     let Ok(base) = Base::new(manifest, configuration) else {
         return;
     };
+    let digest = image::Digest::sha256([7; 32]);
     let layer = NewLayer {
         diff_id: digest.clone(),
         digest: digest.clone(),

@@ -29,16 +29,10 @@ struct Shared {
 impl Shared {
     fn new() -> Self {
         let cluster = Cluster::stand_in();
-        for name in ["step", "home", "tmp", "files"] {
+        for name in ["home", "tmp", "files"] {
             std::fs::create_dir(cluster.file(name)).unwrap();
         }
-        let architecture = if cfg!(target_arch = "aarch64") {
-            "arm64"
-        } else {
-            "amd64"
-        };
-        let step = format!("step/fast-ecr-push-step-{architecture}");
-        std::fs::copy(crate::cluster::variable("STEP"), cluster.file(&step)).unwrap();
+        cluster.step();
         Self { cluster }
     }
 

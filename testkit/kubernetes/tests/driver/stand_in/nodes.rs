@@ -97,6 +97,53 @@ fn one_node_pushes_two_platforms_of_its_architecture_with_the_push_engine() {
 }
 
 #[test]
+fn the_push_engine_pushes_from_each_node_and_writes_the_index_of_buildx() {
+    let cluster = Cluster::with_two_buildkits();
+    let dockerfile = format!("{ARCHITECTURES}ENV KIND=$TARGETARCH\nWORKDIR /srv\n");
+    std::fs::write(cluster.context("Dockerfile"), dockerfile).unwrap();
+    let step = cluster.step();
+    for architecture in ["amd64", "arm64"] {
+        // The stand-in's nodes have the same machine.
+        let here = step.read_dir().unwrap().next().unwrap().unwrap().path();
+        let other = step.join(format!("fast-ecr-push-step-{architecture}"));
+        if here != other {
+            std::fs::copy(here, other).unwrap();
+        }
+    }
+    let (engine, plain) = (cluster.tag("engine"), cluster.tag("plain"));
+    let annotations = "com.example.a=1\nindex:com.example.b=2\nmanifest[linux/arm64]:com.example.c=3\n\
+                       manifest-descriptor:com.example.d=4";
+    let push = |tag: &str, accelerate: &str| {
+        let inputs = [
+            BOTH,
+            ("builder", "fast-ecr-push-two"),
+            ("tags", tag),
+            ("annotations", annotations),
+            ("accelerate", accelerate),
+        ];
+        let run = cluster.run_with(&inputs, &[("FAST_ECR_PUSH_STEP", step.to_str().unwrap())]);
+        run.succeeded();
+        run
+    };
+    let first = push(&engine, "auto");
+    assert_eq!(pods(&cluster).len(), 2, "{}", first.log);
+    for platform in ["linux/amd64: ", "linux/arm64: "] {
+        assert!(first.log.contains(platform), "{}", first.log);
+    }
+    assert_ne!(first.output("pushed-bytes"), "0", "{}", first.log);
+    let again = push(&engine, "auto");
+    assert_eq!(again.output("pushed-bytes"), "0", "{}", again.log);
+    assert_eq!(again.output("digest"), first.output("digest"));
+    let theirs = push(&plain, "off");
+    assert!(!theirs.outputs.contains("pushed-bytes"), "{}", theirs.log);
+    assert_eq!(index(&engine), index(&plain));
+    for node in ["fast-ecr-push-two-amd64", "fast-ecr-push-two-arm64"] {
+        cluster.objects().delete_builder(node);
+    }
+    assert_eq!(cluster.stop(), [""; 0]);
+}
+
+#[test]
 fn an_appended_node_builds_its_platform_with_its_own_options() {
     let cluster = Cluster::with_two_buildkits();
     std::fs::write(cluster.context("Dockerfile"), ARCHITECTURES).unwrap();
