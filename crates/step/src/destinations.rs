@@ -14,7 +14,7 @@ use upload::{
 };
 
 /// Content that waits for its uploads, of all layers together (bytes).
-const MEMORY: usize = 80 << 20;
+const MEMORY: usize = 64 << 20;
 
 /// Of one layer (bytes): more is made again after a failed upload.
 const MEMORY_PER_LAYER: usize = 32 << 20;
