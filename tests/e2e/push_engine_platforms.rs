@@ -269,6 +269,40 @@ fn platforms_that_fail_leave_the_tags_as_they_are() {
 }
 
 #[test]
+fn an_index_that_is_refused_leaves_the_tag_as_it_is_or_is_buildkits() {
+    let repository = "platforms/refused";
+    let first = by_engine(&action(repository));
+    let index: &[&str] = &["fast-ecr-push/", "PUT /v2/", "/manifests/1 "];
+    let front = Front::new(Rule {
+        words: index,
+        times: 1000,
+        fault: Fault::Status(403),
+    });
+    let changed = action(repository)
+        .file("of", "new\n")
+        .input("tags", &format!("{}/{repository}:1", front.address));
+    let plain = changed.run().succeeded();
+    assert!(plain.log().contains(INSTEAD), "{}", plain.log());
+    let before = manifest(repository, "1");
+    assert_eq!(before, manifest(repository, plain.output("digest")));
+    assert_ne!(manifest(repository, first.output("digest")), before);
+
+    let left = front.left();
+    let failed = changed
+        .file("of", "newer\n")
+        .input("accelerate", "on")
+        .run();
+    assert_ne!(failed.code, Some(0), "{}", failed.log());
+    assert!(
+        failed.log().contains("linux/amd64/v2: "),
+        "{}",
+        failed.log()
+    );
+    assert!(front.left() < left, "{}", failed.log());
+    assert_eq!(manifest(repository, "1"), before);
+}
+
+#[test]
 fn images_without_a_base_are_pushed_in_the_order_of_buildkit() {
     let dockerfile = "FROM scratch\nARG TARGETPLATFORM\nENV A=$TARGETPLATFORM\nCOPY common /x/\n";
     for (name, platforms) in [

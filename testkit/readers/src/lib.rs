@@ -50,7 +50,7 @@ use image::{EcrRegistry, ImageRef};
 use layers::{Assignment, Diff, DigestCache, Limits, Owners, Plan, Tree, Workers};
 use lists::attributes::{self, Attributes};
 use lists::list::{self, Grammar};
-use protocol::{Event, Job, RemovedInstruction, Secrets};
+use protocol::{Event, IndexJob, Job, RemovedInstruction, Secrets};
 
 /// What any bytes are handed to.
 #[derive(Debug, Clone, Copy)]
@@ -324,6 +324,10 @@ fn job(bytes: &[u8]) {
     if let Ok(job) = serde_json::from_slice::<Job>(bytes) {
         let written = serde_json::to_vec(&job).unwrap();
         assert_eq!(serde_json::from_slice::<Job>(&written).unwrap(), job);
+    }
+    if let Ok(job) = serde_json::from_slice::<IndexJob>(bytes) {
+        let written = serde_json::to_vec(&job).unwrap();
+        assert_eq!(serde_json::from_slice::<IndexJob>(&written).unwrap(), job);
     }
     let _ = serde_json::from_slice::<Secrets>(bytes);
 }
