@@ -45,6 +45,7 @@ const ROWS: &[Row] = &[
     row("Registry", "unknown authority", &[("tests/e2e/network.rs", "a_builder_in_a_container_pushes_to_a_registry_of_a_private_authority")]),
     row("Registry", "its name is not found", &[("tests/e2e/faults/mod.rs", "a_name_that_is_not_found_ends_the_run_with_a_remedy")]),
     row("Registry", "nothing listens", &[("crates/upload/tests/faults/main.rs", "a_registry_that_is_not_there_is_given_up_after_one_question")]),
+    row("Registry", "the image or the index of several platforms is refused", &[("tests/e2e/push_engine_platforms.rs", "platforms_that_fail_leave_the_tags_as_they_are"), ("tests/e2e/push_engine_platforms.rs", "an_index_that_is_refused_leaves_the_tag_as_it_is_or_is_buildkits")]),
     row("Amazon ECR", "silence in a push", &[(SILENCE, "a_registry_that_never_answers_ends_the_run")]),
     row("Amazon ECR", "silence for a base image", &[(SILENCE, "a_base_image_whose_registry_never_answers_ends_the_run")]),
     row("Amazon ECR", "silence for a cache", &[(SILENCE, "a_cache_that_is_never_taken_ends_nothing")]),
