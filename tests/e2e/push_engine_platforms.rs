@@ -324,19 +324,27 @@ fn images_without_a_base_are_pushed_in_the_order_of_buildkit() {
 }
 
 #[test]
-fn each_platform_may_have_stages_of_its_own() {
+fn each_platform_may_have_stages_of_its_own_and_several_repositories_get_the_image() {
     let dockerfile = format!(
         "FROM {} AS for-amd64\nFROM for-amd64 AS for-amd64v2\nENV A=1\nCOPY common /y/\n\
          FROM for-$TARGETARCH$TARGETVARIANT\nCOPY common /x/\n",
         base()
     );
-    let repository = "platforms/stages";
+    let (repository, other) = ("platforms/stages", "platforms/stages-too");
+    let tags = [repository, other].map(|name| format!("{}/{name}:1", registry()));
     let action = Action::new(&dockerfile)
         .file("common", "for all\n")
         .input("platforms", &PLATFORMS.join(","))
-        .input("tags", &format!("{}/{repository}:1", registry()))
+        .input("tags", &tags.join("\n"))
         .input("cache", "none");
     let run = by_engine(&action);
+    for name in [repository, other] {
+        assert_eq!(
+            manifest(name, "1"),
+            manifest(repository, run.output("digest"))
+        );
+    }
     let plain = action.input("accelerate", "off").run().succeeded();
     is_as_buildkits(repository, &run, &plain);
+    is_as_buildkits(other, &run, &plain);
 }
