@@ -288,6 +288,8 @@ const CATALOGUE: &[Entry] = &[
     ),
     temporary(&["connection reset by peer"], CLOSED),
     temporary(&["broken pipe"], CLOSED),
+    // Of a connection that was kept for the next request, which the registry closed at that moment.
+    temporary(&["server closed idle connection"], CLOSED),
     temporary(&["use of closed network connection"], CLOSED),
     temporary(&["client connection lost"], CLOSED),
     temporary(&["http2: server sent goaway"], CLOSED),
@@ -423,6 +425,7 @@ mod tests {
         ("reset", "failed to push x: failed to do request: Put \"https://x/v2/a\": write tcp 10.0.0.1:1->10.0.0.2:443: write: connection reset by peer", "was closed", false, true),
         ("reset while the body is sent", "failed to push x: failed to do request: Put \"https://x/v2/a\": readfrom tcp 10.0.0.1:1->10.0.0.2:443: write tcp 10.0.0.1:1->10.0.0.2:443: use of closed network connection", "was closed", false, true),
         ("ended", "failed to copy: httpReadSeeker: failed open: failed to do request: Get \"https://x/v2/a\": EOF", "was closed", false, true),
+        ("closed while kept", "failed to push x: failed to do request: Post \"https://x/v2/a/blobs/uploads/\": http: server closed idle connection", "was closed", false, true),
         ("ended in the middle", "failed to push x: unexpected EOF", "was closed", false, true),
         ("TLS", "Error: error dialing backend: remote error: tls: internal error", "no certificate yet", false, true),
         ("slow", "dial tcp 10.0.0.1:443: i/o timeout", "in time", false, true),
