@@ -35,7 +35,6 @@ impl Watch {
                 removed,
                 bytes: size,
                 milliseconds,
-                ..
             } => {
                 let time = duration(std::time::Duration::from_millis(*milliseconds));
                 Some(format!(

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use crate::registry::manifest;
-use crate::rig::{Action, Classic, busybox, registry};
+use crate::rig::{Action, Classic, busybox, container_options, registry};
 use crate::runner::{Ended, Runner, docker};
 
 fn container_action(dockerfile: &str, tag: &str) -> Action {
@@ -84,10 +84,7 @@ fn an_engine_with_the_classic_store_gets_a_builder_in_a_container() {
     let run = Action::new(&format!("FROM {}\nCOPY . .\n", busybox()))
         .engine(&classic.host)
         .input("tags", &format!("{}/builders/classic:1", registry()))
-        .input(
-            "driver-opts",
-            &format!("image={}/rig/buildkit:latest\nnetwork=host", registry()),
-        )
+        .input("driver-opts", &container_options())
         .run()
         .succeeded();
     booted_and_gone(&run);
@@ -153,7 +150,7 @@ fn a_step_that_pushes_what_another_has_loaded_runs_no_step_again() {
         busybox()
     );
     let runner = Runner::new().file("Dockerfile", dockerfile);
-    let options = format!("image={}/rig/buildkit:latest\nnetwork=host", registry());
+    let options = container_options();
     let step = |tag: &str| {
         let step = runner.step().input("context", ".").input("tags", tag);
         step.input("driver", "docker-container")

@@ -4,13 +4,13 @@
 use serde_json::{Value, json};
 
 use crate::registry::manifest;
-use crate::rig::{Action, busybox, registry};
+use crate::rig::{Action, busybox, container_options, registry};
 use crate::runner::Ended;
 use crate::traffic;
 
 /// A run on an empty builder.
 fn empty(dockerfile: &str) -> Action {
-    let options = format!("image={}/rig/buildkit:latest\nnetwork=host", registry());
+    let options = container_options();
     Action::new(dockerfile)
         .input("driver", "docker-container")
         .input("driver-opts", &options)

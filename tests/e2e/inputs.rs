@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::registry::{get, manifest};
-use crate::rig::{Action, busybox, registry};
+use crate::rig::{Action, busybox, container_options, registry};
 
 /// A run that pushes what these lines make of busybox.
 fn action(lines: &str, repository: &str) -> Action {
@@ -14,7 +14,7 @@ fn action(lines: &str, repository: &str) -> Action {
 }
 
 fn in_a_container(action: Action) -> Action {
-    let options = format!("image={}/rig/buildkit:latest\nnetwork=host", registry());
+    let options = container_options();
     action
         .input("driver", "docker-container")
         .input("driver-opts", &options)

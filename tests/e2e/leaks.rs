@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 
 use crate::push_engine::is_by_engine;
 use crate::registry::{get, manifest};
-use crate::rig::{busybox, registry};
+use crate::rig::{busybox, container_options, registry};
 use crate::runner::{Ended, Runner, Step, docker};
 
 /// Where a secret is given, and the secret. Each has signs that base64 and URLs write otherwise.
@@ -248,10 +248,7 @@ fn step<'a>(runner: &'a Runner, tag: &str, is_in_account: bool) -> Step<'a> {
         .step()
         .input("context", ".")
         .input("driver", "docker")
-        .input(
-            "driver-opts",
-            &format!("image={}/rig/buildkit:latest\nnetwork=host", registry()),
-        )
+        .input("driver-opts", &container_options())
         .input("tags", tag)
         .input("cache", "none")
         .input("registry-auth", &auth)

@@ -2,7 +2,7 @@
 
 use crate::authority::Authority;
 use crate::registry::manifest;
-use crate::rig::{busybox, registry};
+use crate::rig::{busybox, container_options, registry};
 use crate::runner::{Runner, docker};
 
 #[test]
@@ -29,10 +29,7 @@ fn a_builder_in_a_container_pushes_to_a_registry_of_a_private_authority() {
             .step()
             .input("context", ".")
             .input("driver", driver)
-            .input(
-                "driver-opts",
-                &format!("image={}/rig/buildkit:latest\nnetwork=host", registry()),
-            )
+            .input("driver-opts", &container_options())
             .input("tags", &format!("{private}/network/private:1"))
             .run();
         let case = format!("{driver}, {variable:?}: {}", run.log());

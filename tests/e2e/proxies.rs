@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use crate::authority::Authority;
 use crate::proxy::{Asked, Proxy};
 use crate::registry::manifest;
-use crate::rig::{busybox, registry};
+use crate::rig::{busybox, container_options, registry};
 use crate::runner::{Ended, Runner, docker};
 
 const PASSWORD: &str = "canary-password";
@@ -52,10 +52,7 @@ impl Company {
             .step()
             .input("context", ".")
             .input("driver", "docker-container")
-            .input(
-                "driver-opts",
-                &format!("image={}/rig/buildkit:latest\nnetwork=host", registry()),
-            )
+            .input("driver-opts", &container_options())
             .input("tags", &format!("{}/{name}:1", self.registry))
             .run()
             .succeeded()

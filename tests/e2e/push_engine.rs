@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::faulty::{Fault, Front, Rule};
 use crate::registry::{get, manifest};
-use crate::rig::{Action, busybox, registry, variable};
+use crate::rig::{Action, busybox, container_options, registry, variable};
 use crate::runner::{Ended, Runner, docker};
 
 /// Names and values.
@@ -188,10 +188,7 @@ fn buildkit_in_a_container_takes_the_step_too_and_several_repositories_get_the_i
     );
     let run = action("engine/one")
         .input("driver", "docker-container")
-        .input(
-            "driver-opts",
-            &format!("image={}/rig/buildkit:latest\nnetwork=host", registry()),
-        )
+        .input("driver-opts", &container_options())
         .input("tags", &tags)
         .input("accelerate", "on")
         .run()

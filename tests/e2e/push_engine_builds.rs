@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::faulty::{Fault, Front, Rule};
 use crate::push_engine::{INSTEAD, by_engine, is_by_engine, rule};
 use crate::registry::{get, manifest};
-use crate::rig::{Action, Classic, busybox, registry};
+use crate::rig::{Action, Classic, busybox, container_options, registry};
 use crate::runner::{Ended, Runner, docker};
 
 /// A build with each kind of entry in its history.
@@ -221,7 +221,7 @@ fn an_image_from_scratch_has_its_own_layers_alone() {
         busybox()
     );
     let classic = Classic::alone();
-    let container = format!("image={}/rig/buildkit:latest\nnetwork=host", registry());
+    let container = container_options();
     let on_classic = [("driver", "docker")];
     let in_container = [
         ("driver", "docker-container"),

@@ -12,7 +12,7 @@ use tempfile::TempDir;
 
 use crate::faulty::{Fault, Front, Rule};
 use crate::registry::{get, manifest};
-use crate::rig::{Action, busybox, registry, variable};
+use crate::rig::{Action, busybox, container_options, registry, variable};
 use crate::runner::{Ended, Runner, docker};
 
 /// What the log says where BuildKit takes over.
@@ -208,7 +208,7 @@ fn parent(process: i32) -> Option<i32> {
 #[test]
 fn a_builder_that_is_killed_while_the_engine_pushes_is_an_error() {
     let front = slow_front();
-    let options = format!("image={}/rig/buildkit:latest\nnetwork=host", registry());
+    let options = container_options();
     let action = action(&front.address, "lost", 20_000_000)
         .input("driver", "docker-container")
         .input("driver-opts", &options);

@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::faulty::{Fault, Front, Rule};
 use crate::push_engine::{INSTEAD, by_engine, is_by_engine};
 use crate::registry::{get, manifest};
-use crate::rig::{Action, registry, variable};
+use crate::rig::{Action, container_options, registry, variable};
 use crate::runner::{Ended, docker};
 use crate::trees::tree::{self, Tree};
 
@@ -97,11 +97,6 @@ fn digests(index: &Value) -> Vec<String> {
     let manifests = index["manifests"].as_array().unwrap().iter();
     let digests = manifests.map(|part| part["digest"].as_str().unwrap().to_owned());
     digests.collect()
-}
-
-/// What buildx is told of a builder in a container, which finds the rig's registry.
-fn container() -> String {
-    format!("image={}/rig/buildkit:latest\nnetwork=host", registry())
 }
 
 /// Holds that two indexes, and the configurations that they name, are the same.
@@ -196,7 +191,7 @@ fn a_builder_in_a_container_pushes_two_platforms_by_itself() {
     let repository = "platforms/container";
     let action = action(repository)
         .input("driver", "docker-container")
-        .input("driver-opts", &container());
+        .input("driver-opts", &container_options());
     let run = by_engine(&action);
     assert_eq!(run.output("driver"), "docker-container");
     assert!(run.number("pushed-bytes") > 0.0, "{}", run.log());

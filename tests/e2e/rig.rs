@@ -18,6 +18,11 @@ pub(crate) fn registry() -> String {
     variable("RIG_REGISTRY")
 }
 
+/// Driver options of a `docker-container` builder that reaches the rig's registry.
+pub(crate) fn container_options() -> String {
+    format!("image={}/rig/buildkit:latest\nnetwork=host", registry())
+}
+
 /// The tiny base image.
 pub(crate) fn busybox() -> String {
     format!("{}/rig/busybox:latest", registry())

@@ -24,8 +24,6 @@ pub enum Event {
     },
     /// Both trees are compared.
     Compared {
-        /// The platform, where the image has several.
-        platform: Option<String>,
         /// Files, links, devices that differ.
         changed: u64,
         removed: u64,
@@ -230,7 +228,6 @@ mod tests {
         let events = [
             Event::Listening { port: 4711 },
             Event::Compared {
-                platform: Some("linux/arm64".to_owned()),
                 changed: 1,
                 removed: 2,
                 bytes: 3,

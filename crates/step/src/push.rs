@@ -116,7 +116,6 @@ pub(crate) fn run(
     let sizes = diff.entries.iter().map(|entry| entry.found.size);
     let bytes = sizes.fold(0, u64::saturating_add);
     events.send(&Event::Compared {
-        platform: job.platform.clone(),
         changed: diff.entries.len() as u64,
         removed: diff.removed.len() as u64,
         bytes,

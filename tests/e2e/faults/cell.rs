@@ -8,7 +8,7 @@ use sha2::{Digest as _, Sha256};
 use super::requests::{Build, Lasting, Pusher, Request, Trouble};
 use crate::faulty::{Fault, Front, Rule};
 use crate::registry::{get, manifest};
-use crate::rig::registry;
+use crate::rig::container_options;
 use crate::runner::{Ended, Runner, docker};
 
 /// What the log says where BuildKit takes over from the engine.
@@ -342,7 +342,7 @@ impl Run {
             Build::Cached | Build::New(_) | Build::Pulled => step.input("cache", "none"),
         };
         if self.is_pulled() {
-            let image = format!("image={}/rig/buildkit:latest\nnetwork=host", registry());
+            let image = container_options();
             step = step
                 .input("driver", "docker-container")
                 .input("driver-opts", &image);

@@ -16,7 +16,7 @@ use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
 
 use crate::registry::get;
-use crate::rig::{busybox, registry, variable};
+use crate::rig::{busybox, container_options, registry, variable};
 use crate::runner::docker;
 use job::Job;
 use machine::Server;
@@ -250,7 +250,7 @@ fn runs_at_once_on_one_engine_all_push_and_leave_nothing() {
 #[ignore = "takes minutes: `make load`"]
 fn runs_in_a_row_on_one_engine_leave_nothing_that_grows() {
     let machine = Machine::new();
-    let own = format!("image={}/rig/buildkit:latest\nnetwork=host", registry());
+    let own = container_options();
     let own = [
         ("driver", "docker-container"),
         ("driver-opts", own.as_str()),
