@@ -79,7 +79,8 @@ fn answer(mut stream: TcpStream) {
     }
     let _ = reader.take(length).read_to_end(&mut Vec::new());
     let next = ANSWERS.lock().unwrap().pop();
-    let nothing = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n";
+    // Says that it closes the connection: the uploader would ask on it again, fail, and wait for its next try.
+    let nothing = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
     let _ = stream.write_all(next.as_deref().unwrap_or(nothing));
 }
 
