@@ -81,6 +81,7 @@ impl Preparation<'_> {
             annotations: part.annotations.clone(),
             answer_within: self.answer_within(),
             threads: None,
+            memory: part.memory,
         };
         let files = &self.plan.files;
         let mut context = files.context.clone();

@@ -35,6 +35,10 @@ use crate::runner::private::write_private;
 /// (<https://docs.docker.com/reference/cli/docker/buildx/build/#metadata-file>).
 const PROVENANCE: &str = "buildx.build.provenance";
 
+/// How long a step may pack and send nothing, while it says so: longer than a registry keeps it waiting, six tries that take up to three
+/// minutes each.
+const STANDSTILL: Duration = Duration::from_secs(30 * 60);
+
 /// How long what the step says may be on its way.
 const NEWS: Duration = Duration::from_secs(2);
 
@@ -132,6 +136,10 @@ pub(super) struct Said {
     pub has_tags: bool,
     /// When the step last said something.
     heard: Option<Instant>,
+    /// When it last said something else than the time before.
+    moved: Option<Instant>,
+    /// Bytes that it has packed and sent.
+    moved_bytes: (u64, u64),
 }
 
 impl Build<'_> {
@@ -234,7 +242,7 @@ impl Build<'_> {
                             }
                             let mut said = steps.iter_mut().map(|step| &mut step.said);
                             if silence_of.is_some()
-                                || said.any(|said| said.is_silent(now, self.patience))
+                                || said.any(|said| said.is_stuck(now, self.patience))
                             {
                                 stop_of.cancel();
                             }
@@ -493,25 +501,38 @@ impl Said {
         self.heard.is_some() && self.summary.is_none()
     }
 
-    /// Whether the step has begun, has not ended, and been silent for too long: it limits all that it waits for, and says each half second what it
-    /// does, but for the comparison and the last requests.
-    pub(super) fn is_silent(&mut self, now: Instant, patience: Patience) -> bool {
+    /// Whether the step has begun, has not ended, and been silent or at a standstill for too long: it limits all that it waits for, and says
+    /// each half second what it does, but for the comparison and the last requests.
+    pub(super) fn is_stuck(&mut self, now: Instant, patience: Patience) -> bool {
         let (Some(heard), Some(limit), None) = (self.heard, patience.request, &self.summary) else {
             return false;
         };
-        let is_silent = now.saturating_duration_since(heard) > limit;
-        if is_silent {
-            let seconds = limit.as_secs();
-            self.fail(Reason::new(format!(
-                "the build step has said nothing for {seconds} s"
-            )));
-        }
-        is_silent
+        let lasts = |since: Instant, limit| now.saturating_duration_since(since) > limit;
+        let standstill = limit.max(STANDSTILL);
+        let reason = if lasts(heard, limit) {
+            Reason::new(format!(
+                "the build step has said nothing for {} s",
+                limit.as_secs()
+            ))
+        } else if self.moved.is_some_and(|moved| lasts(moved, standstill)) {
+            Reason {
+                message: format!(
+                    "the build step has packed and sent nothing for {} s",
+                    standstill.as_secs()
+                ),
+                hint: Some("look at the builder's memory and disk".to_owned()),
+            }
+        } else {
+            return false;
+        };
+        self.fail(reason);
+        true
     }
 
     /// Takes in a line of the step; the event in it.
     pub(super) fn hear(&mut self, line: &str) -> Option<StepEvent> {
-        self.heard = Some(Instant::now());
+        let now = Instant::now();
+        self.heard = Some(now);
         let event = match protocol::parse(line) {
             Ok(event) => event,
             Err(error) => {
@@ -519,6 +540,16 @@ impl Said {
                 None
             }
         }?;
+        let bytes = match event {
+            StepEvent::Progress {
+                packed, uploaded, ..
+            } => Some((packed, uploaded)),
+            _ => None,
+        };
+        if bytes != Some(self.moved_bytes) {
+            self.moved = Some(now);
+        }
+        self.moved_bytes = bytes.unwrap_or(self.moved_bytes);
         match &event {
             StepEvent::Published(published) => {
                 self.published = self.published.or(Some(Timestamp::now()));
@@ -554,10 +585,10 @@ mod tests {
         let patience = Patience::of(Some(4));
         let begun = Instant::now();
         let mut said = Said::default();
-        assert!(!said.is_silent(begun + Duration::from_secs(9), patience));
+        assert!(!said.is_stuck(begun + Duration::from_secs(9), patience));
         said.heard = Some(begun);
-        assert!(!said.is_silent(begun + Duration::from_secs(4), patience));
-        assert!(said.is_running() && said.is_silent(begun + Duration::from_secs(5), patience));
+        assert!(!said.is_stuck(begun + Duration::from_secs(4), patience));
+        assert!(said.is_running() && said.is_stuck(begun + Duration::from_secs(5), patience));
         let digest = Digest::sha256([0; 32]);
         said.summary = Some(Summary {
             digest: digest.clone(),
@@ -571,7 +602,44 @@ mod tests {
             packages: None,
             milliseconds: 1,
         });
-        assert!(!said.is_running() && !said.is_silent(begun + Duration::from_secs(5), patience));
+        assert!(!said.is_running() && !said.is_stuck(begun + Duration::from_secs(5), patience));
+    }
+
+    #[test]
+    fn a_step_that_neither_packs_nor_sends_is_stuck_whatever_it_says() {
+        let progress = |packed, streams| {
+            protocol::render(&StepEvent::Progress {
+                packed,
+                total: 9,
+                uploaded: 1,
+                streams,
+            })
+        };
+        let patience = Patience::of(None);
+        let mut said = Said::default();
+        said.hear(&progress(1, 1));
+        let moved = said.moved.unwrap();
+        std::thread::sleep(Duration::from_millis(2));
+        said.hear(&progress(1, 2));
+        said.hear("no event");
+        assert_eq!(said.moved, Some(moved));
+        // It has just said so.
+        let late = moved + STANDSTILL + Duration::from_secs(1);
+        said.heard = Some(late);
+        assert!(!said.is_stuck(late, Patience::of(Some(0))));
+        assert!(!said.is_stuck(late, Patience::of(Some(4000))));
+        assert!(said.is_stuck(late, patience));
+        let failed = said.failed.take().unwrap();
+        assert_eq!(
+            failed.message,
+            "the build step has packed and sent nothing for 1800 s"
+        );
+
+        said.hear(&progress(2, 2));
+        assert!(said.moved > Some(moved));
+        said.heard = Some(late);
+        said.moved = Some(late - STANDSTILL);
+        assert!(!said.is_stuck(late, patience));
     }
 
     #[test]

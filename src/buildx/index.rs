@@ -51,7 +51,7 @@ impl Build<'_> {
             },
             Event::Stdout(line) => tracing::debug!("{}", one_line(&String::from_utf8_lossy(line))),
             Event::Second => {
-                if said.is_silent(Instant::now(), self.patience) {
+                if said.is_stuck(Instant::now(), self.patience) {
                     stop.cancel();
                 }
             }

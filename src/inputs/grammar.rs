@@ -45,7 +45,7 @@ pub(super) const REGION: Rule = Rule {
 };
 
 pub(crate) const SHM_SIZE: Rule = Rule {
-    holds: is_size,
+    holds: |text| size(text).is_some(),
     expected: "a number of bytes, or one with a unit, as `2g` or `512m`",
 };
 
@@ -144,23 +144,27 @@ fn is_annotation(text: &str) -> bool {
     })
 }
 
-/// docker/go-units' `RAMInBytes`: a number that is not negative, perhaps a blank, perhaps a unit.
-fn is_size(text: &str) -> bool {
-    let Some(end) =
-        text.rfind(|character: char| character.is_ascii_digit() || ". ".contains(character))
-    else {
-        return false;
-    };
+/// Bytes, as docker/go-units' `RAMInBytes` reads them: a number that is not negative, perhaps a blank, perhaps a unit.
+pub(crate) fn size(text: &str) -> Option<f64> {
+    let end =
+        text.rfind(|character: char| character.is_ascii_digit() || ". ".contains(character))?;
     let (number, unit) = text.split_at(end + 1);
     let number = number.strip_suffix(' ').unwrap_or(number);
+    let number = number.parse::<f64>().ok().filter(|number| *number >= 0.0)?;
     let unit = unit.to_ascii_lowercase();
-    let scaled = |unit: &str| {
-        let mut characters = unit.chars();
-        matches!(characters.next(), Some('k' | 'm' | 'g' | 't' | 'p'))
-            && matches!(characters.as_str(), "" | "b" | "ib")
+    if matches!(unit.as_str(), "" | "b") {
+        return Some(number);
+    }
+    let mut characters = unit.chars();
+    let power = match characters.next()? {
+        'k' => 1,
+        'm' => 2,
+        'g' => 3,
+        't' => 4,
+        'p' => 5,
+        _ => return None,
     };
-    number.parse::<f64>().is_ok_and(|number| number >= 0.0)
-        && (unit.is_empty() || unit == "b" || scaled(&unit))
+    matches!(characters.as_str(), "" | "b" | "ib").then(|| number * 1024f64.powi(power))
 }
 
 #[cfg(test)]
@@ -281,6 +285,14 @@ mod tests {
             &["2g", "64", "512m", "1.5GiB", "1 kb", "100b", "10KB", "0"],
             &["", "g", "2x", "-1", "2gg", "2bb", "1  g", "lots", "2gbi"],
         );
+        for (text, bytes) in [
+            ("100b", 100.0),
+            ("1 kb", 1024.0),
+            ("512m", 536_870_912.0),
+            ("1.5GiB", 1_610_612_736.0),
+        ] {
+            assert_eq!(size(text), Some(bytes), "{text}");
+        }
     }
 
     proptest! {

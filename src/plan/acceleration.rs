@@ -14,7 +14,7 @@ use serde::{Serialize, Serializer};
 use super::cache::Kind;
 use super::{
     BuilderPlan, CachePlan, Diagnostics, Driver, EngineFiles, Fallback, Hidden, Level, Naming,
-    Node, PushPlan, Sources, annotations,
+    Node, PushPlan, Sources, annotations, memory,
 };
 use crate::facts::{Address, Engine};
 use crate::inputs::cache::{Backend, CacheEntry};
@@ -70,6 +70,8 @@ pub(crate) struct EnginePart {
     /// <https://github.com/moby/buildkit/blob/v0.32.0/solver/llbsolver/ops/exec_binfmt.go>). Builders of the Engine list only platforms that
     /// the kernel runs, and we refuse others. In a cluster we name the platforms of each node ourselves.
     pub is_emulated: bool,
+    /// The step's share of the memory to which its node is limited (bytes); none for no limit.
+    pub memory: Option<u64>,
 }
 
 impl EnginePlan {
@@ -187,11 +189,17 @@ fn parts(platforms: &[String], annotations: &[String], builder: &BuilderPlan) ->
     let of = |level, platform: Option<&String>| {
         annotations::of(annotations, level, platform.map(String::as_str))
     };
-    let part = |platform: Option<&String>| EnginePart {
-        platform: platform.cloned(),
-        annotations: of(Level::Manifest, platform),
-        descriptor_annotations: of(Level::ManifestDescriptor, platform),
-        is_emulated: platform.is_some_and(|platform| may_be_emulated(platform, builder)),
+    let part = |platform: Option<&String>| {
+        let node = node_for(platform, builder);
+        let shares = |other: &&String| node_for(Some(*other), builder) == node;
+        let steps = platforms.iter().filter(shares).count().max(1);
+        EnginePart {
+            platform: platform.cloned(),
+            annotations: of(Level::Manifest, platform),
+            descriptor_annotations: of(Level::ManifestDescriptor, platform),
+            is_emulated: node.is_some_and(|node| may_be_emulated(platform, node)),
+            memory: memory::share(&builder.options, node, steps),
+        }
     };
     match platforms {
         [] => vec![part(None)],
@@ -199,16 +207,17 @@ fn parts(platforms: &[String], annotations: &[String], builder: &BuilderPlan) ->
     }
 }
 
-/// Whether a platform may not be that of its node.
-fn may_be_emulated(platform: &String, builder: &BuilderPlan) -> bool {
-    let Some(kubernetes) = &builder.kubernetes else {
-        return false;
-    };
-    let mut nodes = kubernetes.nodes.iter();
-    let node = nodes.find(|node| node.platforms.contains(platform));
-    let node = node.or(kubernetes.nodes.first());
-    let architecture = node.and_then(Node::architecture);
-    architecture.is_none_or(|architecture| format!("linux/{architecture}") != *platform)
+/// The node of a cluster that builds for a platform.
+fn node_for<'a>(platform: Option<&String>, builder: &'a BuilderPlan) -> Option<&'a Node> {
+    let nodes = &builder.kubernetes.as_ref()?.nodes;
+    let is_for = |node: &&Node| platform.is_some_and(|it| node.platforms.contains(it));
+    nodes.iter().find(is_for).or(nodes.first())
+}
+
+/// Whether a platform, if one is given, may not be that of its node.
+fn may_be_emulated(platform: Option<&String>, node: &Node) -> bool {
+    let architecture = node.architecture().map(|name| format!("linux/{name}"));
+    platform.is_some_and(|platform| architecture.as_ref() != Some(platform))
 }
 
 /// What only BuildKit exports.

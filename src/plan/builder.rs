@@ -10,7 +10,7 @@ use super::kubernetes::{self, Cluster, KubernetesPlan};
 use super::network::CertificatesFile;
 use super::{
     Diagnostics, Driver, Hidden, Naming, PlanError, RunDir, Sources, buildkitd, driver_options,
-    ignored, network,
+    ignored, memory, network,
 };
 use crate::credentials::kubeconfig::Access;
 use crate::facts::{Engine, ImageStore};
@@ -133,6 +133,7 @@ impl BuilderPlan {
             plan.secret_options = gets.secret_options;
             plan.certificates = gets.certificates;
         }
+        memory::check(&plan.options, &[], diagnostics);
         plan
     }
 
@@ -147,6 +148,7 @@ impl BuilderPlan {
         diagnostics.notices.extend(ignored::in_cluster(inputs));
         let mut kubernetes = KubernetesPlan::new(inputs, run, cluster, dir, diagnostics);
         network::give_to_nodes(&mut kubernetes.nodes, cluster.certificates, diagnostics);
+        memory::check(&[], &kubernetes.nodes, diagnostics);
         let config = inputs.buildkitd_config_inline.as_ref().map(|text| &text.0);
         let first = kubernetes.nodes.first();
         Self {

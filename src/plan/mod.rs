@@ -20,6 +20,7 @@ mod ignored;
 mod index;
 mod kubernetes;
 mod logins;
+mod memory;
 mod names;
 mod naming;
 mod network;

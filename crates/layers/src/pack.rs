@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::io::{self, Read as _, Write};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use image::Digest;
 
@@ -80,6 +81,7 @@ pub struct Packer<'a> {
     codec: Arc<Codec>,
     /// For the largest layers.
     denser: Arc<Codec>,
+    packed: Option<&'a AtomicU64>,
 }
 
 impl<'a> Packer<'a> {
@@ -99,6 +101,16 @@ impl<'a> Packer<'a> {
             compression,
             codec: Arc::new(Codec::new(compression)),
             denser: Arc::new(Codec::new(compression.of_layer(u64::MAX))),
+            packed: None,
+        }
+    }
+
+    /// Adds what is packed to `bytes`, bytes of tar, while layers are read.
+    #[must_use]
+    pub fn counted_in(self, bytes: &'a AtomicU64) -> Self {
+        Self {
+            packed: Some(bytes),
+            ..self
         }
     }
 
@@ -133,7 +145,13 @@ impl<'a> Packer<'a> {
         })
     }
 
-    fn write(&self, layer: &Layer, out: &mut impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
+    fn write(&self, layer: &Layer, take: &mut impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
+        let out = &mut |bytes: &[u8]| {
+            if let Some(packed) = self.packed {
+                packed.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+            }
+            take(bytes)
+        };
         let mut cursor = Cursor::new(self.image.clone());
         let mut buffer = vec![0; 256 << 10];
         let mut header = Vec::new();

@@ -9,7 +9,7 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::process::{Command, Stdio};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use layers::{Blob, Compression, Diff, Error, Layer, Packer, Times, Tree, Workers};
 
@@ -80,11 +80,13 @@ fn packed(length: usize, compression: Compression, threads: usize, memory: usize
     let tree = Tree::open(folder.path()).unwrap();
     let diff = Diff::new(&tree, None, &workers).unwrap();
     let times = Times::kept();
-    let packer = Packer::new(&tree, &diff, &times, &workers, compression);
+    let bytes = AtomicU64::new(0);
+    let packer = Packer::new(&tree, &diff, &times, &workers, compression).counted_in(&bytes);
     let layer = Layer::whole(&diff);
     let (mut tar, mut blob) = (Vec::new(), Vec::new());
     packer.pack(&layer, &mut tar).unwrap();
     let digests = packer.compress(&layer, &mut blob).unwrap();
+    assert_eq!(bytes.into_inner(), 2 * tar.len() as u64);
     Packed { tar, blob, digests }
 }
 

@@ -31,6 +31,8 @@ pub struct Job {
     pub answer_within: Option<u64>,
     /// Threads that compress. Default: one per core.
     pub threads: Option<usize>,
+    /// The step's share of the memory to which the builder is limited (bytes). Default: no limit.
+    pub memory: Option<u64>,
 }
 
 /// To write the index of images that other steps have pushed.

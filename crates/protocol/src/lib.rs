@@ -18,7 +18,7 @@ pub use job::{
 pub use secrets::{Login, Proxies, Secrets};
 
 /// Version of the protocol.
-pub const VERSION: u32 = 5;
+pub const VERSION: u32 = 6;
 
 /// File name of the [`Job`] in the step's build context.
 pub const JOB_FILE: &str = "job.json";

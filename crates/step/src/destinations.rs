@@ -5,6 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::base_image::{self, Candidate};
+use crate::room::Room;
 use anyhow::{Context as _, anyhow};
 use image::Digest;
 use protocol::{Base, Destination, Secrets};
@@ -12,12 +13,6 @@ use upload::{
     Blob, Credentials, Descriptor, How, Memory, Pending, Present, Proxies, RegistrySettings,
     Repository, Settings, Stored, Timing, Uploader,
 };
-
-/// Content that waits for its uploads, of all layers together (bytes).
-const MEMORY: usize = 64 << 20;
-
-/// Of one layer (bytes): more is made again after a failed upload.
-const MEMORY_PER_LAYER: usize = 32 << 20;
 
 /// Of all registries together.
 #[derive(Debug, Clone, Copy, Default)]
@@ -64,6 +59,7 @@ impl Destinations {
         destinations: &[Destination],
         base: &Base,
         answer_within: Option<u64>,
+        room: Room,
         secrets: &Secrets,
     ) -> anyhow::Result<Self> {
         let Secrets { proxies, .. } = secrets;
@@ -119,7 +115,7 @@ impl Destinations {
                 .collect(),
             repositories,
             base,
-            memory: Memory::new(MEMORY, MEMORY_PER_LAYER),
+            memory: Memory::new(room.sent, room.sent_of_layer),
             present: Mutex::default(),
         })
     }

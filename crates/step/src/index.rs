@@ -10,6 +10,7 @@ use crate::destinations::Destinations;
 use crate::events::Events;
 use crate::job;
 use crate::push::{digest, milliseconds};
+use crate::room::Room;
 
 /// Writes the index and the tags, and reads them back.
 pub(crate) fn run(events: &Arc<Events>, job: &Path) -> anyhow::Result<()> {
@@ -21,6 +22,7 @@ pub(crate) fn run(events: &Arc<Events>, job: &Path) -> anyhow::Result<()> {
         &job.destinations,
         &Base::Scratch,
         job.answer_within,
+        Room::of(None),
         &secrets,
     )?;
     destinations.publish_index(&job.media_type, job.index.as_bytes(), &job.images)?;

@@ -21,6 +21,7 @@ mod previous;
 mod push;
 mod receiver;
 mod remembered;
+mod room;
 mod uploads;
 
 use std::path::Path;

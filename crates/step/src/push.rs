@@ -24,6 +24,7 @@ use crate::job;
 use crate::previous::{self, Kept, Previous};
 use crate::receiver::{Layers, Received, Receiver};
 use crate::remembered::Remembered;
+use crate::room::Room;
 
 /// A cache mount.
 const CACHE_FOLDER: &str = "/cache";
@@ -31,9 +32,6 @@ const CACHE: &str = "/cache/digests";
 
 /// How long BuildKit may take to push the configuration after it can.
 const PATIENCE: Duration = Duration::from_secs(120);
-
-/// Chunks that are compressed or wait for their upload (bytes), besides one of each layer.
-const MEMORY: usize = 48 << 20;
 
 /// Layers that are packed at a time. A layer is an upload, and a connection to Amazon ECR carries some 26 MB/s: with these there
 /// is work for as many as two cores can pack for.
@@ -61,8 +59,14 @@ pub(crate) fn run(
     let job: Job = job::read(job)?;
     job::check(job.version)?;
     let secrets = job::secrets()?;
-    let destinations =
-        Destinations::new(&job.destinations, &job.base, job.answer_within, &secrets)?;
+    let room = Room::of(job.memory);
+    let destinations = Destinations::new(
+        &job.destinations,
+        &job.base,
+        job.answer_within,
+        room,
+        &secrets,
+    )?;
     let destinations = Arc::new(destinations);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
@@ -80,7 +84,7 @@ pub(crate) fn run(
         port: receiver.port,
     });
 
-    let workers = Workers::new(job.threads.unwrap_or(threads), MEMORY)?;
+    let workers = Workers::new(job.threads.unwrap_or(threads), room.chunks)?;
     let base = match job.base {
         protocol::Base::Scratch => None,
         _ => Some(Tree::open(Path::new(BASE_PATH))?),
@@ -322,7 +326,7 @@ impl Work {
 
     /// Packs and uploads all layers, the largest first. They are in the image's order then.
     fn push(&self, plan: &Plan, times: &Times<'_>) -> anyhow::Result<Vec<Pushed>> {
-        let packer = self.packing.packer(times);
+        let packer = self.packing.packer(times).counted_in(&self.packed);
         let queue = Mutex::new(plan.largest_first().into_iter());
         let done: Mutex<Vec<Pushed>> = Mutex::default();
         let failed: Mutex<Option<anyhow::Error>> = Mutex::default();
@@ -372,10 +376,10 @@ impl Work {
         let state = LayerState::new(&self.packing.diff, times, layer);
         let known = self.remembered.of_state(&state);
         if let Some(blob) = known.filter(|blob| self.has(blob)) {
+            self.packed.fetch_add(blob.tar.size, Ordering::Relaxed);
             return Ok(self.pushed(layer, state, blob, LayerSource::Unchanged));
         }
-        let known = self.as_before(layer, &state, packer)?;
-        if let Some(blob) = known.filter(|blob| self.has(blob)) {
+        if let Some(blob) = self.as_before(layer, &state, packer)? {
             return Ok(self.pushed(layer, state, blob, LayerSource::Present));
         }
         let (mut writer, content) = Blob::written_and_hashed(self.destinations.memory());
@@ -396,7 +400,6 @@ impl Work {
         writer
             .finish_as(blob.digest())
             .context("could not pass on a packed layer")?;
-        self.packed.fetch_add(blob.tar.size, Ordering::Relaxed);
         let source = match self.destinations.finish(pending)? {
             How::Uploaded => LayerSource::Uploaded,
             _ => LayerSource::Present,
@@ -411,15 +414,11 @@ impl Work {
             size: blob.size,
         };
         let pending = self.destinations.push(&Blob::known(descriptor));
-        let is_there = self.destinations.finish(pending).is_ok();
-        if is_there {
-            self.packed.fetch_add(blob.tar.size, Ordering::Relaxed);
-        }
-        is_there
+        self.destinations.finish(pending).is_ok()
     }
 
-    /// The blob that the image before has for the same tar, or that this builder once made of it. Such a layer is read, and neither
-    /// compressed nor sent. One whose tar must be a new one is not read for that.
+    /// The blob that the image before has for the same tar, or that this builder once made of it, if all repositories have it. Such a
+    /// layer is read, and neither compressed nor sent. One whose tar must be a new one is not read for that.
     fn as_before(
         &self,
         layer: &layers::Layer,
@@ -430,7 +429,12 @@ impl Work {
             return Ok(None);
         }
         let tar = packer.pack(layer, &mut std::io::sink())?;
-        Ok(self.remembered.of_tar(tar))
+        let known = self.remembered.of_tar(tar).filter(|blob| self.has(blob));
+        if known.is_none() {
+            // It is packed once more.
+            self.packed.fetch_sub(tar.size, Ordering::Relaxed);
+        }
+        Ok(known)
     }
 
     fn pushed(

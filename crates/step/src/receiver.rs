@@ -492,6 +492,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::room::Room;
 
     fn destinations() -> Arc<Destinations> {
         let job = json!({
@@ -501,7 +502,13 @@ mod tests {
             "answer_within": null, "threads": null,
         });
         let job: Job = serde_json::from_value(job).unwrap();
-        let made = Destinations::new(&job.destinations, &job.base, None, &Secrets::default());
+        let made = Destinations::new(
+            &job.destinations,
+            &job.base,
+            None,
+            Room::of(None),
+            &Secrets::default(),
+        );
         Arc::new(made.unwrap())
     }
 

@@ -109,6 +109,7 @@ impl Case {
                 .collect(),
             annotations: vec![("com.example.tag".to_owned(), tag.to_owned())],
             threads: None,
+            memory: None,
         };
         let step = folder.join("step/job.json");
         fs::write(step, serde_json::to_vec(&job).unwrap()).unwrap();

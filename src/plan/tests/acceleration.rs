@@ -149,6 +149,80 @@ fn several_platforms_are_an_image_each_and_an_index_of_them() {
 }
 
 #[test]
+fn a_step_gets_its_share_of_a_limited_memory() {
+    let shares = |plan: &Plan| -> Vec<Option<u64>> {
+        match &plan.images[0].acceleration {
+            Acceleration::Engine(engine) => engine.parts.iter().map(|part| part.memory).collect(),
+            Acceleration::Plain(reason) => panic!("{reason:?}"),
+        }
+    };
+    let both = ("platforms", "linux/amd64,linux/arm64");
+    let one = ("platforms", "linux/amd64");
+    let on = ("accelerate", "on");
+    let container = ("driver", "docker-container");
+    let mib = |number: u64| Some(number << 20);
+    for (options, platforms, expected) in [
+        ("", one, vec![None]),
+        ("memory=0", one, vec![None]),
+        ("memory=512m", one, vec![mib(512)]),
+        ("memory=512m", both, vec![mib(256), mib(256)]),
+        ("memory=1g", both, vec![mib(512), mib(512)]),
+    ] {
+        let inputs = [TAG, on, container, platforms, ("driver-opts", options)];
+        let plan = plan_with(&inputs, &facts(ImageStore::Containerd), None).unwrap();
+        assert_eq!(shares(&plan), expected, "{options} {platforms:?}");
+    }
+    let appended = "- {name: arm, platforms: linux/arm64, driver-opts: limits.memory=1Gi}";
+    for (options, append, platforms, expected) in [
+        ("", "", one, vec![None]),
+        ("limits.memory=512Mi", "", one, vec![mib(512)]),
+        (
+            "limits.memory=512Mi",
+            appended,
+            both,
+            vec![mib(512), mib(1024)],
+        ),
+    ] {
+        let inputs = [on, platforms, ("driver-opts", options), ("append", append)];
+        let plan = in_cluster(&inputs).unwrap();
+        assert_eq!(shares(&plan), expected, "{options} {append} {platforms:?}");
+    }
+}
+
+#[test]
+fn a_limit_below_what_buildkit_needs_is_a_warning() {
+    let appended = "- {name: arm, platforms: linux/arm64, driver-opts: limits.memory=64Mi}";
+    let about_memory = |plan: Plan| -> Vec<String> {
+        let is_about = |warning: &String| warning.contains("less memory than BuildKit needs");
+        plan.warnings.into_iter().filter(is_about).collect()
+    };
+    for (options, expected) in [("memory=95m", 1), ("memory=96m", 0), ("memory=0", 0)] {
+        let inputs = [
+            TAG,
+            ("driver", "docker-container"),
+            ("driver-opts", options),
+        ];
+        let plan = plan_with(&inputs, &facts(ImageStore::Containerd), None).unwrap();
+        let found = about_memory(plan);
+        assert_eq!(found.len(), expected, "{options}: {found:?}");
+    }
+    for (options, append, expected) in [
+        ("limits.memory=100M", "", 1),
+        ("limits.memory=2Gi", "", 0),
+        ("limits.memory=2Gi", appended, 1),
+    ] {
+        let plan = in_cluster(&[
+            ("platforms", "linux/amd64,linux/arm64"),
+            ("driver-opts", options),
+            ("append", append),
+        ])
+        .unwrap();
+        let found = about_memory(plan);
+        assert_eq!(found.len(), expected, "{options} {append}: {found:?}");
+    }
+}
+
+#[test]
 fn a_platform_that_is_not_its_nodes_may_be_emulated() {
     let emulated = |plan: &Plan| -> Vec<bool> {
         match &plan.images[0].acceleration {

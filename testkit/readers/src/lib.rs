@@ -22,6 +22,8 @@ mod destinations;
 mod previous;
 #[path = "../../../crates/step/src/receiver.rs"]
 mod receiver;
+#[path = "../../../crates/step/src/room.rs"]
+mod room;
 #[path = "../../../crates/step/src/uploads.rs"]
 mod uploads;
 // The same for what a library keeps to itself.

@@ -10,6 +10,7 @@ use protocol::{Base, BaseImage, Job, Secrets};
 use crate::destinations::Destinations;
 use crate::receiver::{Layers, Received, Receiver};
 use crate::registry;
+use crate::room::Room;
 
 /// As in the seeds.
 const REPOSITORY: &str = "fast-ecr-push/abc";
@@ -42,6 +43,7 @@ fn destinations() -> Arc<Destinations> {
             &job.destinations,
             &job.base,
             job.answer_within,
+            Room::of(None),
             &Secrets::default(),
         );
         Arc::new(made.unwrap())

@@ -227,14 +227,20 @@ fn socket(address: &str) -> PathBuf {
     path.expect("an Engine on a socket").into()
 }
 
-/// Prints what `docker` prints.
+/// Prints what `docker` prints. On a busy machine Docker now and then loses what a container prints that ends at once, so one that
+/// printed nothing runs once more.
 pub(crate) fn docker(arguments: &[&str]) -> String {
-    let output = Command::new(variable("RIG_DOCKER"))
-        .args(arguments)
-        .output()
-        .unwrap();
-    assert!(output.status.success(), "{output:?}");
-    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    let printed = || {
+        let mut docker = Command::new(variable("RIG_DOCKER"));
+        let output = docker.args(arguments).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    };
+    let first = printed();
+    if first.is_empty() && arguments.contains(&"run") {
+        return printed();
+    }
+    first
 }
 
 /// A folder and everything in it.
