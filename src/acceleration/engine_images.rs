@@ -41,8 +41,8 @@ pub(super) async fn remove(nonce: &str, engine: &Address) {
 
 async fn remove_with(docker: &Docker, nonce: &str) -> Result<(), bollard::errors::Error> {
     let patterns = [
-        "localhost:*/fast-ecr-push/*",
-        "localhost:*/fast-ecr-push/*/*",
+        "127.0.0.1:*/fast-ecr-push/*",
+        "127.0.0.1:*/fast-ecr-push/*/*",
     ];
     let filters = HashMap::from([("reference", patterns.map(str::to_owned).to_vec())]);
     let options = ListImagesOptionsBuilder::new().filters(&filters);
@@ -76,13 +76,13 @@ async fn is_left_over(docker: &Docker, name: &str) -> Result<bool, bollard::erro
     Ok(age.is_some_and(|seconds| seconds > LEFT_OVER))
 }
 
-/// The nonce in the name of an image of ours: `localhost:PORT/fast-ecr-push/NONCE[/DIGEST]:latest`. Others may have a repository that
+/// The nonce in the name of an image of ours: `127.0.0.1:PORT/fast-ecr-push/NONCE[/DIGEST]:latest`. Others may have a repository that
 /// is called like this action.
 pub(super) fn nonce_of(name: &str) -> Option<&str> {
     let is_hex = |text: &str, digits: usize| {
         text.len() == digits && text.bytes().all(|byte| byte.is_ascii_hexdigit())
     };
-    let name = name.strip_prefix("localhost:")?.strip_suffix(":latest")?;
+    let name = name.strip_prefix("127.0.0.1:")?.strip_suffix(":latest")?;
     let mut parts = name.split('/').skip(1);
     let (folder, nonce, base) = (parts.next()?, parts.next()?, parts.next());
     let is_ours = folder == "fast-ecr-push"
@@ -101,17 +101,17 @@ mod tests {
         let nonce = "0123456789abcdef".repeat(2);
         let base = "0".repeat(64);
         let ours = [
-            format!("localhost:1/fast-ecr-push/{nonce}:latest"),
-            format!("localhost:1/fast-ecr-push/{nonce}/{base}:latest"),
+            format!("127.0.0.1:1/fast-ecr-push/{nonce}:latest"),
+            format!("127.0.0.1:1/fast-ecr-push/{nonce}/{base}:latest"),
         ];
         for name in &ours {
             assert_eq!(nonce_of(name), Some(&*nonce), "{name}");
         }
         for name in [
-            "localhost:1/fast-ecr-push/app:latest".to_owned(),
-            format!("localhost:1/fast-ecr-push/{nonce}:1"),
-            format!("localhost:1/fast-ecr-push/{nonce}/{nonce}:latest"),
-            format!("localhost:1/fast-ecr-push/{nonce}/{base}/x:latest"),
+            "127.0.0.1:1/fast-ecr-push/app:latest".to_owned(),
+            format!("127.0.0.1:1/fast-ecr-push/{nonce}:1"),
+            format!("127.0.0.1:1/fast-ecr-push/{nonce}/{nonce}:latest"),
+            format!("127.0.0.1:1/fast-ecr-push/{nonce}/{base}/x:latest"),
             format!("r.example/fast-ecr-push/{nonce}:latest"),
         ] {
             assert_eq!(nonce_of(&name), None, "{name}");

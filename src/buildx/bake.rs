@@ -123,7 +123,7 @@ impl Definition<'_> {
             repository.push_str(hex);
         }
         let output = format!(
-            "type=image,name=localhost:{port}/{repository}:latest,push=true,oci-mediatypes=true,store=false,registry.insecure=true"
+            "type=image,name=127.0.0.1:{port}/{repository}:latest,push=true,oci-mediatypes=true,store=false,registry.insecure=true"
         );
         escaped(json!({ "target": { CONFIGURATION: self.configuration(part, &output) } }))
     }

@@ -289,7 +289,7 @@ fn variables_and_files_of_an_image_do_not_change_what_the_engine_does() {
         (
             "variables",
             "ENV HTTPS_PROXY=http://127.0.0.1:1 HTTP_PROXY=http://127.0.0.1:1 http_proxy=http://127.0.0.1:1 ALL_PROXY=http://127.0.0.1:1 \
-             SSL_CERT_FILE=/evil LD_PRELOAD=/evil RUST_LOG=trace TMPDIR=/evil HOME=/evil PATH=/evil\nRUN [\"/bin/busybox\", \"touch\", \"/x\"]",
+             SSL_CERT_FILE=/evil BUILDARCH=evil LD_PRELOAD=/evil RUST_LOG=trace TMPDIR=/evil HOME=/evil PATH=/evil\nRUN [\"/bin/busybox\", \"touch\", \"/x\"]",
         ),
         (
             "threads",
@@ -328,6 +328,33 @@ fn variables_and_files_of_an_image_do_not_change_what_the_engine_does() {
     ] {
         is_unharmed(name, &attack(name, instructions).run());
     }
+}
+
+/// A named context that takes the place of the target is the image, triggers and all. The engine's step has the network of the builder.
+#[test]
+fn triggers_of_an_image_do_not_run_in_the_engines_step() {
+    let trigger = "ONBUILD RUN --network=host touch /evil";
+    is_unharmed("trigger", &attack("trigger", trigger).run());
+    let pushed = manifest("hostile/trigger", "1");
+    let configuration = pushed["config"]["digest"].as_str().unwrap();
+    let (_, configuration) = get(&format!("/v2/hostile/trigger/blobs/{configuration}"));
+    let configuration: serde_json::Value = serde_json::from_slice(&configuration).unwrap();
+    let triggers = &configuration["config"]["OnBuild"];
+    assert_eq!(triggers[0], "RUN --network=host touch /evil");
+    let run = attack("triggered", "")
+        .file("Dockerfile", format!("FROM {} AS app\n", busybox()))
+        .input("target", "app")
+        .input(
+            "build-contexts",
+            &format!("app=docker-image://{}/hostile/trigger:1", registry()),
+        )
+        .run();
+    is_unharmed("triggered", &run);
+    let image = format!("{}/hostile/triggered:1", registry());
+    let test = "test -e /evil && echo evil || echo none";
+    let said = docker(&["run", "--rm", "--network", "none", &image, "sh", "-c", test]);
+    docker(&["image", "rm", &image]);
+    assert_eq!(said, "none", "{}", run.log());
 }
 
 /// What a title of a pull request becomes is a label or a build argument, which bake reads as a template.

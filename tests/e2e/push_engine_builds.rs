@@ -54,7 +54,7 @@ fn elsewhere() -> Front {
 
 /// Names of the Engine's images that the push left behind.
 fn left(classic: &Classic) -> String {
-    classic.docker(&["images", "--quiet", "localhost:*/fast-ecr-push/*/*"])
+    classic.docker(&["images", "--quiet", "127.0.0.1:*/fast-ecr-push/*/*"])
 }
 
 #[test]
@@ -194,7 +194,7 @@ fn a_run_that_is_killed_leaves_its_image_in_the_classic_store_to_the_post_step()
         .engine(&classic.host);
     let host = classic.host.clone();
     let is_there = move || {
-        let name = "localhost:*/fast-ecr-push/*/*";
+        let name = "127.0.0.1:*/fast-ecr-push/*/*";
         !docker(&["--host", &host, "images", "--quiet", name]).is_empty()
     };
     let (main, post) = runner
@@ -254,7 +254,7 @@ fn an_image_from_scratch_has_its_own_layers_alone() {
     }
     assert_eq!(left(&classic), "");
     assert_eq!(
-        classic.docker(&["images", "--quiet", "localhost:*/fast-ecr-push/*"]),
+        classic.docker(&["images", "--quiet", "127.0.0.1:*/fast-ecr-push/*"]),
         ""
     );
 }

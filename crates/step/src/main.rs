@@ -13,6 +13,7 @@
 mod base_image;
 mod compose;
 mod destinations;
+mod encryption;
 mod events;
 mod in_image;
 mod index;

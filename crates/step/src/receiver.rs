@@ -9,8 +9,8 @@
 //! in parts, each blob looked for afterwards, the manifest read back. It compresses layers anew unless it remembers a digest that is
 //! here, so those of the base image's own manifest are "there", and others are forgotten.
 //!
-//! BuildKit tries HTTPS first where a port is given, and falls back to HTTP when the answer to its TLS greeting looks like HTTP
-//! (`net/http` turns exactly that into "server gave HTTP response to HTTPS client"), so that is what a greeting gets.
+//! Other steps may share this loopback, may read what passes there, and listen at `::1`: the repository's name is all that keeps them
+//! from pushing another configuration. So the connection is encrypted ([`Encryption`]), and BuildKit is told the address in digits.
 
 use std::collections::{HashMap, HashSet};
 use std::convert::Infallible;
@@ -31,21 +31,18 @@ use hyper_util::rt::TokioIo;
 use image::Digest;
 use sha2::{Digest as _, Sha256};
 use thiserror::Error;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OnceCell, watch};
 use upload::Blob;
 
 use crate::base_image::Candidate;
 use crate::destinations::Destinations;
+use crate::encryption::{Encryption, EncryptionError};
 use crate::uploads::Uploads;
 
 /// A configuration or manifest may have so many bytes: as much as Amazon ECR takes of a manifest
 /// (<https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_PutImage.html>).
 const LARGEST_DOCUMENT: usize = 4 * 1024 * 1024;
-
-/// First byte of a TLS record with a handshake (RFC 8446, section 5.1).
-const TLS_HANDSHAKE: u8 = 0x16;
 
 /// How long a connection that could not be accepted waits.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(20);
@@ -74,6 +71,8 @@ pub(crate) enum Layers {
 pub(crate) enum ReceiveError {
     #[error("could not listen on loopback")]
     Listen(#[source] io::Error),
+    #[error(transparent)]
+    Encryption(#[from] EncryptionError),
     #[error("the configuration did not arrive within {0} s")]
     Late(u64),
 }
@@ -106,6 +105,7 @@ impl Receiver {
         kept: Layers,
         destinations: Arc<Destinations>,
     ) -> Result<Self, ReceiveError> {
+        let encryption = Encryption::new()?;
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let listener = TcpListener::bind(address)
             .await
@@ -129,7 +129,7 @@ impl Receiver {
                 match listener.accept().await {
                     Ok((stream, _)) => {
                         let shared = Arc::clone(&serving);
-                        tokio::spawn(serve(stream, shared));
+                        tokio::spawn(serve(stream, encryption.clone(), shared));
                     }
                     // The client went away, or no descriptor is free: others may have opened many connections.
                     Err(_) => tokio::time::sleep(ACCEPT_AGAIN).await,
@@ -163,16 +163,10 @@ impl Receiver {
     }
 }
 
-async fn serve(mut stream: TcpStream, shared: Arc<Shared>) {
-    let mut first = [0];
-    if stream.peek(&mut first).await.is_ok() && first == [TLS_HANDSHAKE] {
-        // Read, so that closing does not reset the connection before the answer is read.
-        let mut greeting = [0; 4096];
-        let _ = stream.read(&mut greeting).await;
-        let answer = "HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
-        let _ = stream.write_all(answer.as_bytes()).await;
+async fn serve(stream: TcpStream, encryption: Encryption, shared: Arc<Shared>) {
+    let Some(stream) = encryption.accept(stream).await else {
         return;
-    }
+    };
     let service = service_fn(move |request| {
         let shared = Arc::clone(&shared);
         async move { Ok::<_, Infallible>(shared.answer(request).await) }
@@ -540,11 +534,30 @@ mod tests {
         let waiting = TcpStream::connect(address).unwrap();
         std::thread::sleep(Duration::from_millis(300));
         drop((files, waiting));
-        let mut stream = TcpStream::connect(address).unwrap();
-        let question = b"GET /v2/ HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+        // Without encryption it says why it ends the connection.
+        assert_ne!(answer(receiver.port), b"");
+    }
+
+    fn answer(port: u16) -> Vec<u8> {
+        let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        let limit = Some(Duration::from_secs(20));
+        stream.set_read_timeout(limit).unwrap();
+        let question =
+            b"GET /v2/a/manifests/latest HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
         stream.write_all(question).unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).unwrap();
+        answer
+    }
+
+    /// BuildKit falls back to HTTP where that is spoken, and any step with the builder's network may read what passes on its loopback.
+    #[test]
+    fn nobody_is_answered_without_encryption() {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let listening = Receiver::listen("a".to_owned(), Layers::Kept, destinations());
+        let receiver = runtime.block_on(listening).unwrap();
+        let answer = answer(receiver.port);
+        // An alert of TLS (RFC 8446, section 5.1).
+        assert_eq!(answer.first(), Some(&0x15), "{}", answer.escape_ascii());
     }
 }

@@ -143,7 +143,7 @@ impl Case {
             {
                 if let Event::Listening { port } = event {
                     let output = format!(
-                        "type=image,name=localhost:{port}/{}:latest,push=true,oci-mediatypes=true,store=false,registry.insecure=true",
+                        "type=image,name=127.0.0.1:{port}/{}:latest,push=true,oci-mediatypes=true,store=false,registry.insecure=true",
                         configuration_repository(&nonce)
                     );
                     let one = json!({"target": {"cfg": self.cfg(&output)}});

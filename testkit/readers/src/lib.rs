@@ -17,6 +17,8 @@ mod compose;
 #[path = "../../../crates/step/src/destinations.rs"]
 #[expect(dead_code, reason = "the step uses all of it")]
 mod destinations;
+#[path = "../../../crates/step/src/encryption.rs"]
+mod encryption;
 #[path = "../../../crates/step/src/previous.rs"]
 #[expect(dead_code, reason = "the step uses all of it")]
 mod previous;
