@@ -141,6 +141,10 @@ struct Kind {
     code: i32,
 }
 
+/// Builds that the push engine pushes.
+const ENGINE: &str = "engine";
+const PLATFORMS: &str = "platforms";
+
 /// A build that reads no secret, which is what `skip-unchanged` takes. The second one finds what the first has built.
 const MISS: &str = "miss";
 const HIT: &str = "hit";
@@ -150,9 +154,18 @@ const ENDLESS: &str = "RUN --network=none echo begun; sleep 600";
 
 const KINDS: &[Kind] = &[
     Kind {
-        name: "engine",
+        name: ENGINE,
         end: "",
         inputs: &[("accelerate", "on")],
+        code: 0,
+    },
+    Kind {
+        name: PLATFORMS,
+        end: "",
+        inputs: &[
+            ("accelerate", "on"),
+            ("platforms", "linux/amd64,linux/amd64/v2"),
+        ],
         code: 0,
     },
     Kind {
@@ -491,7 +504,7 @@ fn no_secret_is_left_by_any_kind_of_run_where_it_was_built() {
         assert_eq!(main.code, Some(kind.code), "{name}: {}", main.log());
         assert_eq!(
             is_by_engine(&main),
-            name == "engine",
+            [ENGINE, PLATFORMS].contains(&name),
             "{name}: {}",
             main.log()
         );
@@ -499,7 +512,7 @@ fn no_secret_is_left_by_any_kind_of_run_where_it_was_built() {
         let is_hit = main.values.outputs.get("unchanged").map(String::as_str) == Some("true");
         assert_eq!(is_hit, name == HIT, "{name}: {}", main.log());
         let programs: &[&str] = match name {
-            "engine" => &["buildx", "fast-ecr-push-step"],
+            ENGINE | PLATFORMS => &["buildx", "fast-ecr-push-step"],
             HIT => &[],
             _ => &["buildx"],
         };
