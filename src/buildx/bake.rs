@@ -291,45 +291,42 @@ fn step_root(nonce: &str) -> String {
 }
 
 fn index_dockerfile(nonce: &str) -> String {
-    let (stage, job) = (stage(nonce), protocol::INDEX_JOB_FILE);
+    let stage = stage(nonce);
+    let run = run(nonce, "", protocol::INDEX_JOB_FILE, &[], "");
+    format!("FROM --platform=$BUILDPLATFORM scratch AS {stage}\n{run}")
+}
+
+/// The instruction that runs the engine's program for a job, below a root directory.
+fn run(nonce: &str, root: &str, job: &str, mounts: &[String], argument: &str) -> String {
     let (id, secrets) = (protocol::secrets_id(nonce), protocol::SECRETS_PATH);
-    format!(
-        "FROM --platform=$BUILDPLATFORM scratch AS {stage}\nARG BUILDARCH\nRUN --network=host \
-         --mount=type=bind,from=step,source={PROGRAM_FILE},target={PROGRAM} \
-         --mount=type=bind,source=/{job},target={PROGRAM_FOLDER}/{job} \
-         --mount=type=secret,id={id},target={secrets} [\"{PROGRAM}\"]\n"
-    )
+    // Program and job are mounted from where they come, so that BuildKit copies neither.
+    let mut run = format!(
+        "ARG BUILDARCH\nRUN --network=host \
+         --mount=type=bind,from=step,source={PROGRAM_FILE},target={root}{PROGRAM} \
+         --mount=type=bind,source=/{job},target={root}{PROGRAM_FOLDER}/{job} \
+         --mount=type=secret,id={id},target={root}{secrets}"
+    );
+    for mount in mounts {
+        run += &format!(" --mount={mount}");
+    }
+    run + &format!(" [\"{root}{PROGRAM}\"{argument}]\n")
 }
 
 fn step_dockerfile(nonce: &str, has_base: bool, runs_in_image: bool) -> String {
     let stage = stage(nonce);
-    let job = format!("/{}", protocol::JOB_FILE);
-    let run = |root: &str, image: (&str, &str, &str), argument: &str| {
-        let mut run = "RUN --network=host".to_owned();
-        let mut mount = |from: &str, source: &str, target: &str| {
-            run += &format!(" --mount=type=bind{from}{source},target={root}{target}");
-        };
-        // Program and job are mounted from where they come, so that BuildKit copies neither.
-        mount(",from=step", &format!(",source={PROGRAM_FILE}"), PROGRAM);
-        mount(
-            "",
-            &format!(",source={job}"),
-            &format!("{PROGRAM_FOLDER}{job}"),
-        );
-        let (from, source, target) = image;
-        mount(from, source, target);
+    let run = |root: &str, from: &str, path: &str, argument: &str| {
+        let mut mounts = vec![format!("type=bind,from={from},target={root}{path}")];
         if has_base {
-            mount(",from=base", "", protocol::BASE_PATH);
+            let path = protocol::BASE_PATH;
+            mounts.push(format!("type=bind,from=base,target={root}{path}"));
         }
-        let (id, secrets) = (protocol::secrets_id(nonce), protocol::SECRETS_PATH);
-        run += &format!(" --mount=type=secret,id={id},target={root}{secrets}");
-        run += &format!(" --mount=type=cache,id=fast-ecr-push-digests,target={root}/cache");
-        format!("ARG BUILDARCH\n{run} [\"{root}{PROGRAM}\"{argument}]\n")
+        let digests = "type=cache,id=fast-ecr-push-digests";
+        mounts.push(format!("{digests},target={root}/cache"));
+        run(nonce, root, protocol::JOB_FILE, &mounts, argument)
     };
     if !runs_in_image {
-        let image = (",from=final", "", protocol::IMAGE_PATH);
         return format!("FROM --platform=$BUILDPLATFORM scratch AS {stage}\n")
-            + &run("", image, "");
+            + &run("", "final", protocol::IMAGE_PATH, "");
     }
 
     // BuildKit hashes all files of what a step mounts, but not of what it runs in (`getMountDeps` in
@@ -340,13 +337,17 @@ fn step_dockerfile(nonce: &str, has_base: bool, runs_in_image: bool) -> String {
     let root = step_root(nonce);
     let folder = "/.fast-ecr-push/hidden";
     let (user, group) = protocol::OWNER_OF_MISSING;
-    let source = format!(",source={folder}");
-    let hidden = (",from=hidden", source.as_str(), protocol::HIDDEN_PATH);
+    let hidden = format!("hidden,source={folder}");
     format!(
         "FROM final AS final-image\nUSER {user}:{group}\nWORKDIR /etc\nUSER 0:0\n\
          FROM final-image AS hidden\nCOPY --from=final-image /etc {folder}/etc\n\
          FROM final-image AS {stage}\nWORKDIR /\n"
-    ) + &run(&root, hidden, &format!(", \"{root}\""))
+    ) + &run(
+        &root,
+        &hidden,
+        protocol::HIDDEN_PATH,
+        &format!(", \"{root}\""),
+    )
 }
 
 /// The arguments for a target of a definition. The definition is ours, so that it may read what it names.
@@ -411,7 +412,7 @@ COPY --from=final-image /etc /.fast-ecr-push/hidden/etc
 FROM final-image AS step-01
 WORKDIR /
 ARG BUILDARCH
-RUN --network=host --mount=type=bind,from=step,source=/fast-ecr-push-step-$BUILDARCH,target=/.fast-ecr-push-01/program/fast-ecr-push-step --mount=type=bind,source=/job.json,target=/.fast-ecr-push-01/program/job.json --mount=type=bind,from=hidden,source=/.fast-ecr-push/hidden,target=/.fast-ecr-push-01/hidden --mount=type=bind,from=base,target=/.fast-ecr-push-01/base --mount=type=secret,id=fast-ecr-push-01,target=/.fast-ecr-push-01/run/secrets/fast-ecr-push-step --mount=type=cache,id=fast-ecr-push-digests,target=/.fast-ecr-push-01/cache ["/.fast-ecr-push-01/program/fast-ecr-push-step", "/.fast-ecr-push-01"]
+RUN --network=host --mount=type=bind,from=step,source=/fast-ecr-push-step-$BUILDARCH,target=/.fast-ecr-push-01/program/fast-ecr-push-step --mount=type=bind,source=/job.json,target=/.fast-ecr-push-01/program/job.json --mount=type=secret,id=fast-ecr-push-01,target=/.fast-ecr-push-01/run/secrets/fast-ecr-push-step --mount=type=bind,from=hidden,source=/.fast-ecr-push/hidden,target=/.fast-ecr-push-01/hidden --mount=type=bind,from=base,target=/.fast-ecr-push-01/base --mount=type=cache,id=fast-ecr-push-digests,target=/.fast-ecr-push-01/cache ["/.fast-ecr-push-01/program/fast-ecr-push-step", "/.fast-ecr-push-01"]
 "#;
         assert_eq!(step_dockerfile("01", true, true), expected);
     }
@@ -420,7 +421,7 @@ RUN --network=host --mount=type=bind,from=step,source=/fast-ecr-push-step-$BUILD
     fn a_step_that_cannot_run_in_the_image_runs_in_one_of_its_own() {
         let expected = r#"FROM --platform=$BUILDPLATFORM scratch AS step-01
 ARG BUILDARCH
-RUN --network=host --mount=type=bind,from=step,source=/fast-ecr-push-step-$BUILDARCH,target=/program/fast-ecr-push-step --mount=type=bind,source=/job.json,target=/program/job.json --mount=type=bind,from=final,target=/final --mount=type=secret,id=fast-ecr-push-01,target=/run/secrets/fast-ecr-push-step --mount=type=cache,id=fast-ecr-push-digests,target=/cache ["/program/fast-ecr-push-step"]
+RUN --network=host --mount=type=bind,from=step,source=/fast-ecr-push-step-$BUILDARCH,target=/program/fast-ecr-push-step --mount=type=bind,source=/job.json,target=/program/job.json --mount=type=secret,id=fast-ecr-push-01,target=/run/secrets/fast-ecr-push-step --mount=type=bind,from=final,target=/final --mount=type=cache,id=fast-ecr-push-digests,target=/cache ["/program/fast-ecr-push-step"]
 "#;
         assert_eq!(step_dockerfile("01", false, false), expected);
     }
