@@ -52,6 +52,20 @@ fn elsewhere() -> Front {
     })
 }
 
+/// A front to which an image of this Dockerfile goes for a minute, so that a run can be stopped in its push.
+fn slow() -> (Front, String) {
+    let front = Front::new(rule(
+        &["fast-ecr-push/", "PATCH /v2/"],
+        1000,
+        Fault::Slow(256 << 10),
+    ));
+    let dockerfile = format!(
+        "FROM {}\nRUN --network=none head -c 16000000 /dev/urandom > /random\n",
+        busybox()
+    );
+    (front, dockerfile)
+}
+
 /// Names of the Engine's images that the push left behind.
 fn left(classic: &Classic) -> String {
     classic.docker(&["images", "--quiet", "127.0.0.1:*/fast-ecr-push/*/*"])
@@ -161,10 +175,7 @@ fn the_classic_store_is_left_as_it_was_when_the_push_fails_or_is_cancelled() {
     assert!(!is_by_engine(&run));
     assert_eq!(left(&classic), "");
 
-    let large = format!(
-        "FROM {}\nRUN --network=none head -c 400000000 /dev/urandom > /random\n",
-        busybox()
-    );
+    let (front, large) = slow();
     let runner = Runner::new()
         .file("Dockerfile", large)
         .engine(&classic.host);
@@ -173,7 +184,7 @@ fn the_classic_store_is_left_as_it_was_when_the_push_fails_or_is_cancelled() {
         .input("context", ".")
         .input("cache", "none")
         .input("driver", "docker")
-        .input("tags", &format!("{}/builds/cancelled:1", registry()))
+        .input("tags", &format!("{}/builds/cancelled:1", front.address))
         .cancelled_at("differ from the base image", 1, Duration::from_millis(300))
         .run();
     assert_eq!(run.code, Some(130), "{}", run.log());
@@ -185,10 +196,7 @@ fn the_classic_store_is_left_as_it_was_when_the_push_fails_or_is_cancelled() {
 #[test]
 fn a_run_that_is_killed_leaves_its_image_in_the_classic_store_to_the_post_step() {
     let classic = Classic::alone();
-    let dockerfile = format!(
-        "FROM {}\nRUN --network=none head -c 600000000 /dev/urandom > /random\n",
-        busybox()
-    );
+    let (front, dockerfile) = slow();
     let runner = Runner::new()
         .file("Dockerfile", dockerfile)
         .engine(&classic.host);
@@ -202,7 +210,7 @@ fn a_run_that_is_killed_leaves_its_image_in_the_classic_store_to_the_post_step()
         .input("context", ".")
         .input("cache", "none")
         .input("driver", "docker")
-        .input("tags", &format!("{}/builds/killed:1", registry()))
+        .input("tags", &format!("{}/builds/killed:1", front.address))
         .killed_at("differ from the base image", is_there)
         .main_and_post();
     assert_ne!(main.code, Some(0), "{}", main.log());
