@@ -7,6 +7,7 @@ use bollard::Docker;
 use bollard::query_parameters::{ListImagesOptionsBuilder, RemoveImageOptionsBuilder};
 use image::{Digest, ImageRef};
 use jiff::Timestamp;
+use protocol::RECEIVER_HOST;
 
 use crate::aws::error_chain;
 use crate::facts::Address;
@@ -40,11 +41,8 @@ pub(super) async fn remove(nonce: &str, engine: &Address) {
 }
 
 async fn remove_with(docker: &Docker, nonce: &str) -> Result<(), bollard::errors::Error> {
-    let patterns = [
-        "127.0.0.1:*/fast-ecr-push/*",
-        "127.0.0.1:*/fast-ecr-push/*/*",
-    ];
-    let filters = HashMap::from([("reference", patterns.map(str::to_owned).to_vec())]);
+    let patterns = ["*", "*/*"].map(|rest| format!("{RECEIVER_HOST}:*/fast-ecr-push/{rest}"));
+    let filters = HashMap::from([("reference", patterns.to_vec())]);
     let options = ListImagesOptionsBuilder::new().filters(&filters);
     let listed = docker.list_images(Some(options.build())).await?;
     for name in listed.iter().flat_map(|image| &image.repo_tags) {
@@ -82,8 +80,8 @@ pub(super) fn nonce_of(name: &str) -> Option<&str> {
     let is_hex = |text: &str, digits: usize| {
         text.len() == digits && text.bytes().all(|byte| byte.is_ascii_hexdigit())
     };
-    let name = name.strip_prefix("127.0.0.1:")?.strip_suffix(":latest")?;
-    let mut parts = name.split('/').skip(1);
+    let name = name.strip_prefix(RECEIVER_HOST)?.strip_prefix(':')?;
+    let mut parts = name.strip_suffix(":latest")?.split('/').skip(1);
     let (folder, nonce, base) = (parts.next()?, parts.next()?, parts.next());
     let is_ours = folder == "fast-ecr-push"
         && is_hex(nonce, 32)

@@ -122,8 +122,9 @@ impl Definition<'_> {
             repository.push('/');
             repository.push_str(hex);
         }
+        let host = protocol::RECEIVER_HOST;
         let output = format!(
-            "type=image,name=127.0.0.1:{port}/{repository}:latest,push=true,oci-mediatypes=true,store=false,registry.insecure=true"
+            "type=image,name={host}:{port}/{repository}:latest,push=true,oci-mediatypes=true,store=false,registry.insecure=true"
         );
         escaped(json!({ "target": { CONFIGURATION: self.configuration(part, &output) } }))
     }

@@ -55,6 +55,9 @@ pub const BASE_PATH: &str = "/base";
 /// Where a step that runs in the image has a copy of the image's `etc`.
 pub const HIDDEN_PATH: &str = "/hidden";
 
+/// Where the step listens, and BuildKit pushes the image's configuration to. In digits: a name may lead to who listens at `::1` first.
+pub const RECEIVER_HOST: &str = "127.0.0.1";
+
 /// Repository that the step plays on loopback for the image's configuration. Below it, the hexadecimal digits of the base image's
 /// digest where the job has a [`BaseImage`].
 #[must_use]

@@ -4,7 +4,6 @@
 //! this process listens at its address.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use rcgen::{CertificateParams, KeyPair};
 use thiserror::Error;
@@ -14,9 +13,6 @@ use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::crypto::aws_lc_rs::default_provider;
 use tokio_rustls::rustls::pki_types::PrivatePkcs8KeyDer;
 use tokio_rustls::server::TlsStream;
-
-/// How long a client may take to greet.
-const GREETING: Duration = Duration::from_secs(10);
 
 /// Accepts encrypted connections.
 #[derive(Clone)]
@@ -46,7 +42,6 @@ impl Encryption {
 
     /// The connection, encrypted; none if the client does not do that.
     pub(crate) async fn accept(&self, stream: TcpStream) -> Option<TlsStream<TcpStream>> {
-        let accepted = tokio::time::timeout(GREETING, self.0.accept(stream)).await;
-        accepted.ok()?.ok()
+        self.0.accept(stream).await.ok()
     }
 }

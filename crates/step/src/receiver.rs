@@ -11,6 +11,10 @@
 //!
 //! Other steps may share this loopback, may read what passes there, and listen at `::1`: the repository's name is all that keeps them
 //! from pushing another configuration. So the connection is encrypted ([`Encryption`]), and BuildKit is told the address in digits.
+//!
+//! They can also see to it that BuildKit's TLS greeting is answered by nobody for ten seconds, or with HTTP. Then BuildKit asks again
+//! without encryption (<https://github.com/moby/buildkit/blob/v0.32.0/util/resolver/resolver.go>). A push whose
+//! repository was named in the open is over.
 
 use std::collections::{HashMap, HashSet};
 use std::convert::Infallible;
@@ -19,6 +23,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use anyhow::anyhow;
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Incoming;
@@ -31,8 +36,10 @@ use hyper_util::rt::TokioIo;
 use image::Digest;
 use sha2::{Digest as _, Sha256};
 use thiserror::Error;
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OnceCell, watch};
+use tokio_rustls::server::TlsStream;
 use upload::Blob;
 
 use crate::base_image::Candidate;
@@ -43,6 +50,15 @@ use crate::uploads::Uploads;
 /// A configuration or manifest may have so many bytes: as much as Amazon ECR takes of a manifest
 /// (<https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_PutImage.html>).
 const LARGEST_DOCUMENT: usize = 4 * 1024 * 1024;
+
+/// First byte of a TLS record with a handshake (RFC 8446, section 5.1).
+const TLS_HANDSHAKE: u8 = 0x16;
+
+/// How long a client may take to greet, and for the head of a request without encryption.
+const GREETING: Duration = Duration::from_secs(10);
+
+/// A head without encryption is read so far (bytes). Its first line has the repository's name.
+const HEAD: u64 = 4096;
 
 /// How long a connection that could not be accepted waits.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(20);
@@ -93,7 +109,7 @@ struct Shared {
     blobs: Mutex<HashMap<String, Bytes>>,
     /// Digests that BuildKit asked for as layers.
     layers: Mutex<HashSet<String>>,
-    /// Why a layer could not be passed on.
+    /// Why nothing can come of the push.
     problem: Mutex<Option<anyhow::Error>>,
     received: watch::Sender<Option<Received>>,
 }
@@ -143,7 +159,7 @@ impl Receiver {
         })
     }
 
-    /// Why a layer could not be passed on, if so.
+    /// Why nothing can come of the push, if so.
     pub(crate) fn problem(&self) -> Option<anyhow::Error> {
         let mut problem = self
             .shared
@@ -164,7 +180,8 @@ impl Receiver {
 }
 
 async fn serve(stream: TcpStream, encryption: Encryption, shared: Arc<Shared>) {
-    let Some(stream) = encryption.accept(stream).await else {
+    let greeting = tokio::time::timeout(GREETING, greet(stream, &encryption, &shared));
+    let Ok(Some(stream)) = greeting.await else {
         return;
     };
     let service = service_fn(move |request| {
@@ -175,6 +192,28 @@ async fn serve(stream: TcpStream, encryption: Encryption, shared: Arc<Shared>) {
     let _ = hyper::server::conn::http1::Builder::new()
         .serve_connection(TokioIo::new(stream), service)
         .await;
+}
+
+/// The connection, encrypted; none if the client does not do that.
+async fn greet(
+    mut stream: TcpStream,
+    encryption: &Encryption,
+    shared: &Shared,
+) -> Option<TlsStream<TcpStream>> {
+    let mut first = [0];
+    stream.peek(&mut first).await.ok()?;
+    if first == [TLS_HANDSHAKE] {
+        return encryption.accept(stream).await;
+    }
+    let mut head = Vec::new();
+    let mut lines = BufReader::new(&mut stream).take(HEAD);
+    lines.read_until(b'\n', &mut head).await.ok()?;
+    if String::from_utf8_lossy(&head).contains(&shared.repository) {
+        shared.end_with(anyhow!(
+            "BuildKit was made to name the configuration's repository without encryption, so that others may have pushed to it"
+        ));
+    }
+    None
 }
 
 impl Shared {
@@ -292,11 +331,16 @@ impl Shared {
         response
     }
 
-    /// Keeps the first reason for which nothing can come of the push.
+    /// A layer of the base image can't be had.
     fn fail(&self, error: anyhow::Error) -> Response<Full<Bytes>> {
-        let mut problem = self.problem.lock().unwrap_or_else(PoisonError::into_inner);
-        problem.get_or_insert(error);
+        self.end_with(error.context("could not copy a layer of the base image"));
         plain(StatusCode::BAD_GATEWAY)
+    }
+
+    /// Keeps the first reason for which nothing can come of the push.
+    fn end_with(&self, problem: anyhow::Error) {
+        let mut first = self.problem.lock().unwrap_or_else(PoisonError::into_inner);
+        first.get_or_insert(problem);
     }
 
     async fn head(&self, headers: &HeaderMap, digest: &str) -> Response<Full<Bytes>> {
@@ -534,30 +578,43 @@ mod tests {
         let waiting = TcpStream::connect(address).unwrap();
         std::thread::sleep(Duration::from_millis(300));
         drop((files, waiting));
-        // Without encryption it says why it ends the connection.
-        assert_ne!(answer(receiver.port), b"");
+        // Without encryption there is no answer, but an end.
+        ask(receiver.port, "b");
     }
 
-    fn answer(port: u16) -> Vec<u8> {
+    /// Asks for a manifest without encryption, and waits for the end.
+    fn ask(port: u16, repository: &str) {
         let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
         let limit = Some(Duration::from_secs(20));
         stream.set_read_timeout(limit).unwrap();
-        let question =
-            b"GET /v2/a/manifests/latest HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
-        stream.write_all(question).unwrap();
+        write!(
+            stream,
+            "GET /v2/{repository}/manifests/latest HTTP/1.1\r\nHost: a\r\n\r\n"
+        )
+        .unwrap();
         let mut answer = Vec::new();
-        stream.read_to_end(&mut answer).unwrap();
-        answer
+        // What is not read of the question resets the connection.
+        let ended = stream
+            .read_to_end(&mut answer)
+            .map_err(|error| error.kind());
+        assert!(
+            matches!(ended, Ok(0) | Err(io::ErrorKind::ConnectionReset)),
+            "{ended:?}"
+        );
+        assert_eq!(answer, b"");
     }
 
     /// BuildKit falls back to HTTP where that is spoken, and any step with the builder's network may read what passes on its loopback.
     #[test]
-    fn nobody_is_answered_without_encryption() {
+    fn nobody_is_answered_without_encryption_and_who_names_the_repository_ends_the_push() {
         let runtime = tokio::runtime::Runtime::new().unwrap();
-        let listening = Receiver::listen("a".to_owned(), Layers::Kept, destinations());
+        let repository = "fast-ecr-push/0123";
+        let listening = Receiver::listen(repository.to_owned(), Layers::Kept, destinations());
         let receiver = runtime.block_on(listening).unwrap();
-        let answer = answer(receiver.port);
-        // An alert of TLS (RFC 8446, section 5.1).
-        assert_eq!(answer.first(), Some(&0x15), "{}", answer.escape_ascii());
+        ask(receiver.port, "fast-ecr-push/0124");
+        assert!(receiver.problem().is_none());
+        ask(receiver.port, repository);
+        let problem = receiver.problem().expect("the name is known").to_string();
+        assert!(problem.contains("without encryption"), "{problem}");
     }
 }
