@@ -136,7 +136,7 @@ pub(super) struct Said {
     pub has_tags: bool,
     /// When the step last said something.
     heard: Option<Instant>,
-    /// When it last said something else than the time before.
+    /// When it last had packed or sent more, or told of anything else than its progress.
     moved: Option<Instant>,
     /// Bytes that it has packed and sent.
     moved_bytes: (u64, u64),
@@ -540,16 +540,18 @@ impl Said {
                 None
             }
         }?;
-        let bytes = match event {
+        let has_moved = match event {
             StepEvent::Progress {
                 packed, uploaded, ..
-            } => Some((packed, uploaded)),
-            _ => None,
+            } => {
+                let bytes = (packed, uploaded);
+                std::mem::replace(&mut self.moved_bytes, bytes) != bytes
+            }
+            _ => true,
         };
-        if bytes != Some(self.moved_bytes) {
+        if has_moved {
             self.moved = Some(now);
         }
-        self.moved_bytes = bytes.unwrap_or(self.moved_bytes);
         match &event {
             StepEvent::Published(published) => {
                 self.published = self.published.or(Some(Timestamp::now()));

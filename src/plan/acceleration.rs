@@ -12,9 +12,10 @@ use semver::Version;
 use serde::{Serialize, Serializer};
 
 use super::cache::Kind;
+use super::memory::Limit;
 use super::{
     BuilderPlan, CachePlan, Diagnostics, Driver, EngineFiles, Fallback, Hidden, Level, Naming,
-    Node, PushPlan, Sources, annotations, memory,
+    Node, PushPlan, Sources, annotations,
 };
 use crate::facts::{Address, Engine};
 use crate::inputs::cache::{Backend, CacheEntry};
@@ -193,12 +194,16 @@ fn parts(platforms: &[String], annotations: &[String], builder: &BuilderPlan) ->
         let node = node_for(platform, builder);
         let shares = |other: &&String| node_for(Some(*other), builder) == node;
         let steps = platforms.iter().filter(shares).count().max(1);
+        let memory = match node {
+            Some(node) => Limit::of_node(node),
+            None => Limit::of_container(&builder.options),
+        };
         EnginePart {
             platform: platform.cloned(),
             annotations: of(Level::Manifest, platform),
             descriptor_annotations: of(Level::ManifestDescriptor, platform),
             is_emulated: node.is_some_and(|node| may_be_emulated(platform, node)),
-            memory: memory::share(&builder.options, node, steps),
+            memory: memory.and_then(|limit| limit.share(steps)),
         }
     };
     match platforms {

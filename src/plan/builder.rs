@@ -7,6 +7,7 @@ use semver::Version;
 use serde::Serialize;
 
 use super::kubernetes::{self, Cluster, KubernetesPlan};
+use super::memory::Limit;
 use super::network::CertificatesFile;
 use super::{
     Diagnostics, Driver, Hidden, Naming, PlanError, RunDir, Sources, buildkitd, driver_options,
@@ -133,7 +134,7 @@ impl BuilderPlan {
             plan.secret_options = gets.secret_options;
             plan.certificates = gets.certificates;
         }
-        memory::check(&plan.options, &[], diagnostics);
+        memory::check(Limit::of_container(&plan.options), diagnostics);
         plan
     }
 
@@ -148,7 +149,8 @@ impl BuilderPlan {
         diagnostics.notices.extend(ignored::in_cluster(inputs));
         let mut kubernetes = KubernetesPlan::new(inputs, run, cluster, dir, diagnostics);
         network::give_to_nodes(&mut kubernetes.nodes, cluster.certificates, diagnostics);
-        memory::check(&[], &kubernetes.nodes, diagnostics);
+        let limits = kubernetes.nodes.iter().filter_map(Limit::of_node);
+        memory::check(limits, diagnostics);
         let config = inputs.buildkitd_config_inline.as_ref().map(|text| &text.0);
         let first = kubernetes.nodes.first();
         Self {

@@ -33,7 +33,8 @@ pub enum Event {
     },
     /// Work in progress; sums since the start.
     Progress {
-        /// Bytes of tar that were packed or found equal to packed ones.
+        /// Bytes of tar that were packed or found equal to packed ones. Falls when a layer that was read to compare it is new, and has
+        /// to be packed from its start.
         packed: u64,
         /// Bytes that `packed` reaches.
         total: u64,

@@ -33,10 +33,6 @@ const CACHE: &str = "/cache/digests";
 /// How long BuildKit may take to push the configuration after it can.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// Layers that are packed at a time. A layer is an upload, and a connection to Amazon ECR carries some 26 MB/s: with these there
-/// is work for as many as two cores can pack for.
-const PACKERS: usize = 12;
-
 /// How often progress is reported.
 const REPORT: Duration = Duration::from_millis(500);
 
@@ -143,14 +139,13 @@ pub(crate) fn run(
         previous: Arc::clone(&previous),
         packed: AtomicU64::new(0),
         total: bytes,
+        room,
     });
     let pushing = work.start()?;
 
     let received = runtime.block_on(receiver.wait(PATIENCE));
     let received = match (received, receiver.problem()) {
-        (_, Some(problem)) => {
-            return Err(problem.context("could not copy a layer of the base image"));
-        }
+        (_, Some(problem)) => return Err(problem),
         (received, None) => received?,
     };
     let base = compose_base(&work.job, &received)?;
@@ -163,6 +158,9 @@ pub(crate) fn run(
     if base.layers.len() + plan.layers.len() > Limits::default().layers_with_base {
         plan = work.plan(base.layers.len());
         layers = work.push(&plan, &packing.times())?;
+    }
+    if let Some(problem) = receiver.problem() {
+        return Err(problem);
     }
     let kept = Kept {
         assignment: plan.assignment,
@@ -279,10 +277,11 @@ struct Work {
     packing: Arc<Packing>,
     previous: Arc<Previous>,
     remembered: Remembered,
-    /// Bytes of tar that were packed.
+    /// Bytes of tar that were packed, or are known to be in the repositories.
     packed: AtomicU64,
     /// Bytes of files.
     total: u64,
+    room: Room,
 }
 
 /// A layer in all repositories.
@@ -333,7 +332,7 @@ impl Work {
         let is_over = std::sync::atomic::AtomicBool::new(false);
         std::thread::scope(|scope| {
             scope.spawn(|| self.report(&is_over));
-            let packers: Vec<_> = (0..PACKERS)
+            let packers: Vec<_> = (0..self.room.layers)
                 .map(|_| {
                     scope.spawn(|| {
                         while lock(&failed).is_none() {
@@ -431,7 +430,7 @@ impl Work {
         let tar = packer.pack(layer, &mut std::io::sink())?;
         let known = self.remembered.of_tar(tar).filter(|blob| self.has(blob));
         if known.is_none() {
-            // It is packed once more.
+            // It is packed once more, which counts from the start.
             self.packed.fetch_sub(tar.size, Ordering::Relaxed);
         }
         Ok(known)

@@ -1,26 +1,34 @@
 //! How much content may wait in memory.
 
-/// Bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Room {
-    /// Chunks that are compressed or wait for their upload, besides one of each layer.
+    /// Layers that are packed at a time. Whatever the others say, each has up to two chunks, a buffer of files and one of its upload:
+    /// some 5 MB.
+    pub layers: usize,
+    /// Bytes of chunks that are compressed or wait for their upload, besides those.
     pub chunks: usize,
-    /// What waits for its uploads, or was sent and is kept for another try, of all layers together.
+    /// Bytes that wait for their uploads, or were sent and are kept for another try, of all layers together.
     pub sent: usize,
     /// The same of one layer: more is made again after a failed upload.
     pub sent_of_layer: usize,
 }
 
-/// With no limit.
+/// With no limit. A layer is an upload, and a connection to Amazon ECR carries some 26 MB/s: with these there is work for as many as two
+/// cores can pack for.
 const USUAL: Room = Room {
+    layers: 12,
     chunks: 48 << 20,
     sent: 64 << 20,
     sent_of_layer: 32 << 20,
 };
 
-/// The part of a limited memory that content may have. The rest is BuildKit's, some 70 MB, and what the kernel has read of programs and
-/// files. Where that finds no room, all of it is read again and again, and a push that takes seconds takes minutes.
-const PART: u64 = 8;
+/// Content may have one of so many shares of a limited memory. BuildKit needs some 70 MB of the rest; in what is left the kernel keeps
+/// what it has read of programs and files. Without room for that, it reads them from disk again and again, and a push of seconds takes
+/// minutes.
+const SHARES: u64 = 8;
+
+/// What a layer takes that is packed (bytes).
+const LAYER: u64 = 5 << 20;
 
 impl Room {
     /// For a step whose share of the builder's memory is limited to so many bytes.
@@ -29,12 +37,14 @@ impl Room {
             return USUAL;
         };
         let all = (USUAL.chunks + USUAL.sent) as u64;
-        let room = (limit / PART).min(all);
+        let room = (limit / SHARES).min(all);
+        let layers = usize::try_from(limit / SHARES / LAYER).unwrap_or(USUAL.layers);
         let part = |usual: usize| {
             let part = (usual as u64).saturating_mul(room) / all;
             usize::try_from(part).unwrap_or(usual)
         };
         Self {
+            layers: layers.clamp(1, USUAL.layers),
             chunks: part(USUAL.chunks),
             sent: part(USUAL.sent),
             sent_of_layer: part(USUAL.sent_of_layer),
@@ -54,11 +64,13 @@ mod tests {
         }
         let small = Room::of(Some(112 << 20));
         let expected = Room {
+            layers: 2,
             chunks: 6 << 20,
             sent: 8 << 20,
             sent_of_layer: 4 << 20,
         };
         assert_eq!(small, expected);
-        assert_eq!(Room::of(Some(0)).sent, 0);
+        let none = Room::of(Some(0));
+        assert_eq!((none.layers, none.sent), (1, 0));
     }
 }

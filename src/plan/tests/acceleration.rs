@@ -208,6 +208,7 @@ fn a_limit_below_what_buildkit_needs_is_a_warning() {
     }
     for (options, append, expected) in [
         ("limits.memory=100M", "", 1),
+        ("limits.memory=512m", "", 1),
         ("limits.memory=2Gi", "", 0),
         ("limits.memory=2Gi", appended, 1),
     ] {
