@@ -143,11 +143,7 @@ pub(crate) fn run(
     });
     let pushing = work.start()?;
 
-    let received = runtime.block_on(receiver.wait(PATIENCE));
-    let received = match (received, receiver.problem()) {
-        (_, Some(problem)) => return Err(problem),
-        (received, None) => received?,
-    };
+    let received = runtime.block_on(receiver.wait(PATIENCE))?;
     let base = compose_base(&work.job, &received)?;
     let copies = match work.job.base {
         protocol::Base::Registry(_) => copies(&destinations, &base.layers),

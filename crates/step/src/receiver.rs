@@ -20,7 +20,7 @@ use std::collections::{HashMap, HashSet};
 use std::convert::Infallible;
 use std::io::{self, Write as _};
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::anyhow;
@@ -161,21 +161,24 @@ impl Receiver {
 
     /// Why nothing can come of the push, if so.
     pub(crate) fn problem(&self) -> Option<anyhow::Error> {
-        let mut problem = self
-            .shared
-            .problem
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        problem.take()
+        self.shared.problem().take()
     }
 
     /// Waits for the manifest, with which BuildKit ends its push.
-    pub(crate) async fn wait(&mut self, patience: Duration) -> Result<Received, ReceiveError> {
-        let arrived = self.received.wait_for(Option::is_some);
-        let late = || ReceiveError::Late(patience.as_secs());
-        let received = tokio::time::timeout(patience, arrived).await;
-        let received = received.map_err(|_| late())?.map_err(|_| late())?;
-        received.clone().ok_or_else(late)
+    ///
+    /// # Errors
+    /// When it does not arrive in time, or nothing can come of the push.
+    pub(crate) async fn wait(&mut self, patience: Duration) -> anyhow::Result<Received> {
+        let is_over = |received: &Option<Received>| received.is_some() || self.shared.has_problem();
+        let over = self.received.wait_for(is_over);
+        let received = match tokio::time::timeout(patience, over).await {
+            Ok(Ok(received)) => received.clone(),
+            _ => None,
+        };
+        if let Some(problem) = self.problem() {
+            return Err(problem);
+        }
+        received.ok_or_else(|| ReceiveError::Late(patience.as_secs()).into())
     }
 }
 
@@ -337,10 +340,18 @@ impl Shared {
         plain(StatusCode::BAD_GATEWAY)
     }
 
-    /// Keeps the first reason for which nothing can come of the push.
+    /// Keeps the first reason for which nothing can come of the push, and wakes who waits.
     fn end_with(&self, problem: anyhow::Error) {
-        let mut first = self.problem.lock().unwrap_or_else(PoisonError::into_inner);
-        first.get_or_insert(problem);
+        self.problem().get_or_insert(problem);
+        self.received.send_modify(|_| ());
+    }
+
+    fn has_problem(&self) -> bool {
+        self.problem().is_some()
+    }
+
+    fn problem(&self) -> MutexGuard<'_, Option<anyhow::Error>> {
+        self.problem.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn head(&self, headers: &HeaderMap, digest: &str) -> Response<Full<Bytes>> {
