@@ -225,9 +225,9 @@ impl Cell {
 }
 
 impl Verdict {
-    /// Itself; shows the run of one that must not be.
+    /// Itself; shows the run of one that must not be, or that was not what the cell is about.
     fn logged(self, cell: Cell, ended: &Ended) -> Self {
-        if matches!(self, Self::Wrong(_)) {
+        if matches!(self, Self::Wrong(_) | Self::Untested(_)) {
             println!("{}: {self:?}\n{}\n", cell.name(), ended.log());
         }
         self

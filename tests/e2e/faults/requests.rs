@@ -83,7 +83,7 @@ impl Request {
 }
 
 /// So large is a layer whose upload begins before it is packed (bytes).
-const LARGE: usize = 8 << 20;
+const LARGE: usize = 32 << 20;
 
 /// What the push engine asks.
 const OF_ENGINE: &[Request] = &[
@@ -315,6 +315,8 @@ impl Trouble {
             Slow if request.name.ends_with("blob") && is_received => Fault::SlowAnswer(500_000),
             Slow if is_received => Fault::SlowAnswer(300),
             Slow if matches!(request.build, Build::New(_)) => Fault::Slow(4 << 20),
+            // Either a small blob or one of a megabyte is the first.
+            Slow if matches!(request.build, Build::WithCache) => Fault::Slow(64 << 10),
             Slow => Fault::Slow(400),
             Silence => Fault::Silent,
             OtherDigest if !request.has_digest => return Err("its answer names no digest"),
