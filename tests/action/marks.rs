@@ -3,21 +3,11 @@
 use std::path::Path;
 
 /// Compares, or with `WRITE_TABLES=1` replaces, what stands between two marks of a file.
-pub(crate) fn holds(file: &str, after: &str, before: &str, expected: &str) {
-    holds_as(file, (after, before), expected, str::to_owned);
-}
-
-/// The same; `read` makes texts equal that count as the same.
 #[expect(
     clippy::disallowed_methods,
     reason = "a switch for maintainers, of the tests alone"
 )]
-pub(crate) fn holds_as(
-    file: &str,
-    (after, before): (&str, &str),
-    expected: &str,
-    read: impl Fn(&str) -> String,
-) {
+pub(crate) fn holds(file: &str, after: &str, before: &str, expected: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
     let text = std::fs::read_to_string(&path).unwrap();
     let (head, rest) = text.split_once(after).expect(after);
@@ -27,7 +17,7 @@ pub(crate) fn holds_as(
         std::fs::write(&path, [head, after, expected, before, tail].concat()).unwrap();
     } else {
         assert!(
-            read(found) == read(expected),
+            found == expected,
             "{file} is not up to date: run `make tables`"
         );
     }

@@ -35,7 +35,6 @@ mod leaks;
 mod load;
 mod machine_faults;
 mod main_job;
-#[expect(dead_code, reason = "its other users compare texts as they are")]
 #[path = "../action/marks.rs"]
 mod marks;
 mod memory;

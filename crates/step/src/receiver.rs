@@ -12,9 +12,9 @@
 //! Other steps may share this loopback, may read what passes there, and listen at `::1`: the repository's name is all that keeps them
 //! from pushing another configuration. So the connection is encrypted ([`Encryption`]), and BuildKit is told the address in digits.
 //!
-//! They can also see to it that BuildKit's TLS greeting is answered by nobody for ten seconds, or with HTTP. Then BuildKit asks again
-//! without encryption (<https://github.com/moby/buildkit/blob/v0.32.0/util/resolver/resolver.go>). A push whose
-//! repository was named in the open is over.
+//! They can also keep the step from answering BuildKit's TLS greeting for ten seconds, or answer it with HTTP in its place. BuildKit then
+//! repeats the request without encryption (<https://github.com/moby/buildkit/blob/v0.32.0/util/resolver/resolver.go>). So the push ends
+//! as soon as a request names the repository in plain text.
 
 use std::collections::{HashMap, HashSet};
 use std::convert::Infallible;

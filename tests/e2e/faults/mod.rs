@@ -11,7 +11,7 @@ use std::sync::Mutex;
 use cell::{Cell, Unbroken, Verdict};
 use requests::{Lasting, Pusher, Trouble, requests};
 
-use crate::marks::holds_as;
+use crate::marks::holds;
 use crate::rig::{Action, busybox};
 
 /// Runs at a time. They wait more than they compute.
@@ -76,14 +76,6 @@ fn a_name_that_is_not_found_ends_the_run_with_a_remedy() {
     }
 }
 
-/// How the runs of a table ended. Load decides whether the push engine has tries left, and which of two texts BuildKit has for an error.
-fn ends(table: &str) -> String {
-    let rows = table.lines().filter(|line| line.starts_with('|'));
-    let numberless = |row: &str| row.replace(|letter: char| letter.is_ascii_digit(), "");
-    let rows: Vec<_> = rows.map(numberless).collect();
-    rows.join("\n").replace("plain push", "recovered")
-}
-
 /// One table. `CELLS` has words that the names of its cells must have, or with `!` must not, between `+`; the table stays as it is then.
 fn matrix(pusher: Pusher, lasting: Lasting, mark: &str) {
     let mut cells = cells(pusher, lasting);
@@ -104,7 +96,7 @@ fn matrix(pusher: Pusher, lasting: Lasting, mark: &str) {
     assert_eq!(results.iter().filter(is_wrong).count(), 0);
     if words.is_none() {
         let (after, before) = (format!("<!-- {mark} -->\n"), format!("<!-- /{mark} -->"));
-        holds_as("docs/faults.md", (&after, &before), &table, ends);
+        holds("docs/faults.md", &after, &before, &table);
     }
 }
 
