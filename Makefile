@@ -55,7 +55,7 @@ trees: build step
 	$(RIG) exec --classic -- $(CARGO) test $(ALL) --test e2e trees:: -- --include-ignored --nocapture
 
 # Every request of a run, and what can go wrong with it: the tables of docs/faults.md, compared, or with WRITE_TABLES=1 written.
-# Half an hour.
+# A quarter of an hour.
 faults: build step
 	$(CARGO) test $(ALL) --test e2e --no-run
 	$(RIG) exec -- $(CARGO) test $(ALL) --test e2e faults:: -- --ignored --nocapture --test-threads=1

@@ -18,7 +18,20 @@ pub(crate) fn holds(file: &str, after: &str, before: &str, expected: &str) {
     } else {
         assert!(
             found == expected,
-            "{file} is not up to date: run `make tables`"
+            "{file} is not up to date: run `make tables`\n{}",
+            differences(found, expected)
         );
     }
+}
+
+/// The lines that only one of two texts has, each with the sign that a diff gives it.
+fn differences(found: &str, expected: &str) -> String {
+    let only_in = |sign: char, these: &str, those: &str| -> String {
+        let lines = these.lines();
+        lines
+            .filter(|line| !those.lines().any(|other| other == *line))
+            .map(|line| format!("{sign}{line}\n"))
+            .collect()
+    };
+    only_in('-', found, expected) + &only_in('+', expected, found)
 }

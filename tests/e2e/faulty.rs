@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use rustix::net::sockopt::set_socket_linger;
 
+use crate::registry::manifest;
 use crate::rig::registry;
 
 /// First byte of a TLS greeting.
@@ -52,6 +53,10 @@ pub(crate) enum Fault {
     Redirect,
 }
 
+/// What stands in a rule's words for the digest of a layer of the rig's base image. `sha256:` is in no such digest then, so that a rule
+/// can be about other blobs alone.
+pub(crate) const BASE_LAYER: &str = "BASE-LAYER";
+
 /// Which requests: their heads hold all of `words`; so many of them, then no more.
 #[derive(Debug, Clone)]
 pub(crate) struct Rule {
@@ -77,6 +82,7 @@ struct Shared {
     /// Whether requests need the token of the front's own token service.
     is_guarded: bool,
     upstream: String,
+    base_layers: Vec<String>,
     left: Mutex<usize>,
     /// Words of the request that is still to come before anything is broken.
     waits_for: Mutex<&'static [&'static str]>,
@@ -109,6 +115,7 @@ impl Front {
             other,
             is_guarded,
             upstream: registry(),
+            base_layers: base_layers(),
             given_away: Mutex::default(),
         });
         for (listener, is_other) in [(here, false), (there, true)] {
@@ -134,6 +141,14 @@ impl Front {
     pub(crate) fn given_away(&self) -> usize {
         *self.shared.given_away.lock().unwrap()
     }
+}
+
+fn base_layers() -> Vec<String> {
+    let manifest = manifest("rig/busybox", "latest");
+    let layers = manifest["layers"].as_array().unwrap().iter();
+    layers
+        .map(|layer| layer["digest"].as_str().unwrap().to_owned())
+        .collect()
 }
 
 fn serve(mut client: TcpStream, shared: &Shared, is_other: bool) -> io::Result<()> {
@@ -166,6 +181,8 @@ fn serve(mut client: TcpStream, shared: &Shared, is_other: bool) -> io::Result<(
     }
     let rule = &shared.rule;
     let breaks = {
+        let layers = shared.base_layers.iter();
+        let head = layers.fold(head.clone(), |head, layer| head.replace(layer, BASE_LAYER));
         let has = |words: &[&str]| words.iter().all(|word| head.contains(word));
         let mut waits_for = shared.waits_for.lock().unwrap();
         let waited = waits_for.is_empty();

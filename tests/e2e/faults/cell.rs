@@ -388,10 +388,16 @@ impl Run {
             .replace(&self.cache(), "CACHE");
         let digest = regex::Regex::new("sha256:[0-9a-f]{64}").unwrap();
         let port = regex::Regex::new(r"127\.0\.0\.[12]:\d+").unwrap();
-        let upload = regex::Regex::new(r"uploads/[^\s\x22`]+").unwrap();
+        let upload = regex::Regex::new(r"uploads/[^\s\x22`]*").unwrap();
         let line = digest.replace_all(&line, "DIGEST");
         let line = port.replace_all(&line, "HOST");
         let line = upload.replace_all(&line, "uploads/UPLOAD");
+        // Which blob is first is by chance, and so is whether BuildKit tries a mount before it, and remembers the line.
+        let by_chance =
+            regex::Regex::new(r"pushing with mount from [^\s:]+: | \(Dockerfile:\d+\)$").unwrap();
+        let line = by_chance.replace_all(&line, "");
+        let blob = regex::Regex::new(r"\b(config|layer)-DIGEST").unwrap();
+        let line = blob.replace_all(&line, "BLOB");
         // Which of them it is depends on what was on its way.
         let reset = regex::Regex::new(
             r"(\w+ tcp HOST->HOST: )*((read|write): )?(connection reset by peer|broken pipe|use of closed network connection|(unexpected )?EOF)",

@@ -1,6 +1,6 @@
 //! The rows and columns of the matrix: what a run asks of registries, and what can go wrong with it.
 
-use crate::faulty::Fault;
+use crate::faulty::{BASE_LAYER, Fault};
 
 /// Begins the agent of the push engine's requests, and not of BuildKit's or buildx's.
 const ENGINE: &str = "fast-ecr-push/";
@@ -94,8 +94,14 @@ const OF_ENGINE: &[Request] = &[
         Content::Received,
     ),
     Request::new(
-        "`HEAD` blob",
-        &[ENGINE, "HEAD /v2/", "/blobs/"],
+        "`HEAD` base layer",
+        &[ENGINE, "HEAD /v2/", BASE_LAYER],
+        Content::None,
+    )
+    .with_digest(),
+    Request::new(
+        "`HEAD` new blob",
+        &[ENGINE, "HEAD /v2/", "/blobs/sha256:"],
         Content::None,
     )
     .with_digest(),
