@@ -82,7 +82,8 @@ impl Request {
     }
 }
 
-/// So large is a layer whose upload begins before it is packed (bytes).
+/// So large is a layer whose upload begins before it is packed (bytes). Packed, with its headers, it is more than the step keeps of a layer
+/// (`sent_of_layer` of its room), so that no later try finds it whole, however slow the machine is.
 const LARGE: usize = 32 << 20;
 
 /// What the push engine asks.
