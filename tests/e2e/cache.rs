@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use crate::registry::manifest;
+use crate::registry::{digests, manifest};
 use crate::rig::{Action, busybox, container_options, registry};
 use crate::runner::Ended;
 use crate::traffic;
@@ -50,14 +50,6 @@ fn default_branch() -> Value {
 
 fn change(action: &Action, code: &str) {
     std::fs::write(action.workspace().join("code"), code).unwrap();
-}
-
-fn digests(manifest: &Value) -> Vec<String> {
-    let layers = manifest["layers"].as_array().unwrap();
-    layers
-        .iter()
-        .map(|layer| layer["digest"].as_str().unwrap().to_owned())
-        .collect()
 }
 
 /// The layers of the image that a run pushed.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use rustix::net::sockopt::set_socket_linger;
 
-use crate::registry::manifest;
+use crate::registry::{digests, manifest};
 use crate::rig::registry;
 
 /// First byte of a TLS greeting.
@@ -53,8 +53,7 @@ pub(crate) enum Fault {
     Redirect,
 }
 
-/// What stands in a rule's words for the digest of a layer of the rig's base image. `sha256:` is in no such digest then, so that a rule
-/// can be about other blobs alone.
+/// Matches the digest of any layer of the rig's base image in a rule's words. `sha256:` then matches only the digests of other blobs.
 pub(crate) const BASE_LAYER: &str = "BASE-LAYER";
 
 /// Which requests: their heads hold all of `words`; so many of them, then no more.
@@ -115,7 +114,7 @@ impl Front {
             other,
             is_guarded,
             upstream: registry(),
-            base_layers: base_layers(),
+            base_layers: digests(&manifest("rig/busybox", "latest")),
             given_away: Mutex::default(),
         });
         for (listener, is_other) in [(here, false), (there, true)] {
@@ -141,14 +140,6 @@ impl Front {
     pub(crate) fn given_away(&self) -> usize {
         *self.shared.given_away.lock().unwrap()
     }
-}
-
-fn base_layers() -> Vec<String> {
-    let manifest = manifest("rig/busybox", "latest");
-    let layers = manifest["layers"].as_array().unwrap().iter();
-    layers
-        .map(|layer| layer["digest"].as_str().unwrap().to_owned())
-        .collect()
 }
 
 fn serve(mut client: TcpStream, shared: &Shared, is_other: bool) -> io::Result<()> {

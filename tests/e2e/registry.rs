@@ -32,3 +32,12 @@ pub(crate) fn manifest(repository: &str, reference: &str) -> serde_json::Value {
     assert_eq!(status, 200, "{repository}:{reference}");
     serde_json::from_slice(&body).unwrap()
 }
+
+/// The digests of a manifest's layers.
+pub(crate) fn digests(manifest: &serde_json::Value) -> Vec<String> {
+    let layers = manifest["layers"].as_array().unwrap();
+    layers
+        .iter()
+        .map(|layer| layer["digest"].as_str().unwrap().to_owned())
+        .collect()
+}
